@@ -1,0 +1,169 @@
+/*
+ * store.h - the gateway's records, in one Berkeley DB environment under the state directory.
+ *
+ * The only room that includes <db.h>; callers see records, not pages.
+ *
+ * Processes and threads.  Open it after fork().  Any number of processes share one directory and
+ * any of them may be killed at any time: a gate beside the environment (gate.c) makes one of the
+ * survivors recover, and a warden thread in each process watches for it.  Every function below
+ * may be called from any thread but the loop's; it blocks on disk, short locks, and for the time
+ * of a recovery (38 ms median, 173 ms worst), never on the network.
+ *
+ * Abandonment.  A thread caught asleep inside Berkeley DB on a dead process's lock can never
+ * return.  Then the warden abandons it: the function it called DOES NOT RETURN, the thread parks,
+ * and `abandoned(ctx, work)` of store_watch() is called on the warden's thread with the pointer the
+ * thread had declared by store_working(), so that another thread can take the work over and call
+ * again.  So: pass only buffers on your own stack, hold no lock of yours across a call, and touch
+ * shared state only after the call has returned.  All changes can be repeated: creating a record
+ * whose id and content are there already is a success, settling an exchange twice books it once.
+ *
+ * Errors: ERR_STORE_UNAVAILABLE unless another is named.  "Not there" is never an error of reading:
+ * it is the return value 0.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/roster.h"
+#include "store/records.h"
+#include "store/usage.h"
+
+struct store;
+
+struct store_options {
+	const char *dir;             /* state directory; environment in dir/db, 2770 */
+	const char *master_key_file; /* 32 bytes, mode 0600 */
+	bool create;                 /* init: make what is missing */
+	bool brief;                  /* CGI, mod_fcgid: leave the environment after each call, so that
+	                                being killed elsewhere makes nobody recover */
+	int64_t cache_bytes;         /* of Berkeley DB; 0: 8 MB */
+};
+
+/* Checks directory, file system, permissions, schema version and master key, and says in *err
+ * which of them is wrong and what to do.  Starts the warden. */
+struct store *store_open(const struct store_options *o, struct roster *roster, struct err *err);
+void store_close(struct store *s);
+
+/* abandoned may be NULL: the process then ends with a message, for one-shot programs. */
+void store_watch(struct store *s, void (*abandoned)(void *ctx, void *work), void *ctx);
+/* Declares what this thread is working on (NULL: nothing), until the next call. */
+void store_working(struct store *s, void *work);
+
+/* ---- records ---- */
+
+/* 1 found, 0 not, -1 error.  *record is a struct of that kind. */
+int store_get(struct store *s, enum record_kind kind, struct id id, void *record, struct err *err);
+/* By unique name (project, upstream); id text is accepted too. */
+int store_find(struct store *s, enum record_kind kind, const char *name_or_id, void *record,
+	struct err *err);
+/* The hot path: one plain get by SHA-256, no cache, so that a change bites on the next request. */
+int store_token_by_hash(struct store *s, const uint8_t sha256[SHA256_BYTES], struct token *out,
+	struct err *err);
+
+/* Walks all of a kind in order of id, or from behind `after`.  fn returning false ends it. */
+int store_each(struct store *s, enum record_kind kind, struct id after,
+	bool (*fn)(void *ctx, const void *record), void *ctx, struct err *err);
+
+struct store_change {
+	const char *actor;  /* "admin", "command:root", "token:…" */
+	const char *action; /* "token.create" */
+	const char *address; /* of the client, or "" */
+	struct id request;
+};
+
+/* Writes a record durably (fsync), with its audit entry, in one transaction, and moves the
+ * generation (see store_on_change).
+ * create: ERR_CONFLICT when the name, hash or id is taken by another.
+ * update: version 0 writes over; otherwise ERR_STALE unless the stored version is that one;
+ * ERR_NOT_FOUND when it is not there.  Sets head.version, created_ms, updated_ms. */
+int store_create(struct store *s, enum record_kind kind, void *record, const struct store_change *c,
+	struct err *err);
+int store_update(struct store *s, enum record_kind kind, void *record, int64_t version,
+	const struct store_change *c, struct err *err);
+int store_delete(struct store *s, enum record_kind kind, struct id id, const struct store_change *c,
+	struct err *err);
+/* Many creations in one transaction (price import): all or none. */
+int store_create_many(struct store *s, enum record_kind kind, void *records, size_t count,
+	const struct store_change *c, struct err *err);
+/* Called after each committed change, on the thread that made it; gateway bumps the board's
+ * generation word there. */
+void store_on_change(struct store *s, void (*fn)(void *ctx, enum record_kind kind), void *ctx);
+
+/* ---- secrets: sealed with AES-256-GCM under the master key, bound to the record's id ---- */
+int store_seal(struct store *s, struct id owner, struct span secret, struct sealed *out, struct err *err);
+/* Into out (NUL-terminated); wipe it after use.  Length, or -1. */
+ptrdiff_t store_unseal(struct store *s, struct id owner, const struct sealed *in, char *out,
+	size_t room, struct err *err);
+
+/* ---- small values: settings, sessions, password hashes ---- */
+#define SETTING_BYTES 4096
+/* Length, 0 when absent, -1 on error; not NUL-terminated. */
+ptrdiff_t store_value_get(struct store *s, const char *name, void *out, size_t room, struct err *err);
+int store_value_put(struct store *s, const char *name, const void *data, size_t len, struct err *err);
+int store_value_delete(struct store *s, const char *name, struct err *err);
+/* Names with that prefix, in order. */
+int store_value_each(struct store *s, const char *prefix,
+	bool (*fn)(void *ctx, const char *name, struct span value), void *ctx, struct err *err);
+
+/* ---- audit ---- */
+struct audit_entry {
+	int64_t time_ms;
+	uint64_t number;
+	char actor[64], action[48], object[ID_TEXT_BYTES], address[48];
+	struct id request;
+};
+int store_audit_add(struct store *s, const struct store_change *c, const char *object, struct err *err);
+/* Newest first, from before `before` (0: from the end). */
+int store_audit_each(struct store *s, uint64_t before, bool (*fn)(void *ctx, const struct audit_entry *e),
+	void *ctx, struct err *err);
+
+/* ---- usage ---- */
+/*
+ * Books rows in one transaction (write-no-sync: survives any kill; the log is fsynced each second).
+ * booked[i] is set to true when this call booked row i, false when the exchange was booked before:
+ * exactly once on every path.  At most STORE_BOOK_MAX rows.
+ */
+#define STORE_BOOK_MAX 64
+int store_book(struct store *s, const struct usage_row *rows, size_t count, bool *booked,
+	struct err *err);
+/* Is that exchange booked?  1, 0, -1. */
+int store_is_booked(struct store *s, struct id exchange, struct err *err);
+
+/* Rows newest first, before position *cursor (0: from the end); *cursor moves along. */
+int store_rows_each(struct store *s, uint64_t *cursor,
+	bool (*fn)(void *ctx, const struct usage_row *row), void *ctx, struct err *err);
+int store_row_get(struct store *s, struct id exchange, struct usage_row *out, struct err *err);
+
+enum rollup_by { BY_TOTAL, BY_PROJECT, BY_TOKEN, BY_MODEL, BY_UPSTREAM, BY_KEY, BY__COUNT };
+enum rollup_step { STEP_MINUTE, STEP_HOUR, STEP_DAY };
+struct rollup {
+	int64_t from_ms;          /* start of the step, UTC */
+	struct id id;             /* of project, token, upstream, key */
+	char name[128];           /* of model */
+	struct usage_sum sum;
+};
+/* Sums by step and value in [from, to), the unfolded tail included, in order of time then value.
+ * only: NULL, or one value's id text or name. */
+int store_rollup_each(struct store *s, enum rollup_by by, enum rollup_step step, int64_t from_ms,
+	int64_t to_ms, const char *only, bool (*fn)(void *ctx, const struct rollup *r), void *ctx,
+	struct err *err);
+/* The sum of one value over [from, to) (from 0: since ever), exact, tail included. from must be
+ * a whole minute within two days, else a whole hour within 90 days, else a whole day. */
+int store_usage_sum(struct store *s, enum rollup_by by, const char *value, int64_t from_ms,
+	int64_t to_ms, struct usage_sum *out, struct err *err);
+
+/* ---- care: called by a clerk thread; each does nothing when another process's clerk is at it ---- */
+int store_fold(struct store *s, struct err *err);        /* rows into rollups, <= 1,000 a call: rows folded, or -1 */
+int store_checkpoint(struct store *s, struct err *err);  /* at 4 MB of log or 60 s */
+int store_flush(struct store *s, struct err *err);       /* fsync of the log: each second */
+int store_expire(struct store *s, struct err *err);      /* old minutes, booked ids, rows over the cap */
+
+/* What `check` and /manage/health show. */
+struct store_health {
+	int64_t bytes_on_disk, rows, rows_unfolded;
+	uint32_t epoch, attached;
+	int64_t recoveries, last_recovery_ms, abandoned;
+	int schema;
+};
+int store_health(struct store *s, struct store_health *out, struct err *err);
+
+#endif
