@@ -1,0 +1,100 @@
+/*
+ * forward.h - the provider's bytes: one call is one attempt, on the loop, by libcurl's multi.
+ *
+ * The only room that includes <curl/curl.h>.  Knows HTTP and sockets, not what a model is.
+ * Everything here belongs to the loop thread, and nothing blocks.
+ *
+ * TLS is verified, redirects are off, connections are kept and used again.  The egress guard looks
+ * at the resolved address in the socket callback: loopback, private, link-local, multicast,
+ * carrier-grade and other special ranges (IPv4, IPv6, mapped and NAT64 forms) are refused unless
+ * the target says allow_private.
+ */
+#ifndef FORWARD_FORWARD_H
+#define FORWARD_FORWARD_H
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#define FORWARD_RESPONSE_HEADERS_BYTES (64 * 1024)
+
+struct forward;
+struct forward_call;
+
+struct forward_options {
+	int connections_most;   /* kept open in all */
+	int lookups_most;       /* name look-ups under way; further calls wait */
+	const char *ca_file;    /* or NULL: the system's */
+	const char *user_agent;
+};
+struct forward *forward_new(uv_loop_t *loop, const struct forward_options *o, struct err *err);
+/* Ends: all calls must be over.  on_closed runs when the loop holds nothing of it any more. */
+void forward_free(struct forward *f, void (*on_closed)(void *ctx), void *ctx);
+
+/* Copied as needed by forward_start(), but for the body, which must live until on_end. */
+struct forward_request {
+	const char *method, *url;
+	const struct forward_header { const char *name, *value; } *headers;
+	size_t header_count;
+	struct span body;      /* or */
+	int body_fd;           /* -1; a spooled body, read from offset 0 */
+	int64_t body_bytes;    /* of the spooled one */
+	bool has_body;
+	int64_t connect_ms, first_byte_ms, idle_ms, total_ms; /* 0: none */
+	bool allow_private, http2;
+	const char *ca_file, *client_cert; /* or NULL */
+	const char *pool; /* calls with the same text may share connections: upstream and key */
+};
+
+struct forward_head {
+	int status;
+	struct span content_type;
+	int64_t content_length; /* -1: not stated */
+	struct forward_call *call; /* for forward_response_header() */
+};
+
+enum forward_outcome { FORWARD_DONE, FORWARD_REFUSED_ADDRESS, FORWARD_NO_HOST, FORWARD_NO_CONNECT, FORWARD_TLS,
+	FORWARD_TIMEOUT_CONNECT, FORWARD_TIMEOUT_FIRST_BYTE, FORWARD_TIMEOUT_IDLE, FORWARD_TIMEOUT_TOTAL,
+	FORWARD_CUT, FORWARD_GARBAGE, FORWARD_CANCELLED, FORWARD_MEMORY };
+const char *forward_outcome_text(enum forward_outcome o); /* "the connection was refused" … */
+
+struct forward_end {
+	enum forward_outcome outcome;
+	int status;               /* 0 when no head came */
+	char text[200];           /* for the log: host and cause, no header, no secret */
+	char address[64];         /* the peer's */
+	int64_t connect_us, first_byte_us, total_us; /* since the start */
+	int64_t received_bytes;
+	bool sent_any;            /* the provider may have acted on it */
+};
+
+struct forward_sink {
+	void *ctx;
+	/* Once, before data.  The idle clock starts here. */
+	void (*on_head)(void *ctx, const struct forward_head *head);
+	/* true: taken.  false: not taken; the transfer rests until forward_resume() and the same bytes
+	 * come again.  May call forward_cancel(). */
+	bool (*on_data)(void *ctx, const char *data, size_t len);
+	/* Last of all, exactly once, also after forward_cancel() (then from the loop, not from within
+	 * it).  The call is no more when it returns. */
+	void (*on_end)(void *ctx, const struct forward_end *end);
+};
+
+/* NULL with *err when it could not be started (then no callback runs). */
+struct forward_call *forward_start(struct forward *f, const struct forward_request *q,
+	const struct forward_sink *sink, struct err *err);
+void forward_resume(struct forward_call *c);
+/* Closes the provider's connection at once; on_end follows. */
+void forward_cancel(struct forward_call *c);
+/* A header of the response (last one of that name), any case; valid until on_end returns. */
+struct span forward_response_header(const struct forward_call *c, const char *name);
+bool forward_each_response_header(const struct forward_call *c,
+	bool (*fn)(void *ctx, struct span name, struct span value), void *ctx);
+
+/* The egress guard's judgement, for tests and for `check`: may this address be called? */
+struct sockaddr;
+bool forward_address_is_public(const struct sockaddr *a);
+
+#endif

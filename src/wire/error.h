@@ -1,0 +1,41 @@
+/*
+ * error.h - errors in the caller's dialect, and what a provider's error means for the router.
+ *
+ * Statuses, types and codes: reference conversion.md section 8, interfaces.md (Errors).
+ */
+#ifndef WIRE_ERROR_H
+#define WIRE_ERROR_H
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+enum dialect { DIALECT_OPENAI, DIALECT_ANTHROPIC, DIALECT_GEMINI, DIALECT_BEDROCK };
+
+/* Status for that dialect (budget_exceeded is 429, for Anthropic 402; overloaded 529 there …). */
+int error_status(enum dialect d, enum err_code code);
+/* The JSON body: shape, type and code of the dialect, sluice_code, the sentence, the request id. */
+int error_body(enum dialect d, const struct err *e, const char *request_id, struct bytes *out);
+/* The same in the middle of a stream: an event its SDK throws on, closed by an empty line. */
+int error_event(enum dialect d, const struct err *e, const char *request_id, struct bytes *out);
+
+/* ---- a provider's failure, judged by status, headers and body (usage-and-limits.md, section 4) ---- */
+enum failure {
+	FAILURE_NONE,           /* an answer for the client */
+	FAILURE_KEY_INVALID,    /* this key is no good until edited: next key */
+	FAILURE_NO_CREDIT,      /* out of money: rest long, next key */
+	FAILURE_RATE_LIMITED,   /* rest until the stated time, next key */
+	FAILURE_OVERLOADED,     /* the provider: short rest, next key */
+	FAILURE_MODEL,          /* this key cannot use this model: next key */
+	FAILURE_REQUEST,        /* the request's own fault: to the client as it is */
+	FAILURE_TRANSIENT       /* next key */
+};
+struct failure_headers { /* "" where absent */
+	struct span retry_after, retry_after_ms, reset_requests, reset_tokens, remaining_requests,
+		remaining_tokens, date;
+};
+/* until_ms: wall clock time of a stated reset, or 0 when none is stated. */
+enum failure failure_classify(int status, const struct failure_headers *h, struct span body,
+	int64_t now_ms, int64_t *until_ms);
+const char *failure_name(enum failure f);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * sse.h - a reader of server-sent events that is fed any split of the bytes and finds the same events.
+ *
+ * Line ends LF, CRLF, CR; comments; several data lines joined by LF; one space after the colon
+ * dropped; a byte-order mark at the start skipped; a last event without its empty line is given by
+ * sse_end().  Source: WHATWG HTML, server-sent events; reference openai.md, section 1.
+ */
+#ifndef WIRE_SSE_H
+#define WIRE_SSE_H
+
+#include "base/bytes.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+#define SSE_EVENT_MAX (256 * 1024) /* a longer event is passed on, but not parsed */
+
+struct sse_event {
+	struct span name; /* of "event:", or empty */
+	struct span data; /* empty when too long */
+	struct span raw;  /* the bytes as they came, the closing empty line included; see sse_feed */
+	bool too_long;
+};
+
+struct sse {
+	struct bytes raw;   /* of the unfinished event */
+	struct bytes data;  /* scratch for joined data lines */
+	/* the rest is private to sse.c */
+	size_t line_start;
+	bool started, after_cr, overflowed, any_field;
+};
+
+void sse_init(struct sse *s);
+void sse_free(struct sse *s);
+/*
+ * Calls fn for each event that ends within these bytes.  raw of all events and comments, one after
+ * the other, are exactly the bytes fed: what is no event (comments, stray blank lines) is given
+ * too, as an event with empty name and data.  Of an event longer than SSE_EVENT_MAX pieces are
+ * given as they come (too_long, raw set, data empty).  fn returning false stops; returns how many
+ * bytes were used (all, unless stopped). -1 when out of memory.
+ */
+ptrdiff_t sse_feed(struct sse *s, const char *data, size_t len,
+	bool (*fn)(void *ctx, const struct sse_event *e), void *ctx);
+/* The end of the stream: what is left. */
+int sse_end(struct sse *s, bool (*fn)(void *ctx, const struct sse_event *e), void *ctx);
+
+#endif
