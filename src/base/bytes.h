@@ -22,12 +22,15 @@ bool span_starts(struct span s, const char *prefix);
 /* Copies into dst with NUL, cut to fit.  Returns false when it was cut. */
 bool span_copy(struct span s, char *dst, size_t dst_bytes);
 
-/* A pattern where `*` stands for any run of bytes, `?` for one; linear in time for any pattern. */
+/* A pattern where `*` stands for any run of bytes, `?` for one; linear in the text for any pattern
+ * (at most pattern times text steps).  Case counts. */
 bool glob_match(const char *pattern, struct span text);
-/* patterns: a list parted by commas or line ends; an empty list matches everything. */
+/* patterns: a list parted by commas or line ends, blanks around them ignored; an empty list (or
+ * NULL) matches everything. */
 bool glob_list_match(const char *patterns, struct span text);
 
-/* A buffer that grows up to its ceiling.  {0} with a limit is a valid empty one.
+/* A buffer that grows up to its ceiling.  {0} with a limit is a valid empty one.  It never moves
+ * while room > limit, so it may start on the caller's own array (then no bytes_free()).
  * After a failure (`failed`) appends do nothing, so a series needs one check at its end. */
 struct bytes {
 	char *at;      /* NUL-terminated when not NULL */

@@ -20,6 +20,7 @@ int clock_parse_rfc3339(const char *text, int64_t *wall_ms);
 int clock_parse_http_date(const char *text, int64_t *wall_ms);
 /* OpenAI's durations, "6m0s", "1.5s", "20ms": wire fact from reference openai.md, section 7. */
 void clock_duration(int64_t ms, char out[CLOCK_TEXT_BYTES]);
+/* One or more of number and unit (d h m s ms us ns), parts of a millisecond rounded up. */
 int clock_parse_duration(const char *text, int64_t *ms);
 
 #endif

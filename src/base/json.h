@@ -3,6 +3,8 @@
  * in one pass, and changed by splicing, so that unknown members and their order survive.
  *
  * Hostile input: nesting is held to JSON_DEPTH_MAX, no recursion, every byte is looked at once.
+ * RFC 8259 to the letter, but for one thing: bytes of strings above 0x7F are passed over as they
+ * are, not checked to be UTF-8.
  */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
@@ -32,7 +34,7 @@ struct json_member {
 /*
  * Calls fn for each member of the object that text is, in order; the whole text is checked to be
  * one JSON value and nothing behind it but white space.  fn returning false ends the walk early
- * with success.  0; or -1 when text is no valid JSON object (*at_byte, if not NULL, tells where).
+ * with success, the rest unread; and fn sees the members that stand before an error.  0; or -1 when text is no valid JSON object (*at_byte, if not NULL, tells where).
  */
 int json_each(struct span text, bool (*fn)(void *ctx, const struct json_member *m), void *ctx,
 	size_t *at_byte);
@@ -47,7 +49,8 @@ struct json_value json_get(struct span object, const char *name);
 struct json_value json_path(struct span object, const char *path);
 
 /* Decodes a string's escapes into out with a NUL.  Returns the length without NUL, or -1 when the
- * value is no string, has invalid escapes, or does not fit. */
+ * value is no string, has invalid escapes (half a surrogate pair is one, \u0000 too, because it
+ * would hide what follows from every C function), or does not fit. */
 ptrdiff_t json_string(struct json_value v, char *out, size_t out_bytes);
 /* A number that is an integer of int64_t (1e3 and 5.0 count).  0 or -1. */
 int json_int(struct json_value v, int64_t *out);

@@ -25,7 +25,8 @@ struct roster_owner {
 	uint32_t incarnation; /* 0: nobody */
 };
 
-/* Creates the file if need be and takes a free slot.  ERR_OVERLOADED when there is none. */
+/* Creates the file if need be and takes a free slot; one whose owner died attached is not free, it
+ * is left to the gate, which clears the word.  ERR_OVERLOADED when there is none. */
 struct roster *roster_join(const char *dir, struct err *err);
 /* Gives the slot back.  The caller holds nothing under it any more. */
 void roster_leave(struct roster *r);
@@ -33,6 +34,8 @@ void roster_leave(struct roster *r);
 struct roster_owner roster_self(const struct roster *r);
 /* True when that owner is gone for sure; false while it lives (or while it is us). */
 bool roster_is_dead(struct roster *r, struct roster_owner owner);
+/* Who holds the slot, 0 when nobody does.  Trust it with a signal only where the slot shows more of
+ * its owner (attached): in the instant between lock and entry it may still name the one before. */
 pid_t roster_pid(struct roster *r, uint32_t slot);
 
 /* The gate's word for each slot: 1 while that process is inside the store's environment. */
