@@ -1,0 +1,32 @@
+/* process.c */
+#include "base/process.h"
+
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#define DESCRIPTORS_UNLIMITED 1048576 /* taken for "no limit" */
+
+void
+process_keep_secrets(void)
+{
+	struct rlimit none = { 0, 0 };
+
+	(void)setrlimit(RLIMIT_CORE, &none);
+	(void)prctl(PR_SET_DUMPABLE, 0); /* also keeps a piped core_pattern from getting one */
+}
+
+int64_t
+process_raise_descriptors(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) != 0)
+		return 1024;
+	if (l.rlim_cur < l.rlim_max) {
+		l.rlim_cur = l.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &l);
+	}
+	if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur == RLIM_INFINITY)
+		return DESCRIPTORS_UNLIMITED;
+	return l.rlim_cur > DESCRIPTORS_UNLIMITED ? DESCRIPTORS_UNLIMITED : (int64_t)l.rlim_cur;
+}

@@ -1,0 +1,15 @@
+/*
+ * process.h - what every program of ours does to itself when it starts.
+ */
+#ifndef BASE_PROCESS_H
+#define BASE_PROCESS_H
+
+#include <stdint.h>
+
+/* No core dump and no debugger of another user: memory holds provider keys in clear. */
+void process_keep_secrets(void);
+
+/* Raises RLIMIT_NOFILE to its hard limit; returns how many descriptors there may be. */
+int64_t process_raise_descriptors(void);
+
+#endif

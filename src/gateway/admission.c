@@ -1,0 +1,243 @@
+/*
+ * admission.c - ADMIT: who asks, for what, may they, whom could we ask, what could it cost; then
+ * everything is reserved in one step.  On an intake thread.
+ *
+ * It can be run again from the start for the same exchange: what an abandoned thread computed is
+ * computed anew, and nothing of the store is called once the reservation stands.
+ */
+#include "gateway/gateway-int.h"
+
+#include "base/clock.h"
+#include "settle/price.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+static bool
+is_ours(struct span type, const char *name)
+{
+	size_t len = strlen(name);
+
+	return type.len >= len && span_is_nocase((struct span){ type.at, len }, name)
+		&& (type.len == len || type.at[len] == ';' || type.at[len] == ' ');
+}
+
+static void
+collect_secrets(struct exchange *x, struct admit_secrets *s)
+{
+	static const char *const headers[] = { "authorization", "x-api-key", "api-key",
+		"x-goog-api-key" };
+	char key[ADMIT_SECRET_BYTES];
+	ptrdiff_t len;
+
+	s->count = 0;
+	for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++)
+		admit_add_secret(s, web_header(x->request, headers[i]));
+	len = web_query_get(x->request, "key", key, sizeof key);
+	if (len > 0)
+		admit_add_secret(s, (struct span){ key, (size_t)len });
+}
+
+struct mapping {
+	void *at;
+	size_t len;
+};
+
+static void
+unmap(void *object)
+{
+	struct mapping *m = object;
+
+	munmap(m->at, m->len);
+}
+
+/* The body as bytes, a spooled one too: an upload's model is a field somewhere in it. */
+static int
+body_span(struct exchange *x, struct span *body)
+{
+	int fd = web_body_fd(x->request);
+	struct mapping *m;
+
+	*body = web_body(x->request);
+	if (fd < 0 || web_body_bytes(x->request) == 0)
+		return 0;
+	if ((m = arena_alloc(x->arena, sizeof *m)) == NULL)
+		return err_set(&x->err, ERR_MEMORY, "no memory to look into a body");
+	m->len = (size_t)web_body_bytes(x->request);
+	m->at = mmap(NULL, m->len, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (m->at == MAP_FAILED)
+		return err_set(&x->err, ERR_MEMORY, "a spooled body cannot be mapped");
+	*body = (struct span){ m->at, m->len };
+	if (arena_defer(x->arena, unmap, m) != 0)
+		return err_set(&x->err, ERR_MEMORY, "no memory to look into a body");
+	return 0;
+}
+
+/* What the request asks for, as far as sluice needs to know. */
+static int
+read_ask(struct exchange *x)
+{
+	struct span type = web_header(x->request, "content-type");
+	char endpoint[64];
+	struct span body;
+
+	memset(&x->ask, 0, sizeof x->ask);
+	x->ask.max_output = -1;
+	x->ask.choices = 1;
+	span_copy(x->match.path, endpoint, sizeof endpoint);
+	if (body_span(x, &body) != 0)
+		return -1;
+	x->body = body;
+	x->is_json = body.len > 0 && (type.len == 0 || is_ours(type, "application/json"));
+	if (x->is_json) {
+		/* skimming is for what sluice edits or counts; other paths' bodies are not ours to judge */
+		if (openai_skim(body, endpoint, &x->ask, &x->err) != 0)
+			return -1;
+	} else if (is_ours(type, "multipart/form-data")) {
+		char type_text[256];
+
+		span_copy(type, type_text, sizeof type_text);
+		if (openai_skim_multipart(body, type_text, x->ask.model, sizeof x->ask.model, &x->err)
+			< 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void
+begin_row(struct exchange *x)
+{
+	struct usage_row *row = &x->row;
+
+	memset(row, 0, sizeof *row);
+	row->exchange = x->id;
+	row->time_ms = id_time_ms(x->id);
+	row->project = x->caller.project.head.id;
+	row->token = x->caller.token.head.id;
+	row->stream = x->ask.stream;
+	span_copy(span_of(x->ask.model), row->model, sizeof row->model);
+	span_copy(span_of(x->ask.model), row->upstream_model, sizeof row->upstream_model);
+	span_copy(x->match.path, row->endpoint, sizeof row->endpoint);
+	span_copy(span_of(x->ask.end_user), row->end_user, sizeof row->end_user);
+	span_copy(web_header(x->request, "session_id"), row->session, sizeof row->session);
+}
+
+/* The dearest of the plan's candidates, or COST_UNKNOWN when none has a price. */
+static int64_t
+worst_cost(const struct exchange *x, int64_t input, int64_t output)
+{
+	int64_t worst = COST_UNKNOWN, now_ms = clock_wall_ms();
+
+	if (x->ask.model[0] == '\0')
+		return 0;
+	for (int i = 0; i < x->plan.count; i++) {
+		int64_t cost = price_worst(snapshot_price(x->snapshot,
+						   x->plan.candidate[i].upstream->head.id,
+						   span_of(x->ask.model), now_ms),
+			input, output);
+
+		if (cost > worst)
+			worst = cost;
+	}
+	return worst;
+}
+
+static bool
+makes_output(const struct exchange *x)
+{
+	return x->is_json && x->ask.model[0] != '\0' && !span_is(x->match.path, "/v1/embeddings")
+		&& !span_is(x->match.path, "/v1/moderations");
+}
+
+static int
+reserve(struct exchange *x)
+{
+	struct gateway *gw = x->gw;
+	struct admit_need need = { .model = x->ask.model, .input_tokens = x->ask.input_estimate };
+	struct settle_note note = { 0 };
+
+	if (makes_output(x)) {
+		int64_t most = x->ask.max_output;
+
+		if (most < 0)
+			most = x->plan.candidate[0].upstream->max_output_tokens;
+		if (most <= 0)
+			most = gw->conf.default_max_output_tokens;
+		if (__builtin_mul_overflow(most, x->ask.choices, &need.output_tokens))
+			return err_set(&x->err, ERR_BAD_REQUEST, "n times max tokens overflows");
+	}
+	need.cost_nusd = worst_cost(x, need.input_tokens, need.output_tokens);
+	note.row = x->row;
+	note.input_estimate = x->ask.input_estimate;
+	if (admit_reserve(gw->store, gw->board, x->snapshot, &x->caller, &need, x->id, &note,
+		    sizeof note, &x->pass, &x->err)
+		!= 0)
+		return -1;
+	x->note = board_note(gw->board, x->pass.lease);
+	for (int i = 0; i < x->pass.count; i++)
+		x->note->metric[i] = (uint8_t)x->pass.hold[i].metric;
+	x->note->count = x->pass.count;
+	return 0;
+}
+
+/* A page of a web origin that neither the settings nor the project name gets no answer to read. */
+static int
+check_origin(struct exchange *x)
+{
+	struct span origin = web_header(x->request, "origin");
+	const char *own = x->caller.project.allowed_origins;
+
+	if (origin.len == 0 || own[0] == '\0' || glob_list_match(own, origin))
+		return 0;
+	return err_set(&x->err, ERR_ORIGIN_NOT_ALLOWED, "origin %.*s",
+		(int)(origin.len > 80 ? 80 : origin.len), origin.at);
+}
+
+int
+admission_run(struct exchange *x)
+{
+	struct gateway *gw = x->gw;
+	struct admit_secrets secrets;
+	struct route_ask ask;
+	int rc;
+
+	memset(&x->err, 0, sizeof x->err);
+	snapshot_drop(x->snapshot);
+	x->snapshot = NULL;
+	collect_secrets(x, &secrets);
+	rc = admit_identify(gw->store, &secrets, &x->caller, &x->known, &x->err);
+	explicit_bzero(&secrets, sizeof secrets);
+	if (rc != 0)
+		return -1;
+	/* from here on a refusal is booked, so the row must tell who and when */
+	begin_row(x);
+	rc = read_ask(x);
+	begin_row(x);
+	if (rc != 0)
+		return -1;
+	if (admit_allow(&x->caller, span_of(x->ask.model), clock_wall_ms(), &x->err) != 0
+		|| check_origin(x) != 0)
+		return -1;
+	if ((x->snapshot = gateway_snapshot(gw, &x->err)) == NULL)
+		return -1;
+	if (x->match.endpoint->kind != ENDPOINT_FORWARD)
+		return 0;
+	if (!endpoint_path_is_clean(x->match.path)) {
+		err_set(&x->err, ERR_BAD_REQUEST, "the path climbs with '..'");
+		return err_say(&x->err, "The path must not hold '.' or '..' segments.");
+	}
+	span_copy(web_header(x->request, "x-upstream-name"), x->upstream_name,
+		sizeof x->upstream_name);
+	ask = (struct route_ask){ .model = span_of(x->ask.model),
+		.upstream = span_of(x->upstream_name),
+		.project = x->caller.project.head.id };
+	if (route_plan(gw->board, x->snapshot, &ask, &x->plan, &x->err) != 0)
+		return -1;
+	if (x->is_json) {
+		x->wants_usage_hidden = x->ask.stream && !x->ask.wants_usage;
+		x->body = openai_rewrite(x->arena, x->body, &x->ask, x->row.endpoint, NULL);
+		if (x->body.at == NULL)
+			return err_set(&x->err, ERR_MEMORY, "no memory to rewrite a body");
+	}
+	return reserve(x);
+}

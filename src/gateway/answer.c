@@ -1,0 +1,454 @@
+/*
+ * answer.c - what the client is told: heads with our headers, errors in its dialect, our own lists.
+ */
+#include "gateway/gateway-int.h"
+
+#include "base/clock.h"
+#include "base/money.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LINES_MAX       40
+#define RETRY_AFTER_MAX 60 /* seconds an SDK may be told to sleep; interfaces.md, Response headers */
+
+struct lines {
+	struct arena *arena;
+	size_t count;
+	struct web_head_line line[LINES_MAX];
+};
+
+static void
+add(struct lines *l, const char *name, const char *value)
+{
+	if (l->count < LINES_MAX && value != NULL && value[0] != '\0')
+		l->line[l->count++] = (struct web_head_line){ name, value };
+}
+
+static const char expose[] = "X-Request-Id, X-Sluice-Upstream, X-Sluice-Model, X-Sluice-Attempts, "
+			     "X-Sluice-Cost, X-Sluice-Resets-At, Retry-After, Server-Timing, "
+			     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
+			     "x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
+			     "x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens";
+
+/* For pages of other origins, where the settings or the project name them. */
+static void
+add_cors(struct lines *l, const struct gateway *gw, const struct web_request *r,
+	const struct admit_caller *caller)
+{
+	struct span origin = web_header(r, "origin");
+	bool named;
+
+	if (origin.len == 0)
+		return;
+	named = gw->conf.cors_origins[0] != '\0' && glob_list_match(gw->conf.cors_origins, origin);
+	if (!named && caller != NULL && caller->project.allowed_origins[0] != '\0')
+		named = glob_list_match(caller->project.allowed_origins, origin);
+	if (!named)
+		return;
+	add(l, "Access-Control-Allow-Origin", arena_strndup(l->arena, origin.at, origin.len));
+	add(l, "Access-Control-Expose-Headers", expose);
+	add(l, "Vary", "Origin");
+}
+
+/* How long to wait, in the form the caller's SDK survives. */
+static void
+add_retry(struct lines *l, const struct err *e)
+{
+	int64_t wait_ms;
+	char when[CLOCK_TEXT_BYTES];
+
+	if (e->code != ERR_RATE_LIMITED && e->code != ERR_BUDGET_EXCEEDED
+		&& e->code != ERR_NO_KEY_AVAILABLE && e->code != ERR_OVERLOADED)
+		return;
+	if (e->retry_at_ms == 0) {
+		if (e->code == ERR_RATE_LIMITED || e->code == ERR_BUDGET_EXCEEDED)
+			add(l, "x-should-retry", "false");
+		return;
+	}
+	wait_ms = e->retry_at_ms - clock_wall_ms();
+	if (wait_ms < 0)
+		wait_ms = 0;
+	if (wait_ms <= RETRY_AFTER_MAX * 1000) {
+		add(l, "Retry-After", arena_printf(l->arena, "%" PRId64, (wait_ms + 999) / 1000));
+		return;
+	}
+	clock_rfc3339(e->retry_at_ms, when);
+	add(l, "x-should-retry", "false");
+	add(l, "X-Sluice-Resets-At", arena_strdup(l->arena, when));
+}
+
+/* The tightest of the caller's limits, of requests and of tokens. */
+static void
+add_limits(struct lines *l, const struct exchange *x)
+{
+	static const struct {
+		const char *limit, *remaining, *reset;
+	} names[] = {
+		{ "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests",
+			"x-ratelimit-reset-requests" },
+		{ "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens",
+			"x-ratelimit-reset-tokens" },
+	};
+	int64_t now_ms = board_now_ms(x->gw->board);
+
+	if (x->note == NULL)
+		return;
+	for (int kind = 0; kind < 2; kind++) {
+		const struct admit_hold *tightest = NULL;
+
+		for (int i = 0; i < x->pass.count; i++) {
+			const struct admit_hold *h = &x->pass.hold[i];
+			bool fits = kind == 0 ? h->metric == METRIC_REQUESTS
+					      : h->metric == METRIC_TOKENS
+					|| h->metric == METRIC_INPUT_TOKENS
+					|| h->metric == METRIC_OUTPUT_TOKENS;
+
+			if (fits && h->cap != INT64_MAX
+				&& (tightest == NULL || h->cap - h->used < tightest->cap - tightest->used))
+				tightest = h;
+		}
+		if (tightest == NULL)
+			continue;
+		add(l, names[kind].limit, arena_printf(l->arena, "%" PRId64, tightest->cap));
+		add(l, names[kind].remaining, arena_printf(l->arena, "%" PRId64,
+						      tightest->cap > tightest->used
+							      ? tightest->cap - tightest->used : 0));
+		if (tightest->resets_ms != INT64_MAX) {
+			char wait[CLOCK_TEXT_BYTES];
+
+			clock_duration(tightest->resets_ms - now_ms, wait);
+			add(l, names[kind].reset, arena_strdup(l->arena, wait));
+		}
+	}
+}
+
+static void
+add_common(struct lines *l, const struct exchange *x)
+{
+	add(l, "X-Request-Id", x->request_id);
+	add_cors(l, x->gw, x->request, x->known ? &x->caller : NULL);
+	if (x->note == NULL)
+		return;
+	if (x->candidate < x->plan.count)
+		add(l, "X-Sluice-Upstream", x->plan.candidate[x->candidate].upstream->name);
+	add(l, "X-Sluice-Model", x->ask.model);
+	add(l, "X-Sluice-Attempts", arena_printf(l->arena, "%d", attempt_number(x)));
+	add(l, "X-Sluice-Upstream-Request-Id", x->row.upstream_request_id);
+	add_limits(l, x);
+}
+
+static void
+add_timing(struct lines *l, const struct exchange *x)
+{
+	double admit = (double)(x->admitted_us - x->began_us) / 1000.0;
+
+	add(l, "Server-Timing", arena_printf(l->arena, "admit;dur=%.1f, connect;dur=%.1f, ttfb;dur=%.1f",
+					admit, (double)x->end.connect_us / 1000.0,
+					(double)x->first_byte_us / 1000.0));
+}
+
+void
+answer_stream_head(struct exchange *x)
+{
+	struct lines l = { .arena = x->arena };
+
+	add(&l, "Content-Type", x->content_type);
+	add(&l, "Cache-Control", "no-cache");
+	add(&l, "X-Accel-Buffering", "no");
+	add_common(&l, x);
+	x->head_sent = true;
+	web_head(x->request, x->answer_status, l.line, l.count);
+}
+
+/* ---- errors ---- */
+
+static void
+say(struct bytes *out, enum dialect d, const struct err *e, const char *request_id)
+{
+	if (error_body(d, e, request_id, out) != 0)
+		bytes_free(out);
+}
+
+const char *
+answer_error_body(void *ctx, const struct web_request *r, const struct err *why, struct bytes *out)
+{
+	struct gateway *gw = ctx;
+	struct endpoint_match m = { 0 };
+	enum dialect d = DIALECT_OPENAI;
+
+	if (endpoint_find(web_method(r), web_path(r), gw->conf.proxy_prefix, &m) != 404)
+		d = m.endpoint->dialect;
+	say(out, d, why, "");
+	return "application/json";
+}
+
+int64_t
+answer_body_limit(void *ctx, const char *method, struct span path)
+{
+	struct gateway *gw = ctx;
+	struct endpoint_match m = { 0 };
+
+	if (endpoint_find(method, path, gw->conf.proxy_prefix, &m) == 200 && m.endpoint->upload)
+		return gw->conf.upload_limit_bytes;
+	return gw->conf.body_limit_bytes;
+}
+
+/* ---- the end of an exchange [loop] ---- */
+
+static void
+finish_error(struct exchange *x, struct lines *l)
+{
+	enum dialect d = x->match.endpoint->dialect;
+	struct bytes body = BYTES_LIMIT(8192);
+
+	if (x->head_sent) {
+		if (x->mode == ANSWER_EVENTS || x->mode == ANSWER_ERROR) {
+			if (error_event(d, &x->err, x->request_id, &body) == 0)
+				web_write(x->request, body.at, body.len);
+			bytes_free(&body);
+			web_reply_end(x->request, false);
+			return;
+		}
+		web_reply_end(x->request, true);
+		return;
+	}
+	say(&body, d, &x->err, x->request_id);
+	add(l, "Content-Type", "application/json");
+	add_common(l, x);
+	add_retry(l, &x->err);
+	add(l, "Content-Length", arena_printf(l->arena, "%zu", body.len));
+	web_head(x->request, error_status(d, x->err.code), l->line, l->count);
+	web_write(x->request, body.at, body.len);
+	bytes_free(&body);
+	web_reply_end(x->request, false);
+}
+
+void
+answer_finish(struct exchange *x)
+{
+	struct lines l = { .arena = x->arena };
+	bool cut = false;
+
+	if (x->err.code != ERR_NONE && x->err.code != ERR_CLIENT_GONE) {
+		board_count(x->gw->board, x->note == NULL ? COUNT_REFUSED : COUNT_FAILED, 1);
+		finish_error(x, &l);
+		return;
+	}
+	if (x->gone) {
+		web_reply_end(x->request, true);
+		return;
+	}
+	if (!x->head_sent && (x->mode == ANSWER_WHOLE || x->mode == ANSWER_ERROR)) {
+		char cost[MONEY_TEXT_BYTES];
+
+		add(&l, "Content-Type", x->content_type);
+		add_common(&l, x);
+		add_timing(&l, x);
+		if (x->row.cost_nusd != COST_UNKNOWN) {
+			money_text(x->row.cost_nusd, cost);
+			add(&l, "X-Sluice-Cost", cost);
+		}
+		add(&l, "Content-Length", arena_printf(x->arena, "%zu", x->answer.len));
+		web_head(x->request, x->answer_status, l.line, l.count);
+		web_write(x->request, x->answer.at, x->answer.len);
+	} else {
+		if (!x->head_sent)
+			answer_stream_head(x);
+		if (x->held.len > 0)
+			web_write(x->request, x->held.at, x->held.len);
+		cut = x->end.outcome != FORWARD_DONE;
+	}
+	web_reply_end(x->request, cut);
+}
+
+/* ---- our own answers [intake] ---- */
+
+struct listing {
+	struct exchange *x;
+	struct bytes out;
+	struct span one; /* only this model; empty: all */
+	bool any;
+};
+
+static bool
+already_listed(const struct exchange *x, size_t upstream, const char *name_at, struct span name)
+{
+	for (size_t i = 0; i <= upstream; i++) {
+		const char *at = x->snapshot->upstreams[i].models;
+
+		while (*at != '\0') {
+			size_t len = strcspn(at, "\n,");
+
+			if (at == name_at)
+				return false;
+			if (len == name.len && memcmp(at, name.at, len) == 0)
+				return true;
+			at += len + (at[len] != '\0');
+		}
+	}
+	return false;
+}
+
+static void
+list_model(struct listing *l, const struct upstream *u, struct span name)
+{
+	struct err ignored;
+
+	if (admit_allow(&l->x->caller, name, clock_wall_ms(), &ignored) != 0)
+		return;
+	if (l->any)
+		bytes_puts(&l->out, ",");
+	l->any = true;
+	bytes_puts(&l->out, "{\"id\":");
+	bytes_json(&l->out, name);
+	bytes_printf(&l->out, ",\"object\":\"model\",\"created\":%" PRId64 ",\"owned_by\":",
+		u->head.created_ms / 1000);
+	bytes_json(&l->out, span_of(u->name));
+	bytes_puts(&l->out, "}");
+}
+
+/* The names that upstreams state in full; a glob is a promise without a list. */
+static void
+list_models(struct listing *l)
+{
+	const struct snapshot *p = l->x->snapshot;
+
+	for (size_t i = 0; i < p->upstream_count; i++) {
+		const char *at = p->upstreams[i].models;
+
+		while (*at != '\0') {
+			size_t len = strcspn(at, "\n,");
+			struct span name = { at, len };
+
+			if (len > 0 && memchr(at, '*', len) == NULL && memchr(at, '?', len) == NULL
+				&& (l->one.len == 0
+					|| (l->one.len == len && memcmp(l->one.at, at, len) == 0))
+				&& !already_listed(l->x, i, at, name))
+				list_model(l, &p->upstreams[i], name);
+			at += len + (at[len] != '\0');
+		}
+	}
+}
+
+static void
+list_upstreams(struct listing *l)
+{
+	const struct snapshot *p = l->x->snapshot;
+
+	for (size_t i = 0; i < p->upstream_count; i++) {
+		bytes_puts(&l->out, i == 0 ? "{\"name\":" : ",{\"name\":");
+		bytes_json(&l->out, span_of(p->upstreams[i].name));
+		bytes_printf(&l->out, ",\"is_default\":%s}",
+			p->upstreams[i].is_default ? "true" : "false");
+	}
+}
+
+static void
+answer_error(struct exchange *x)
+{
+	struct lines l = { .arena = x->arena };
+	struct bytes body = BYTES_LIMIT(8192);
+	enum dialect d = x->match.endpoint->dialect;
+
+	board_count(x->gw->board, COUNT_REFUSED, 1);
+	say(&body, d, &x->err, x->request_id);
+	add_common(&l, x);
+	add_retry(&l, &x->err);
+	web_answer(x->request, error_status(d, x->err.code), "application/json", l.line, l.count,
+		bytes_span(&body));
+	bytes_free(&body);
+}
+
+void
+answer_now(struct exchange *x)
+{
+	struct lines l = { .arena = x->arena };
+	struct listing list = { .x = x, .out = BYTES_LIMIT(1 << 20) };
+
+	if (x->err.code != ERR_NONE) {
+		answer_error(x);
+		return;
+	}
+	add_common(&l, x);
+	switch (x->match.endpoint->kind) {
+	case ENDPOINT_UPSTREAMS:
+		bytes_puts(&list.out, "{\"data\":[");
+		list_upstreams(&list);
+		bytes_puts(&list.out, "]}");
+		break;
+	case ENDPOINT_MODEL: {
+		char name[128];
+
+		if (web_decode(x->match.rest, name, sizeof name) < 0)
+			name[0] = '\0';
+		list.one = span_of(name[0] == '\0' ? "?" : name);
+		list_models(&list);
+		if (!list.any) {
+			err_set(&x->err, ERR_NO_ROUTE, "model %s asked for", name);
+			err_say(&x->err, "There is no model '%s' here; GET /v1/models lists all.",
+				name);
+			bytes_free(&list.out);
+			answer_error(x);
+			return;
+		}
+		break;
+	}
+	default:
+		bytes_puts(&list.out, "{\"object\":\"list\",\"data\":[");
+		list_models(&list);
+		bytes_puts(&list.out, "]}");
+		break;
+	}
+	web_answer(x->request, 200, "application/json", l.line, l.count, bytes_span(&list.out));
+	bytes_free(&list.out);
+}
+
+/* Browsers ask beforehand, without a token. */
+static void
+answer_options(struct gateway *gw, struct web_request *r)
+{
+	struct lines l = { .arena = web_arena(r) };
+	struct span wanted = web_header(r, "access-control-request-headers");
+
+	add_cors(&l, gw, r, NULL);
+	if (l.count > 0) {
+		add(&l, "Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE, OPTIONS");
+		if (wanted.len > 0 && wanted.len < 512)
+			add(&l, "Access-Control-Allow-Headers",
+				arena_strndup(l.arena, wanted.at, wanted.len));
+		add(&l, "Access-Control-Max-Age", arena_printf(l.arena, "%" PRId64,
+							 gw->conf.cors_max_age_ms / 1000));
+	}
+	web_answer(r, 204, NULL, l.line, l.count, SPAN_NONE);
+}
+
+void
+answer_plain(struct gateway *gw, struct web_request *r, int found, const struct endpoint_match *m)
+{
+	struct bytes body = BYTES_LIMIT(8192);
+	struct err err = { 0 };
+	char request_id[ID_TEXT_BYTES];
+	struct web_head_line line = { "X-Request-Id", request_id };
+	enum dialect d = m->endpoint == NULL ? DIALECT_OPENAI : m->endpoint->dialect;
+
+	id_text("req_", id_timed(clock_wall_ms()), request_id);
+	if (strcmp(web_method(r), "OPTIONS") == 0) {
+		answer_options(gw, r);
+		return;
+	}
+	if (found == 200 && m->endpoint->kind == ENDPOINT_HEALTH) {
+		web_answer(r, 200, "application/json", &line, 1,
+			SPAN_LIT("{\"status\":\"ok\",\"version\":\"" SLUICE_VERSION "\"}"));
+		return;
+	}
+	if (found == 200)
+		err_set(&err, ERR_MEMORY, "no memory for an exchange");
+	else
+		err_set(&err, found == 405 ? ERR_METHOD_NOT_ALLOWED : ERR_NOT_FOUND, "%s %.*s",
+			web_method(r), (int)web_path(r).len, web_path(r).at);
+	say(&body, d, &err, request_id);
+	web_answer(r, error_status(d, err.code), "application/json", &line, 1, bytes_span(&body));
+	bytes_free(&body);
+}

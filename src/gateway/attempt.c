@@ -1,0 +1,552 @@
+/*
+ * attempt.c - FORWARD: one candidate is asked, and its answer goes to the client as it comes.
+ *
+ * What the client may see last is held back until the charge is booked: the closing event of a
+ * stream, the newest piece of other answers, a short JSON answer whole.  All on the loop.
+ */
+#include "gateway/gateway-int.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "settle/price.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define HEADERS_MAX 96
+
+/* ---- what is sent ---- */
+
+struct header_list {
+	struct arena *arena;
+	const struct upstream *upstream;
+	size_t count;
+	struct forward_header line[HEADERS_MAX];
+};
+
+static void
+add_header(struct header_list *l, const char *name, const char *value)
+{
+	if (l->count < HEADERS_MAX && name != NULL && value != NULL)
+		l->line[l->count++] = (struct forward_header){ name, value };
+}
+
+static bool
+starts_with(const char *s, const char *prefix)
+{
+	return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+/* interfaces.md, "Request headers that pass to a provider": a list of what may, never of what may
+ * not.  Names come in lower case. */
+static bool
+may_pass(const struct upstream *u, const char *name)
+{
+	static const char *const exact[] = { "content-type", "content-encoding", "content-language",
+		"accept", "accept-language", "anthropic-version", "anthropic-beta", "traceparent",
+		"http-referer", "x-title", "originator", "session_id", "session-id" };
+	static const char *const prefixes[] = { "openai-", "x-stainless-", "x-codex-",
+		"x-claude-code-" };
+
+	for (size_t i = 0; i < sizeof exact / sizeof exact[0]; i++)
+		if (strcmp(name, exact[i]) == 0)
+			return true;
+	for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
+		if (starts_with(name, prefixes[i]))
+			return true;
+	if (starts_with(name, "x-goog-") && strcmp(name, "x-goog-api-key") != 0)
+		return true;
+	return u->forward_headers[0] != '\0' && strcmp(name, "authorization") != 0
+		&& strcmp(name, "cookie") != 0 && glob_list_match(u->forward_headers, span_of(name));
+}
+
+static bool
+pass_header(void *ctx, const char *name, struct span value)
+{
+	struct header_list *l = ctx;
+
+	if (may_pass(l->upstream, name))
+		add_header(l, arena_strdup(l->arena, name),
+			arena_strndup(l->arena, value.at, value.len));
+	return true;
+}
+
+/* "Name: value" lines of the upstream's settings. */
+static void
+add_extra(struct header_list *l)
+{
+	const char *at = l->upstream->extra_headers;
+
+	while (*at != '\0') {
+		size_t len = strcspn(at, "\n");
+		const char *colon = memchr(at, ':', len);
+
+		if (colon != NULL) {
+			size_t skip = (size_t)(colon - at) + 1;
+
+			while (skip < len && at[skip] == ' ')
+				skip++;
+			add_header(l, arena_strndup(l->arena, at, (size_t)(colon - at)),
+				arena_strndup(l->arena, at + skip, len - skip));
+		}
+		at += len + (at[len] == '\n');
+	}
+}
+
+static void
+add_key(struct header_list *l, const struct route_candidate *c)
+{
+	if (c->key == NULL)
+		return;
+	switch ((enum upstream_auth)l->upstream->auth) {
+	case AUTH_BEARER:
+		add_header(l, "authorization", arena_printf(l->arena, "Bearer %s", c->key->secret));
+		break;
+	case AUTH_X_API_KEY:
+		add_header(l, "x-api-key", c->key->secret);
+		break;
+	case AUTH_API_KEY:
+		add_header(l, "api-key", c->key->secret);
+		break;
+	case AUTH_NONE:
+		break;
+	}
+}
+
+/* The client's query without our token in it. */
+static const char *
+query_without_key(struct exchange *x)
+{
+	struct span q = web_query(x->request);
+	struct bytes out = BYTES_LIMIT(WEB_HEADERS_BYTES);
+	char *copy;
+
+	for (size_t i = 0, end; i < q.len; i = end + 1) {
+		for (end = i; end < q.len && q.at[end] != '&'; end++)
+			;
+		if (end - i >= 4 && memcmp(q.at + i, "key=", 4) == 0)
+			continue;
+		bytes_add(&out, out.len == 0 ? "?" : "&", 1);
+		bytes_add(&out, q.at + i, end - i);
+	}
+	copy = out.failed ? NULL : arena_strndup(x->arena, out.at == NULL ? "" : out.at, out.len);
+	bytes_free(&out);
+	return copy;
+}
+
+/* "https://host" takes OpenAI's own "/v1"; a base with a path is used as it stands. */
+static const char *
+make_url(struct exchange *x, const struct upstream *u)
+{
+	const char *query = query_without_key(x);
+	const char *host = strstr(u->base_url, "://");
+	const char *path = host == NULL ? NULL : strchr(host + 3, '/');
+	size_t len = strlen(u->base_url);
+	bool bare = path == NULL || path[1] == '\0';
+
+	while (len > 0 && u->base_url[len - 1] == '/')
+		len--;
+	if (query == NULL || host == NULL)
+		return NULL;
+	return arena_printf(x->arena, "%.*s%s%s%.*s%s", (int)len, u->base_url, bare ? "/v1" : "",
+		x->match.endpoint->provider_path, (int)x->match.rest.len,
+		x->match.rest.at == NULL ? "" : x->match.rest.at, query);
+}
+
+/* ---- what comes back ---- */
+
+static void
+send_bytes(struct exchange *x, const char *data, size_t len)
+{
+	if (len == 0 || x->gone)
+		return;
+	if (!x->head_sent)
+		answer_stream_head(x);
+	x->wrote_ms = (int64_t)uv_now(&x->gw->loop);
+	board_count(x->gw->board, COUNT_BYTES_OUT, (int64_t)len);
+	if (!web_write(x->request, data, len))
+		x->full = true;
+}
+
+static void
+pass_event(void *ctx, const char *data, size_t len, bool last)
+{
+	struct exchange *x = ctx;
+
+	/* past the ceiling the rest of a stream's end goes out unbooked rather than not at all */
+	if (last && !x->held.failed && bytes_add(&x->held, data, len) == 0)
+		return;
+	if (x->held.len > 0) {
+		send_bytes(x, x->held.at, x->held.len);
+		bytes_drop(&x->held, x->held.len);
+	}
+	send_bytes(x, data, len);
+}
+
+/* The newest piece waits for the next one, the last one for the books. */
+static void
+pass_piece(struct exchange *x, const char *data, size_t len)
+{
+	if (x->held.len > 0) {
+		send_bytes(x, x->held.at, x->held.len);
+		bytes_drop(&x->held, x->held.len);
+	}
+	if (bytes_add(&x->held, data, len) != 0)
+		send_bytes(x, data, len);
+	/* usage stands near the end of a long JSON answer */
+	if (len >= TAIL_BYTES) {
+		bytes_drop(&x->answer, x->answer.len);
+		bytes_add(&x->answer, data + len - TAIL_BYTES, TAIL_BYTES);
+		return;
+	}
+	if (x->answer.len + len > TAIL_BYTES)
+		bytes_drop(&x->answer, x->answer.len + len - TAIL_BYTES);
+	bytes_add(&x->answer, data, len);
+}
+
+static bool
+type_is(struct span type, const char *name)
+{
+	size_t len = strlen(name);
+
+	return type.len >= len && span_is_nocase((struct span){ type.at, len }, name);
+}
+
+static void
+on_head(void *ctx, const struct forward_head *head)
+{
+	struct exchange *x = ctx;
+
+	x->call = head->call;
+	if (x->head_sent) { /* a heartbeat committed us to events */
+		x->mode = head->status < 300 && type_is(head->content_type, "text/event-stream")
+			? ANSWER_EVENTS : ANSWER_ERROR;
+	} else {
+		x->answer_status = head->status;
+		span_copy(head->content_type, x->content_type, sizeof x->content_type);
+		if (head->status >= 400)
+			x->mode = ANSWER_ERROR;
+		else if (type_is(head->content_type, "text/event-stream"))
+			x->mode = ANSWER_EVENTS;
+		else if (type_is(head->content_type, "application/json"))
+			x->mode = ANSWER_WHOLE;
+		else
+			x->mode = ANSWER_BYTES;
+	}
+	if (x->mode == ANSWER_EVENTS) {
+		openai_watch_init(&x->watch, x->wants_usage_hidden);
+		x->watching = true;
+		board_count(x->gw->board, COUNT_STREAMS, 1);
+		if (!x->head_sent)
+			answer_stream_head(x);
+	}
+}
+
+static bool
+on_data(void *ctx, const char *data, size_t len)
+{
+	struct exchange *x = ctx;
+
+	switch (x->mode) {
+	case ANSWER_NONE:
+	case ANSWER_ERROR:
+		if (x->answer.len < ERROR_BODY_BYTES)
+			bytes_add(&x->answer, data,
+				len < ERROR_BODY_BYTES - x->answer.len
+					? len : ERROR_BODY_BYTES - x->answer.len);
+		return true;
+	case ANSWER_WHOLE:
+		if (x->answer.len + len <= ANSWER_HOLD_BYTES) {
+			bytes_add(&x->answer, data, len);
+			return true;
+		}
+		x->mode = ANSWER_BYTES;
+		bytes_add(&x->held, x->answer.at, x->answer.len);
+		pass_piece(x, data, len);
+		return true;
+	case ANSWER_EVENTS:
+		if (x->full)
+			return false;
+		if (openai_watch_feed(&x->watch, data, len, pass_event, x) != 0)
+			forward_cancel(x->call);
+		atomic_store_explicit(&x->note->output_chars, x->watch.output_chars,
+			memory_order_relaxed);
+		if (x->watch.done && x->done_ms == 0)
+			x->done_ms = (int64_t)uv_now(&x->gw->loop);
+		return true;
+	case ANSWER_BYTES:
+		if (x->full)
+			return false;
+		pass_piece(x, data, len);
+		return true;
+	}
+	return true;
+}
+
+static void judge(struct exchange *x);
+
+static void
+on_end(void *ctx, const struct forward_end *end)
+{
+	struct exchange *x = ctx;
+
+	x->end = *end;
+	x->ended = true;
+	if (end->sent_any)
+		x->sent = true;
+	if (x->mode == ANSWER_EVENTS)
+		(void)openai_watch_end(&x->watch, pass_event, x);
+	if (end->first_byte_us > 0)
+		x->first_byte_us = clock_mono_us() - x->began_us - end->total_us + end->first_byte_us;
+	x->failure = FAILURE_NONE;
+	judge(x);
+	x->call = NULL;
+	exchange_run(x);
+}
+
+/* The lease's note follows, so that a crash is charged to the right key at the right price. */
+static void
+tell_note(struct exchange *x, const struct route_candidate *c)
+{
+	struct settle_note *n = x->note;
+	const struct price *p = x->ask.model[0] == '\0' ? NULL
+		: snapshot_price(x->snapshot, c->upstream->head.id, span_of(x->ask.model),
+			clock_wall_ms());
+
+	x->row.upstream = c->upstream->head.id;
+	x->row.key = c->key == NULL ? ID_NONE : c->key->id;
+	n->row.upstream = x->row.upstream;
+	n->row.key = x->row.key;
+	n->priced = p != NULL || x->ask.model[0] == '\0';
+	n->input_nusd = p == NULL ? 0 : p->input_nusd;
+	n->output_nusd = p == NULL ? 0 : p->output_nusd;
+	n->request_nusd = p == NULL ? 0 : p->request_nusd;
+	atomic_store_explicit(&n->output_chars, 0, memory_order_relaxed);
+	n->sent = 1;
+}
+
+int
+attempt_number(const struct exchange *x)
+{
+	return x->candidate < x->plan.count ? x->candidate + 1 : x->plan.count;
+}
+
+int
+attempt_start(struct exchange *x)
+{
+	const struct conf *conf = &x->gw->conf;
+	const struct route_candidate *c = &x->plan.candidate[x->candidate];
+	const struct upstream *u = c->upstream;
+	struct header_list l = { .arena = x->arena, .upstream = u };
+	struct forward_sink sink = { x, on_head, on_data, on_end };
+	struct forward_request q = { 0 };
+
+	web_each_header(x->request, pass_header, &l);
+	add_extra(&l);
+	add_key(&l, c);
+	q.method = web_method(x->request);
+	q.url = make_url(x, u);
+	if (q.url == NULL)
+		return err_set(&x->err, ERR_MEMORY, "no memory for the address of upstream %s",
+			u->name);
+	q.headers = l.line;
+	q.header_count = l.count;
+	q.body = x->body;
+	q.body_fd = -1;
+	q.has_body = x->body.len > 0 || strcmp(q.method, "POST") == 0;
+	q.connect_ms = u->connect_ms > 0 ? u->connect_ms : conf->connect_timeout_ms;
+	q.first_byte_ms = u->first_byte_ms > 0 ? u->first_byte_ms : conf->first_byte_timeout_ms;
+	q.idle_ms = u->idle_ms > 0 ? u->idle_ms : conf->idle_timeout_ms;
+	q.total_ms = u->total_ms > 0 ? u->total_ms : conf->total_timeout_ms;
+	q.allow_private = u->allow_private;
+	q.http2 = u->http2;
+	q.ca_file = u->ca_file[0] == '\0' ? NULL : u->ca_file;
+	q.client_cert = u->client_cert[0] == '\0' ? NULL : u->client_cert;
+	q.pool = u->name;
+
+	x->ended = false;
+	x->mode = ANSWER_NONE;
+	bytes_drop(&x->answer, x->answer.len);
+	if (x->watching) {
+		openai_watch_free(&x->watch);
+		x->watching = false;
+	}
+	if (x->wrote_ms == 0)
+		x->wrote_ms = (int64_t)uv_now(&x->gw->loop);
+	tell_note(x, c);
+	board_count(x->gw->board, COUNT_ATTEMPTS, 1);
+	x->call = forward_start(x->gw->forward, &q, &sink, &x->err);
+	return x->call == NULL ? -1 : 0;
+}
+
+/* ---- afterwards ---- */
+
+static struct span
+response_header(const struct exchange *x, const char *name)
+{
+	return x->call == NULL ? SPAN_NONE : forward_response_header(x->call, name);
+}
+
+/* No answer at all: what it means, and what the client is told should it be the last attempt. */
+static void
+judge_silence(struct exchange *x)
+{
+	const char *what = forward_outcome_text(x->end.outcome);
+	const char *upstream = x->plan.candidate[x->candidate].upstream->name;
+
+	x->failure = FAILURE_TRANSIENT;
+	switch (x->end.outcome) {
+	case FORWARD_CANCELLED:
+		x->failure = FAILURE_NONE;
+		if (x->gone)
+			err_set(&x->err, ERR_CLIENT_GONE, "the client left");
+		return;
+	case FORWARD_TIMEOUT_FIRST_BYTE:
+	case FORWARD_TIMEOUT_IDLE:
+	case FORWARD_TIMEOUT_TOTAL:
+		x->failure = FAILURE_REQUEST; /* it may be at work: asking another would pay twice */
+		err_set(&x->err, ERR_UPSTREAM_TIMEOUT, "upstream %s: %s (%s)", upstream, what,
+			x->end.text);
+		return;
+	default:
+		err_set(&x->err, ERR_UPSTREAM_UNREACHABLE, "upstream %s: %s (%s)", upstream, what,
+			x->end.text);
+		return;
+	}
+}
+
+/* What an answer of status >= 400 means for the client when no other key is left. */
+static void
+judge_refusal(struct exchange *x)
+{
+	const char *upstream = x->plan.candidate[x->candidate].upstream->name;
+	int status = x->answer_status;
+
+	switch (x->failure) {
+	case FAILURE_KEY_INVALID:
+	case FAILURE_NO_CREDIT:
+		err_set(&x->err, ERR_UPSTREAM_CREDENTIALS, "upstream %s refused our key: status %d, %s",
+			upstream, status, failure_name(x->failure));
+		break;
+	case FAILURE_RATE_LIMITED:
+		err_set(&x->err, ERR_RATE_LIMITED, "upstream %s limits our key's rate", upstream);
+		err_say(&x->err, "The provider limits the rate now; wait and try again.");
+		x->err.retry_at_ms = x->retry_at_ms;
+		break;
+	case FAILURE_OVERLOADED:
+		err_set(&x->err, ERR_OVERLOADED, "upstream %s is overloaded: status %d", upstream,
+			status);
+		err_say(&x->err, "The provider is overloaded; try again soon.");
+		x->err.retry_at_ms = x->retry_at_ms;
+		break;
+	case FAILURE_TRANSIENT:
+		err_set(&x->err, ERR_UPSTREAM_UNREACHABLE, "upstream %s failed with status %d",
+			upstream, status);
+		err_say(&x->err, "The provider failed with status %d; try again soon.", status);
+		break;
+	case FAILURE_NONE:
+	case FAILURE_MODEL:
+	case FAILURE_REQUEST:
+		break; /* its own answer goes through */
+	}
+}
+
+/* While the answer's headers are there: what it means for the key, the client and the next one. */
+static void
+judge(struct exchange *x)
+{
+	const struct conf *conf = &x->gw->conf;
+	const struct route_candidate *c = &x->plan.candidate[x->candidate];
+	struct route_rests rests = { conf->rest_default_ms, conf->rest_max_ms };
+	struct failure_headers h;
+
+	x->retry_at_ms = 0;
+	memset(&x->err, 0, sizeof x->err);
+	if (x->end.status != 0)
+		span_copy(response_header(x, "x-request-id"), x->row.upstream_request_id,
+			sizeof x->row.upstream_request_id);
+	if (x->watch.done && x->end.outcome == FORWARD_CANCELLED && !x->gone)
+		x->end.outcome = FORWARD_DONE; /* we had all of it */
+	if (x->end.outcome != FORWARD_DONE) {
+		judge_silence(x);
+	} else if (x->mode == ANSWER_ERROR) {
+		h = (struct failure_headers){ .retry_after = response_header(x, "retry-after"),
+			.retry_after_ms = response_header(x, "retry-after-ms"),
+			.reset_requests = response_header(x, "x-ratelimit-reset-requests"),
+			.reset_tokens = response_header(x, "x-ratelimit-reset-tokens"),
+			.remaining_requests = response_header(x, "x-ratelimit-remaining-requests"),
+			.remaining_tokens = response_header(x, "x-ratelimit-remaining-tokens"),
+			.date = response_header(x, "date") };
+		x->failure = failure_classify(x->end.status, &h, bytes_span(&x->answer),
+			clock_wall_ms(), &x->retry_at_ms);
+		judge_refusal(x);
+	}
+	if (x->end.outcome != FORWARD_CANCELLED)
+		route_report(x->gw->board, c, x->failure, x->end.status, x->retry_at_ms, &rests);
+	if (x->failure != FAILURE_NONE)
+		log_request(LOG_WARN, "attempt", x->request_id, "upstream %s, key %s, status %d: %s %s",
+			c->upstream->name, c->key == NULL ? "none" : "set", x->end.status,
+			failure_name(x->failure), x->err.text);
+}
+
+static int64_t
+or_zero(int64_t n)
+{
+	return n < 0 ? 0 : n;
+}
+
+static void
+find_usage(struct exchange *x, struct wire_usage *u)
+{
+	memset(u, 0, sizeof *u);
+	if (x->watching)
+		*u = x->watch.usage;
+	else if (x->mode == ANSWER_WHOLE)
+		openai_usage(bytes_span(&x->answer), u);
+	else if (x->mode == ANSWER_BYTES && type_is(span_of(x->content_type), "application/json"))
+		openai_usage_tail(bytes_span(&x->answer), u);
+}
+
+/* Something came back that a provider asks money for, or may ask for what it could not deliver. */
+static bool
+may_cost(const struct exchange *x)
+{
+	if (x->mode == ANSWER_EVENTS || x->mode == ANSWER_WHOLE || x->mode == ANSWER_BYTES)
+		return true;
+	return x->sent && (x->gone || x->err.code == ERR_UPSTREAM_TIMEOUT);
+}
+
+void
+attempt_usage(struct exchange *x)
+{
+	struct usage_row *row = &x->row;
+	const struct price *price;
+	struct wire_usage u;
+
+	if (!may_cost(x)) {
+		row->usage_source = USAGE_NONE;
+		row->cost_nusd = 0;
+		return;
+	}
+	find_usage(x, &u);
+	if (u.seen) {
+		row->usage_source = USAGE_REPORTED;
+		row->tokens = (struct tokens){ .input = or_zero(u.input),
+			.cache_read = or_zero(u.cache_read),
+			.cache_write = or_zero(u.cache_write),
+			.output = or_zero(u.output),
+			.reasoning = or_zero(u.reasoning) };
+	} else if (x->ask.model[0] != '\0' && x->is_json) {
+		row->usage_source = USAGE_ESTIMATED;
+		row->tokens = (struct tokens){ .input = x->ask.input_estimate,
+			.output = openai_estimate_tokens(x->watching ? x->watch.output_chars : 0) };
+	} else {
+		row->usage_source = USAGE_NONE;
+	}
+	if (x->ask.model[0] == '\0') {
+		row->cost_nusd = 0;
+		return;
+	}
+	price = snapshot_price(x->snapshot, row->upstream, span_of(x->ask.model), clock_wall_ms());
+	row->cost_nusd = u.seen && u.cost_nusd >= 0 ? u.cost_nusd : price_cost(price, &row->tokens);
+}

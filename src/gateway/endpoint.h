@@ -1,0 +1,47 @@
+/*
+ * endpoint.h - what the gateway answers to.  Nothing is reachable that is not in its table.
+ *
+ * Only REQUEST_URI is the same behind all web servers and it holds the mount prefix, so the
+ * leftmost place at a segment's start where an endpoint's path fits decides: everything before
+ * it is the mount.  Pure; safe over threads.
+ */
+#ifndef GATEWAY_ENDPOINT_H
+#define GATEWAY_ENDPOINT_H
+
+#include "base/bytes.h"
+#include "wire/error.h"
+
+enum endpoint_kind {
+	ENDPOINT_FORWARD,   /* to a provider */
+	ENDPOINT_MODELS,    /* what this token may use */
+	ENDPOINT_MODEL,     /* one of them */
+	ENDPOINT_UPSTREAMS, /* their names */
+	ENDPOINT_HEALTH     /* open to all */
+};
+
+struct endpoint {
+	const char *methods; /* "GET POST"; "*" any */
+	const char *path;    /* a last segment of "*" takes any rest */
+	enum endpoint_kind kind;
+	enum dialect dialect;
+	const char *provider_path; /* what stands for `path` at the provider: "/chat/completions" */
+	bool by_prefix;      /* stands below the proxy prefix */
+	bool upload;         /* the larger body limit */
+};
+
+struct endpoint_match {
+	const struct endpoint *endpoint;
+	struct span mount; /* before it */
+	struct span path;  /* from the endpoint on, without the proxy prefix: "/v1/chat/completions" */
+	struct span rest;  /* what "*" stood for */
+};
+
+/* Returns 200 with *found set, 404, or 405 (path known, method not; *found is set). */
+int endpoint_find(const char *method, struct span path, const char *proxy_prefix,
+	struct endpoint_match *found);
+
+/* No "." or ".." segment, plain or percent-encoded, and no backslash: a path that stays below its
+ * base at the provider. */
+bool endpoint_path_is_clean(struct span path);
+
+#endif

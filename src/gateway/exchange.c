@@ -1,0 +1,340 @@
+/*
+ * exchange.c - one request's way through the rooms.
+ *
+ * An exchange has one owner at a time.  An intake thread owns it through ADMIT, then the loop.
+ * Between those two it lies in the gateway's inbox.  While it waits for the ledger the loop still
+ * owns it; the ledger owns the item alone.
+ */
+#include "gateway/gateway-int.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const names[] = {
+#define X(name, next) #name,
+	EXCHANGE_STATES(X)
+#undef X
+};
+
+static const unsigned allowed[] = {
+#define X(name, next) (next),
+	EXCHANGE_STATES(X)
+#undef X
+};
+
+/* The only place that writes x->state. */
+static void
+enter(struct exchange *x, enum exchange_state next)
+{
+	assert((allowed[x->state] & 1u << next) != 0);
+	log_request(LOG_DEBUG, "state", x->request_id, "%s -> %s", names[x->state], names[next]);
+	x->state = next;
+}
+
+/* ---- on an intake thread ---- */
+
+static void
+exchange_free(void *object)
+{
+	struct exchange *x = object;
+
+	openai_watch_free(&x->watch);
+	bytes_free(&x->answer);
+	bytes_free(&x->held);
+	snapshot_drop(x->snapshot);
+	free(x->item);
+	free(x);
+}
+
+static struct exchange *
+exchange_new(struct gateway *gw, struct web_request *r, const struct endpoint_match *m)
+{
+	struct exchange *x = calloc(1, sizeof *x);
+
+	if (x == NULL)
+		return NULL;
+	x->gw = gw;
+	x->request = r;
+	x->arena = web_arena(r);
+	x->match = *m;
+	x->began_us = clock_mono_us();
+	x->id = id_timed(clock_wall_ms());
+	id_text("req_", x->id, x->request_id);
+	x->answer = BYTES_LIMIT(ANSWER_HOLD_BYTES);
+	x->held = BYTES_LIMIT(HELD_BYTES);
+	return x;
+}
+
+void
+exchange_admit(struct exchange *x)
+{
+	enum exchange_state next;
+
+	store_working(x->gw->store, x);
+	if (admission_run(x) == 0)
+		next = x->match.endpoint->kind == ENDPOINT_FORWARD ? EX_ROUTE : EX_DONE;
+	else
+		next = x->known && x->match.endpoint->kind == ENDPOINT_FORWARD ? EX_SETTLE : EX_DONE;
+	store_working(x->gw->store, NULL);
+	x->admitted_us = clock_mono_us();
+	enter(x, next);
+	if (next != EX_DONE) {
+		gateway_to_loop(x); /* not ours any more */
+		return;
+	}
+	answer_now(x);
+	exchange_free(x);
+}
+
+void
+exchange_on_request(void *ctx, struct web_request *r)
+{
+	struct gateway *gw = ctx;
+	struct endpoint_match m = { 0 };
+	struct exchange *x;
+	int found = endpoint_find(web_method(r), web_path(r), gw->conf.proxy_prefix, &m);
+
+	board_count(gw->board, COUNT_EXCHANGES, 1);
+	board_count(gw->board, COUNT_BYTES_IN, web_body_bytes(r));
+	if (found != 200 || strcmp(web_method(r), "OPTIONS") == 0
+		|| m.endpoint->kind == ENDPOINT_HEALTH
+		|| (x = exchange_new(gw, r, &m)) == NULL) {
+		answer_plain(gw, r, found, &m);
+		return;
+	}
+	enter(x, EX_ADMIT);
+	exchange_admit(x);
+}
+
+/* ---- on the loop ---- */
+
+static void
+link_open(struct exchange *x)
+{
+	x->next = x->gw->open;
+	if (x->next != NULL)
+		x->next->prev = x;
+	x->gw->open = x;
+}
+
+static void
+unlink_open(struct exchange *x)
+{
+	if (x->prev != NULL)
+		x->prev->next = x->next;
+	else
+		x->gw->open = x->next;
+	if (x->next != NULL)
+		x->next->prev = x->prev;
+}
+
+static void
+on_room(void *ctx)
+{
+	struct exchange *x = ctx;
+
+	x->full = false;
+	if (x->call != NULL)
+		forward_resume(x->call);
+}
+
+static void
+on_gone(void *ctx)
+{
+	struct exchange *x = ctx;
+
+	if (x->gone)
+		return;
+	x->gone = true;
+	board_count(x->gw->board, COUNT_CLIENT_GONE, 1);
+	if (x->call != NULL)
+		forward_cancel(x->call);
+}
+
+static void
+on_ended(void *ctx)
+{
+	struct exchange *x = ctx;
+
+	unlink_open(x);
+	exchange_free(x);
+}
+
+static enum exchange_state
+step_route(struct exchange *x)
+{
+	while (!x->gone && x->candidate < x->plan.count) {
+		x->err.code = ERR_NONE;
+		if (attempt_start(x) == 0)
+			return EX_FORWARD;
+		x->candidate++;
+	}
+	if (x->gone)
+		err_set(&x->err, ERR_CLIENT_GONE, "the client left before a provider answered");
+	return EX_SETTLE;
+}
+
+static enum exchange_state
+step_forward(struct exchange *x)
+{
+	if (!x->ended)
+		return EX_FORWARD;
+	if (x->head_sent || x->gone || !route_goes_on(x->failure))
+		return EX_SETTLE;
+	x->candidate++;
+	return x->candidate < x->plan.count ? EX_ROUTE : EX_SETTLE;
+}
+
+static void
+make_row(struct exchange *x)
+{
+	struct usage_row *row = &x->row;
+	int64_t now_us = clock_mono_us();
+
+	row->attempts = (uint8_t)(x->note == NULL ? 0 : attempt_number(x));
+	row->duration_ms = (uint32_t)((now_us - x->began_us) / 1000);
+	row->ttfb_ms = (uint32_t)(x->first_byte_us / 1000);
+	row->err_code = (uint16_t)x->err.code;
+	row->status = (uint16_t)(x->err.code == ERR_NONE || x->head_sent ? x->answer_status
+			: error_status(x->match.endpoint->dialect, x->err.code));
+	if (x->err.code != ERR_NONE)
+		span_copy(span_of(x->err.text), row->error, sizeof row->error);
+	if (x->note == NULL) {
+		row->ended_by = ENDED_REFUSED;
+		return;
+	}
+	if (x->watch.failed)
+		span_copy(span_of(x->watch.error), row->error, sizeof row->error);
+	if (x->gone)
+		row->ended_by = ENDED_CLIENT;
+	else if (x->err.code == ERR_UPSTREAM_TIMEOUT)
+		row->ended_by = ENDED_TIMEOUT;
+	else if (x->err.code != ERR_NONE || x->watch.failed)
+		row->ended_by = ENDED_PROVIDER;
+	else
+		row->ended_by = ENDED_DONE;
+	attempt_usage(x);
+}
+
+/* Hands the ledger a copy of all it needs: the exchange may be over before it is booked. */
+static bool
+submit(struct exchange *x)
+{
+	struct ledger_item *item = calloc(1, sizeof *item);
+
+	if (item == NULL) {
+		log_request(LOG_ERROR, "settle", x->request_id, "no memory; the lease stays owing");
+		return false;
+	}
+	item->row = x->row;
+	item->ctx = x;
+	if (x->note != NULL) {
+		item->lease = x->pass.lease;
+		item->count = x->pass.count;
+		settle_charge(x->note->metric, x->pass.count, &x->row, item->spent);
+	}
+	x->item = item;
+	x->submitted = true;
+	x->submitted_ms = (int64_t)uv_now(&x->gw->loop);
+	ledger_submit(x->gw->ledger, item);
+	return true;
+}
+
+static enum exchange_state
+step_settle(struct exchange *x)
+{
+	if (!x->submitted) {
+		make_row(x);
+		if (!submit(x))
+			return EX_DONE;
+	}
+	return x->booked ? EX_DONE : EX_SETTLE;
+}
+
+static enum exchange_state
+step_done(struct exchange *x)
+{
+	if (!x->closing) {
+		x->closing = true;
+		answer_finish(x); /* may end in on_ended, so x may be gone */
+	}
+	return EX_DONE;
+}
+
+void
+exchange_run(struct exchange *x)
+{
+	static enum exchange_state (*const steps[EX__COUNT])(struct exchange *) = {
+		[EX_ROUTE] = step_route,
+		[EX_FORWARD] = step_forward,
+		[EX_SETTLE] = step_settle,
+	};
+	enum exchange_state next;
+
+	if (x->prev == NULL && x->gw->open != x) { /* first time on the loop */
+		static const struct web_events none = { 0 };
+		struct web_events ev = none;
+
+		link_open(x);
+		ev.ctx = x;
+		ev.on_room = on_room;
+		ev.on_gone = on_gone;
+		ev.on_ended = on_ended;
+		web_attach(x->request, &ev);
+	}
+	while (x->state != EX_DONE && (next = steps[x->state](x)) != x->state)
+		enter(x, next);
+	if (x->state == EX_DONE)
+		(void)step_done(x);
+}
+
+/* A heartbeat where a provider is silent: between events, so that it never splits one. */
+static void
+heartbeat(struct exchange *x, int64_t now_ms)
+{
+	static const char ping[] = ": ping\n\n";
+	int64_t wait_ms = x->head_sent ? x->gw->conf.heartbeat_ms : x->gw->conf.first_heartbeat_ms;
+
+	if (x->state != EX_FORWARD || wait_ms <= 0 || now_ms - x->wrote_ms < wait_ms || x->full
+		|| x->watch.sse.overflowed)
+		return;
+	if (!x->head_sent) {
+		if (!x->ask.stream)
+			return;
+		x->mode = ANSWER_EVENTS;
+		x->answer_status = 200;
+		span_copy(span_of("text/event-stream; charset=utf-8"), x->content_type,
+			sizeof x->content_type);
+		answer_stream_head(x);
+	} else if (x->mode != ANSWER_EVENTS) {
+		return;
+	}
+	x->full = !web_write(x->request, ping, sizeof ping - 1);
+	x->wrote_ms = now_ms;
+}
+
+void
+exchange_tick(struct gateway *gw)
+{
+	int64_t now_ms = (int64_t)uv_now(&gw->loop);
+
+	for (struct exchange *x = gw->open, *next; x != NULL; x = next) {
+		next = x->next;
+		heartbeat(x, now_ms);
+		if (x->state == EX_FORWARD && x->done_ms != 0 && x->call != NULL
+			&& now_ms - x->done_ms >= AFTER_DONE_MS)
+			forward_cancel(x->call);
+		if (x->state == EX_SETTLE && x->submitted && !x->booked
+			&& now_ms - x->submitted_ms >= SETTLE_WAIT_MS && ledger_forget(x->item)) {
+			log_request(LOG_WARN, "settle", x->request_id,
+				"not booked within %d ms; the lease stays owing", SETTLE_WAIT_MS);
+			x->item = NULL;
+			x->booked = true;
+			exchange_run(x);
+		}
+	}
+}

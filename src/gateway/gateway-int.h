@@ -1,0 +1,166 @@
+/*
+ * gateway-int.h - the process and one exchange, shared by the sources of this room.
+ */
+#ifndef GATEWAY_GATEWAY_INT_H
+#define GATEWAY_GATEWAY_INT_H
+
+#include "admit/admit.h"
+#include "conf/conf.h"
+#include "forward/forward.h"
+#include "gateway/endpoint.h"
+#include "route/route.h"
+#include "settle/ledger.h"
+#include "web/web.h"
+#include "wire/openai.h"
+
+#include <pthread.h>
+#include <uv.h>
+
+#define ANSWER_HOLD_BYTES  (256 * 1024) /* a JSON answer up to this is read before its head goes out */
+#define ERROR_BODY_BYTES   (64 * 1024)  /* looked at of a provider's error */
+#define HELD_BYTES         (512 * 1024) /* of a stream's end, until it is booked */
+#define TAIL_BYTES         4096         /* of a long JSON answer: its usage stands at the end */
+#define SETTLE_WAIT_MS     2000         /* then the reply closes and the lease stays owing */
+#define AFTER_DONE_MS      1000         /* for a provider to end its answer after the last event */
+#define TICK_MS            250
+
+struct gateway {
+	struct conf conf;
+	uv_loop_t loop;
+	uv_async_t wake;        /* something is in the inbox */
+	uv_timer_t tick;
+	uv_signal_t term;
+	struct web_server *web;
+	struct forward *forward;
+	struct roster *roster;
+	struct store *store;
+	struct board *board;
+	struct ledger *ledger;
+	bool cgi, draining;
+
+	pthread_mutex_t mutex;  /* over the next four */
+	struct exchange *inbox; /* for the loop, newest first */
+	struct snapshot *snapshot;
+	bool clerk_stop, clerk_ended;
+	pthread_cond_t clerk_wake;
+	_Atomic int loading;    /* a thread is making a new snapshot; see gateway_snapshot() */
+	_Atomic int abandoned;
+
+	struct exchange *open;  /* [loop] those it owns */
+};
+
+/*
+ *   READ -> ADMIT -> ROUTE -> FORWARD -> SETTLE -> DONE
+ *                      ^---------'  next candidate, only while the client has been sent nothing
+ *
+ * What is refused goes from ADMIT to SETTLE; what nobody has to pay or to know of, because no token
+ * was shown or the answer is our own, from ADMIT to DONE.  Past ADMIT every way leads through
+ * SETTLE, so what was reserved is charged or given back.
+ */
+#define EX_BIT(name) (1u << EX_##name)
+#define EXCHANGE_STATES(X) /* state, states it may go to */                                        \
+	X(READ, EX_BIT(ADMIT))                                                                     \
+	X(ADMIT, EX_BIT(ROUTE) | EX_BIT(SETTLE) | EX_BIT(DONE))                                    \
+	X(ROUTE, EX_BIT(FORWARD) | EX_BIT(SETTLE))                                                 \
+	X(FORWARD, EX_BIT(ROUTE) | EX_BIT(SETTLE))                                                 \
+	X(SETTLE, EX_BIT(DONE))                                                                    \
+	X(DONE, 0)
+enum exchange_state {
+#define X(name, next) EX_##name,
+	EXCHANGE_STATES(X)
+#undef X
+	EX__COUNT
+};
+
+/* What is done with the provider's answer. */
+enum answer_mode {
+	ANSWER_NONE,    /* no head yet */
+	ANSWER_ERROR,   /* read to be judged */
+	ANSWER_WHOLE,   /* read whole, so that its head can tell the cost */
+	ANSWER_EVENTS,  /* events passed on, watched for usage */
+	ANSWER_BYTES    /* passed on as they come, the newest piece held back */
+};
+
+struct exchange {
+	struct gateway *gw;
+	struct web_request *request;
+	struct arena *arena;       /* the request's */
+	enum exchange_state state;
+	struct exchange *inbox_next;
+	struct exchange *prev, *next; /* of gw->open */
+
+	/* who and what; ADMIT */
+	struct endpoint_match match;
+	struct id id;
+	char request_id[ID_TEXT_BYTES];
+	struct admit_caller caller;
+	bool known;                /* the token was found */
+	struct openai_request ask;
+	bool is_json, wants_usage_hidden;
+	char upstream_name[NAME_BYTES];
+	struct span body;          /* to send on */
+	struct snapshot *snapshot;
+	struct route_plan plan;
+	struct admit_pass pass;
+	struct settle_note *note;  /* on the board */
+	int64_t began_us, admitted_us;
+
+	/* FORWARD */
+	int candidate;             /* of plan; attempts made so far */
+	struct forward_call *call;
+	enum answer_mode mode;
+	struct forward_end end;
+	bool ended;                /* `end` is of this attempt */
+	bool sent;                 /* a provider may have acted on one of the attempts */
+	int answer_status;
+	char content_type[128];
+	struct bytes answer;       /* collected: ERROR, WHOLE; the tail of a long one in BYTES */
+	struct bytes held;         /* what goes out once it is booked */
+	struct openai_watch watch;
+	bool watching;
+	bool head_sent, full, gone, closing;
+	int64_t wrote_ms, done_ms; /* loop time */
+	enum failure failure;      /* of the last attempt */
+	int64_t retry_at_ms;
+	int64_t first_byte_us;
+
+	/* SETTLE */
+	struct err err;            /* what the client is told, when code is set */
+	struct usage_row row;
+	struct ledger_item *item;
+	bool submitted, booked;
+	int64_t submitted_ms;
+};
+
+/* exchange.c */
+void exchange_on_request(void *ctx, struct web_request *r); /* [intake] */
+void exchange_admit(struct exchange *x); /* [intake] from the start, also after an abandonment */
+void exchange_run(struct exchange *x);   /* [loop] */
+void exchange_tick(struct gateway *gw);  /* [loop] heartbeats and waits */
+
+/* admission.c: the work of ADMIT; 0, or -1 with x->err. */
+int admission_run(struct exchange *x);
+
+/* attempt.c [loop] */
+int attempt_start(struct exchange *x);   /* 0, or -1 when this candidate cannot be tried */
+int attempt_number(const struct exchange *x); /* of the one under way, from 1 */
+void attempt_usage(struct exchange *x);  /* tokens, source and cost into x->row */
+
+/* answer.c */
+const char *answer_error_body(void *ctx, const struct web_request *r, const struct err *why,
+	struct bytes *out); /* for web's own refusals */
+int64_t answer_body_limit(void *ctx, const char *method, struct span path);
+void answer_stream_head(struct exchange *x); /* [loop] */
+void answer_finish(struct exchange *x);      /* [loop] whatever is left to say, then the end */
+void answer_now(struct exchange *x);         /* [intake] an error or one of our own lists */
+/* A request that needs no exchange: unknown path, OPTIONS, health. [intake] */
+void answer_plain(struct gateway *gw, struct web_request *r, int found,
+	const struct endpoint_match *m);
+
+/* gateway.c */
+void gateway_to_loop(struct exchange *x);    /* any thread */
+/* The present snapshot, held for the caller; made anew first when the board's word has moved.
+ * [intake] */
+struct snapshot *gateway_snapshot(struct gateway *gw, struct err *err);
+
+#endif

@@ -1,0 +1,17 @@
+/*
+ * gateway.h - the corridor: the only place that knows the order of the rooms.
+ *
+ *   exchange.c   one request's way: states, who owns it when
+ *   admission.c  ADMIT: from bytes to a lease and a plan; on intake threads
+ *   attempt.c    FORWARD: the provider's bytes and what becomes of them; on the loop
+ *   answer.c     what the client is told: heads, errors, lists
+ *   gateway.c    the process: threads, loop, snapshot, clerk
+ *   endpoint.c   what is reachable
+ */
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+
+/* Runs sluice.fcgi: FastCGI on fd 0, or one request as plain CGI.  Returns the exit code. */
+int gateway_main(int argc, char **argv);
+
+#endif

@@ -1,0 +1,264 @@
+/*
+ * ledger.c - grouping is what makes the commit cheap: while one batch commits, the next gathers.
+ *
+ * The batch under way is a field of the ledger and not on the thread's stack: should the thread be
+ * abandoned inside Berkeley DB, a new one books the same batch again, which books nothing twice.
+ */
+#include "settle/ledger.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define RETRY_MS    1000
+#define STACK_BYTES (512 * 1024) /* a batch of rows lies on it */
+
+enum fate { WAITING, BOOKED, FORGOTTEN };
+
+struct ledger {
+	struct store *store;
+	struct board *board;
+	void (*done)(struct ledger_item *item);
+	pthread_mutex_t mutex;
+	pthread_cond_t wake, idle;
+	struct ledger_item *first, **last; /* queue */
+	int waiting;
+	struct ledger_item *batch[STORE_BOOK_MAX]; /* of the thread */
+	_Atomic int batch_count;
+	bool stopping, ended;
+};
+
+static void *ledger_run(void *arg);
+
+static int
+start_thread(struct ledger *l)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int rc;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	rc = pthread_create(&thread, &attr, ledger_run, l);
+	pthread_attr_destroy(&attr);
+	return rc;
+}
+
+struct ledger *
+ledger_new(struct store *store, struct board *board, void (*done)(struct ledger_item *item),
+	struct err *err)
+{
+	struct ledger *l = calloc(1, sizeof *l);
+	pthread_condattr_t monotonic;
+
+	if (l == NULL) {
+		err_set(err, ERR_MEMORY, "no memory for the ledger");
+		return NULL;
+	}
+	l->store = store;
+	l->board = board;
+	l->done = done;
+	l->last = &l->first;
+	pthread_mutex_init(&l->mutex, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&l->wake, NULL);
+	pthread_cond_init(&l->idle, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	if (start_thread(l) != 0) {
+		free(l);
+		err_set(err, ERR_MEMORY, "the ledger's thread could not be started");
+		return NULL;
+	}
+	return l;
+}
+
+void
+ledger_submit(struct ledger *l, struct ledger_item *item)
+{
+	atomic_store(&item->fate, WAITING);
+	item->next = NULL;
+	pthread_mutex_lock(&l->mutex);
+	*l->last = item;
+	l->last = &item->next;
+	if (l->waiting++ == 0)
+		pthread_cond_signal(&l->wake);
+	pthread_mutex_unlock(&l->mutex);
+}
+
+bool
+ledger_forget(struct ledger_item *item)
+{
+	int expected = WAITING;
+
+	return atomic_compare_exchange_strong(&item->fate, &expected, FORGOTTEN);
+}
+
+/* Waits for work and moves it into the batch.  False at the end. */
+static bool
+next_batch(struct ledger *l)
+{
+	pthread_mutex_lock(&l->mutex);
+	while (l->first == NULL && !l->stopping)
+		pthread_cond_wait(&l->wake, &l->mutex);
+	while (l->first != NULL && l->batch_count < STORE_BOOK_MAX) {
+		l->batch[l->batch_count++] = l->first;
+		l->first = l->first->next;
+		l->waiting--;
+	}
+	if (l->first == NULL)
+		l->last = &l->first;
+	if (l->batch_count == 0) {
+		l->ended = true;
+		pthread_cond_signal(&l->idle);
+	}
+	pthread_mutex_unlock(&l->mutex);
+	return l->batch_count > 0;
+}
+
+static int
+book_batch(struct ledger *l, struct err *err)
+{
+	struct usage_row rows[STORE_BOOK_MAX];
+	bool booked[STORE_BOOK_MAX];
+
+	for (int i = 0; i < l->batch_count; i++)
+		rows[i] = l->batch[i]->row;
+	return store_book(l->store, rows, (size_t)l->batch_count, booked, err);
+}
+
+static void
+settle_item(struct ledger *l, struct ledger_item *item)
+{
+	int expected = WAITING;
+	struct err err = { 0 };
+
+	/* the row is booked, so the lease may wait for a reaper if the board is not to be had now */
+	if (item->lease.serial != 0
+		&& board_settle(l->board, item->lease, item->spent, item->count, &err) < 0)
+		log_write(LOG_ERROR, "settle", "a lease stays owing: %s", err.text);
+	if (atomic_compare_exchange_strong(&item->fate, &expected, BOOKED))
+		l->done(item);
+	else
+		free(item);
+}
+
+/* Beyond the ceiling those that nobody waits for any more give up their place: the leases on the
+ * board tell what they owe. */
+static void
+shed(struct ledger *l)
+{
+	struct ledger_item *drop = NULL, **at;
+
+	pthread_mutex_lock(&l->mutex);
+	at = &l->first;
+	while (*at != NULL && l->waiting > LEDGER_OWED_MAX) {
+		struct ledger_item *item = *at;
+
+		if (atomic_load(&item->fate) != FORGOTTEN) {
+			at = &item->next;
+			continue;
+		}
+		*at = item->next;
+		item->next = drop;
+		drop = item;
+		l->waiting--;
+	}
+	for (l->last = &l->first; *l->last != NULL; l->last = &(*l->last)->next)
+		;
+	pthread_mutex_unlock(&l->mutex);
+	while (drop != NULL) {
+		struct ledger_item *next = drop->next;
+
+		free(drop);
+		drop = next;
+	}
+}
+
+static void
+pause_a_moment(void)
+{
+	struct timespec t = { RETRY_MS / 1000, RETRY_MS % 1000 * 1000000L };
+
+	nanosleep(&t, NULL);
+}
+
+static void *
+ledger_run(void *arg)
+{
+	struct ledger *l = arg;
+	struct err err;
+	bool told = false;
+
+	store_working(l->store, l);
+	while (l->batch_count > 0 || next_batch(l)) {
+		memset(&err, 0, sizeof err);
+		if (book_batch(l, &err) != 0) {
+			bool stopping;
+
+			if (!told)
+				log_write(LOG_ERROR, "ledger",
+					"%d finished exchanges cannot be booked now: %s",
+					l->batch_count, err.text);
+			told = true;
+			shed(l);
+			pthread_mutex_lock(&l->mutex);
+			stopping = l->stopping;
+			pthread_mutex_unlock(&l->mutex);
+			pause_a_moment();
+			if (!stopping)
+				continue;
+			break;
+		}
+		if (told)
+			log_write(LOG_INFO, "ledger", "booking works again");
+		told = false;
+		for (int i = 0; i < l->batch_count; i++)
+			settle_item(l, l->batch[i]);
+		l->batch_count = 0;
+	}
+	store_working(l->store, NULL);
+	pthread_mutex_lock(&l->mutex);
+	l->ended = true;
+	pthread_cond_signal(&l->idle);
+	pthread_mutex_unlock(&l->mutex);
+	return NULL;
+}
+
+bool
+ledger_take_over(struct ledger *l, void *work)
+{
+	if (work != l)
+		return false;
+	if (start_thread(l) != 0)
+		log_write(LOG_ERROR, "ledger", "its thread could not be replaced; leases stay owing");
+	return true;
+}
+
+int
+ledger_stop(struct ledger *l, int wait_ms)
+{
+	struct timespec until;
+	int left;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += wait_ms / 1000;
+	until.tv_nsec += wait_ms % 1000 * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000L;
+	}
+	pthread_mutex_lock(&l->mutex);
+	l->stopping = true;
+	pthread_cond_signal(&l->wake);
+	while (!l->ended && pthread_cond_timedwait(&l->idle, &l->mutex, &until) != ETIMEDOUT)
+		;
+	left = l->waiting + l->batch_count;
+	pthread_mutex_unlock(&l->mutex);
+	return left; /* the ledger itself is left to the end of the process: its thread may be stuck */
+}

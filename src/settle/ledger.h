@@ -1,0 +1,43 @@
+/*
+ * ledger.h - the thread that books finished exchanges: all that wait, in one transaction.
+ */
+#ifndef SETTLE_LEDGER_H
+#define SETTLE_LEDGER_H
+
+#include "settle/settle.h"
+
+#define LEDGER_OWED_MAX 4096 /* waiting for a store that cannot commit; beyond, leases stay owing */
+
+struct ledger;
+
+/* From ledger_submit() on the ledger's; it goes back through done(), or ledger_forget(). */
+struct ledger_item {
+	struct usage_row row;
+	struct board_lease lease; /* serial 0: nothing is held */
+	int count;                /* of spent, as many as the lease's claims */
+	int64_t spent[BOARD_CLAIMS_MAX];
+	void *ctx;
+	_Atomic int fate;         /* the ledger's own */
+	struct ledger_item *next; /* the ledger's own */
+};
+
+/* done runs on the ledger's thread once the item is booked and settled; the item is the caller's
+ * again. */
+struct ledger *ledger_new(struct store *store, struct board *board,
+	void (*done)(struct ledger_item *item), struct err *err);
+
+/* Any thread, the loop too: never blocks. */
+void ledger_submit(struct ledger *l, struct ledger_item *item);
+
+/* The submitter waits no longer: true when done() will not come any more (the ledger frees the item
+ * with free() in its time); false when it has come or is just coming. */
+bool ledger_forget(struct ledger_item *item);
+
+/* Work taken over from an abandoned thread (store.h).  True when `work` was the ledger's. */
+bool ledger_take_over(struct ledger *l, void *work);
+
+/* Books what waits, for at most wait_ms, then ends the thread.  What is left stays owing on the
+ * board.  Returns how many items were left. */
+int ledger_stop(struct ledger *l, int wait_ms);
+
+#endif

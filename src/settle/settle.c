@@ -1,0 +1,109 @@
+/*
+ * settle.c - a crash after the request went out may have cost money at the provider, so it is
+ * charged by estimate; before that, it cost nothing and everything is given back.
+ */
+#include "settle/settle.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "settle/price.h"
+#include "store/window.h"
+
+#include <string.h>
+
+#define CHARS_PER_TOKEN 4 /* wire/openai.h has the same rule for streams without usage */
+
+void
+settle_charge(const uint8_t *metric, int count, const struct usage_row *row,
+	int64_t spent[BOARD_CLAIMS_MAX])
+{
+	struct usage_sum sum = { 0 };
+
+	usage_sum_add(&sum, row);
+	for (int i = 0; i < count; i++)
+		spent[i] = limit_metric_of((enum limit_metric)metric[i], &sum);
+}
+
+/* The row of an exchange whose process died while it ran. */
+static void
+crash_row(const struct settle_note *n, struct id exchange, struct usage_row *row)
+{
+	int64_t now_ms = clock_wall_ms();
+
+	*row = n->row;
+	row->exchange = exchange;
+	row->ended_by = ENDED_CRASH;
+	row->status = 0;
+	row->err_code = ERR_INTERNAL;
+	row->duration_ms = now_ms > row->time_ms && now_ms - row->time_ms < UINT32_MAX
+		? (uint32_t)(now_ms - row->time_ms) : 0;
+	span_copy(span_of("the gateway's process died while this ran"), row->error,
+		sizeof row->error);
+	if (n->sent == 0) {
+		row->usage_source = USAGE_NONE;
+		row->cost_nusd = 0;
+		memset(&row->tokens, 0, sizeof row->tokens);
+		return;
+	}
+	row->usage_source = USAGE_ESTIMATED;
+	row->tokens = (struct tokens){ .input = n->input_estimate,
+		.output = (n->output_chars + CHARS_PER_TOKEN - 1) / CHARS_PER_TOKEN };
+	row->cost_nusd = COST_UNKNOWN;
+	if (n->priced != 0) {
+		struct price price = { .input_nusd = n->input_nusd,
+			.output_nusd = n->output_nusd,
+			.request_nusd = n->request_nusd,
+			.cache_read_nusd = -1,
+			.cache_write_5m_nusd = -1,
+			.cache_write_1h_nusd = -1 };
+
+		row->cost_nusd = price_cost(&price, &row->tokens);
+	}
+}
+
+struct reaping {
+	struct store *store;
+	struct board *board;
+	struct err *err;
+	bool failed;
+};
+
+static bool
+reap_one(void *ctx, const struct board_orphan *o)
+{
+	struct reaping *r = ctx;
+	struct settle_note note;
+	struct usage_row row;
+	int64_t spent[BOARD_CLAIMS_MAX] = { 0 };
+	char request[ID_TEXT_BYTES];
+	bool booked = false;
+
+	memcpy(&note, o->note, sizeof note);
+	if (note.count > o->count)
+		note.count = 0; /* died before the note was complete: nothing had been sent */
+	crash_row(&note, o->exchange, &row);
+	if (store_book(r->store, &row, 1, &booked, r->err) != 0)
+		goto failed;
+	if (!booked && store_row_get(r->store, o->exchange, &row, r->err) < 0)
+		goto failed;
+	settle_charge(note.metric, (int)note.count, &row, spent);
+	if (board_settle(r->board, o->lease, spent, o->count, r->err) < 0)
+		goto failed;
+	board_count(r->board, COUNT_REAPED, 1);
+	id_text("req_", o->exchange, request);
+	log_request(LOG_WARN, "reaped", request, "settled for a process that died, %s",
+		booked ? "by estimate" : "its row was there");
+	return true;
+failed:
+	r->failed = true;
+	return false;
+}
+
+int
+settle_reap(struct store *store, struct board *board, struct err *err)
+{
+	struct reaping r = { store, board, err, false };
+	int handed = board_reap(board, reap_one, &r, err);
+
+	return r.failed ? -1 : handed;
+}

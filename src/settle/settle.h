@@ -1,0 +1,36 @@
+/*
+ * settle.h - what an exchange is charged in the end, and the note by which anybody can settle it
+ * after a crash.
+ *
+ * Booked exactly once on every path (architecture.md, section 5): (1) one store transaction books
+ * the row under the exchange's id, (2) one board section raises spent, lowers reserved and frees
+ * the lease.  A death between leaves the lease, and settle_reap() in any process finishes it.
+ */
+#ifndef SETTLE_SETTLE_H
+#define SETTLE_SETTLE_H
+
+#include "board/board.h"
+#include "store/store.h"
+
+/* Lies on the board with the lease; its owner keeps it current, field by field, without a lock. */
+struct settle_note {
+	struct usage_row row;       /* as far as known: who, what, where */
+	int64_t input_nusd, output_nusd, request_nusd; /* of the candidate being tried */
+	int64_t priced;             /* 0: the cost is not known */
+	int64_t sent;               /* a provider may be working on it */
+	int64_t input_estimate;     /* tokens */
+	_Atomic int64_t output_chars; /* streamed so far */
+	int64_t count;
+	uint8_t metric[BOARD_CLAIMS_MAX]; /* enum limit_metric of each claim */
+};
+_Static_assert(sizeof(struct settle_note) <= BOARD_NOTE_BYTES, "the note fits its lease");
+
+/* What each claim is charged for that row: spent[i] for metric[i]. */
+void settle_charge(const uint8_t *metric, int count, const struct usage_row *row,
+	int64_t spent[BOARD_CLAIMS_MAX]);
+
+/* Settles what dead processes held: rows marked ended_by=crash with estimated usage, or, where the
+ * row had been booked, the board's side alone.  Blocks; called by a clerk.  Returns how many. */
+int settle_reap(struct store *store, struct board *board, struct err *err);
+
+#endif

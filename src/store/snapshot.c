@@ -1,0 +1,248 @@
+/*
+ * snapshot.c - loading goes kind by kind; a change that comes between two kinds moves the
+ * generation again, so the next request loads once more.
+ */
+#include "store/snapshot.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* One kind being read into a growing array. */
+struct loading {
+	void *records;
+	size_t count, room, most, record_bytes;
+	bool (*wanted)(const void *record);
+	bool failed;
+};
+
+static bool
+load_one(void *ctx, const void *record)
+{
+	struct loading *l = ctx;
+
+	if (!l->wanted(record))
+		return true;
+	if (l->count == l->room) {
+		size_t room = l->room == 0 ? 16 : l->room * 2;
+		void *more;
+
+		if (room > l->most)
+			room = l->most;
+		more = l->count == l->most ? NULL : realloc(l->records, room * l->record_bytes);
+		if (more == NULL) {
+			l->failed = true;
+			return false;
+		}
+		l->records = more;
+		l->room = room;
+	}
+	memcpy((char *)l->records + l->count++ * l->record_bytes, record, l->record_bytes);
+	return true;
+}
+
+static int
+load_kind(struct store *s, enum record_kind kind, size_t most, bool (*wanted)(const void *record),
+	void **records, size_t *count, struct err *err)
+{
+	struct loading l = {
+		.most = most, .record_bytes = record_bytes(kind), .wanted = wanted };
+
+	if (store_each(s, kind, ID_NONE, load_one, &l, err) != 0) {
+		free(l.records);
+		return -1;
+	}
+	if (l.failed) {
+		free(l.records);
+		return err_set(err, ERR_MEMORY, "more than %zu records of kind %s, or no memory",
+			most, record_name(kind));
+	}
+	*records = l.records;
+	*count = l.count;
+	return 0;
+}
+
+static bool
+upstream_wanted(const void *record)
+{
+	return ((const struct upstream *)record)->is_active;
+}
+
+static bool
+key_wanted(const void *record)
+{
+	return ((const struct key *)record)->is_enabled;
+}
+
+static bool
+price_wanted(const void *record)
+{
+	(void)record;
+	return true;
+}
+
+static bool
+limit_wanted(const void *record)
+{
+	return ((const struct limit *)record)->is_active;
+}
+
+static int
+by_upstream(const void *a, const void *b)
+{
+	const struct snapshot_key *x = a, *y = b;
+	int order = memcmp(&x->upstream, &y->upstream, sizeof x->upstream);
+
+	return order != 0 ? order : memcmp(&x->id, &y->id, sizeof x->id);
+}
+
+/* Unseals into one mapping that no core dump holds. */
+static int
+load_keys(struct store *s, struct snapshot *p, struct err *err)
+{
+	void *records = NULL;
+	size_t count = 0, used = 0;
+	int rc = -1;
+
+	if (load_kind(s, RECORD_KEY, SNAPSHOT_KEYS_MAX, key_wanted, &records, &count, err) != 0)
+		return -1;
+	if (count == 0) {
+		free(records);
+		return 0;
+	}
+	for (size_t i = 0; i < count; i++)
+		p->secrets_bytes += ((struct key *)records)[i].secret.len + (size_t)1;
+	p->secrets = mmap(NULL, p->secrets_bytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	p->keys = calloc(count, sizeof *p->keys);
+	if (p->secrets == MAP_FAILED || p->keys == NULL) {
+		p->secrets = NULL;
+		err_set(err, ERR_MEMORY, "no memory for %zu provider keys", count);
+		goto out;
+	}
+	(void)madvise(p->secrets, p->secrets_bytes, MADV_DONTDUMP);
+	for (size_t i = 0; i < count; i++) {
+		const struct key *k = &((struct key *)records)[i];
+		ptrdiff_t len;
+
+		if (snapshot_upstream(p, k->upstream) == NULL)
+			continue;
+		len = store_unseal(s, k->head.id, &k->secret, p->secrets + used,
+			p->secrets_bytes - used, err);
+		if (len < 0)
+			goto out;
+		p->keys[p->key_count++] = (struct snapshot_key){ .id = k->head.id,
+			.upstream = k->upstream,
+			.project = k->project,
+			.weight = k->weight < 1 ? 1 : k->weight,
+			.secret = p->secrets + used };
+		used += (size_t)len + 1;
+	}
+	qsort(p->keys, p->key_count, sizeof *p->keys, by_upstream);
+	rc = 0;
+out:
+	free(records);
+	return rc;
+}
+
+static int
+newest_first(const void *a, const void *b)
+{
+	const struct price *x = a, *y = b;
+
+	return (x->from_ms < y->from_ms) - (x->from_ms > y->from_ms);
+}
+
+struct snapshot *
+snapshot_load(struct store *s, uint64_t generation, struct err *err)
+{
+	struct snapshot *p = calloc(1, sizeof *p);
+
+	if (p == NULL) {
+		err_set(err, ERR_MEMORY, "no memory for a snapshot");
+		return NULL;
+	}
+	atomic_init(&p->references, 1);
+	p->generation = generation;
+	if (load_kind(s, RECORD_UPSTREAM, SNAPSHOT_UPSTREAMS_MAX, upstream_wanted,
+		    (void **)&p->upstreams, &p->upstream_count, err) != 0
+		|| load_keys(s, p, err) != 0
+		|| load_kind(s, RECORD_PRICE, SNAPSHOT_PRICES_MAX, price_wanted,
+			   (void **)&p->prices, &p->price_count, err) != 0
+		|| load_kind(s, RECORD_LIMIT, SNAPSHOT_LIMITS_MAX, limit_wanted,
+			   (void **)&p->limits, &p->limit_count, err) != 0) {
+		snapshot_drop(p);
+		return NULL;
+	}
+	if (p->price_count > 0)
+		qsort(p->prices, p->price_count, sizeof *p->prices, newest_first);
+	return p;
+}
+
+struct snapshot *
+snapshot_hold(struct snapshot *p)
+{
+	atomic_fetch_add_explicit(&p->references, 1, memory_order_relaxed);
+	return p;
+}
+
+void
+snapshot_drop(struct snapshot *p)
+{
+	if (p == NULL || atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) != 1)
+		return;
+	if (p->secrets != NULL) {
+		explicit_bzero(p->secrets, p->secrets_bytes);
+		munmap(p->secrets, p->secrets_bytes);
+	}
+	free(p->upstreams);
+	free(p->keys);
+	free(p->prices);
+	free(p->limits);
+	free(p);
+}
+
+const struct upstream *
+snapshot_upstream(const struct snapshot *p, struct id id)
+{
+	for (size_t i = 0; i < p->upstream_count; i++)
+		if (id_equal(p->upstreams[i].head.id, id))
+			return &p->upstreams[i];
+	return NULL;
+}
+
+const struct upstream *
+snapshot_upstream_named(const struct snapshot *p, struct span name)
+{
+	for (size_t i = 0; i < p->upstream_count; i++)
+		if (span_is_nocase(name, p->upstreams[i].name))
+			return &p->upstreams[i];
+	return NULL;
+}
+
+const struct price *
+snapshot_price(const struct snapshot *p, struct id upstream, struct span model, int64_t at_ms)
+{
+	const struct price *best = NULL;
+	bool best_own = false;
+	size_t best_len = 0;
+
+	/* newest first: of two equally good rows the first one met stays */
+	for (size_t i = 0; i < p->price_count; i++) {
+		const struct price *r = &p->prices[i];
+		bool own = !id_is_none(r->upstream);
+		size_t len;
+
+		if (r->from_ms > at_ms || (own && !id_equal(r->upstream, upstream)))
+			continue;
+		len = strlen(r->model);
+		if (best != NULL && (best_own > own || (best_own == own && best_len >= len)))
+			continue;
+		if (!glob_match(r->model, model))
+			continue;
+		best = r;
+		best_own = own;
+		best_len = len;
+	}
+	return best;
+}

@@ -1,0 +1,53 @@
+/*
+ * snapshot.h - what every request needs but rarely changes, as one immutable value: upstreams,
+ * keys, prices, limits.  Built from the store when the board's generation word has moved.
+ *
+ * Counted references; free of locks for readers.  Provider keys stand in it in clear, in memory
+ * that is left out of core dumps and wiped at the end.  Projects and tokens are not in it: they
+ * are read from the store on each request, so that a change bites on the next one.
+ */
+#ifndef STORE_SNAPSHOT_H
+#define STORE_SNAPSHOT_H
+
+#include "store/store.h"
+#include <stdatomic.h>
+
+#define SNAPSHOT_UPSTREAMS_MAX 1024
+#define SNAPSHOT_KEYS_MAX      4096
+#define SNAPSHOT_PRICES_MAX    16384
+#define SNAPSHOT_LIMITS_MAX    65536
+
+struct snapshot_key {
+	struct id id, upstream, project;
+	int64_t weight;
+	const char *secret; /* NUL-terminated; in the snapshot's locked memory */
+};
+
+struct snapshot {
+	_Atomic int references;
+	uint64_t generation;
+	struct upstream *upstreams; /* the active ones */
+	size_t upstream_count;
+	struct snapshot_key *keys;  /* enabled ones of active upstreams, by upstream */
+	size_t key_count;
+	struct price *prices;       /* all, newest first */
+	size_t price_count;
+	struct limit *limits;       /* the active ones */
+	size_t limit_count;
+	char *secrets;              /* one mapping */
+	size_t secrets_bytes;
+};
+
+/* Reads all of it.  May block (see store.h).  NULL with *err. */
+struct snapshot *snapshot_load(struct store *s, uint64_t generation, struct err *err);
+struct snapshot *snapshot_hold(struct snapshot *p);
+void snapshot_drop(struct snapshot *p); /* NULL is fine */
+
+const struct upstream *snapshot_upstream(const struct snapshot *p, struct id id);
+const struct upstream *snapshot_upstream_named(const struct snapshot *p, struct span name);
+/* The price of a model at an upstream at that time: a row of that upstream beats one for any, then
+ * the longer pattern, then the later from_ms.  NULL when there is none. */
+const struct price *snapshot_price(const struct snapshot *p, struct id upstream, struct span model,
+	int64_t at_ms);
+
+#endif
