@@ -23,6 +23,7 @@
 #define WEB_QUEUE_BYTES (64 * 1024)    /* most that waits for a slow client */
 #define WEB_HEADERS_BYTES (32 * 1024)  /* most of all request headers */
 #define WEB_REPLY_HEADERS_BYTES 3584   /* nginx and Apache fail above 4 to 8 KB */
+#define WEB_ARENA_BYTES (4 * 1024 * 1024) /* ceiling of one request's arena */
 
 struct web_server;
 struct web_request;
@@ -42,32 +43,37 @@ struct web_handler {
 	void (*on_drained)(void *ctx);
 };
 
+/* What is 0 or NULL gets the default in brackets. */
 struct web_options {
 	int listen_fd;               /* FastCGI socket, usually 0 */
-	int threads_least, threads_most; /* intake pool: grows while all are reading */
-	int requests_most;           /* beyond: 503 without looking further */
-	int64_t body_limit_bytes;    /* body_limit() may raise it for a path */
+	int threads_least, threads_most; /* intake pool: grows while all are busy [4, 256] */
+	int requests_most;           /* beyond: 503 without looking further [1000] */
+	int64_t body_limit_bytes;    /* body_limit() may raise it for a path [32 MB] */
 	int64_t (*body_limit)(void *ctx, const char *method, struct span path); /* or NULL */
-	int64_t body_memory_bytes;   /* all bodies in memory together; beyond it to temporary files */
-	int64_t body_deadline_ms;
+	int64_t body_memory_bytes;   /* all bodies in memory together; beyond it to temporary files [256 MB] */
+	int64_t body_deadline_ms;    /* for the whole body [300 s] */
 	int64_t body_min_rate;       /* bytes a second after the first 10 s; 0: none */
-	const char *spool_dir;
+	const char *spool_dir;       /* [NULL: no spooling, such bodies are refused with 503] */
 	bool trust_forwarded;        /* the client's address from X-Forwarded-For */
 	struct web_handler handler;
 };
 
 /* True when this process was started as a plain CGI program. */
 bool web_is_cgi(void);
-/* Must be called once before any thread is started. */
+/* Must be called once before any thread is started.  Ignores SIGPIPE; leaves SIGTERM and SIGUSR1
+ * as they are. */
 int web_init(struct err *err);
 /* Opens a listening UNIX socket of mode 0660; a live one there is an error, a dead one replaced. */
 int web_listen(const char *path, struct err *err);
 struct web_server *web_start(uv_loop_t *loop, const struct web_options *o, struct err *err);
 /* CGI: the one request of this process, read by an intake thread, with the same handler. */
 struct web_server *web_start_cgi(uv_loop_t *loop, const struct web_options *o, struct err *err);
-/* Stops accepting; running requests go on; handler.on_drained follows.  [loop] */
+/* Stops accepting; running requests go on; handler.on_drained follows, never from within this
+ * call.  In CGI it follows the one request by itself.  The listening socket stays open.  [loop] */
 void web_stop(struct web_server *s);
-void web_free(struct web_server *s); /* after on_drained */
+/* After on_drained, or in it.  All handles on the loop are closed by then; waits for the intake
+ * threads, which must have come back from on_request. */
+void web_free(struct web_server *s);
 
 struct web_stats { int open, reading, threads; int64_t body_memory_bytes; };
 void web_stats(const struct web_server *s, struct web_stats *out); /* any thread */
@@ -76,7 +82,8 @@ void web_stats(const struct web_server *s, struct web_stats *out); /* any thread
 const char *web_method(const struct web_request *r);
 struct span web_path(const struct web_request *r);   /* raw, as in REQUEST_URI, without the query */
 struct span web_query(const struct web_request *r);  /* raw, without '?' */
-struct span web_header(const struct web_request *r, const char *name); /* any case; "" none */
+/* Any case; "" none; the first where it came twice.  `Proxy` is never seen. */
+struct span web_header(const struct web_request *r, const char *name);
 /* All headers, names in lower case with '-'; content-type and content-length among them. */
 bool web_each_header(const struct web_request *r,
 	bool (*fn)(void *ctx, const char *name, struct span value), void *ctx);
@@ -88,12 +95,15 @@ bool web_is_https(const struct web_request *r);
 struct span web_body(const struct web_request *r);  /* SPAN_NONE when spooled */
 int web_body_fd(const struct web_request *r);       /* -1 when in memory */
 int64_t web_body_bytes(const struct web_request *r);
-/* The request's arena: lives as long as it. */
+/* Frees the body, in memory or spooled, before the request ends: for long streams. */
+void web_body_release(struct web_request *r);
+/* The request's arena: lives as long as it.  NULL when out of memory. */
 struct arena *web_arena(struct web_request *r);
 /* Percent-decodes into out with NUL; -1 when it does not fit or holds %00 or broken escapes. */
 ptrdiff_t web_decode(struct span raw, char *out, size_t room);
 
-/* ---- answering at once, on any thread that owns it; may block up to 30 s; ends the request ---- */
+/* ---- answering at once, on any thread that owns it; ends the request.  May block up to 30 s, so
+ * not on the loop: web_reply() is for that.  Content-Length is added. ---- */
 struct web_head_line { const char *name, *value; };
 void web_answer(struct web_request *r, int status, const char *content_type,
 	const struct web_head_line *lines, size_t count, struct span body);
@@ -105,6 +115,9 @@ struct web_events {
 	void (*on_gone)(void *ctx);  /* the client left; end it by web_reply_end() all the same */
 	void (*on_ended)(void *ctx); /* after web_reply_end(): the request is no more */
 };
+/* The callbacks come from the loop, never from within a call of this header.  web_write() on a
+ * request whose client is gone is harmless and returns true. */
+
 /* The loop takes the request over and watches it. */
 void web_attach(struct web_request *r, const struct web_events *ev);
 /* Head of the reply; a reason phrase is always sent.  Name and value are checked: no CR, LF. */
@@ -113,8 +126,11 @@ void web_head(struct web_request *r, int status, const struct web_head_line *lin
  * All of data is taken in any case; so send at most a chunk of 16 KB after a false. */
 bool web_write(struct web_request *r, const void *data, size_t len);
 size_t web_waiting(const struct web_request *r); /* bytes in the queue */
-/* Writes out the queue, ends the request, frees it, then on_ended.  cut: ends the connection so
- * that the client sees a broken answer instead of a complete one. */
+/* A whole reply without blocking: head with Content-Length, body, end. */
+void web_reply(struct web_request *r, int status, const char *content_type,
+	const struct web_head_line *lines, size_t count, struct span body);
+/* Writes out the queue, ends the request, then on_ended, after which it is freed.  cut: ends the connection so
+ * that the client sees a broken answer instead of a complete one (CGI has no means for that). */
 void web_reply_end(struct web_request *r, bool cut);
 bool web_is_gone(const struct web_request *r);
 /* Reason phrase of a status; never empty. */
