@@ -1,0 +1,202 @@
+/*
+ * section.c - all or nothing, through the death of whoever is at it.
+ *
+ * An undo entry is complete before the count that names it, and the count stands before the word
+ * changes.  A thread dies between two of its instructions and the stores before that point are
+ * seen by all, so this order in the program is all that is needed.  The change is final when the
+ * count goes back to 0; until then a rollback, repeated as often as its own doers die, leads back
+ * to the state before.
+ */
+#include "board/board-int.h"
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SPINS 64 /* tries before sleeping: a section is shorter than a trip through the kernel */
+
+int
+section_mutex_make(struct head *head)
+{
+	pthread_mutexattr_t how;
+	int rc = pthread_mutexattr_init(&how);
+
+	if (rc != 0)
+		return rc;
+	pthread_mutexattr_setpshared(&how, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&how, PTHREAD_MUTEX_ROBUST);
+	memset(&head->mutex, 0, sizeof head->mutex);
+	rc = pthread_mutex_init(&head->mutex, &how);
+	pthread_mutexattr_destroy(&how);
+	return rc;
+}
+
+static inline void
+step(const struct board *b)
+{
+	if (b->o.step != NULL)
+		b->o.step();
+}
+
+static size_t
+segment_bytes(const struct board *b)
+{
+	return (size_t)b->o.rows * sizeof(struct row);
+}
+
+static int
+map_segments(struct board *b, struct err *err)
+{
+	int64_t want = word_get(&b->head->segments);
+
+	while (b->segments < want) {
+		size_t bytes = segment_bytes(b);
+		void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd,
+			(off_t)(b->base_bytes + (size_t)b->segments * bytes));
+
+		if (at == MAP_FAILED)
+			return err_set(err, ERR_OVERLOADED,
+				"cannot map segment %d of the board: %s", b->segments,
+				strerror(errno));
+		b->segment[b->segments++] = at;
+	}
+	return 0;
+}
+
+/* A segment that is not mapped here is written through the descriptor: the kernel keeps both
+ * views of a file the same, and a rollback must not fail for want of address space. */
+static void
+put_back(struct board *b, int64_t offset, int64_t old)
+{
+	int64_t end =
+		(int64_t)(b->base_bytes + (size_t)word_get(&b->head->segments) * segment_bytes(b));
+	int64_t in_rows = offset - (int64_t)b->base_bytes;
+
+	if (offset < 0 || offset % 8 != 0 || offset > end - 8)
+		return;
+	if (in_rows < 0) {
+		word_set((_Atomic int64_t *)(void *)((char *)b->head + offset), old);
+		return;
+	}
+
+	int64_t k = in_rows / (int64_t)segment_bytes(b);
+
+	if (k < b->segments)
+		word_set((_Atomic int64_t *)(void *)((char *)b->segment[k] +
+						     in_rows % (int64_t)segment_bytes(b)),
+			old);
+	else
+		while (pwrite(b->fd, &old, sizeof old, (off_t)offset) < 0 && errno == EINTR)
+			;
+}
+
+/* Newest first, so that a word changed twice gets its oldest value; repeatable. */
+void
+section_undo(struct board *b)
+{
+	struct head *h = b->head;
+	int64_t n = word_get(&h->undo_count);
+
+	if (n > BOARD_UNDO)
+		n = BOARD_UNDO;
+	while (n-- > 0) {
+		put_back(b, h->undo[n].offset, h->undo[n].old);
+		step(b);
+	}
+	word_set(&h->undo_count, 0);
+}
+
+void
+section_commit(struct board *b)
+{
+	step(b);
+	word_set(&b->head->undo_count, 0);
+	step(b);
+}
+
+static void
+change(struct board *b, int64_t offset, _Atomic int64_t *word, int64_t value)
+{
+	struct head *h = b->head;
+	int64_t n = atomic_load_explicit(&h->undo_count, memory_order_relaxed);
+
+	assert(n < BOARD_UNDO);
+	h->undo[n].offset = offset;
+	h->undo[n].old = atomic_load_explicit(word, memory_order_relaxed);
+	step(b);
+	word_set(&h->undo_count, n + 1);
+	step(b);
+	word_set(word, value);
+	step(b);
+}
+
+void
+section_change(struct board *b, _Atomic int64_t *word, int64_t value)
+{
+	change(b, (char *)word - (char *)b->head, word, value);
+}
+
+void
+section_change_row(struct board *b, int64_t number, _Atomic int64_t *word, int64_t value)
+{
+	struct row *row = counter_row(b, number);
+
+	change(b,
+		(int64_t)b->base_bytes + number * (int64_t)sizeof *row +
+			((char *)word - (char *)row),
+		word, value);
+}
+
+static int
+lock(pthread_mutex_t *m)
+{
+	struct timespec until;
+	int rc;
+
+	for (int i = 0; i < SPINS; i++) {
+		rc = pthread_mutex_trylock(m);
+		if (rc != EBUSY)
+			return rc;
+#if defined(__x86_64__) || defined(__i386__)
+		__builtin_ia32_pause();
+#endif
+	}
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += BOARD_LOCK_MS * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_nsec -= 1000000000L;
+		until.tv_sec++;
+	}
+	return pthread_mutex_clocklock(m, CLOCK_MONOTONIC, &until);
+}
+
+int
+section_enter(struct board *b, struct err *err)
+{
+	int rc = lock(&b->head->mutex);
+
+	if (rc == EOWNERDEAD) {
+		section_undo(b);
+		atomic_fetch_add_explicit(&b->head->rollbacks, 1, memory_order_relaxed);
+		step(b);
+		rc = pthread_mutex_consistent(&b->head->mutex);
+	}
+	if (rc == ETIMEDOUT)
+		return err_set(
+			err, ERR_OVERLOADED, "the board's mutex was held for %d ms", BOARD_LOCK_MS);
+	if (rc != 0)
+		return err_set(err, ERR_OVERLOADED, "the board's mutex: %s", strerror(rc));
+	if (map_segments(b, err) != 0) {
+		section_leave(b);
+		return -1;
+	}
+	return 0;
+}
+
+void
+section_leave(struct board *b)
+{
+	pthread_mutex_unlock(&b->head->mutex);
+}
