@@ -305,7 +305,7 @@ admit_reserve(struct store *store, struct board *board, const struct snapshot *s
 			for (int i = 0; i < t.count; i++)
 				pass->hold[i] = (struct admit_hold){ .metric = t.metric[i],
 					.cap = t.claim[i].cap,
-					.used = t.claim[i].used,
+					.used = verdict.used[i],
 					.resets_ms = t.claim[i].window_end_ms };
 			return 0;
 		}

@@ -147,6 +147,8 @@ void section_leave(struct board *b);
 void section_change(struct board *b, _Atomic int64_t *word, int64_t value);
 void section_change_row(struct board *b, int64_t number, _Atomic int64_t *word, int64_t value);
 int section_mutex_make(struct head *head);
+/* Waits BOARD_LOCK_MS at most: 0, ETIMEDOUT, EOWNERDEAD or another errno. */
+int section_lock(pthread_mutex_t *m);
 
 /* ---- counter.c ---- */
 

@@ -438,17 +438,12 @@ grow_locked(struct board *b, int64_t had, struct err *err)
 int
 board_grow(struct board *b, int64_t had, struct err *err)
 {
-	struct timespec until;
 	int rc = -1;
 
 	if (had >= b->o.segments_max)
 		return err_set(err, ERR_OVERLOADED, "all %lld counter rows of the board are in use",
 			(long long)(had * b->o.rows));
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += BOARD_LOCK_MS * 1000000L;
-	until.tv_sec += until.tv_nsec / 1000000000L;
-	until.tv_nsec %= 1000000000L;
-	if (pthread_mutex_clocklock(&b->growing, CLOCK_MONOTONIC, &until) != 0)
+	if (section_lock(&b->growing) != 0)
 		return err_set(err, ERR_OVERLOADED, "the board is growing");
 	if (lock_file(b->fd, F_WRLCK, BOARD_LOCK_MS) != 0)
 		err_set(err, ERR_OVERLOADED, "the board is growing");

@@ -51,6 +51,7 @@ struct board_verdict {
 	enum { BOARD_TAKEN, BOARD_REFUSED, BOARD_NEEDS_SEED } outcome;
 	int which;               /* index of the claim that refuses or needs its seed */
 	int64_t spent, reserved; /* of that counter */
+	int64_t used[BOARD_CLAIMS_MAX]; /* taken: spent and reserved of each, this one included */
 };
 
 /* A lease: what one exchange holds until it is settled.  The handle is good in this process. */

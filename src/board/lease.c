@@ -143,6 +143,15 @@ lease_out(struct board *b, int64_t index, struct id exchange, int count)
 	return (uint64_t)serial;
 }
 
+/* v + add, which is >= 0, held at the end of int64_t. */
+static int64_t
+add_held(int64_t v, int64_t add)
+{
+	int64_t sum;
+
+	return __builtin_add_overflow(v, add, &sum) ? INT64_MAX : sum;
+}
+
 /* 0, -1, or 1 when a row found no room. */
 static int
 admit_once(struct board *b, struct id exchange, const struct board_claim *claims, int count,
@@ -179,6 +188,11 @@ admit_once(struct board *b, struct id exchange, const struct board_claim *claims
 	lease->serial = lease_out(b, index, exchange, count);
 	section_commit(b);
 	*v = (struct board_verdict){ .outcome = BOARD_TAKEN };
+	for (int i = 0; i < count; i++) {
+		const struct row *row = counter_row(b, b->bodies[index].claim[i].row);
+
+		v->used[i] = add_held(word_get(&row->spent), word_get(&row->reserved));
+	}
 leave:
 	section_leave(b);
 	return rc;
@@ -211,15 +225,6 @@ board_admit(struct board *b, struct id exchange, const struct board_claim *claim
 }
 
 /* ---- settlement ---- */
-
-/* v + add, which is >= 0, held at the end of int64_t. */
-static int64_t
-add_held(int64_t v, int64_t add)
-{
-	int64_t sum;
-
-	return __builtin_add_overflow(v, add, &sum) ? INT64_MAX : sum;
-}
 
 static void
 give_back(struct board *b, const struct lease_body *body, int i, int64_t spent)
