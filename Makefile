@@ -68,7 +68,8 @@ $O/sluice.fcgi:        $O/src/main_gateway.o $O/libsluice.a
 $O/sluice-manage.fcgi: $O/src/main_manage.o  $O/libsluice.a
 $O/sluice:             $O/src/main_command.o $O/libsluice.a
 $(PROGRAMS):
-	$(CC) $(ALL_CFLAGS) $(LINK) -o $@ $^ $(LIBS)
+	@echo "link $@"
+	@$(CC) $(ALL_CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 
 $O/libsluice.a: $(OBJ)
 	@rm -f $@
@@ -76,17 +77,18 @@ $O/libsluice.a: $(OBJ)
 
 $O/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	@echo "cc   $<"
+	@$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 # ---- tests that need no network ----
 
 $(UNIT): $O/%: $O/%.o $O/libsluice.a
-	$(CC) $(ALL_CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lcmocka
+	@$(CC) $(ALL_CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lcmocka
 
 # A fuzz target without a fuzzer replays its corpus.
 $O/tests/fuzz/replay.o: tests/fuzz/replay.c
 $(REPLAY): $O/%: $O/%.o $O/tests/fuzz/replay.o $O/libsluice.a
-	$(CC) $(ALL_CFLAGS) $(LINK) -o $@ $^ $(LIBS)
+	@$(CC) $(ALL_CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 
 check: $(UNIT) $(REPLAY) layers
 	@set -e; for t in $(UNIT); do echo "== $$t"; $$t; done
@@ -95,5 +97,98 @@ check: $(UNIT) $(REPLAY) layers
 layers:
 	@sh tests/tools/layers.sh
 
-.PHONY: all check layers
+# ---- whole runs ----
+
+run:
+	@sh contrib/install-packages.sh build run
+	@$(MAKE) --no-print-directory all
+	@sh contrib/run.sh $O $(PORT) $(VAR)
+
+NODE_MODULES = tests/node_modules/.installed
+$(NODE_MODULES): tests/package.json tests/package-lock.json
+	@echo "npm  the SDK and browser driver of the tests"
+	@cd tests && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# In order: the fast ones first, so that a mistake shows early.
+test:
+	@sh contrib/install-packages.sh build run test
+	@$(MAKE) --no-print-directory all check $(NODE_MODULES)
+	@cd tests && SLUICE_BUILD=$O node --test --test-concurrency=2 integration/*.test.mjs page/*.test.mjs
+
+# The same tests, longer, and those that only pay when they run long.
+soak:
+	@sh contrib/install-packages.sh build run test
+	@$(MAKE) --no-print-directory all $(NODE_MODULES)
+	@SLUICE_LONG=1 $(MAKE) --no-print-directory check
+	@cd tests && SLUICE_LONG=1 SLUICE_BUILD=$O node --test --test-concurrency=1 integration/*.test.mjs soak/*.test.mjs
+	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=600
+
+bench:
+	@sh contrib/install-packages.sh build run bench
+	@$(MAKE) --no-print-directory all $(NODE_MODULES) $O/tests/bench/board_bench
+	@cd tests && SLUICE_BUILD=$O node bench/bench.mjs
+
+$O/tests/bench/board_bench: $O/tests/bench/board_bench.o $O/libsluice.a
+	@$(CC) $(ALL_CFLAGS) $(LINK) -o $@ $^ $(LIBS)
+
+FUZZ_FLAGS = $(CSTD) -g -O1 -Isrc -DSLUICE_VERSION='"$(VERSION)"' -fsanitize=fuzzer,address,undefined
+fuzz:
+	@sh contrib/install-packages.sh build fuzz
+	@mkdir -p build/fuzz
+	@set -e; for f in $(FUZZ_SRC); do n=$$(basename $$f _fuzz.c); \
+		clang $(FUZZ_FLAGS) -o build/fuzz/$$n $$f $(wildcard src/base/*.c src/wire/*.c src/web/request.c) \
+			-lcjson -lcrypto -luv -lfcgi; \
+		mkdir -p build/fuzz/corpus/$$n; echo "== fuzz $$n for $(FUZZ_SECONDS) s"; \
+		build/fuzz/$$n -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -print_final_stats=1 \
+			build/fuzz/corpus/$$n tests/fuzz/corpus/$$n 2>&1 | tail -n 12; done
+
+C_FILES = $(wildcard src/*.c src/*/*.c tests/unit/*/*.c tests/fuzz/*.c tests/fuzz/*/*.c tests/bench/*.c)
+lint:
+	@sh contrib/install-packages.sh build lint
+	@clang-format --dry-run -Werror $(C_FILES)
+	@cppcheck --quiet --std=c17 --enable=warning,portability --inline-suppr --error-exitcode=1 -Isrc \
+		--suppress=missingIncludeSystem -DSLUICE_VERSION='"x"' src
+	@clang-tidy --quiet --warnings-as-errors='*' $(wildcard src/*.c src/*/*.c) -- $(CSTD) -Isrc \
+		-DSLUICE_VERSION='"x"'
+
+# Unit and integration tests on an instrumented build.
+cov:
+	@sh contrib/install-packages.sh build run test cov
+	@$(MAKE) --no-print-directory COV=1 all check $(NODE_MODULES)
+	@cd tests && SLUICE_BUILD=build/cov node --test --test-concurrency=2 integration/*.test.mjs
+	@gcovr --root . --object-directory build/cov --filter src/ --exclude src/cli/ --exclude 'src/main_' \
+		--fail-under-line 90 --print-summary
+
+# ---- to take along ----
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/sluice $(DESTDIR)$(PREFIX)/share/man/man8 \
+		$(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/sluice/htdocs \
+		$(DESTDIR)$(PREFIX)/share/sluice/conf $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/lib/sluice
+	ln -sf ../lib/sluice/sluice $(DESTDIR)$(PREFIX)/bin/sluice
+	install -m 644 src/sluice.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 644 $O/sluice.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5
+	cp -R htdocs/. $(DESTDIR)$(PREFIX)/share/sluice/htdocs
+	install -m 644 conf/prices.json conf/sluice.conf $(DESTDIR)$(PREFIX)/share/sluice/conf
+	install -m 644 contrib/systemd/sluice.service $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for f in conf/*.conf conf/Caddyfile conf/htaccess-*; do case $$f in conf/sluice.conf) continue;; esac; \
+		sed -e 's|@PORT@|8080|g' -e 's|@HTDOCS@|$(PREFIX)/share/sluice/htdocs|g' \
+			-e 's|@SOCKETS@|/var/lib/sluice/run|g' -e 's|@LOG@|/var/log/sluice|g' \
+			-e 's|@PROGRAMS@|$(PREFIX)/lib/sluice|g' -e 's|@CONFIG@|/etc/sluice/sluice.conf|g' \
+			-e 's|@SITE@|/var/www/site|g' $$f >$(DESTDIR)$(PREFIX)/share/sluice/$$f; done
+
+all: $O/sluice.conf.5
+$O/sluice.conf.5: conf/sluice.conf.5.in $O/sluice
+	@$O/sluice config --manual >$@.options
+	@sed -e '/@OPTIONS@/{r $@.options' -e 'd;}' $< >$@
+
+dist:
+	git archive --prefix=sluice-$(VERSION)/ -o sluice-$(VERSION).tar.gz HEAD
+
+clean:
+	rm -rf build
+
+.PHONY: all check layers run test soak bench fuzz lint cov install dist clean
 -include $(shell find $O -name '*.d' 2>/dev/null)

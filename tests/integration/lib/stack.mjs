@@ -1,0 +1,257 @@
+// stack.mjs - a whole gateway in a temporary folder: state, workers, a mock provider, a real web
+// server started from the configurations users get (conf/).  Everything ends with stop().
+
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import fs from "node:fs";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
+export const programs = path.resolve(root, process.env.SLUICE_BUILD ?? "build/release");
+export const START_MS = 15000;
+
+export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+export async function until(what, ms, probe) {
+  const end = Date.now() + ms;
+  let last;
+  while (Date.now() < end) {
+    try {
+      last = await probe();
+      if (last) return last;
+    } catch (error) {
+      last = error;
+    }
+    await sleep(20);
+  }
+  throw new Error(`${what}: not within ${ms} ms (${last})`);
+}
+
+export async function freePort() {
+  const server = net.createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+function alive(pid) {
+  try {
+    process.kill(pid, 0);
+    return !/^\d+ \(.*\) Z/.test(fs.readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+// Children of a process, theirs too.
+export function descendants(pid) {
+  let list;
+  try {
+    list = fs.readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+  } catch {
+    return [];
+  }
+  const children = list === "" ? [] : list.split(" ").map(Number);
+  return children.concat(children.flatMap(descendants));
+}
+
+export class Stack {
+  // server: a file of conf/ without its ending, or "" for none.  settings: lines for sluice.conf.
+  static async start({ server = "lighttpd-socket", settings = {}, mock = [], env = {}, seed = true } = {}) {
+    const stack = new Stack();
+    try {
+      await stack.#start(server, settings, mock, env, seed);
+    } catch (error) {
+      const logs = stack.logs();
+      await stack.stop();
+      error.message += `\n${logs}`;
+      throw error;
+    }
+    return stack;
+  }
+
+  children = [];
+
+  async #start(server, settings, mock, env, seed) {
+    this.dir = fs.mkdtempSync(path.join(os.tmpdir(), "sluice-test-"));
+    this.state = path.join(this.dir, "state");
+    this.log = path.join(this.dir, "log");
+    this.sockets = path.join(this.state, "run");
+    this.config = path.join(this.dir, "sluice.conf");
+    fs.mkdirSync(this.log);
+    const lines = { state_dir: this.state, ...settings };
+    fs.writeFileSync(this.config, Object.entries(lines).map(([k, v]) => `${k} = ${v}\n`).join(""));
+    this.adminPassword = "correct horse battery";
+    this.env = { ...process.env, ...env, SLUICE_CONFIG: this.config };
+    const init = this.command(["init", "--json"], { env: { SLUICE_ADMIN_PASSWORD: this.adminPassword } });
+    this.manageToken = init.management_token;
+    fs.mkdirSync(this.sockets, { recursive: true });
+    if (mock !== null) this.mock = await this.startMock(mock);
+    if (seed && this.mock) this.seed();
+    this.server = server;
+    if (["", "lighttpd-socket", "apache-proxy-fcgi", "nginx", "Caddyfile"].includes(server)) await this.serve();
+    if (server !== "") await this.startServer(server);
+  }
+
+  // What a person would type; an object when the command speaks JSON.
+  command(args, { env = {}, input, code = 0 } = {}) {
+    const run = spawnSync(path.join(programs, "sluice"), args, {
+      env: { ...this.env, ...env },
+      input,
+      encoding: "utf8",
+      timeout: 20000,
+    });
+    if (run.status !== code)
+      throw new Error(`sluice ${args.join(" ")}: code ${run.status}, not ${code}\n${run.stdout}${run.stderr}`);
+    return args.includes("--json") ? JSON.parse(run.stdout) : run.stdout + run.stderr;
+  }
+
+  // A project, an upstream that is the mock, a key and a token.
+  seed() {
+    this.project = this.command(["project", "add", "--name", "first", "--json"]);
+    this.upstream = this.command(["upstream", "add", "--name", "mock", "--protocol", "openai", "--base-url",
+      this.mock.url + "/v1", "--allow-private", "--default", "--models", "gpt-test,mock*", "--json"]);
+    this.key = this.command(["key", "add", "--upstream", "mock", "--secret", "sk-provider-secret-0001", "--json"]);
+    const token = this.command(["token", "add", "--project", "first", "--label", "test", "--json"]);
+    this.token = token.token;
+    this.tokenId = token.id;
+  }
+
+  run(program, args, options = {}) {
+    const out = fs.openSync(path.join(this.log, options.log ?? path.basename(program) + ".out"), "a");
+    const child = spawn(program, args, { env: this.env, stdio: ["ignore", out, out], cwd: this.dir, ...options });
+    fs.closeSync(out);
+    child.unref();
+    this.children.push(child);
+    return child;
+  }
+
+  async startMock(args = []) {
+    const child = spawn(path.join(programs, "sluice"),
+      ["mock", "--listen", "127.0.0.1:0", "--seconds", "900", ...args],
+      { stdio: ["ignore", "pipe", "inherit"], cwd: this.dir });
+    this.children.push(child);
+    let text = "";
+    for await (const piece of child.stdout) {
+      text += piece;
+      const found = /http:\/\/[\d.:]+/.exec(text);
+      if (found) return { child, url: found[0] };
+    }
+    throw new Error("the mock ended at once");
+  }
+
+  async mockStats() {
+    return (await fetch(this.mock.url + "/mock/stats")).json();
+  }
+
+  async serve() {
+    this.serving = this.run(path.join(programs, "sluice"), ["serve"], { log: "serve.out" });
+    await until("serve", START_MS, () => fs.existsSync(path.join(this.sockets, "gateway.sock"))
+      && fs.existsSync(path.join(this.sockets, "manage.sock")));
+  }
+
+  workers() {
+    return descendants(this.serving.pid).filter((pid) => {
+      try {
+        return fs.readFileSync(`/proc/${pid}/comm`, "utf8").trim() === "sluice.fcgi";
+      } catch {
+        return false;
+      }
+    });
+  }
+
+  configure(name, extra = {}) {
+    const file = fs.existsSync(path.join(root, "conf", name)) ? name : name + ".conf";
+    const values = {
+      PORT: this.port, HTDOCS: path.join(root, "htdocs"), SOCKETS: this.sockets, LOG: this.log,
+      PROGRAMS: programs, CONFIG: this.config, SITE: path.join(this.dir, "site"), ...extra,
+    };
+    const text = fs.readFileSync(path.join(root, "conf", file), "utf8")
+      .replace(/@([A-Z]+)@/g, (all, key) => values[key] ?? all);
+    const to = path.join(this.dir, file);
+    fs.writeFileSync(to, text);
+    return to;
+  }
+
+  // The shared-hosting user's folder: programs, page and .htaccess below a sub-path.
+  makeSite() {
+    const site = path.join(this.dir, "site");
+    fs.mkdirSync(site);
+    for (const name of ["sluice", "sluice-manage"]) {
+      fs.copyFileSync(path.join(programs, `${name}.fcgi`), path.join(site, `${name}.cgi`));
+      fs.chmodSync(path.join(site, `${name}.cgi`), 0o755);
+    }
+    fs.copyFileSync(this.config, path.join(site, "sluice.conf"));
+    fs.cpSync(path.join(root, "htdocs", "admin"), path.join(site, "admin"), { recursive: true });
+    fs.copyFileSync(path.join(root, "conf", "htaccess-cgi"), path.join(site, ".htaccess"));
+  }
+
+  async startServer(name) {
+    this.port = await freePort();
+    this.url = `http://127.0.0.1:${this.port}`;
+    if (name === "apache-cgid") this.makeSite();
+    const file = this.configure(name);
+    if (name.startsWith("lighttpd")) this.web = this.run("lighttpd", ["-D", "-f", file]);
+    else if (name.startsWith("apache")) this.web = this.run("apache2", ["-DFOREGROUND", "-f", file]);
+    else if (name === "nginx") this.web = this.run("nginx", ["-c", file]);
+    else this.web = this.run("caddy", ["run", "--config", file, "--adapter", "caddyfile"],
+      { env: { ...this.env, HOME: this.dir, XDG_DATA_HOME: this.dir, XDG_CONFIG_HOME: this.dir } });
+    await until(`${name} answers`, START_MS, async () => (await fetch(this.url + "/health")).ok);
+  }
+
+  // One call of the management API, as the page or a script makes it.
+  async manage(method, where, body, expect = undefined) {
+    const answer = await fetch(`${this.url}/manage/${where}`, {
+      method,
+      headers: { authorization: `Bearer ${this.manageToken}`, "content-type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    const text = await answer.text();
+    if (expect === undefined ? !answer.ok : answer.status !== expect)
+      throw new Error(`${method} ${where}: ${answer.status} ${text}`);
+    return text === "" ? null : JSON.parse(text);
+  }
+
+  chat(body = {}, { token = this.token, headers = {}, ...options } = {}) {
+    return fetch(`${this.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${token}`, "content-type": "application/json", ...headers },
+      body: JSON.stringify({ model: "gpt-test", messages: [{ role: "user", content: "Hello" }], ...body }),
+      ...options,
+    });
+  }
+
+  rows(query = "limit=100") {
+    return this.manage("GET", `requests?${query}`).then((list) => list.data);
+  }
+
+  logs() {
+    if (!this.log || !fs.existsSync(this.log)) return "";
+    return fs.readdirSync(this.log)
+      .filter((name) => fs.statSync(path.join(this.log, name)).isFile())
+      .map((name) => `--- ${name}\n${fs.readFileSync(path.join(this.log, name), "utf8").slice(-3000)}`)
+      .join("\n");
+  }
+
+  // Ends what was started, by id, and tells what would not go.
+  async stop() {
+    const pids = this.children.map((child) => child.pid).filter(Boolean);
+    const all = [...new Set(pids.concat(pids.flatMap(descendants)))];
+    for (const pid of pids.reverse()) if (alive(pid)) process.kill(pid, "SIGTERM");
+    const end = Date.now() + 8000;
+    while (all.some(alive) && Date.now() < end) await sleep(20);
+    const left = all.filter(alive);
+    for (const pid of left) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch { /* it went just now */ }
+    }
+    if (this.dir && !process.env.SLUICE_KEEP) fs.rmSync(this.dir, { recursive: true, force: true });
+    return left.length;
+  }
+}
