@@ -1,0 +1,137 @@
+/*
+ * board_bench.c - what an admission with six claims and its settlement cost.
+ *
+ * For 1, 2, 4 and 8 processes at it as fast as they can: nanoseconds of wall time a pair (all
+ * processes together), with every process on a token of its own and with all on one, and the
+ * longest call of all.  Usage: board_bench [pairs]
+ */
+#include "base/clock.h"
+#include "board/board.h"
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CLAIMS 6
+
+struct shared {
+	_Atomic int ready, go;
+	_Atomic int64_t longest_us, overloaded, failed;
+};
+
+static char dir[] = "/tmp/board_bench.XXXXXX";
+
+static void
+claims_of(uint64_t token, struct board_claim c[CLAIMS])
+{
+	for (uint64_t k = 0; k < CLAIMS; k++)
+		c[k] = (struct board_claim){
+			.key = { (token * 16 + k + 1) * UINT64_C(0x9e3779b97f4a7c15), k + 1 },
+			.amount = (int64_t)k + 1,
+			.cap = INT64_MAX - 1,
+			.window_start_ms = INT64_MAX / 2,
+			.window_end_ms = INT64_MAX,
+		};
+}
+
+static void
+keep_longest(_Atomic int64_t *longest, int64_t us)
+{
+	int64_t was = atomic_load(longest);
+
+	while (us > was && !atomic_compare_exchange_weak(longest, &was, us))
+		;
+}
+
+static void
+run(struct shared *s, uint64_t token, int pairs)
+{
+	static const int64_t spent[CLAIMS] = { 1, 1, 1, 1, 1, 1 };
+	struct roster *roster;
+	struct board *b;
+	struct err err = { 0 };
+	struct board_claim c[CLAIMS];
+	char note[256] = "a note";
+
+	roster = roster_join(dir, &err);
+	b = roster == NULL ? NULL : board_open(dir, roster, &err);
+	if (b == NULL) {
+		fprintf(stderr, "%s\n", err.text);
+		_exit(1);
+	}
+	claims_of(token, c);
+	atomic_fetch_add(&s->ready, 1);
+	while (atomic_load(&s->go) == 0)
+		usleep(100);
+	for (int i = 0; i < pairs; i++) {
+		struct board_lease lease;
+		struct board_verdict v;
+		/* Timing every call would cost more than the call. */
+		bool timed = i % 64 == 0;
+		int64_t began = timed ? clock_mono_us() : 0;
+
+		if (board_admit(b, (struct id){ { 1 } }, c, CLAIMS, note, sizeof note, &lease, &v,
+			    &err) != 0) {
+			atomic_fetch_add(&s->overloaded, 1);
+			continue;
+		}
+		if (v.outcome != BOARD_TAKEN)
+			atomic_fetch_add(&s->failed, 1);
+		while (board_settle(b, lease, spent, CLAIMS, &err) < 0)
+			atomic_fetch_add(&s->overloaded, 1);
+		if (timed)
+			keep_longest(&s->longest_us, clock_mono_us() - began);
+	}
+	board_close(b);
+	roster_leave(roster);
+	_exit(0);
+}
+
+static void
+measure(int processes, bool one_token, int pairs)
+{
+	struct shared *s =
+		mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int64_t began, took;
+
+	if (s == MAP_FAILED)
+		exit(1);
+	for (int i = 0; i < processes; i++)
+		if (fork() == 0)
+			run(s, one_token ? 0 : (uint64_t)i, pairs / processes);
+	while (atomic_load(&s->ready) < processes)
+		usleep(100);
+	began = clock_mono_us();
+	atomic_store(&s->go, 1);
+	while (wait(NULL) > 0)
+		;
+	took = clock_mono_us() - began;
+	printf("%d process%s %-11s %6.0f ns a pair, longest seen %lld us, overloaded %lld%s\n",
+		processes, processes == 1 ? ",  " : "es,", one_token ? "one token:" : "own tokens:",
+		(double)took * 1000 / (pairs / processes * processes), (long long)s->longest_us,
+		(long long)s->overloaded, s->failed != 0 ? ", WRONG VERDICTS" : "");
+	fflush(stdout);
+	munmap(s, sizeof *s);
+}
+
+int
+main(int argc, char **argv)
+{
+	int pairs = argc > 1 ? atoi(argv[1]) : 1000000;
+	char path[64];
+
+	if (pairs < 8 || mkdtemp(dir) == NULL)
+		return 1;
+	for (int processes = 1; processes <= 8; processes *= 2) {
+		measure(processes, false, pairs);
+		measure(processes, true, pairs);
+	}
+	snprintf(path, sizeof path, "%s/board", dir);
+	unlink(path);
+	snprintf(path, sizeof path, "%s/roster", dir);
+	unlink(path);
+	return rmdir(dir) == 0 ? 0 : 1;
+}
