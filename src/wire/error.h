@@ -13,14 +13,19 @@ enum dialect { DIALECT_OPENAI, DIALECT_ANTHROPIC, DIALECT_GEMINI, DIALECT_BEDROC
 
 /* Status for that dialect (budget_exceeded is 429, for Anthropic 402; overloaded 529 there …). */
 int error_status(enum dialect d, enum err_code code);
-/* The JSON body: shape, type and code of the dialect, sluice_code, the sentence, the request id. */
+/* The dialect's own word for it: "invalid_request_error", "RESOURCE_EXHAUSTED"; for Bedrock the
+ * exception's name, which its SDK reads from the header x-amzn-ErrorType. */
+const char *error_type(enum dialect d, enum err_code code);
+/* All three: request_id may be NULL; 0, or -1 when out's limit or memory is spent.
+ * The JSON body: shape, type and code of the dialect, sluice_code, the sentence, the request id. */
 int error_body(enum dialect d, const struct err *e, const char *request_id, struct bytes *out);
-/* The same in the middle of a stream: an event its SDK throws on, closed by an empty line. */
+/* The same in the middle of a stream: an event its SDK throws on, closed by an empty line; for
+ * Bedrock a binary exception frame. */
 int error_event(enum dialect d, const struct err *e, const char *request_id, struct bytes *out);
 
 /* ---- a provider's failure, judged by status, headers and body (usage-and-limits.md, section 4) ---- */
 enum failure {
-	FAILURE_NONE,           /* an answer for the client */
+	FAILURE_NONE,           /* an answer for the client (a 200 that holds no error) */
 	FAILURE_KEY_INVALID,    /* this key is no good until edited: next key */
 	FAILURE_NO_CREDIT,      /* out of money: rest long, next key */
 	FAILURE_RATE_LIMITED,   /* rest until the stated time, next key */
@@ -32,8 +37,15 @@ enum failure {
 struct failure_headers { /* "" where absent */
 	struct span retry_after, retry_after_ms, reset_requests, reset_tokens, remaining_requests,
 		remaining_tokens, date;
+	struct span error_type;    /* x-amzn-errortype */
+	struct span unified_reset; /* anthropic-ratelimit-unified-reset */
 };
-/* until_ms: wall clock time of a stated reset, or 0 when none is stated. */
+/*
+ * body: as much as was read, JSON, an array of it, an event's "data: …", HTML or text.  status 0: no
+ * answer at all.  A 200 is judged by the error it may hold (OpenRouter, and streams before their
+ * first content).  The headers of other providers go into the field that means the same.
+ * until_ms: wall clock time of a stated reset, never before now_ms; or 0 when none is stated.
+ */
 enum failure failure_classify(int status, const struct failure_headers *h, struct span body,
 	int64_t now_ms, int64_t *until_ms);
 const char *failure_name(enum failure f);

@@ -17,16 +17,20 @@
 struct wire_usage {
 	bool seen;
 	int64_t input, cache_read, cache_write, output, reasoning;
-	int64_t cost_nusd; /* the provider's own statement (OpenRouter), or -1 */
+	int64_t cost_nusd;   /* the provider's own statement (OpenRouter), or -1 */
+	int64_t duration_ms; /* of audio, where that is what is billed (transcription), or -1 */
 };
+#define WIRE_USAGE_NONE                                                                            \
+	((struct wire_usage){ false, -1, -1, -1, -1, -1, -1, -1 })
 
 /* What the skim of a JSON body finds.  Spans point into the body. */
 struct openai_request {
 	char model[128];
 	bool stream;
 	bool wants_usage;        /* stream_options.include_usage is true */
-	int64_t max_output;      /* max_completion_tokens, max_output_tokens, max_tokens; -1 absent */
-	int64_t choices;         /* n, at least 1 */
+	int64_t max_output;      /* the largest of max_completion_tokens, max_output_tokens, max_tokens, since
+	                          * providers differ in which they obey; -1 when there is none */
+	int64_t choices;         /* answers asked for: n, for completions best_of times prompts; at least 1 */
 	char end_user[64];       /* safety_identifier, else user; cut to fit */
 	int64_t input_estimate;  /* tokens, from the text's size; base64 media counted by kind */
 	struct json_value model_value, stream_options; /* for splicing */
@@ -34,12 +38,21 @@ struct openai_request {
 	bool empty_object;
 };
 
-/* ERR_BAD_REQUEST with a sentence for the client that names the byte or the member.
- * endpoint: "/v1/chat/completions" …; some members mean something only there. */
+/*
+ * ERR_BAD_REQUEST with a sentence for the client that names the byte or the member.  Of members
+ * that come twice the last counts.
+ * endpoint: "/v1/chat/completions" …; some members mean something only there.  chat/completions,
+ * completions, responses, embeddings and audio/speech must name a model; elsewhere `model` is ""
+ * when there is none.
+ */
 int openai_skim(struct span body, const char *endpoint, struct openai_request *out, struct err *err);
 /* The model out of a multipart/form-data body, wherever its part stands.  0 found, 1 none, -1 broken. */
 int openai_skim_multipart(struct span body, const char *content_type, char *model, size_t room,
 	struct err *err);
+/* The same body with another model in that part; as openai_rewrite().  SPAN_NONE also when the body
+ * has no such part. */
+struct span openai_rewrite_multipart(struct arena *a, struct span body, const char *content_type,
+	const char *upstream_model);
 
 /* The body to send on: model replaced when upstream_model is not NULL, and for a stream of chat or
  * completions stream_options.include_usage set to true.  The same span when nothing changes;
@@ -47,10 +60,13 @@ int openai_skim_multipart(struct span body, const char *content_type, char *mode
 struct span openai_rewrite(struct arena *a, struct span body, const struct openai_request *q,
 	const char *endpoint, const char *upstream_model);
 
-/* Usage out of a JSON answer (any endpoint), or out of one event's JSON. */
+/* Usage out of a JSON answer (any endpoint), or out of one event's JSON.  What is reported goes over
+ * what *out holds; what is not reported, or null, stays.  {0} or WIRE_USAGE_NONE to begin with. */
 void openai_usage(struct span json, struct wire_usage *out);
 
 /* ---- watching an answer go by ---- */
+#define OPENAI_HEAD_BYTES 256
+#define OPENAI_TAIL_BYTES 4096
 enum openai_seen { OPENAI_PASS, OPENAI_HIDE, OPENAI_LAST, OPENAI_ERROR };
 struct openai_watch {
 	struct sse sse;
@@ -60,6 +76,10 @@ struct openai_watch {
 	bool failed;               /* an error object in the stream */
 	char error[160];           /* its message, cut */
 	int64_t output_chars;      /* of deltas, for an estimate when usage never comes */
+	/* the rest is private: both ends of an event too long to be kept (a terminal event repeats the
+	 * whole answer, and its usage stands near the end) */
+	char head[OPENAI_HEAD_BYTES], tail[2 * OPENAI_TAIL_BYTES];
+	size_t head_len, tail_len;
 };
 void openai_watch_init(struct openai_watch *w, bool hide_usage);
 void openai_watch_free(struct openai_watch *w);
@@ -68,10 +88,11 @@ void openai_watch_free(struct openai_watch *w);
  * which the gateway holds back until the charge is booked.  0, or -1 out of memory. */
 int openai_watch_feed(struct openai_watch *w, const char *data, size_t len,
 	void (*pass)(void *ctx, const char *data, size_t len, bool last), void *ctx);
+/* The provider's end: passes what is left. */
 int openai_watch_end(struct openai_watch *w,
 	void (*pass)(void *ctx, const char *data, size_t len, bool last), void *ctx);
 
-/* A usage chunk's cost member for clients that ask for it, and estimates when usage never came. */
+/* The estimate for usage that never came: four characters a token. */
 int64_t openai_estimate_tokens(int64_t characters);
 
 #endif
