@@ -302,7 +302,8 @@ discard_body(struct web_request *r, struct reading *in)
 static void
 refuse(struct web_request *r, struct reading *in, const struct err *why)
 {
-	const struct web_handler *h = &r->server->o.handler;
+	struct web_server *s = r->server;
+	const struct web_handler *h = &s->o.handler;
 	struct web_head_line retry = { "Retry-After", "1" };
 	struct bytes out = BYTES_LIMIT(16 * 1024);
 	const char *type = "text/plain";
@@ -314,6 +315,8 @@ refuse(struct web_request *r, struct reading *in, const struct err *why)
 	if (why->code == ERR_CLIENT_GONE) {
 		atomic_store(&r->gone, true);
 		reply_close(r, false);
+		request_free(r);
+		server_ended(s);
 		return;
 	}
 	if (!r->input_ended && why->code != ERR_BODY_TIMEOUT)
