@@ -63,6 +63,8 @@ struct span openai_rewrite(struct arena *a, struct span body, const struct opena
 /* Usage out of a JSON answer (any endpoint), or out of one event's JSON.  What is reported goes over
  * what *out holds; what is not reported, or null, stays.  {0} or WIRE_USAGE_NONE to begin with. */
 void openai_usage(struct span json, struct wire_usage *out);
+/* The last usage object in the end of an answer whose beginning was not kept. */
+void openai_usage_tail(struct span tail, struct wire_usage *out);
 
 /* ---- watching an answer go by ---- */
 #define OPENAI_HEAD_BYTES 256

@@ -210,3 +210,40 @@ openai_usage(struct span json, struct wire_usage *out)
 	if (p.usage.type == JSON_OBJECT)
 		wire_take_usage(p.usage.raw, out);
 }
+
+/* A usage object holds a few objects itself; its end is found by trying, past each of theirs. */
+#define TAIL_TRIES 8
+
+static void
+try_usage(const char *value, const char *end, struct wire_usage *out)
+{
+	const char *q = value;
+
+	for (int tries = 0; tries < TAIL_TRIES && (q = memchr(q, '}', (size_t)(end - q))) != NULL;
+		tries++) {
+		struct span object = { value, (size_t)(++q - value) };
+
+		if (json_valid(object)) {
+			wire_take_usage(object, out);
+			return;
+		}
+	}
+}
+
+void
+openai_usage_tail(struct span tail, struct wire_usage *out)
+{
+	static const char name[] = "\"usage\"";
+	const char *p = tail.at, *end = tail.at + tail.len;
+
+	if (!out->seen)
+		*out = WIRE_USAGE_NONE;
+	while (p != NULL && p < end
+		&& (p = memmem(p, (size_t)(end - p), name, sizeof name - 1)) != NULL) {
+		p += sizeof name - 1;
+		while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t' || *p == ':'))
+			p++;
+		if (p < end && *p == '{')
+			try_usage(p, end, out);
+	}
+}

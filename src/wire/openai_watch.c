@@ -360,24 +360,7 @@ judge_long(struct openai_watch *w)
 		type = (struct span){ p, (size_t)((q == NULL ? end : q) - p) };
 	}
 
-	/* The last "usage" that is an object; its end is found by trying, past the objects in it. */
-	end = w->tail + w->tail_len;
-	for (p = w->tail + skip; (p = next_name(p, end)) != end; p++) {
-		const char *value = value_behind(p + NAME_BYTES, end);
-
-		if (memcmp(p, "\"usage\"", NAME_BYTES) != 0 || value == NULL || *value != '{')
-			continue;
-		q = value;
-		for (int tries = 0; tries < 8 && (q = memchr(q, '}', (size_t)(end - q))) != NULL;
-			tries++) {
-			struct span object = { value, (size_t)(++q - value) };
-
-			if (json_valid(object)) {
-				wire_take_usage(object, &w->usage);
-				break;
-			}
-		}
-	}
+	openai_usage_tail((struct span){ w->tail + skip, w->tail_len - skip }, &w->usage);
 	w->head_len = w->tail_len = 0;
 	return is_terminal(type) ? OPENAI_LAST : OPENAI_PASS;
 }
