@@ -47,6 +47,7 @@ exchange_free(void *object)
 	bytes_free(&x->held);
 	snapshot_drop(x->snapshot);
 	free(x->item);
+	arena_free(x->arena);
 	free(x);
 }
 
@@ -57,9 +58,13 @@ exchange_new(struct gateway *gw, struct web_request *r, const struct endpoint_ma
 
 	if (x == NULL)
 		return NULL;
+	x->arena = arena_new(EXCHANGE_ARENA_BYTES + (size_t)web_body_bytes(r));
+	if (x->arena == NULL) {
+		free(x);
+		return NULL;
+	}
 	x->gw = gw;
 	x->request = r;
-	x->arena = web_arena(r);
 	x->match = *m;
 	x->began_us = clock_mono_us();
 	x->id = id_timed(clock_wall_ms());
@@ -276,14 +281,9 @@ exchange_run(struct exchange *x)
 	enum exchange_state next;
 
 	if (x->prev == NULL && x->gw->open != x) { /* first time on the loop */
-		static const struct web_events none = { 0 };
-		struct web_events ev = none;
+		struct web_events ev = { x, on_room, on_gone, on_ended };
 
 		link_open(x);
-		ev.ctx = x;
-		ev.on_room = on_room;
-		ev.on_gone = on_gone;
-		ev.on_ended = on_ended;
 		web_attach(x->request, &ev);
 	}
 	while (x->state != EX_DONE && (next = steps[x->state](x)) != x->state)

@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <uv.h>
 
+#define EXCHANGE_ARENA_BYTES (1 << 20) /* besides a body that is rewritten */
 #define ANSWER_HOLD_BYTES  (256 * 1024) /* a JSON answer up to this is read before its head goes out */
 #define ERROR_BODY_BYTES   (64 * 1024)  /* looked at of a provider's error */
 #define HELD_BYTES         (512 * 1024) /* of a stream's end, until it is booked */
@@ -84,7 +85,7 @@ enum answer_mode {
 struct exchange {
 	struct gateway *gw;
 	struct web_request *request;
-	struct arena *arena;       /* the request's */
+	struct arena *arena;
 	enum exchange_state state;
 	struct exchange *inbox_next;
 	struct exchange *prev, *next; /* of gw->open */
