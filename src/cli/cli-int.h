@@ -1,0 +1,73 @@
+/*
+ * cli-int.h - what the verbs of the command share.
+ *
+ *   command.c  the table of verbs, help, exit codes        state.c    settings, store, board, manage
+ *   records.c  project, token, key, upstream, limit, price report.c   requests and usage
+ *   setup.c    init                                        check.c    check
+ *   convert.c  convert                                     serve.c    serve
+ *   mock.c     mock                                        table.c    columns for people
+ *
+ * The command changes things by the same calls as the page: manage_handle(), in this process.
+ */
+#ifndef CLI_CLI_INT_H
+#define CLI_CLI_INT_H
+
+#include "base/bytes.h"
+#include "base/json.h"
+#include "conf/conf.h"
+#include "manage/manage.h"
+
+#include <stdbool.h>
+
+enum exit_code { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED };
+
+/* ---- command.c ---- */
+struct verb {
+	const char *name, *help; /* one line */
+	int (*run)(int argc, char **argv); /* argv[0] is the verb */
+};
+/* "sluice: what: why" on stderr; returns the code it is given. */
+int complain(enum exit_code code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Asks on a terminal; true also when `yes`.  Not on a terminal: false, and says that --yes is wanted. */
+bool confirm(bool yes, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- state.c: what verbs that touch the store work with ---- */
+struct state {
+	struct conf conf;
+	struct roster *roster;
+	struct store *store;
+	struct board *board;
+	struct manage *manage;
+	char actor[96]; /* "command:<user>" */
+};
+/* create: make what is missing.  0, or -1 after having complained. */
+int state_open(struct state *s, bool create);
+void state_close(struct state *s);
+/* One call of the management API.  path "/manage/…"; body "" for none.  The reply's body is the
+ * caller's to free.  Returns the status. */
+int state_call(struct state *s, const char *method, const char *path, struct span body,
+	struct manage_reply *reply);
+/* Complains with the sentence of an error reply; returns EXIT_REFUSED, or EXIT_FAILED for 5xx. */
+int state_refused(const struct manage_reply *reply);
+
+/* ---- table.c: a JSON list as columns ---- */
+struct column {
+	const char *title;
+	const char *path; /* of the member: "tokens.input" */
+	bool right;       /* figures */
+	int cut;          /* 0: whole; else at most so many characters */
+};
+/* Prints {"data":[…]} or one object; "nothing yet" for an empty list. */
+void table_print(struct span json, const struct column *columns, size_t count);
+/* One object as "name: value" lines. */
+void table_record(struct span object);
+
+/* ---- verbs ---- */
+int records_main(int argc, char **argv); /* project, token, key, upstream, limit, price */
+int requests_main(int argc, char **argv);
+int usage_main(int argc, char **argv);
+int init_main(int argc, char **argv);
+int check_main(int argc, char **argv);
+int convert_main(int argc, char **argv);
+
+#endif

@@ -1,0 +1,144 @@
+/*
+ * command.c - the verbs, and how a person is spoken to.
+ */
+#include "cli/cli.h"
+#include "cli/cli-int.h"
+
+#include "base/process.h"
+#include "cli/mock.h"
+#include "cli/serve.h"
+
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int
+complain(enum exit_code code, const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("sluice: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return code;
+}
+
+bool
+confirm(bool yes, const char *fmt, ...)
+{
+	char answer[16];
+	va_list ap;
+
+	if (yes)
+		return true;
+	if (!isatty(STDIN_FILENO)) {
+		complain(EXIT_USAGE, "this takes something away; say --yes to mean it");
+		return false;
+	}
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputs(" [y/N] ", stderr);
+	return fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+static int
+version_main(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	printf("sluice %s\n", SLUICE_VERSION);
+	return EXIT_DONE;
+}
+
+static int
+config_main(int argc, char **argv)
+{
+	struct conf *conf = calloc(1, sizeof *conf);
+	const char *file = NULL;
+	struct err err = { 0 };
+	bool json = false, manual = false;
+
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--json") == 0)
+			json = true;
+		else if (strcmp(argv[i], "--manual") == 0)
+			manual = true;
+		else if (strcmp(argv[i], "--config") == 0 && i + 1 < argc)
+			file = argv[++i];
+		else {
+			free(conf);
+			return complain(EXIT_USAGE, "usage: sluice config [--json] [--config FILE]");
+		}
+	}
+	if (manual) { /* the options of sluice.conf(5), for make */
+		conf_manual(stdout);
+	} else if (conf == NULL || conf_load(conf, file, &err) != 0) {
+		free(conf);
+		return complain(EXIT_FAILED, "config: %s", err.text);
+	} else {
+		conf_dump(stdout, conf, json);
+	}
+	free(conf);
+	return EXIT_DONE;
+}
+
+static int help_main(int argc, char **argv);
+
+static const struct verb verbs[] = {
+	{ "init", "make a store, a master key and a management token", init_main },
+	{ "serve", "open both sockets and keep a pool of workers alive", serve_main },
+	{ "project", "add, list, show, set, activate, deactivate", records_main },
+	{ "token", "add, list, show, set, revoke", records_main },
+	{ "upstream", "add, list, show, set, delete", records_main },
+	{ "key", "add, list, show, set, enable, disable, delete", records_main },
+	{ "limit", "add, list, show, set, delete", records_main },
+	{ "price", "add, list, show, set, delete, import", records_main },
+	{ "requests", "the newest requests, and why they failed", requests_main },
+	{ "usage", "sums by project, token, model, upstream or key", usage_main },
+	{ "check", "is this installation right?", check_main },
+	{ "config", "the settings in force, and where they come from", config_main },
+	{ "convert", "run one converter on standard input", convert_main },
+	{ "mock", "a provider to try things with", mock_main },
+	{ "version", "the version", version_main },
+	{ "help", "this", help_main },
+};
+#define VERB_COUNT (sizeof verbs / sizeof verbs[0])
+
+static int
+help_main(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	puts("usage: sluice VERB ...\n");
+	for (size_t i = 0; i < VERB_COUNT; i++)
+		printf("  %-10s %s\n", verbs[i].name, verbs[i].help);
+	puts("\nMost verbs take --json and --config FILE; `sluice KIND ACTION --help` lists options.\n"
+	     "The manual: sluice(8), sluice.conf(5).");
+	return EXIT_DONE;
+}
+
+int
+cli_main(int argc, char **argv)
+{
+	if (argc < 2) {
+		help_main(argc, argv);
+		return EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return help_main(argc, argv);
+	if (strcmp(argv[1], "--version") == 0)
+		return version_main(argc, argv);
+	for (size_t i = 0; i < VERB_COUNT; i++)
+		if (strcmp(argv[1], verbs[i].name) == 0) {
+			if (verbs[i].run != mock_main)
+				process_keep_secrets();
+			return verbs[i].run(argc - 1, argv + 1);
+		}
+	return complain(EXIT_USAGE, "there is no verb '%s'; `sluice help` lists them", argv[1]);
+}
