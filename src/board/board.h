@@ -24,8 +24,11 @@
 
 struct board;
 
-/* File dir/board, created, or made anew when it is damaged or of another version; after a reboot
- * its mutex is made anew.  Counters made anew are seeded from the store on first use (claim.seed). */
+/* File dir/board, created, or made anew when it is damaged or of another version.  After a reboot
+ * its counters are cleared and its leases are all orphans: reap before the first admission, so that
+ * the seeds (claim.seed) know what those spent.  Processes that still use a damaged one go on with
+ * it until they end.  ERR_STORE_UNAVAILABLE, ERR_OVERLOADED (disk full), ERR_MEMORY.
+ * Open it after fork(); the roster must outlive it. */
 struct board *board_open(const char *dir, struct roster *roster, struct err *err);
 void board_close(struct board *b);
 
@@ -42,7 +45,9 @@ struct board_claim {
 	int64_t cap;        /* spent + reserved + amount must stay <= cap; INT64_MAX: only counted */
 	int64_t window_start_ms, window_end_ms; /* board time; end INT64_MAX: for ever */
 	/* The counter's use before this board knew it.  A row that does not exist yet and whose window
-	 * began before the board was made is only created when `seeded` is true. */
+	 * began before the board was made is only created when `seeded` is true.  A row goes when no
+	 * lease names it and its window ended two hours ago, or it is at nothing: then it may want
+	 * its seed again. */
 	bool seeded;
 	int64_t seed;
 };
@@ -67,21 +72,24 @@ int board_admit(struct board *b, struct id exchange, const struct board_claim *c
 	const void *note, size_t note_bytes, struct board_lease *lease, struct board_verdict *verdict,
 	struct err *err);
 
-/* After a seed was asked for: how much is already in the claim, spent and reserved. 1 row there, 0 none. */
+/* What is in a counter: 1 row there, 0 none (both zero), -1 the mutex was not to be had. */
 int board_peek(struct board *b, const uint64_t key[2], int64_t *spent, int64_t *reserved);
 
-/* Settles: reserved goes down by what was taken, spent up by spent[i] for claim i, the lease is
- * freed.  A lease that is settled already (or lost with its board) is a no-op: 0.  Returns 1 when it settled. */
+/* Settles: reserved goes down by what was taken, spent up by spent[i] >= 0 for claim i (by 0 for
+ * those beyond count, which may be less than was claimed), the lease is freed.  Returns 1 when it
+ * settled; 0 when the lease is settled already, or lost with its board; -1: ERR_OVERLOADED. */
 int board_settle(struct board *b, struct board_lease lease, const int64_t *spent, int count,
 	struct err *err);
 
 /* The lease's note, to be changed in place while the exchange runs.  Only its owner writes, field by
- * field of at most 8 aligned bytes, so that a reader after a crash sees old or new.  [loop] */
+ * field of at most 8 aligned bytes, so that a reader after a crash sees old or new.  After a reboot
+ * it may be older than its lease.  NULL when the lease is settled or lost.  [loop] */
 void *board_note(struct board *b, struct board_lease lease);
 
 /* Leases whose owner is dead: calls fn for each, claimed for this process (no other reaper gets
  * it), with its claims' amounts and note; fn books what it says, then settles it by board_settle.
- * fn returning false leaves it for later.  Returns how many were handed out. */
+ * fn returning false leaves it for later, for anybody.  o and its note are copies.  Returns how many
+ * were handed out (0 while another thread of this process is at it), or -1: ERR_OVERLOADED. */
 struct board_orphan {
 	struct board_lease lease;
 	struct id exchange;
@@ -92,7 +100,8 @@ struct board_orphan {
 int board_reap(struct board *b, bool (*fn)(void *ctx, const struct board_orphan *o), void *ctx,
 	struct err *err);
 
-/* What runs now: a copy of each live lease (inflight list). */
+/* What runs now: a copy of each live lease, orphans too; fn returning false ends it.  How many were
+ * shown, or -1 when the mutex was not to be had. */
 int board_inflight(struct board *b, bool (*fn)(void *ctx, struct id exchange, struct roster_owner owner,
 	const void *note), void *ctx);
 

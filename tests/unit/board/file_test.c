@@ -140,6 +140,27 @@ a_spoiled_file_is_made_anew(void **state)
 }
 
 static void
+eight_that_find_it_spoiled_agree_on_a_new_one(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 10; round++) {
+		struct board *b = open_with(&small);
+		pid_t pid[8];
+
+		board_close(b);
+		spoil(0, false);
+		for (int i = 0; i < 8; i++)
+			pid[i] = child_runs(open_and_admit, &small, NULL);
+		for (int i = 0; i < 8; i++)
+			wait_ok(pid[i]);
+		b = open_with(&small);
+		assert_use(b, 1, 0, 8);
+		board_close(b);
+		unlink(board_path());
+	}
+}
+
+static void
 a_file_for_other_sizes_is_made_anew(void **state)
 {
 	struct board_options other = small;
@@ -451,6 +472,7 @@ main(void)
 		TEST(eight_that_open_at_once_share_one_board),
 		TEST(a_second_opening_finds_what_the_first_left),
 		TEST(a_spoiled_file_is_made_anew),
+		TEST(eight_that_find_it_spoiled_agree_on_a_new_one),
 		TEST(a_file_for_other_sizes_is_made_anew),
 		TEST(what_is_no_file_is_an_error_that_says_so),
 		TEST(after_a_reboot_leases_are_owed_and_counters_want_their_seed),
