@@ -192,14 +192,19 @@ linger(int fd)
 	int64_t until = clock_mono_us() / 1000 + LINGER_MS;
 
 	(void)shutdown(fd, SHUT_WR);
-	intake_timeout(fd, SO_RCVTIMEO, LINGER_MS / 4);
-	while (clock_mono_us() / 1000 < until && recv(fd, waste, sizeof waste, 0) > 0)
-		;
+	intake_timeout(fd, SO_RCVTIMEO, LINGER_MS / 8);
+	while (clock_mono_us() / 1000 < until) {
+		ssize_t n = recv(fd, waste, sizeof waste, 0);
+
+		if (n == 0 || (n < 0 && errno != EAGAIN))
+			return;
+	}
 }
 
 void
 reply_close(struct web_request *r, bool complete)
 {
+	static const char no_record[FCGI_HEADER_LEN];
 	int fd = r->watch.fd;
 
 	server_unwatch(r);
@@ -221,6 +226,10 @@ reply_close(struct web_request *r, bool complete)
 	}
 	if (complete && !r->input_ended)
 		linger(fd);
+	/* nginx without buffering takes the end of the connection for the end of the reply, even
+	 * without an end-of-request record; a record of no known version it takes for an error. */
+	if (r->cut && !atomic_load(&r->gone))
+		(void)send(fd, no_record, sizeof no_record, MSG_DONTWAIT | MSG_NOSIGNAL);
 	(void)close(fd);
 }
 

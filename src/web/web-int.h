@@ -20,7 +20,7 @@
 #define PARAMS_WAIT_MS  10000 /* between two pieces of the parameters */
 #define RATE_GRACE_MS   10000 /* before body_min_rate counts */
 #define SEND_WAIT_MS    30000 /* of one blocking write */
-#define LINGER_MS       1000  /* for the peer to read a reply that came before its body was read */
+#define LINGER_MS       2000  /* for the peer to read a reply that came before its body was read */
 #define DISCARD_WAIT_MS 10000 /* for the rest of a body that nobody wants ... */
 #define DISCARD_BYTES   (256LL << 20) /* ... and the most of it */
 #define IDLE_THREAD_S   10

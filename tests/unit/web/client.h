@@ -86,6 +86,7 @@ struct reply {
 	struct bytes out; /* stdout of all records */
 	bool ended;       /* END_REQUEST came */
 	bool closed;      /* end of file or an error */
+	bool broken;      /* a record that is none, which every web server takes for an error */
 };
 
 static MAYBE int
@@ -221,6 +222,7 @@ client_read(int fd, struct reply *r, size_t enough)
 		if (header[1] == 6)
 			assert_int_equal(bytes_add(&r->out, content, len), 0);
 		r->ended = header[1] == 3;
+		r->broken = header[0] != 1;
 	}
 }
 

@@ -231,6 +231,7 @@ a_cut_reply_does_not_look_complete(void **state)
 	(void)client_body(fd, "", 0);
 	client_read(fd, &r, 0);
 	assert_true(r.closed);
+	assert_true(r.broken);
 	assert_false(r.ended);
 	(void)close(fd);
 	bytes_free(&r.out);
