@@ -1,0 +1,462 @@
+/*
+ * records.c - project, token, key, upstream, limit and price: add, list, show, set and the rest.
+ *
+ * The options of a kind are the fields of its record (store/fields.h), so a new field needs nothing
+ * here.  They become the body of one call of the management API, which judges them.
+ */
+#include "cli/cli-int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BODY_BYTES   (1 << 20)
+#define SECRET_BYTES 8192
+#define PATH_BYTES   512
+
+/* What the API takes besides the record's own fields. */
+struct extra {
+	enum record_kind kind;
+	const char *name;
+	enum field_type type;
+	const char *help;
+	const char *object; /* member of this object: scope */
+};
+static const struct extra extras[] = {
+	{ RECORD_PROJECT, "api_key", FIELD_TEXT, "an OpenAI key for this project alone; - reads it", NULL },
+	{ RECORD_TOKEN, "project", FIELD_TEXT, "name or id of its project", NULL },
+	{ RECORD_TOKEN, "duration_minutes", FIELD_INT, "expires after so many minutes", NULL },
+	{ RECORD_TOKEN, "secret", FIELD_TEXT, "a token brought along; - reads it", NULL },
+	{ RECORD_TOKEN, "secret_sha256", FIELD_TEXT, "the same, by its SHA-256", NULL },
+	{ RECORD_KEY, "secret", FIELD_TEXT, "the provider's key; - reads it from standard input", NULL },
+	{ RECORD_KEY, "project", FIELD_TEXT, "for this project alone", NULL },
+	{ RECORD_LIMIT, "project", FIELD_TEXT, "one project, or each", "scope" },
+	{ RECORD_LIMIT, "token", FIELD_TEXT, "one token, or each", "scope" },
+	{ RECORD_LIMIT, "model", FIELD_TEXT, "one model or pattern, or each", "scope" },
+};
+#define EXTRA_COUNT (sizeof extras / sizeof extras[0])
+
+static const struct column project_columns[] = { { "ID", "id", false, 0 },
+	{ "NAME", "name", false, 32 }, { "ACTIVE", "is_active", false, 0 },
+	{ "CREATED", "created_at", false, 19 } };
+static const struct column token_columns[] = { { "ID", "id", false, 0 },
+	{ "TOKEN", "masked", false, 0 }, { "LABEL", "label", false, 24 },
+	{ "ACTIVE", "is_active", false, 0 }, { "EXPIRES", "expires_at", false, 19 },
+	{ "REQUESTS", "request_count", true, 0 }, { "MAX", "max_requests", true, 0 },
+	{ "COST $", "cost", true, 0 } };
+static const struct column upstream_columns[] = { { "ID", "id", false, 0 },
+	{ "NAME", "name", false, 24 }, { "PROTOCOL", "protocol", false, 0 },
+	{ "BASE URL", "base_url", false, 48 }, { "ACTIVE", "is_active", false, 0 },
+	{ "DEFAULT", "default", false, 0 } };
+static const struct column key_columns[] = { { "ID", "id", false, 0 },
+	{ "UPSTREAM", "upstream_name", false, 24 }, { "KEY", "masked", false, 0 },
+	{ "LABEL", "label", false, 24 }, { "STATE", "state", false, 0 },
+	{ "RESTS UNTIL", "rests_until", false, 19 }, { "LAST ERROR", "last_error", false, 40 } };
+static const struct column limit_columns[] = { { "ID", "id", false, 0 }, { "SCOPE", "scope", false, 60 },
+	{ "METRIC", "metric", false, 0 }, { "WINDOW", "window", false, 0 }, { "CAP", "cap", true, 0 },
+	{ "USED", "used", true, 0 }, { "RESERVED", "reserved", true, 0 }, { "MODE", "mode", false, 0 },
+	{ "RESETS", "resets_at", false, 19 } };
+static const struct column price_columns[] = { { "ID", "id", false, 0 },
+	{ "MODEL", "model", false, 32 }, { "FROM", "from", false, 10 }, { "INPUT $", "input", true, 0 },
+	{ "OUTPUT $", "output", true, 0 }, { "CACHE READ $", "cache_read", true, 0 },
+	{ "REQUEST $", "request", true, 0 } };
+
+#define COLUMNS(c) c, sizeof c / sizeof c[0]
+static const struct {
+	const struct column *columns;
+	size_t count;
+} tables[RECORD__COUNT] = {
+	[RECORD_PROJECT] = { COLUMNS(project_columns) },
+	[RECORD_TOKEN] = { COLUMNS(token_columns) },
+	[RECORD_UPSTREAM] = { COLUMNS(upstream_columns) },
+	[RECORD_KEY] = { COLUMNS(key_columns) },
+	[RECORD_PRICE] = { COLUMNS(price_columns) },
+	[RECORD_LIMIT] = { COLUMNS(limit_columns) },
+};
+
+/* One command line, taken apart. */
+struct words {
+	enum record_kind kind;
+	const char *action, *which; /* which: id or name */
+	bool json, yes, help;
+	const char *limit, *reason, *file;
+	struct bytes body, scope;
+	bool failed;
+};
+
+static int
+find_kind(const char *name)
+{
+	for (int k = 0; k < RECORD__COUNT; k++)
+		if (strcmp(record_name((enum record_kind)k), name) == 0)
+			return k;
+	return -1;
+}
+
+static const struct extra *
+find_extra(enum record_kind kind, const char *name)
+{
+	for (size_t i = 0; i < EXTRA_COUNT; i++)
+		if (extras[i].kind == kind && strcmp(extras[i].name, name) == 0)
+			return &extras[i];
+	return NULL;
+}
+
+static const struct field *
+find_field(enum record_kind kind, const char *name)
+{
+	size_t count;
+	const struct field *fields = record_fields(kind, &count);
+
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(fields[i].name, name) == 0
+			&& (fields[i].flags & (FIELD_READ | FIELD_HIDDEN)) == 0)
+			return &fields[i];
+	return NULL;
+}
+
+static void
+print_option(const char *name, enum field_type type, const char *help)
+{
+	char option[64];
+	size_t n = 0;
+
+	for (; name[n] != '\0' && n < sizeof option - 1; n++)
+		option[n] = name[n] == '_' ? '-' : name[n];
+	option[n] = '\0';
+	printf("  --%s%s%*s%s\n", option, type == FIELD_BOOL ? "" : " X",
+		(int)(n < 24 ? 26 - n - (type == FIELD_BOOL ? 0 : 2) : 1), "", help);
+}
+
+static void
+print_options(enum record_kind kind)
+{
+	size_t count;
+	const struct field *fields = record_fields(kind, &count);
+
+	printf("usage: sluice %s ACTION [ID or NAME] [OPTIONS] [--json] [--yes]\n\n",
+		record_name(kind));
+	for (size_t i = 0; i < EXTRA_COUNT; i++)
+		if (extras[i].kind == kind)
+			print_option(extras[i].name, extras[i].type, extras[i].help);
+	for (size_t i = 0; i < count; i++)
+		if ((fields[i].flags & (FIELD_READ | FIELD_HIDDEN)) == 0
+			&& strncmp(fields[i].name, "scope_", 6) != 0)
+			print_option(fields[i].name, fields[i].type, fields[i].help);
+	puts("\nLists are parted by commas; --no-OPTION turns a switch off.");
+}
+
+/* "-": the first line of standard input, so that no secret stands in a list of processes. */
+static const char *
+read_secret(const char *value, char *room, size_t bytes)
+{
+	if (strcmp(value, "-") != 0)
+		return value;
+	if (isatty(STDIN_FILENO))
+		fputs("secret: ", stderr);
+	if (fgets(room, (int)bytes, stdin) == NULL)
+		return NULL;
+	room[strcspn(room, "\r\n")] = '\0';
+	return room;
+}
+
+static void
+add_list(struct bytes *b, const char *value, bool numbers)
+{
+	bytes_puts(b, "[");
+	for (bool first = true; *value != '\0'; first = false) {
+		size_t len = strcspn(value, ",\n");
+
+		if (!first)
+			bytes_puts(b, ",");
+		if (numbers)
+			bytes_add(b, value, len);
+		else
+			bytes_json(b, (struct span){ value, len });
+		value += len + (value[len] != '\0');
+	}
+	bytes_puts(b, "]");
+}
+
+static bool
+is_integer(const char *s)
+{
+	s += *s == '-';
+	return *s != '\0' && strspn(s, "0123456789") == strlen(s);
+}
+
+/* A member of the body; a value that is not what its type wants goes as text and is judged there. */
+static void
+add_member(struct bytes *b, const char *name, enum field_type type, const char *value)
+{
+	bytes_puts(b, b->len == 0 ? "{" : ",");
+	bytes_json(b, span_of(name));
+	bytes_puts(b, ":");
+	if (type == FIELD_BOOL || ((type == FIELD_INT || type == FIELD_MS) && is_integer(value)))
+		bytes_puts(b, value);
+	else if (type == FIELD_LIST || type == FIELD_LIST_INT)
+		add_list(b, value, type == FIELD_LIST_INT);
+	else if (strcmp(value, "null") == 0)
+		bytes_puts(b, "null");
+	else
+		bytes_json(b, span_of(value));
+}
+
+/* One option of the kind; *used tells whether the next word was its value. */
+static int
+take_option(struct words *w, const char *option, const char *value, bool *used)
+{
+	char name[64], secret[SECRET_BYTES];
+	bool off = strncmp(option, "no-", 3) == 0;
+	const struct extra *extra;
+	const struct field *field = NULL;
+	enum field_type type;
+	size_t n = 0;
+
+	option += off ? 3 : 0;
+	for (; option[n] != '\0' && n < sizeof name - 1; n++)
+		name[n] = option[n] == '-' ? '_' : option[n];
+	name[n] = '\0';
+	if ((extra = find_extra(w->kind, name)) == NULL
+		&& (field = find_field(w->kind, name)) == NULL)
+		return complain(EXIT_USAGE, "%s has no option --%s; --help lists them",
+			record_name(w->kind), option);
+	type = extra != NULL ? extra->type : field->type;
+	*used = type != FIELD_BOOL;
+	if (type == FIELD_BOOL)
+		value = off ? "false" : "true";
+	else if (value == NULL || off)
+		return complain(EXIT_USAGE, "--%s wants a value", option);
+	if (extra != NULL && (strcmp(name, "secret") == 0 || strcmp(name, "api_key") == 0)
+		&& (value = read_secret(value, secret, sizeof secret)) == NULL)
+		return complain(EXIT_USAGE, "--%s -: nothing came on standard input", option);
+	if (extra != NULL && extra->object != NULL)
+		add_member(&w->scope, name, type, value);
+	else /* a project may be named where the record has its id */
+		add_member(&w->body, strcmp(name, "project") == 0 ? "project_id" : name, type, value);
+	explicit_bzero(secret, sizeof secret);
+	return EXIT_DONE;
+}
+
+static int
+take_words(struct words *w, int argc, char **argv)
+{
+	w->body = w->scope = BYTES_LIMIT(BODY_BYTES);
+	for (int i = 1; i < argc; i++) {
+		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+		bool used = false;
+		int rc;
+
+		if (strncmp(argv[i], "--", 2) != 0) {
+			if (w->action == NULL)
+				w->action = argv[i];
+			else if (w->which == NULL)
+				w->which = argv[i];
+			else
+				return complain(EXIT_USAGE, "'%s' is one word too many", argv[i]);
+		} else if (strcmp(argv[i], "--json") == 0) {
+			w->json = true;
+		} else if (strcmp(argv[i], "--yes") == 0) {
+			w->yes = true;
+		} else if (strcmp(argv[i], "--help") == 0) {
+			w->help = true;
+		} else if (strcmp(argv[i], "--config") == 0 && value != NULL) {
+			setenv("SLUICE_CONFIG", argv[++i], 1);
+		} else if (strcmp(argv[i], "--limit") == 0 && value != NULL) {
+			w->limit = argv[++i];
+		} else if (strcmp(argv[i], "--reason") == 0 && value != NULL) {
+			w->reason = argv[++i];
+		} else {
+			if ((rc = take_option(w, argv[i] + 2, value, &used)) != EXIT_DONE)
+				return rc;
+			i += used;
+		}
+	}
+	if (w->scope.len > 0) {
+		bytes_puts(&w->scope, "}");
+		bytes_puts(&w->body, w->body.len == 0 ? "{" : ",");
+		bytes_puts(&w->body, "\"scope\":");
+		bytes_add(&w->body, w->scope.at, w->scope.len);
+	}
+	bytes_puts(&w->body, w->body.len == 0 ? "{}" : "}");
+	if (w->body.failed)
+		return complain(EXIT_USAGE, "these are too many words");
+	return EXIT_DONE;
+}
+
+/* How an action becomes a call. */
+struct action {
+	const char *name;
+	const char *method;
+	const char *suffix; /* behind the id */
+	bool needs_which, takes_away;
+	const char *body;   /* fixed; NULL: the options' */
+	unsigned kinds;     /* 0: all */
+};
+#define KIND(k) (1u << RECORD_##k)
+static const struct action actions[] = {
+	{ "add", "POST", "", false, false, NULL, 0 },
+	{ "list", "GET", "", false, false, "", 0 },
+	{ "show", "GET", "", true, false, "", 0 },
+	{ "set", "PATCH", "", true, false, NULL, 0 },
+	{ "revoke", "POST", "/revoke", true, true, "reason", KIND(TOKEN) },
+	{ "enable", "POST", "/enable", true, false, "{}", KIND(KEY) },
+	{ "disable", "POST", "/disable", true, true, "{}", KIND(KEY) },
+	{ "activate", "PATCH", "", true, false, "{\"is_active\":true}", KIND(PROJECT) | KIND(UPSTREAM) },
+	{ "deactivate", "PATCH", "", true, true, "{\"is_active\":false}", KIND(PROJECT) | KIND(UPSTREAM) },
+	{ "revoke-tokens", "POST", "/revoke-tokens", true, true, "{}", KIND(PROJECT) },
+	{ "delete", "DELETE", "", true, true, "",
+		KIND(UPSTREAM) | KIND(KEY) | KIND(PRICE) | KIND(LIMIT) },
+};
+
+static const struct action *
+find_action(const struct words *w)
+{
+	for (size_t i = 0; w->action != NULL && i < sizeof actions / sizeof actions[0]; i++)
+		if (strcmp(actions[i].name, w->action) == 0
+			&& (actions[i].kinds == 0 || (actions[i].kinds & 1u << w->kind) != 0))
+			return &actions[i];
+	return NULL;
+}
+
+/* Names may hold what a path may not. */
+static int
+make_path(const struct words *w, const struct action *a, char out[PATH_BYTES])
+{
+	static const char plain[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+	int n = snprintf(out, PATH_BYTES, "/manage/%ss", record_name(w->kind));
+
+	if (w->which != NULL && n < PATH_BYTES - 1) {
+		out[n++] = '/';
+		for (const char *p = w->which; *p != '\0' && n < PATH_BYTES - 32; p++)
+			n += snprintf(out + n, (size_t)(PATH_BYTES - n),
+				strchr(plain, *p) != NULL ? "%c" : "%%%02X",
+				strchr(plain, *p) != NULL ? *p : (unsigned char)*p);
+	}
+	n += snprintf(out + n, (size_t)(PATH_BYTES - n), "%s", a->suffix);
+	if (strcmp(a->name, "list") == 0 && w->limit != NULL)
+		n += snprintf(out + n, (size_t)(PATH_BYTES - n), "?limit=%s", w->limit);
+	return n < PATH_BYTES ? 0 : -1;
+}
+
+static int
+show_reply(const struct words *w, const struct manage_reply *reply)
+{
+	struct span body = bytes_span(&reply->body);
+
+	if (w->json)
+		printf("%.*s\n", (int)body.len, body.at == NULL ? "" : body.at);
+	else if (strcmp(w->action, "list") == 0)
+		table_print(body, tables[w->kind].columns, tables[w->kind].count);
+	else if (body.len > 0)
+		table_record(body);
+	else
+		puts("done");
+	return EXIT_DONE;
+}
+
+static int
+run(struct words *w, const struct action *a)
+{
+	struct bytes reason = BYTES_LIMIT(1024);
+	struct span body = bytes_span(&w->body);
+	struct manage_reply reply;
+	char path[PATH_BYTES];
+	struct state s;
+	int rc;
+
+	if (a->body != NULL && strcmp(a->body, "reason") == 0) {
+		bytes_puts(&reason, "{\"reason\":");
+		bytes_json(&reason, span_of(w->reason == NULL ? "" : w->reason));
+		bytes_puts(&reason, "}");
+		body = w->reason == NULL ? span_of("{}") : bytes_span(&reason);
+	} else if (a->body != NULL) {
+		body = span_of(a->body);
+	}
+	if (make_path(w, a, path) != 0)
+		return complain(EXIT_USAGE, "that name is too long");
+	if (state_open(&s, false) != 0)
+		return EXIT_FAILED;
+	rc = state_call(&s, a->method, path, body, &reply) < 300 ? show_reply(w, &reply)
+								 : state_refused(&reply);
+	bytes_free(&reply.body);
+	bytes_free(&reason);
+	state_close(&s);
+	return rc;
+}
+
+/* sluice price import FILE: our own shape, dollars a million tokens. */
+static int
+import_prices(const struct words *w)
+{
+	struct bytes text = BYTES_LIMIT(64 << 20);
+	char piece[65536];
+	struct err err = { 0 };
+	size_t changed = 0, n;
+	struct state s;
+	FILE *f = w->which == NULL || strcmp(w->which, "-") == 0 ? stdin : fopen(w->which, "r");
+	int rc = EXIT_DONE;
+
+	if (f == NULL)
+		return complain(EXIT_FAILED, "%s cannot be read", w->which);
+	while ((n = fread(piece, 1, sizeof piece, f)) > 0)
+		bytes_add(&text, piece, n);
+	if (f != stdin)
+		fclose(f);
+	if (state_open(&s, false) != 0) {
+		bytes_free(&text);
+		return EXIT_FAILED;
+	}
+	if (text.failed
+		|| manage_import_prices(s.manage, bytes_span(&text), s.actor, &changed, &err) != 0)
+		rc = complain(EXIT_REFUSED, "prices: %s",
+			text.failed ? "the file is too large" : err.text);
+	else if (w->json)
+		printf("{\"changed\":%zu}\n", changed);
+	else
+		printf("%zu prices added, changed or removed\n", changed);
+	bytes_free(&text);
+	state_close(&s);
+	return rc;
+}
+
+int
+records_main(int argc, char **argv)
+{
+	struct words w = { .kind = (enum record_kind)find_kind(argv[0]) };
+	const struct action *a;
+	int rc = take_words(&w, argc, argv);
+
+	if (rc != EXIT_DONE)
+		goto out;
+	if (w.help || w.action == NULL) {
+		print_options(w.kind);
+		rc = w.help ? EXIT_DONE : EXIT_USAGE;
+		goto out;
+	}
+	if (w.kind == RECORD_PRICE && strcmp(w.action, "import") == 0) {
+		rc = import_prices(&w);
+		goto out;
+	}
+	if ((a = find_action(&w)) == NULL) {
+		rc = complain(EXIT_USAGE, "%s has no action '%s'; `sluice help` lists them", argv[0],
+			w.action);
+		goto out;
+	}
+	if (a->needs_which && w.which == NULL) {
+		rc = complain(EXIT_USAGE, "%s %s: which one? give its id or name", argv[0], w.action);
+		goto out;
+	}
+	if (a->takes_away && !confirm(w.yes, "%s %s %s?", w.action, argv[0], w.which)) {
+		rc = EXIT_USAGE;
+		goto out;
+	}
+	rc = run(&w, a);
+out:
+	explicit_bzero(w.body.at == NULL ? (char[1]){ 0 } : w.body.at, w.body.len);
+	bytes_free(&w.body);
+	bytes_free(&w.scope);
+	return rc;
+}

@@ -1,0 +1,95 @@
+/* report.c - requests and usage: what ran, what it cost, why it failed. */
+#include "cli/cli-int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct column request_columns[] = { { "TIME", "time", false, 20 },
+	{ "MODEL", "model", false, 28 }, { "UPSTREAM", "upstream", false, 16 },
+	{ "STATUS", "status", true, 0 }, { "IN", "tokens.input", true, 0 },
+	{ "CACHED", "tokens.cache_read", true, 0 }, { "OUT", "tokens.output", true, 0 },
+	{ "COST $", "cost", true, 0 }, { "MS", "duration_ms", true, 0 },
+	{ "ENDED", "ended_by", false, 0 }, { "WHY", "error", false, 60 } };
+static const struct column usage_columns[] = { { "FROM", "from", false, 17 },
+	{ "WHAT", "label", false, 32 }, { "REQUESTS", "requests", true, 0 },
+	{ "ERRORS", "errors", true, 0 }, { "IN", "tokens.input", true, 0 },
+	{ "CACHED", "tokens.cache_read", true, 0 }, { "OUT", "tokens.output", true, 0 },
+	{ "COST $", "cost", true, 0 }, { "UNPRICED", "unpriced", true, 0 } };
+
+/* Options that are query parameters of the API, passed on as they stand. */
+static int
+report(int argc, char **argv, const char *const *parameters, const struct column *columns, size_t count)
+{
+	char path[1024];
+	size_t n = (size_t)snprintf(path, sizeof path, "/manage/%s?", argv[0]);
+	struct manage_reply reply;
+	struct state s;
+	bool json = false;
+	int rc;
+
+	for (int i = 1; i < argc; i++) {
+		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+		size_t k = 0;
+
+		if (strcmp(argv[i], "--json") == 0) {
+			json = true;
+			continue;
+		}
+		if (strcmp(argv[i], "--config") == 0 && value != NULL) {
+			setenv("SLUICE_CONFIG", argv[++i], 1);
+			continue;
+		}
+		if (strcmp(argv[i], "--failed") == 0 && strcmp(argv[0], "requests") == 0) {
+			n += (size_t)snprintf(path + n, sizeof path - n, "failed=1&");
+			continue;
+		}
+		while (parameters[k] != NULL
+			&& (strncmp(argv[i], "--", 2) != 0 || strcmp(argv[i] + 2, parameters[k]) != 0))
+			k++;
+		if (parameters[k] == NULL || value == NULL) {
+			fprintf(stderr, "usage: sluice %s [--json]", argv[0]);
+			for (k = 0; parameters[k] != NULL; k++)
+				fprintf(stderr, " [--%s X]", parameters[k]);
+			fputc('\n', stderr);
+			return EXIT_USAGE;
+		}
+		n += (size_t)snprintf(path + n, sizeof path - n, "%s=", parameters[k]);
+		for (const char *p = value; *p != '\0' && n + 4 < sizeof path; p++)
+			n += (size_t)snprintf(path + n, sizeof path - n, "%%%02X", (unsigned char)*p);
+		n += (size_t)snprintf(path + n, sizeof path - n, "&");
+		i++;
+		if (n >= sizeof path - 64)
+			return complain(EXIT_USAGE, "these are too many words");
+	}
+	path[n - 1] = '\0'; /* the last '&', or the '?' */
+	if (state_open(&s, false) != 0)
+		return EXIT_FAILED;
+	rc = state_call(&s, "GET", path, SPAN_NONE, &reply) < 300 ? EXIT_DONE : state_refused(&reply);
+	if (rc == EXIT_DONE && json)
+		printf("%.*s\n", (int)reply.body.len, reply.body.at);
+	else if (rc == EXIT_DONE)
+		table_print(bytes_span(&reply.body), columns, count);
+	bytes_free(&reply.body);
+	state_close(&s);
+	return rc;
+}
+
+int
+requests_main(int argc, char **argv)
+{
+	static const char *const parameters[] = { "limit", "cursor", "project_id", "token_id", "model",
+		"status", NULL };
+
+	return report(argc, argv, parameters, request_columns,
+		sizeof request_columns / sizeof request_columns[0]);
+}
+
+int
+usage_main(int argc, char **argv)
+{
+	static const char *const parameters[] = { "by", "step", "from", "to", NULL };
+
+	return report(argc, argv, parameters, usage_columns,
+		sizeof usage_columns / sizeof usage_columns[0]);
+}

@@ -1,0 +1,159 @@
+/*
+ * setup.c - init: everything a new installation needs, each secret shown once.  What is there
+ * already stays as it is, so running it again is safe.
+ */
+#include "cli/cli-int.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PRICES_BYTES (16 << 20)
+
+struct given {
+	char password[512], token[512], master_key[512];
+};
+
+static int
+read_given(struct given *g)
+{
+	struct err err = { 0 };
+
+	if (conf_secret("admin_password", g->password, sizeof g->password, &err) < 0
+		|| conf_secret("management_token", g->token, sizeof g->token, &err) < 0
+		|| conf_secret("master_key", g->master_key, sizeof g->master_key, &err) < 0)
+		return complain(EXIT_USAGE, "init: %s", err.text);
+	return EXIT_DONE;
+}
+
+/* The price list lies beside the settings, or where `make install` puts it, or in the source. */
+static int
+import_prices(struct state *s, size_t *changed)
+{
+	char folder[PATH_MAX] = ".", places[4][PATH_MAX + 64];
+	struct bytes text = BYTES_LIMIT(PRICES_BYTES);
+	struct err err = { 0 };
+	char piece[65536];
+	ssize_t len = readlink("/proc/self/exe", folder, sizeof folder - 1);
+	FILE *f = NULL;
+	int rc = EXIT_DONE;
+	size_t n;
+
+	if (len > 0) {
+		folder[len] = '\0';
+		*strrchr(folder, '/') = '\0';
+	}
+	snprintf(places[0], sizeof places[0], "%s", s->conf.file[0] == '\0' ? "." : s->conf.file);
+	if (strrchr(places[0], '/') != NULL)
+		*strrchr(places[0], '/') = '\0';
+	strncat(places[0], "/prices.json", 32);
+	snprintf(places[1], sizeof places[1], "%s/prices.json", folder);
+	snprintf(places[2], sizeof places[2], "%s/../../share/sluice/conf/prices.json", folder);
+	snprintf(places[3], sizeof places[3], "%s/../../conf/prices.json", folder);
+	for (size_t i = 0; i < 4 && f == NULL; i++)
+		f = fopen(places[i], "r");
+	if (f == NULL)
+		return complain(EXIT_DONE, "init: no prices.json found; costs are unknown until "
+					   "`sluice price import FILE`");
+	while ((n = fread(piece, 1, sizeof piece, f)) > 0)
+		bytes_add(&text, piece, n);
+	fclose(f);
+	if (text.failed
+		|| manage_import_prices(s->manage, bytes_span(&text), s->actor, changed, &err) != 0)
+		rc = complain(EXIT_FAILED, "init: prices.json: %s", err.text);
+	bytes_free(&text);
+	return rc;
+}
+
+static void
+show(bool json, const struct manage_secrets *made, const struct conf *conf, size_t prices)
+{
+	if (json) {
+		struct bytes b = BYTES_LIMIT(65536);
+
+		bytes_puts(&b, "{\"state_dir\":");
+		bytes_json(&b, span_of(conf->state_dir));
+		if (made->token[0] != '\0') {
+			bytes_puts(&b, ",\"management_token\":");
+			bytes_json(&b, span_of(made->token));
+		}
+		if (made->setup_code[0] != '\0') {
+			bytes_puts(&b, ",\"setup_code\":");
+			bytes_json(&b, span_of(made->setup_code));
+		}
+		bytes_printf(&b, ",\"prices_changed\":%zu}", prices);
+		puts(b.at);
+		explicit_bzero(b.at, b.len);
+		bytes_free(&b);
+		return;
+	}
+	printf("state             %s\nmaster key        %s   (keep a copy elsewhere)\n", conf->state_dir,
+		conf->master_key_file);
+	if (made->token[0] != '\0')
+		printf("management token  %s   (shown this once)\n", made->token);
+	if (made->took_password)
+		puts("admin password    as given");
+	if (made->setup_code[0] != '\0')
+		printf("setup code        %s   (for the first sign-in on the page)\n", made->setup_code);
+	if (made->token[0] == '\0' && made->setup_code[0] == '\0' && !made->took_password)
+		puts("nothing was missing");
+}
+
+int
+init_main(int argc, char **argv)
+{
+	static struct given given;
+	struct manage_secrets made = { .given_token = given.token, .given_password = given.password };
+	struct conf *conf = calloc(1, sizeof *conf);
+	struct err err = { 0 };
+	struct state s;
+	bool json = false;
+	size_t prices = 0;
+	mode_t mask;
+	int rc;
+
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--json") == 0)
+			json = true;
+		else if (strcmp(argv[i], "--config") == 0 && i + 1 < argc)
+			setenv("SLUICE_CONFIG", argv[++i], 1);
+		else {
+			free(conf);
+			return complain(EXIT_USAGE, "usage: sluice init [--json] [--config FILE]");
+		}
+	}
+	if ((rc = read_given(&given)) != EXIT_DONE) {
+		free(conf);
+		return rc;
+	}
+	if (conf == NULL || conf_load(conf, NULL, &err) != 0) {
+		free(conf);
+		return complain(EXIT_FAILED, "init: %s", err.text);
+	}
+	mask = umask(007);
+	if (mkdir(conf->state_dir, 02770) != 0 && errno != EEXIST)
+		rc = complain(EXIT_FAILED, "init: the folder %s cannot be made: %s", conf->state_dir,
+			strerror(errno));
+	else if (manage_make_master_key(conf->master_key_file, given.master_key, &err) < 0)
+		rc = complain(EXIT_FAILED, "init: %s", err.text);
+	umask(mask);
+	free(conf);
+	if (rc != EXIT_DONE)
+		return rc;
+	if (state_open(&s, true) != 0)
+		return EXIT_FAILED;
+	if (manage_init_secrets(s.manage, &made, &err) != 0)
+		rc = complain(EXIT_FAILED, "init: %s", err.text);
+	else
+		rc = import_prices(&s, &prices);
+	if (rc == EXIT_DONE)
+		show(json, &made, &s.conf, prices);
+	explicit_bzero(&made, sizeof made);
+	explicit_bzero(&given, sizeof given);
+	state_close(&s);
+	return rc;
+}
