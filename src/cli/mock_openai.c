@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -184,7 +185,8 @@ openai_error(struct mock_exchange *x, int status)
 			"The model does not exist or you do not have access to it." },
 		{ 429, "requests", "\"rate_limit_exceeded\"",
 			"Rate limit reached for requests per min. Please try again in 7s." },
-		{ 503, "server_error", "\"server_overloaded\"", "The mock plays being overloaded." },
+		{ 503, "server_error", "\"server_overloaded\"",
+			"The mock plays being overloaded." },
 		{ 0, "server_error", NULL, "The mock had an error while processing your request." },
 	};
 	char text[400];
@@ -204,7 +206,8 @@ static void
 not_json(struct mock_exchange *x)
 {
 	mock_reply(x, 400, "application/json",
-		SPAN_LIT("{\"error\":{\"message\":\"We could not parse the JSON body of your request.\","
+		SPAN_LIT("{\"error\":{\"message\":\"We could not parse the JSON body of your "
+			 "request.\","
 			 "\"type\":\"invalid_request_error\",\"param\":null,\"code\":null}}"));
 }
 
@@ -232,8 +235,9 @@ put_usage(struct bytes *b, const struct ask *a, int64_t out)
 	put(b, responses ? ",\"output_tokens_details\":{\"reasoning_tokens\":0},\"total_tokens\":"
 			 : ",\"total_tokens\":");
 	mock_number(b, a->prompt_tokens + out);
-	put(b, responses ? "}" : ",\"prompt_tokens_details\":{\"cached_tokens\":0},"
-				 "\"completion_tokens_details\":{\"reasoning_tokens\":0}}");
+	put(b, responses ? "}"
+			 : ",\"prompt_tokens_details\":{\"cached_tokens\":0},"
+			   "\"completion_tokens_details\":{\"reasoning_tokens\":0}}");
 }
 
 #define RESPONSE_REST                                                                              \
@@ -246,12 +250,14 @@ static void
 put_before_text(struct bytes *b, const struct ask *a)
 {
 	static const char *const begin[KINDS] = {
-		[CHAT] = "{\"id\":\"chatcmpl-mock\",\"object\":\"chat.completion\",\"created\":" CREATED
-			 ",\"model\":",
-		[COMPLETION] = "{\"id\":\"cmpl-mock\",\"object\":\"text_completion\",\"created\":" CREATED
-			       ",\"model\":",
-		[RESPONSES] = "{\"id\":\"resp_mock\",\"object\":\"response\",\"created_at\":" CREATED
-			      ",\"status\":\"completed\"" RESPONSE_REST ",\"model\":",
+		[CHAT] = "{\"id\":\"chatcmpl-mock\",\"object\":\"chat.completion\","
+			 "\"created\":" CREATED ",\"model\":",
+		[COMPLETION] =
+			"{\"id\":\"cmpl-mock\",\"object\":\"text_completion\",\"created\":" CREATED
+			",\"model\":",
+		[RESPONSES] =
+			"{\"id\":\"resp_mock\",\"object\":\"response\",\"created_at\":" CREATED
+			",\"status\":\"completed\"" RESPONSE_REST ",\"model\":",
 	};
 	static const char *const text[KINDS] = {
 		[CHAT] = ",\"choices\":[{\"index\":0,\"finish_reason\":\"stop\",\"logprobs\":null,"
@@ -379,7 +385,10 @@ put_all_text(struct bytes *b, const struct mock_script *s)
 				(void)snprintf(digits, sizeof digits, "%0*d", NUMBER_DIGITS,
 					(int)((n + 1) % 1000000));
 			(void)bytes_add(b,
-				i < NUMBER_DIGITS ? digits + i : i == NUMBER_DIGITS ? " " : "a", 1);
+				i < NUMBER_DIGITS    ? digits + i
+				: i == NUMBER_DIGITS ? " "
+						     : "a",
+				1);
 		}
 }
 
@@ -400,7 +409,8 @@ stream_response(struct mock_exchange *x, const struct ask *a, struct bytes *b)
 	put_response(b, a, "in_progress", "");
 	put(b, ",\"usage\":null}}\n\n");
 	put_event(b, "response.output_item.added", 2);
-	put(b, "\"output_index\":0,\"item\":{" MESSAGE "\"status\":\"in_progress\",\"content\":[]}}\n\n");
+	put(b, "\"output_index\":0,\"item\":{" MESSAGE
+	       "\"status\":\"in_progress\",\"content\":[]}}\n\n");
 	put_event(b, "response.content_part.added", 3);
 	put(b, ITEM "\"part\":{\"type\":\"output_text\",\"text\":\"\",\"annotations\":[]}}\n\n");
 
@@ -424,8 +434,9 @@ stream_response(struct mock_exchange *x, const struct ask *a, struct bytes *b)
 		"\"type\":\"output_text\",\"text\":\"%s\",\"annotations\":[]}]}}\n\n",
 		text.at);
 	put_event(e, "response.completed", 1000000 + n + 7);
-	put_response(e, a, "completed", "{" MESSAGE "\"status\":\"completed\",\"content\":[{"
-					"\"type\":\"output_text\",\"annotations\":[],\"text\":\"");
+	put_response(e, a, "completed",
+		"{" MESSAGE "\"status\":\"completed\",\"content\":[{"
+		"\"type\":\"output_text\",\"annotations\":[],\"text\":\"");
 	e->len--; /* the bracket that closes `output` comes behind the text */
 	put(e, text.at);
 	put(e, "\"}]}],");
@@ -442,7 +453,8 @@ stream_chat(struct mock_exchange *x, const struct ask *a, struct bytes *b)
 
 	if (chat) {
 		put_chunk_begin(b, a);
-		put(b, ",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},"
+		put(b, ",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":"
+		       "\"\"},"
 		       "\"logprobs\":null,\"finish_reason\":null}");
 		put(b, chunk_end(a));
 	}
@@ -455,9 +467,10 @@ stream_chat(struct mock_exchange *x, const struct ask *a, struct bytes *b)
 	put(&s->event, chunk_end(a));
 
 	put_chunk_begin(&s->ending, a);
-	put(&s->ending,
-		chat ? ",\"choices\":[{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"stop\"}"
-		     : ",\"choices\":[{\"index\":0,\"text\":\"\",\"logprobs\":null,\"finish_reason\":\"stop\"}");
+	put(&s->ending, chat ? ",\"choices\":[{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_"
+			       "reason\":\"stop\"}"
+			     : ",\"choices\":[{\"index\":0,\"text\":\"\",\"logprobs\":null,"
+			       "\"finish_reason\":\"stop\"}");
 	put(&s->ending, chunk_end(a));
 	if (a->include_usage) {
 		put_chunk_begin(&s->ending, a);
@@ -495,7 +508,8 @@ answer_stream(struct mock_exchange *x, const struct ask *a)
 		s->count = 1;
 	} else if (x->script.fault == MOCK_BADJSON) {
 		s->ending.len = 0;
-		put(&s->ending, "data: {\"id\":\"chatcmpl-mock\",\"choices\":[{\n\ndata: [DONE]\n\n");
+		put(&s->ending,
+			"data: {\"id\":\"chatcmpl-mock\",\"choices\":[{\n\ndata: [DONE]\n\n");
 	}
 }
 
@@ -602,8 +616,8 @@ answer_models(struct mock_exchange *x)
 
 	scratch.len = 0;
 	if (x->path.len > prefix) {
-		put_model_object(&scratch,
-			(struct span){ x->path.at + prefix, x->path.len - prefix });
+		put_model_object(
+			&scratch, (struct span){ x->path.at + prefix, x->path.len - prefix });
 	} else {
 		put(&scratch, "{\"object\":\"list\",\"data\":[");
 		for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
