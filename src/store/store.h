@@ -36,17 +36,23 @@ struct store_options {
 	bool brief;                  /* CGI, mod_fcgid: leave the environment after each call, so that
 	                                being killed elsewhere makes nobody recover */
 	int64_t cache_bytes;         /* of Berkeley DB; 0: 8 MB */
+	int64_t rows_cap_bytes;      /* rows beyond it are expired, oldest first; 0: 500 MB */
 };
 
 /* Checks directory, file system, permissions, schema version and master key, and says in *err
- * which of them is wrong and what to do.  Starts the warden. */
+ * which of them is wrong and what to do.  Starts the warden, and sets the umask to 007: libdb makes
+ * files at any time, and they belong to the group.
+ * roster NULL: joins one of its own.  master_key_file NULL: nothing can be sealed or unsealed. */
 struct store *store_open(const struct store_options *o, struct roster *roster, struct err *err);
 void store_close(struct store *s);
 
-/* abandoned may be NULL: the process then ends with a message, for one-shot programs. */
+/* abandoned may be NULL: the process then ends with a message and exit code 75, for one-shot
+ * programs.  abandoned must not call the store: it runs on the warden, which has more to do. */
 void store_watch(struct store *s, void (*abandoned)(void *ctx, void *work), void *ctx);
 /* Declares what this thread is working on (NULL: nothing), until the next call. */
 void store_working(struct store *s, void *work);
+/* With `brief`: several calls in one visit.  true before them, false after (which leaves). */
+void store_stay(struct store *s, bool stay);
 
 /* ---- records ---- */
 
@@ -120,7 +126,11 @@ int store_audit_each(struct store *s, uint64_t before, bool (*fn)(void *ctx, con
 /*
  * Books rows in one transaction (write-no-sync: survives any kill; the log is fsynced each second).
  * booked[i] is set to true when this call booked row i, false when the exchange was booked before:
- * exactly once on every path.  At most STORE_BOOK_MAX rows.
+ * exactly once on every path.  (After a recovery in the middle of the call, a row of ours whose
+ * commit had got through shows as booked before.)  At most STORE_BOOK_MAX rows.
+ *
+ * Kept of a row: names up to their dictionary's ceiling, tokens up to 2^40, and of the texts
+ * (upstream_request_id, session, error, in this order) 145 bytes together.
  */
 #define STORE_BOOK_MAX 64
 int store_book(struct store *s, const struct usage_row *rows, size_t count, bool *booked,
@@ -147,7 +157,9 @@ int store_rollup_each(struct store *s, enum rollup_by by, enum rollup_step step,
 	int64_t to_ms, const char *only, bool (*fn)(void *ctx, const struct rollup *r), void *ctx,
 	struct err *err);
 /* The sum of one value over [from, to) (from 0: since ever), exact, tail included. from must be
- * a whole minute within two days, else a whole hour within 90 days, else a whole day. */
+ * a whole minute within two days, else a whole hour within 90 days, else a whole day; so must to,
+ * unless it lies in the present or later: then the minute it falls in counts whole.
+ * value: id text, of BY_MODEL the name, of BY_TOTAL NULL. */
 int store_usage_sum(struct store *s, enum rollup_by by, const char *value, int64_t from_ms,
 	int64_t to_ms, struct usage_sum *out, struct err *err);
 
@@ -161,7 +173,7 @@ int store_expire(struct store *s, struct err *err);      /* old minutes, booked 
 struct store_health {
 	int64_t bytes_on_disk, rows, rows_unfolded;
 	uint32_t epoch, attached;
-	int64_t recoveries, last_recovery_ms, abandoned;
+	int64_t recoveries, last_recovery_ms, abandoned; /* last_recovery_ms: how long it took */
 	int schema;
 };
 int store_health(struct store *s, struct store_health *out, struct err *err);

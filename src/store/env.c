@@ -1,0 +1,200 @@
+/*
+ * env.c - opening and closing the Berkeley DB environment.  The flags and sizes were measured
+ * (architecture.md, section 5); what is left out, DB_REGISTER and failchk above all, is left out
+ * because it hung.
+ */
+#include "store/store-int.h"
+
+#include "base/log.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define CACHE_BYTES      (8 << 20)
+#define LOG_BUFFER_BYTES (256 << 10)
+#define LOG_FILE_BYTES   (4 << 20)
+#define LOCKS_MAX        10000
+#define LOCKERS_MAX      4000
+#define TXNS_MAX         1000
+
+static const struct table_kind {
+	const char *file;
+	DBTYPE type;
+	u_int32_t page_bytes;
+} tables[TABLE__COUNT] = {
+	[TABLE_MAIN] = { "main.db", DB_BTREE, 4096 },
+	[TABLE_BOOKED] = { "booked.db", DB_BTREE, 4096 },
+	[TABLE_ROLLUPS] = { "rollups.db", DB_BTREE, 4096 },
+	[TABLE_ROWS] = { "rows.db", DB_QUEUE, 8192 },
+};
+
+#define EXTENT_PAGES 512 /* 4 MB of rows a file: what retention drops at once */
+
+static void
+said(const DB_ENV *env, const char *prefix, const char *text)
+{
+	(void)env;
+	(void)prefix;
+	log_write(LOG_WARN, "libdb", "%s", text);
+}
+
+/* Which files its shared memory is, so that env_drop can give the memory back. */
+static void
+remember_regions(const char *home, struct attach *at)
+{
+	at->regions = 0;
+	for (int i = 1; i <= REGIONS_MAX; i++) {
+		char path[4096];
+		struct stat st;
+
+		(void)snprintf(path, sizeof path, "%s/__db.%03d", home, i);
+		if (stat(path, &st) != 0)
+			break;
+		at->device = st.st_dev;
+		at->region[at->regions++] = st.st_ino;
+	}
+}
+
+int
+env_open(struct store *s, struct attach *at, bool recover)
+{
+	u_int32_t flags =
+		DB_INIT_TXN | DB_INIT_LOCK | DB_INIT_LOG | DB_INIT_MPOOL | DB_THREAD | DB_CREATE;
+	u_int32_t cache = s->cache_bytes > 0 ? (u_int32_t)s->cache_bytes : CACHE_BYTES;
+	DB_ENV *env;
+	int rc = db_env_create(&env, 0);
+
+	at->env = NULL;
+	if (rc != 0)
+		return rc;
+	env->set_errcall(env, said);
+	if ((rc = env->set_cachesize(env, 0, cache, 1)) != 0 ||
+		(rc = env->set_lk_detect(env, DB_LOCK_DEFAULT)) != 0 ||
+		(rc = env->set_lk_max_locks(env, LOCKS_MAX)) != 0 ||
+		(rc = env->set_lk_max_objects(env, LOCKS_MAX)) != 0 ||
+		(rc = env->set_lk_max_lockers(env, LOCKERS_MAX)) != 0 ||
+		(rc = env->set_tx_max(env, TXNS_MAX)) != 0 ||
+		(rc = env->set_lg_bsize(env, LOG_BUFFER_BYTES)) != 0 ||
+		(rc = env->set_lg_max(env, LOG_FILE_BYTES)) != 0 ||
+		(rc = env->log_set_config(env, DB_LOG_AUTO_REMOVE, 1)) != 0 ||
+		(rc = env->set_flags(env, DB_TXN_WRITE_NOSYNC, 1)) != 0 ||
+		/* A full disk is an error here and not a SIGBUS later. */
+		(rc = env->set_flags(env, DB_REGION_INIT, 1)) != 0 ||
+		(rc = env->open(
+			 env, s->home, flags | (recover ? (u_int32_t)DB_RECOVER : 0), 0660)) != 0) {
+		(void)env->close(env, 0);
+		return rc;
+	}
+	at->env = env;
+	remember_regions(s->home, at);
+	return 0;
+}
+
+int
+env_open_tables(struct store *s, struct attach *at)
+{
+	u_int32_t flags = DB_AUTO_COMMIT | DB_THREAD | (s->create ? (u_int32_t)DB_CREATE : 0);
+
+	for (int i = 0; i < TABLE__COUNT; i++) {
+		const struct table_kind *kind = &tables[i];
+		DB *db;
+		int rc = db_create(&db, at->env, 0);
+
+		if (rc != 0)
+			return rc;
+		if ((rc = db->set_pagesize(db, kind->page_bytes)) == 0 && kind->type == DB_QUEUE &&
+			(rc = db->set_re_len(db, ROW_BYTES)) == 0)
+			rc = db->set_q_extentsize(db, EXTENT_PAGES);
+		if (rc == 0 && kind->type == DB_BTREE)
+			rc = db->set_flags(db, DB_CHKSUM);
+		if (rc != 0 ||
+			(rc = db->open(db, NULL, kind->file, NULL, kind->type, flags, 0660)) != 0) {
+			(void)db->close(db, DB_NOSYNC);
+			return rc;
+		}
+		at->table[i] = db;
+	}
+	return 0;
+}
+
+void
+env_close(struct attach *at)
+{
+	DB_ENV *env = at->env;
+
+	if (env == NULL)
+		return;
+	for (int i = TABLE__COUNT - 1; i >= 0; i--) {
+		DB *db = at->table[i];
+
+		at->table[i] = NULL;
+		if (db != NULL)
+			(void)db->close(db, DB_NOSYNC);
+	}
+	at->env = NULL;
+	(void)env->close(env, 0);
+}
+
+void
+env_panic(struct attach *at)
+{
+	(void)at->env->set_flags(at->env, DB_PANIC_ENVIRONMENT, 1);
+}
+
+/*
+ * libdb closes only the files of an environment that has panicked and keeps the memory: each
+ * recovery would cost every process the shared regions again, whose files are unlinked by then.
+ * Nobody is in them any more, so they can go.  Its few handles in the heap stay.
+ */
+static void
+unmap_regions(const struct attach *at)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[4400];
+	struct range {
+		uintptr_t from, to;
+	} ranges[REGIONS_MAX];
+	int count = 0;
+	bool twice = false;
+
+	if (maps == NULL)
+		return;
+	while (fgets(line, sizeof line, maps) != NULL) {
+		uintptr_t from, to;
+		uint64_t inode;
+		unsigned int major_no, minor_no;
+
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %*s %x:%x %" SCNu64, &from, &to,
+			    &major_no, &minor_no, &inode) != 5 ||
+			strstr(line, "/__db.") == NULL)
+			continue;
+		for (int i = 0; i < at->regions; i++) {
+			if (at->region[i] != (ino_t)inode)
+				continue;
+			if (count == at->regions || count == REGIONS_MAX)
+				twice = true; /* another store of this process has them open too */
+			else
+				ranges[count++] = (struct range){ from, to };
+		}
+	}
+	(void)fclose(maps);
+	for (int i = 0; i < count && !twice; i++)
+		(void)munmap((void *)ranges[i].from, ranges[i].to - ranges[i].from);
+}
+
+void
+env_drop(struct attach *at)
+{
+	DB_ENV *env = at->env;
+
+	if (env == NULL)
+		return;
+	env_panic(at);
+	env->set_errcall(env, NULL);
+	(void)env->close(env, 0);
+	unmap_regions(at);
+}
