@@ -89,6 +89,8 @@ two_claims_on_one_counter_add_up(void **state)
 	assert_int_equal(v.which, 1);
 	c[1].amount = 2;
 	assert_int_equal(admit(b, c, 2, &lease, &v), BOARD_TAKEN);
+	assert_int_equal(v.used[0], 5);
+	assert_int_equal(v.used[1], 5);
 	assert_use(b, 1, 0, 5);
 	assert_int_equal(board_settle(b, lease, (int64_t[]){ 1, 1 }, 2, &err), 1);
 	assert_use(b, 1, 2, 0);
