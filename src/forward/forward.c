@@ -573,8 +573,8 @@ outcome_of(const struct forward_call *c, CURLcode result)
 static void
 fill_end(const struct forward_call *c, enum forward_outcome outcome, struct forward_end *end)
 {
-	const char *cause = c->error[0] != '\0' ? c->error : forward_outcome_text(outcome);
-	char line[sizeof c->host_name + sizeof c->error + sizeof ": "];
+	const char *said = forward_outcome_text(outcome), *cause = c->error;
+	char line[sizeof c->host_name + 2 * sizeof c->error];
 
 	*end = (struct forward_end){
 		.outcome = outcome,
@@ -588,14 +588,15 @@ fill_end(const struct forward_call *c, enum forward_outcome outcome, struct forw
 	memcpy(end->address, c->address, sizeof end->address);
 	if (outcome == FORWARD_DONE)
 		return;
-	/* What we decided is said in our words; what libcurl found, in its own, which name hosts,
-	 * ports and certificates, but never a path or a header. */
+	/* libcurl's words name hosts, ports and certificates, but never a path or a header.  Where
+	 * the end was our decision they tell of something else. */
 	if (c->fault == outcome && c->fault_text != NULL)
 		cause = c->fault_text;
 	else if (outcome == FORWARD_REFUSED_ADDRESS || outcome == FORWARD_CANCELLED ||
 		 (outcome >= FORWARD_TIMEOUT_CONNECT && outcome <= FORWARD_TIMEOUT_TOTAL))
-		cause = forward_outcome_text(outcome);
-	(void)snprintf(line, sizeof line, "%s: %s", c->host_name, cause);
+		cause = "";
+	(void)snprintf(line, sizeof line, "%s: %s%s%s%s", c->host_name, said,
+		cause[0] != '\0' ? " (" : "", cause, cause[0] != '\0' ? ")" : "");
 	(void)span_copy(span_of(line), end->text, sizeof end->text);
 	for (char *p = end->text; *p != '\0'; p++)
 		if ((unsigned char)*p < ' ' || *p == 127)
@@ -684,15 +685,11 @@ static struct forward_call *
 new_call(struct forward *f, struct err *err)
 {
 	struct forward_call *c = TAILQ_FIRST(&f->spare);
-	CURL *easy;
 
 	if (c != NULL) {
 		TAILQ_REMOVE(&f->spare, c, chore);
 		f->spare_count--;
-		easy = c->easy;
-		memset(c, 0, sizeof *c);
-		c->f = f;
-		c->easy = easy;
+		*c = (struct forward_call){ .f = f, .easy = c->easy };
 	} else {
 		c = calloc(1, sizeof *c);
 		if (c == NULL || (c->easy = curl_easy_init()) == NULL) {
