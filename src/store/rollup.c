@@ -910,15 +910,44 @@ expire_rows(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	return 0;
 }
 
+/* One that was booked long after it began stays as long as its row. */
+static int
+delete_booked(DB *db, DB_TXN *txn, struct id to, uint32_t first, int *deleted)
+{
+	struct id id = ID_NONE;
+	uint8_t recno[4];
+	DBT key, data;
+	DBC *cursor;
+	int rc, closed;
+
+	if ((rc = db->cursor(db, txn, &cursor, 0)) != 0)
+		return rc;
+	dbt_out(&key, id.b, sizeof id.b);
+	key.size = sizeof id.b;
+	dbt_out(&data, recno, sizeof recno);
+	rc = cursor->get(cursor, &key, &data, DB_SET_RANGE | DB_RMW);
+	while (rc == 0 && *deleted < EXPIRE_DELETE && memcmp(id.b, to.b, sizeof id.b) < 0) {
+		if (recno_before(get_be32(recno), first)) {
+			if ((rc = cursor->del(cursor, 0)) != 0)
+				break;
+			++*deleted;
+		}
+		rc = cursor->get(cursor, &key, &data, DB_NEXT | DB_RMW);
+	}
+	closed = cursor->close(cursor);
+	if (rc == DB_NOTFOUND)
+		rc = 0;
+	return rc != 0 ? rc : closed;
+}
+
 /* Ids of exchanges whose rows are gone and that are too old to come again. */
 static int
 expire_booked(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 {
 	struct expiring *e = arg;
 	struct usage_row row;
-	uint8_t from[1] = { 0 };
 	struct id to = { { 0 } };
-	uint32_t first, next;
+	uint32_t first, next, at_row;
 	int64_t before = e->now - BOOKED_KEPT;
 	bool there = false;
 	int rc;
@@ -927,22 +956,21 @@ expire_booked(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	e->deleted = 0;
 	if ((rc = rows_bounds(at, &first, &next)) != 0)
 		return rc;
-	for (int tries = 0; recno_before(first, next) && !there && tries < 10000; tries++) {
-		if ((rc = row_read(at, first, &row, &there)) != 0 && rc != DB_NOTFOUND)
+	at_row = first;
+	for (int tries = 0; recno_before(at_row, next) && !there && tries < 10000; tries++) {
+		if ((rc = row_read(at, at_row, &row, &there)) != 0 && rc != DB_NOTFOUND)
 			return rc;
-		if (++first == 0)
-			first = 1;
+		if (++at_row == 0)
+			at_row = 1;
 	}
 	if (!there)
 		return 0;
-	/* Rows are in the order of their booking, ids in that of their beginning: an exchange may
-	 * have begun an hour before it was booked. */
 	before = least(before, id_time_ms(row.exchange) - BOOKED_KEPT);
 	if (before <= 0)
 		return 0;
 	for (int i = 5; i >= 0; i--, before >>= 8)
 		to.b[i] = (uint8_t)before;
-	return delete_range(at->table[TABLE_BOOKED], txn, from, 1, to.b, sizeof to.b, &e->deleted);
+	return delete_booked(at->table[TABLE_BOOKED], txn, to, first, &e->deleted);
 }
 
 static int

@@ -1,0 +1,519 @@
+/* usage_test.c - rows are booked exactly once, and every sum is what the rows say. */
+#include "store_fixture.h"
+
+#define MINUTE_MS 60000LL
+#define HOUR_MS   3600000LL
+#define DAY_MS    86400000LL
+
+static uint64_t seed = 88172645463325252ull;
+
+static uint32_t
+random_below(uint32_t n)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (uint32_t)(seed >> 33) % n;
+}
+
+static struct id
+numbered_id(uint8_t kind, uint32_t n)
+{
+	struct id id = { { kind } };
+
+	id.b[1] = (uint8_t)(n >> 8);
+	id.b[2] = (uint8_t)n;
+	id.b[15] = 1;
+	return id;
+}
+
+static struct usage_row
+random_row(int64_t time_ms)
+{
+	struct usage_row r;
+
+	memset(&r, 0, sizeof r);
+	r.exchange = id_timed(time_ms);
+	r.time_ms = time_ms;
+	r.project = numbered_id(1, random_below(3));
+	r.token = numbered_id(2, random_below(20));
+	if (random_below(10) != 0) {
+		r.upstream = numbered_id(3, random_below(2));
+		r.key = numbered_id(4, random_below(4));
+	}
+	if (random_below(10) != 0)
+		(void)snprintf(r.model, sizeof r.model, "model-%u", random_below(7));
+	(void)snprintf(r.endpoint, sizeof r.endpoint, "/v1/chat/completions");
+	r.status = random_below(5) == 0 ? 429 : 200;
+	r.duration_ms = random_below(100000);
+	r.ttfb_ms = random_below(1000);
+	r.tokens.input = random_below(100000);
+	r.tokens.output = random_below(5000);
+	r.tokens.reasoning = random_below(100);
+	r.tokens.cache_read = random_below(100);
+	r.tokens.cache_write = random_below(100);
+	r.tokens.cache_write_1h = random_below(50);
+	r.cost_nusd = random_below(20) == 0 ? COST_UNKNOWN : (int64_t)random_below(1000000000);
+	return r;
+}
+
+static void
+a_row_comes_back_as_it_was(void **state)
+{
+	struct fixture *f = *state;
+	struct usage_row r, got;
+	bool booked;
+
+	for (int i = 0; i < 200; i++) {
+		r = random_row(clock_wall_ms());
+		(void)snprintf(r.upstream_request_id, sizeof r.upstream_request_id,
+			"req_011CSHoEeqs5C35K2UUqR7Fy");
+		(void)snprintf(r.session, sizeof r.session, "0192f0c1-2f6c-7a51-9b7e-3d9f8a3f8f7a");
+		(void)snprintf(r.end_user, sizeof r.end_user, "user-%d", i);
+		(void)snprintf(r.upstream_model, sizeof r.upstream_model, "gpt-%d", i % 3);
+		(void)snprintf(r.error, sizeof r.error, "%s", i % 2 ? "the provider hung up" : "");
+		r.err_code = (uint16_t)(i % ERR__COUNT);
+		r.ended_by = (uint8_t)(i % 7);
+		r.usage_source = (uint8_t)(i % 4);
+		r.stream = (uint8_t)(i % 2);
+		r.attempts = (uint8_t)(i % 9);
+		WORKS(store_book(f->s, &r, 1, &booked, &err));
+		assert_true(booked);
+		assert_int_equal(store_row_get(f->s, r.exchange, &got, &err), 1);
+		assert_memory_equal(&r, &got, sizeof r);
+	}
+	assert_int_equal(store_row_get(f->s, id_random(), &got, &err), 0);
+}
+
+static void
+texts_too_long_for_a_row_lose_their_ends(void **state)
+{
+	struct fixture *f = *state;
+	struct usage_row r = random_row(clock_wall_ms()), got;
+	bool booked;
+
+	memset(r.upstream_request_id, 'u', sizeof r.upstream_request_id - 1);
+	memset(r.session, 's', sizeof r.session - 1);
+	memset(r.error, 'e', sizeof r.error - 1);
+	r.tokens.input = INT64_MAX;
+	r.tokens.output = -5;
+	WORKS(store_book(f->s, &r, 1, &booked, &err));
+	assert_int_equal(store_row_get(f->s, r.exchange, &got, &err), 1);
+	assert_string_equal(got.upstream_request_id, r.upstream_request_id);
+	assert_string_equal(got.session, r.session);
+	assert_string_equal(got.error, "eeeeeeeeeeeeeeeeeee");
+	assert_int_equal(got.tokens.input, (1LL << 40) - 1);
+	assert_int_equal(got.tokens.output, 0);
+}
+
+struct gathered {
+	int count, stop_at;
+	struct id ids[5000];
+};
+
+static bool
+gather(void *ctx, const struct usage_row *row)
+{
+	struct gathered *g = ctx;
+
+	g->ids[g->count++] = row->exchange;
+	return g->count != g->stop_at;
+}
+
+static void
+an_exchange_is_booked_once_however_often_it_comes(void **state)
+{
+	struct fixture *f = *state;
+	static struct gathered g;
+	struct usage_row rows[STORE_BOOK_MAX];
+	bool booked[STORE_BOOK_MAX];
+	struct usage_sum sum;
+
+	for (int i = 0; i < STORE_BOOK_MAX; i++)
+		rows[i] = random_row(clock_wall_ms());
+	rows[10] = rows[3]; /* twice in one batch */
+	WORKS(store_book(f->s, rows, STORE_BOOK_MAX, booked, &err));
+	for (int i = 0; i < STORE_BOOK_MAX; i++)
+		assert_int_equal(booked[i], i != 10);
+	for (int again = 0; again < 3; again++) {
+		WORKS(store_book(f->s, rows, STORE_BOOK_MAX, booked, &err));
+		for (int i = 0; i < STORE_BOOK_MAX; i++)
+			assert_false(booked[i]);
+	}
+	rows[20] = random_row(clock_wall_ms());
+	WORKS(store_book(f->s, rows, STORE_BOOK_MAX, booked, &err));
+	for (int i = 0; i < STORE_BOOK_MAX; i++)
+		assert_int_equal(booked[i], i == 20);
+
+	memset(&g, 0, sizeof g);
+	WORKS(store_rows_each(f->s, &(uint64_t){ 0 }, gather, &g, &err));
+	assert_int_equal(g.count, STORE_BOOK_MAX);
+	assert_int_equal(store_is_booked(f->s, rows[3].exchange, &err), 1);
+	assert_int_equal(store_is_booked(f->s, id_random(), &err), 0);
+	WORKS(store_usage_sum(f->s, BY_TOTAL, NULL, 0, INT64_MAX, &sum, &err));
+	assert_int_equal(sum.requests, STORE_BOOK_MAX);
+	assert_int_equal(store_fold(f->s, &err), STORE_BOOK_MAX);
+	WORKS(store_usage_sum(f->s, BY_TOTAL, NULL, 0, INT64_MAX, &sum, &err));
+	assert_int_equal(sum.requests, STORE_BOOK_MAX);
+	REFUSED(store_book(f->s, rows, STORE_BOOK_MAX + 1, booked, &err), ERR_INTERNAL);
+}
+
+static void
+rows_are_listed_newest_first_and_page_by_page(void **state)
+{
+	struct fixture *f = *state;
+	static struct gathered g;
+	static struct id booked_ids[1000];
+	uint64_t cursor = 0;
+	bool booked;
+	int seen = 0;
+
+	memset(&g, 0, sizeof g);
+	WORKS(store_rows_each(f->s, &cursor, gather, &g, &err));
+	assert_int_equal(g.count, 0);
+	for (int i = 0; i < 1000; i++) {
+		struct usage_row r = random_row(clock_wall_ms());
+
+		booked_ids[i] = r.exchange;
+		WORKS(store_book(f->s, &r, 1, &booked, &err));
+	}
+	for (;;) {
+		memset(&g, 0, sizeof g);
+		g.stop_at = 77;
+		WORKS(store_rows_each(f->s, &cursor, gather, &g, &err));
+		if (g.count == 0)
+			break;
+		for (int i = 0; i < g.count; i++)
+			assert_true(id_equal(g.ids[i], booked_ids[1000 - 1 - seen++]));
+	}
+	assert_int_equal(seen, 1000);
+}
+
+/* ---- sums against the rows themselves ---- */
+
+#define MANY 6000
+static struct usage_row all[MANY];
+static int all_count;
+
+static const char *
+value_name(enum rollup_by by, const struct usage_row *r, char out[ID_TEXT_BYTES])
+{
+	out[0] = '\0';
+	switch (by) {
+	case BY_PROJECT:
+		id_text("prj_", r->project, out);
+		return out;
+	case BY_TOKEN:
+		id_text("tok_", r->token, out);
+		return out;
+	case BY_UPSTREAM:
+		id_text("up_", r->upstream, out);
+		return out;
+	case BY_KEY:
+		id_text("key_", r->key, out);
+		return out;
+	case BY_MODEL:
+		return r->model;
+	case BY_TOTAL:
+	case BY__COUNT:
+		break;
+	}
+	return "everything";
+}
+
+static struct usage_sum
+sum_of_rows(enum rollup_by by, const char *value, int64_t from, int64_t to)
+{
+	struct usage_sum sum = { 0 };
+	char text[ID_TEXT_BYTES];
+
+	for (int i = 0; i < all_count; i++)
+		if (all[i].time_ms >= from && all[i].time_ms < to &&
+			(by == BY_TOTAL || strcmp(value_name(by, &all[i], text), value) == 0))
+			usage_sum_add(&sum, &all[i]);
+	return sum;
+}
+
+static void
+check_sum(struct store *s, enum rollup_by by, const char *value, int64_t from, int64_t to)
+{
+	struct usage_sum sum, wanted = sum_of_rows(by, value, from, to);
+
+	WORKS(store_usage_sum(s, by, by == BY_TOTAL ? NULL : value, from, to, &sum, &err));
+	if (memcmp(&sum, &wanted, sizeof sum) != 0)
+		fail_msg("by %d %s [%lld, %lld): %lld requests, rows say %lld", by, value,
+			(long long)from, (long long)to, (long long)sum.requests,
+			(long long)wanted.requests);
+}
+
+struct check_list {
+	enum rollup_by by;
+	int64_t step_ms, last_from;
+	int64_t requests;
+	char last[128];
+};
+
+static bool
+check_rollup(void *ctx, const struct rollup *r)
+{
+	struct check_list *c = ctx;
+	struct usage_row one = {
+		.project = r->id, .token = r->id, .upstream = r->id, .key = r->id
+	};
+	char text[ID_TEXT_BYTES];
+	struct usage_sum wanted;
+	const char *value;
+
+	(void)snprintf(one.model, sizeof one.model, "%s", r->name);
+	value = value_name(c->by, &one, text);
+	wanted = sum_of_rows(c->by, value, r->from_ms, r->from_ms + c->step_ms);
+	assert_memory_equal(&wanted, &r->sum, sizeof wanted);
+	assert_true(r->from_ms > c->last_from || c->requests == 0 ||
+		    (r->from_ms == c->last_from && strcmp(value, c->last) != 0));
+	c->last_from = r->from_ms;
+	(void)snprintf(c->last, sizeof c->last, "%s", value);
+	c->requests += r->sum.requests;
+	return true;
+}
+
+static void
+check_everything(struct store *s, int64_t now)
+{
+	static const int64_t step_ms[] = { MINUTE_MS, HOUR_MS, DAY_MS };
+	char text[ID_TEXT_BYTES];
+	int64_t minute = now - now % MINUTE_MS, hour = now - now % HOUR_MS,
+		day = now - now % DAY_MS;
+
+	for (enum rollup_by by = 0; by < BY__COUNT; by++) {
+		for (int step = 0; step < 3; step++) {
+			struct check_list c = { .by = by, .step_ms = step_ms[step] };
+			int64_t counted = 0;
+
+			WORKS(store_rollup_each(s, by, (enum rollup_step)step, 0, INT64_MAX, NULL,
+				check_rollup, &c, &err));
+			for (int i = 0; i < all_count; i++)
+				counted +=
+					by == BY_TOTAL || value_name(by, &all[i], text)[0] != '\0';
+			assert_int_equal(c.requests, counted);
+		}
+		for (int i = 0; i < all_count; i += 1 + all_count / 8) {
+			const char *value = value_name(by, &all[i], text);
+
+			if (value[0] == '\0')
+				continue;
+			check_sum(s, by, value, 0, INT64_MAX);
+			check_sum(s, by, value, minute - 59 * MINUTE_MS, INT64_MAX);
+			check_sum(s, by, value, hour - 30 * HOUR_MS, now + HOUR_MS);
+			check_sum(s, by, value, day - 3 * DAY_MS, INT64_MAX);
+			check_sum(s, by, value, day - 3 * DAY_MS, day - DAY_MS);
+			check_sum(s, by, value, 0, day);
+			check_sum(s, by, value, minute - 90 * MINUTE_MS, hour);
+		}
+	}
+}
+
+static void
+sums_are_exact_at_every_moment_of_folding(void **state)
+{
+	struct fixture *f = *state;
+	int64_t now = clock_wall_ms();
+	struct store_health h;
+	bool booked[STORE_BOOK_MAX];
+
+	for (all_count = 0; all_count < MANY; all_count++)
+		all[all_count] = random_row(
+			now - (int64_t)(random_below(3) == 0 ? random_below(3600) * 1000LL
+							     : random_below(5 * 86400) * 1000LL));
+	all_count = 0;
+	check_everything(f->s, now); /* nothing there */
+	for (int at = 0; at < MANY;) {
+		int n = 1 + (int)random_below(STORE_BOOK_MAX);
+
+		if (n > MANY - at)
+			n = MANY - at;
+		WORKS(store_book(f->s, all + at, (size_t)n, booked, &err));
+		if (random_below(4) == 0 && at > 0) /* holes */
+			WORKS(store_book(f->s, all + at - 1, (size_t)n, booked, &err));
+		at += n;
+		all_count = at;
+		if (random_below(30) == 0)
+			check_everything(f->s, now);
+		if (random_below(30) == 0) {
+			assert_true(store_fold(f->s, &err) >= 0);
+			check_everything(f->s, now);
+		}
+	}
+	while (store_fold(f->s, &err) > 0)
+		;
+	check_everything(f->s, now);
+	WORKS(store_health(f->s, &h, &err));
+	assert_int_equal(h.rows_unfolded, 0);
+	assert_int_equal(store_fold(f->s, &err), 0);
+	store_close(f->s);
+	f->s = fixture_open(f, false);
+	check_everything(f->s, now);
+}
+
+static void
+names_beyond_the_ceiling_are_other_and_still_counted(void **state)
+{
+	struct fixture *f = *state;
+	struct usage_row rows[STORE_BOOK_MAX];
+	bool booked[STORE_BOOK_MAX];
+	struct usage_sum sum, other;
+
+	for (int i = 0; i < 2100; i += 50) {
+		for (int j = 0; j < 50; j++) {
+			rows[j] = random_row(clock_wall_ms());
+			(void)snprintf(rows[j].model, sizeof rows[j].model, "m%d", i + j);
+		}
+		WORKS(store_book(f->s, rows, 50, booked, &err));
+	}
+	WORKS(store_usage_sum(f->s, BY_TOTAL, NULL, 0, INT64_MAX, &sum, &err));
+	assert_int_equal(sum.requests, 2100);
+	WORKS(store_usage_sum(f->s, BY_MODEL, "other", 0, INT64_MAX, &other, &err));
+	assert_int_equal(other.requests, 100);
+	while (store_fold(f->s, &err) > 0)
+		;
+	WORKS(store_usage_sum(f->s, BY_MODEL, "other", 0, INT64_MAX, &other, &err));
+	assert_int_equal(other.requests, 100);
+	WORKS(store_usage_sum(f->s, BY_MODEL, "m7", 0, INT64_MAX, &other, &err));
+	assert_int_equal(other.requests, 1);
+	WORKS(store_usage_sum(f->s, BY_MODEL, "never seen", 0, INT64_MAX, &other, &err));
+	assert_int_equal(other.requests, 0);
+}
+
+static int
+count_files(const char *dir, const char *start)
+{
+	char command[256], line[32] = "0";
+	FILE *p;
+
+	(void)snprintf(command, sizeof command, "ls -A %s/db | grep -c '^%s'", dir, start);
+	p = popen(command, "r");
+	assert_non_null(p);
+	(void)!fgets(line, sizeof line, p);
+	(void)pclose(p);
+	return atoi(line);
+}
+
+static void
+rows_over_the_cap_go_oldest_first_and_their_files_with_them(void **state)
+{
+	struct fixture *f = *state;
+	struct store_options o = fixture_options(f);
+	struct usage_row rows[STORE_BOOK_MAX], got;
+	bool booked[STORE_BOOK_MAX];
+	struct store_health h;
+	struct usage_sum sum;
+	struct id first = ID_NONE, last = ID_NONE;
+	int total = 0, files;
+
+	store_close(f->s);
+	o.rows_cap_bytes = 315 * 2000;
+	f->s = store_open(&o, NULL, &err);
+	assert_non_null(f->s);
+	for (int i = 0; i < 625; i++, total += 64) { /* 40,000: three files of 13,312 */
+		for (int j = 0; j < 64; j++)
+			rows[j] = random_row(clock_wall_ms());
+		WORKS(store_book(f->s, rows, 64, booked, &err));
+		if (i == 0)
+			first = rows[0].exchange;
+		last = rows[63].exchange;
+	}
+	files = count_files(f->dir, "__dbq.rows.db");
+	assert_true(files >= 3);
+	WORKS(store_expire(f->s, &err));
+	WORKS(store_health(f->s, &h, &err));
+	assert_int_equal(h.rows, total); /* what is not folded stays */
+
+	while (store_fold(f->s, &err) > 0)
+		;
+	WORKS(store_expire(f->s, &err));
+	WORKS(store_health(f->s, &h, &err));
+	assert_int_equal(h.rows, 2000);
+	assert_int_equal(store_row_get(f->s, first, &got, &err), 0);
+	assert_int_equal(store_is_booked(f->s, first, &err), 1); /* young: it may come again */
+	assert_int_equal(store_row_get(f->s, last, &got, &err), 1);
+	WORKS(store_usage_sum(f->s, BY_TOTAL, NULL, 0, INT64_MAX, &sum, &err));
+	assert_int_equal(sum.requests, total);
+	assert_true(count_files(f->dir, "__dbq.rows.db") < files);
+	WORKS(store_book(f->s, rows, 64, booked, &err));
+	assert_false(booked[0]);
+
+	store_close(f->s);
+	f->s = fixture_open(f, false);
+	WORKS(store_health(f->s, &h, &err));
+	assert_true(h.rows <= 2064);
+	rows[0] = random_row(clock_wall_ms());
+	WORKS(store_book(f->s, rows, 1, booked, &err));
+	WORKS(store_usage_sum(f->s, BY_TOTAL, NULL, 0, INT64_MAX, &sum, &err));
+	assert_int_equal(sum.requests, total + 1);
+}
+
+static void
+old_minutes_hours_and_booked_ids_are_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	int64_t now = clock_wall_ms();
+	static const int ages_days[] = { 0, 1, 5, 60, 200 };
+	struct store_options o = fixture_options(f);
+	struct usage_row rows[5];
+	bool booked[5];
+	struct usage_sum sum;
+	struct check_list c = { .by = BY_TOTAL, .step_ms = DAY_MS };
+
+	for (int i = 0; i < 5; i++)
+		all[i] = rows[i] = random_row(now - ages_days[i] * DAY_MS);
+	all_count = 5;
+	WORKS(store_book(f->s, rows, 5, booked, &err));
+	assert_int_equal(store_fold(f->s, &err), 5);
+	WORKS(store_expire(f->s, &err));
+	WORKS(store_rollup_each(
+		f->s, BY_TOTAL, STEP_DAY, 0, INT64_MAX, NULL, check_rollup, &c, &err));
+	assert_int_equal(c.requests, 5);
+	c = (struct check_list){ .by = BY_TOTAL, .step_ms = HOUR_MS };
+	WORKS(store_rollup_each(
+		f->s, BY_TOTAL, STEP_HOUR, 0, INT64_MAX, NULL, check_rollup, &c, &err));
+	assert_int_equal(c.requests, 4);
+	c = (struct check_list){ .by = BY_TOTAL, .step_ms = MINUTE_MS };
+	WORKS(store_rollup_each(
+		f->s, BY_TOTAL, STEP_MINUTE, 0, INT64_MAX, NULL, check_rollup, &c, &err));
+	assert_int_equal(c.requests, 2);
+	WORKS(store_usage_sum(f->s, BY_TOTAL, NULL, 0, INT64_MAX, &sum, &err));
+	assert_int_equal(sum.requests, 5);
+	/* An id lives as long as its row, however old it was when it was booked. */
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(store_is_booked(f->s, rows[i].exchange, &err), 1);
+	store_close(f->s);
+	o.rows_cap_bytes = 315 * 4;
+	f->s = store_open(&o, NULL, &err);
+	assert_non_null(f->s);
+	for (int i = 5; i < 9; i++) {
+		all[i] = random_row(now);
+		WORKS(store_book(f->s, &all[i], 1, booked, &err));
+	}
+	assert_int_equal(store_fold(f->s, &err), 4);
+	WORKS(store_expire(f->s, &err));
+	assert_int_equal(store_is_booked(f->s, rows[0].exchange, &err), 1); /* too young */
+	for (int i = 1; i < 5; i++)
+		assert_int_equal(store_is_booked(f->s, rows[i].exchange, &err), 0);
+}
+
+int
+main(void)
+{
+#define IN_STORE(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		IN_STORE(a_row_comes_back_as_it_was),
+		IN_STORE(texts_too_long_for_a_row_lose_their_ends),
+		IN_STORE(an_exchange_is_booked_once_however_often_it_comes),
+		IN_STORE(rows_are_listed_newest_first_and_page_by_page),
+		IN_STORE(sums_are_exact_at_every_moment_of_folding),
+		IN_STORE(names_beyond_the_ceiling_are_other_and_still_counted),
+		IN_STORE(rows_over_the_cap_go_oldest_first_and_their_files_with_them),
+		IN_STORE(old_minutes_hours_and_booked_ids_are_forgotten),
+	};
+
+	return cmocka_run_group_tests_name("store/usage", tests, NULL, NULL);
+}
