@@ -215,14 +215,27 @@ finish_error(struct exchange *x, struct lines *l)
 		return;
 	}
 	say(&body, d, &x->err, x->request_id);
-	add(l, "Content-Type", "application/json");
 	add_common(l, x);
 	add_retry(l, &x->err);
-	add(l, "Content-Length", arena_printf(l->arena, "%zu", body.len));
-	web_head(x->request, error_status(d, x->err.code), l->line, l->count);
-	web_write(x->request, body.at, body.len);
+	web_reply(x->request, error_status(d, x->err.code), "application/json", l->line, l->count,
+		bytes_span(&body));
 	bytes_free(&body);
-	web_reply_end(x->request, false);
+}
+
+/* An answer that was read whole before its head went out, so that this can tell the cost. */
+static void
+finish_whole(struct exchange *x, struct lines *l)
+{
+	char cost[MONEY_TEXT_BYTES];
+
+	add_common(l, x);
+	add_timing(l, x);
+	if (x->row.cost_nusd != COST_UNKNOWN) {
+		money_text(x->row.cost_nusd, cost);
+		add(l, "X-Sluice-Cost", cost);
+	}
+	web_reply(x->request, x->answer_status, x->content_type, l->line, l->count,
+		bytes_span(&x->answer));
 }
 
 void
@@ -241,25 +254,14 @@ answer_finish(struct exchange *x)
 		return;
 	}
 	if (!x->head_sent && (x->mode == ANSWER_WHOLE || x->mode == ANSWER_ERROR)) {
-		char cost[MONEY_TEXT_BYTES];
-
-		add(&l, "Content-Type", x->content_type);
-		add_common(&l, x);
-		add_timing(&l, x);
-		if (x->row.cost_nusd != COST_UNKNOWN) {
-			money_text(x->row.cost_nusd, cost);
-			add(&l, "X-Sluice-Cost", cost);
-		}
-		add(&l, "Content-Length", arena_printf(x->arena, "%zu", x->answer.len));
-		web_head(x->request, x->answer_status, l.line, l.count);
-		web_write(x->request, x->answer.at, x->answer.len);
-	} else {
-		if (!x->head_sent)
-			answer_stream_head(x);
-		if (x->held.len > 0)
-			web_write(x->request, x->held.at, x->held.len);
-		cut = x->end.outcome != FORWARD_DONE;
+		finish_whole(x, &l);
+		return;
 	}
+	if (!x->head_sent)
+		answer_stream_head(x);
+	if (x->held.len > 0)
+		web_write(x->request, x->held.at, x->held.len);
+	cut = x->end.outcome != FORWARD_DONE;
 	web_reply_end(x->request, cut);
 }
 

@@ -81,14 +81,17 @@ ledger_new(struct store *store, struct board *board, void (*done)(struct ledger_
 void
 ledger_submit(struct ledger *l, struct ledger_item *item)
 {
+	bool first;
+
 	atomic_store(&item->fate, WAITING);
 	item->next = NULL;
 	pthread_mutex_lock(&l->mutex);
 	*l->last = item;
 	l->last = &item->next;
-	if (l->waiting++ == 0)
-		pthread_cond_signal(&l->wake);
+	first = l->waiting++ == 0;
 	pthread_mutex_unlock(&l->mutex);
+	if (first) /* after the unlock, or it would wake only to wait for the mutex */
+		pthread_cond_signal(&l->wake);
 }
 
 bool

@@ -15,10 +15,13 @@
 #include <errno.h>
 #include <fastcgi.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
@@ -26,6 +29,8 @@
 
 #define FIRST_BODY_BYTES 4096
 #define CGI_READ_BYTES   16384
+#define FIRST_BYTE_MS    5   /* a new connection that is silent longer is parked */
+#define ACCEPT_REST_MS   100 /* after accept() found no descriptor or memory */
 #define REARM_MS         100 /* a timeout that is right to this is not set again */
 
 /* Reading one body. */
@@ -405,34 +410,144 @@ serve(struct web_server *s, struct web_request *r)
 		h->on_request(h->ctx, r); /* and r is not ours any more */
 }
 
-/* ---- the pool ---- */
+/* ---- the pool ----
+ *
+ * An idle thread accepts a connection itself and goes on to read from it: no hand-over, one wake-up.
+ * They all wait in one epoll set, in which the listening socket is exclusive, so that the kernel
+ * wakes one thread of one worker for each connection.  Before a thread gets busy it sees to it that
+ * another one waits.
+ */
+
+int
+intake_open(struct web_server *s)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = -1 };
+
+	s->listen_fd = -1;
+	s->intake_fd = epoll_create1(EPOLL_CLOEXEC);
+	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->intake_fd < 0 || s->wake_fd < 0)
+		return -1;
+	return epoll_ctl(s->intake_fd, EPOLL_CTL_ADD, s->wake_fd, &event);
+}
+
+void
+intake_close(struct web_server *s)
+{
+	if (s->intake_fd >= 0)
+		(void)close(s->intake_fd);
+	if (s->wake_fd >= 0)
+		(void)close(s->wake_fd);
+}
+
+static int start_thread(struct web_server *s);
+
+void
+intake_listen(struct web_server *s, int listen_fd)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE, .data.fd = listen_fd };
+
+	(void)pthread_mutex_lock(&s->lock);
+	s->listen_fd = listen_fd;
+	if (s->live_threads == 0)
+		(void)start_thread(s);
+	(void)pthread_mutex_unlock(&s->lock);
+	(void)epoll_ctl(s->intake_fd, EPOLL_CTL_ADD, listen_fd, &event);
+}
+
+void
+intake_unlisten(struct web_server *s)
+{
+	if (s->listen_fd >= 0)
+		(void)epoll_ctl(s->intake_fd, EPOLL_CTL_DEL, s->listen_fd, NULL);
+	s->listen_fd = -1;
+}
+
+static void
+wake_one(struct web_server *s)
+{
+	const uint64_t one = 1;
+
+	(void)!write(s->wake_fd, &one, sizeof one);
+}
+
+/* A request from the listening socket, or NULL: another was faster, or the peer stays silent. */
+static struct web_request *
+accept_request(struct web_server *s, int listen_fd)
+{
+	struct pollfd pfd = { .events = POLLIN };
+	struct web_request *r = NULL;
+
+	/* counted first: whoever waits for the last request to end must not overlook this one */
+	bool overloaded = atomic_fetch_add(&s->open, 1) >= s->o.requests_most;
+
+	if (atomic_load(&s->stopping))
+		goto none;
+	if ((pfd.fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC)) < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+			/* It stays in the backlog; asking again at once would spin. */
+			log_write(LOG_ERROR, "web", "cannot accept: %s", strerror(errno));
+			(void)poll(NULL, 0, ACCEPT_REST_MS);
+		}
+		goto none;
+	}
+	if (poll(&pfd, 1, FIRST_BYTE_MS) != 1) {
+		server_park(s, pfd.fd, false);
+		goto none;
+	}
+	if (server_has_spoken(pfd.fd) <= 0) {
+		(void)close(pfd.fd);
+		goto none;
+	}
+	if ((r = request_new(s, pfd.fd)) == NULL) {
+		log_write(LOG_ERROR, "web", "out of memory for a request");
+		(void)close(pfd.fd);
+		goto none;
+	}
+	r->overloaded = overloaded;
+	return r;
+none:
+	server_ended(s);
+	return NULL;
+}
 
 /* The next request, or NULL: this thread is to leave.  lock held. */
 static struct web_request *
 wait_for_request(struct web_server *s)
 {
 	struct web_request *r;
-	struct timespec until;
+	int n;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += IDLE_THREAD_S;
 	while ((r = TAILQ_FIRST(&s->waiting)) == NULL) {
-		int rc;
+		struct epoll_event event;
+		uint64_t count;
 
 		if (s->quit)
 			return NULL;
 		s->idle_threads++;
-		rc = pthread_cond_timedwait(&s->wake, &s->lock, &until);
+		(void)pthread_mutex_unlock(&s->lock);
+		n = epoll_wait(s->intake_fd, &event, 1, IDLE_THREAD_S * 1000);
+		(void)pthread_mutex_lock(&s->lock);
 		s->idle_threads--;
-		if (rc == ETIMEDOUT && TAILQ_EMPTY(&s->waiting)) {
-			if (s->live_threads > s->o.threads_least)
-				return NULL;
-			(void)clock_gettime(CLOCK_MONOTONIC, &until);
-			until.tv_sec += IDLE_THREAD_S;
+		if (n == 0 && TAILQ_EMPTY(&s->waiting) && s->live_threads > s->o.threads_least)
+			return NULL;
+		if (n <= 0 || s->quit)
+			continue;
+		if (event.data.fd < 0) {
+			(void)!read(s->wake_fd, &count, sizeof count);
+			continue;
 		}
+		if (s->idle_threads == 0 && s->live_threads < s->o.threads_most)
+			(void)start_thread(s);
+		(void)pthread_mutex_unlock(&s->lock);
+		r = accept_request(s, event.data.fd);
+		(void)pthread_mutex_lock(&s->lock);
+		if (r != NULL)
+			return r;
 	}
 	TAILQ_REMOVE(&s->waiting, r, link);
-	s->waiting_count--;
+	if (--s->waiting_count > 0)
+		wake_one(s);
 	return r;
 }
 
@@ -508,7 +623,7 @@ intake_give(struct web_server *s, struct web_request *r)
 		TAILQ_REMOVE(&s->waiting, r, link);
 		s->waiting_count--;
 	} else
-		(void)pthread_cond_signal(&s->wake);
+		wake_one(s);
 	(void)pthread_mutex_unlock(&s->lock);
 	if (lost) {
 		if (!r->cgi)
@@ -522,8 +637,8 @@ void
 intake_stop(struct web_server *s)
 {
 	(void)pthread_mutex_lock(&s->lock);
-	s->quit = true;
-	(void)pthread_cond_broadcast(&s->wake);
+	s->quit = true; /* nobody reads wake_fd any more: it wakes them all */
+	wake_one(s);
 	(void)pthread_mutex_unlock(&s->lock);
 	for (int i = 0; i < s->o.threads_most; i++) {
 		bool used;

@@ -1,9 +1,10 @@
 /*
- * server.c - the loop's side: accepting, parked connections, stopping.
+ * server.c - the loop's side: parked connections, stopping.
  *
- * A connection goes to an intake thread only when it has something to read, so a silent one costs
- * a descriptor and nothing else.  Most web servers write at once; then the connection never enters
- * the epoll set before its request is attached.
+ * Idle intake threads accept (intake.c).  A connection that stays silent is parked here, and goes
+ * back to an intake thread when it has something to read, so it costs a descriptor and nothing
+ * else.  Most web servers write at once; then the connection never enters the epoll set before its
+ * request is attached.
  */
 #include "web/web-int.h"
 
@@ -23,9 +24,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define ACCEPTS_A_TURN 16
-#define EVENTS_A_TURN  128
-#define TICK_MS        500
+#define EVENTS_A_TURN 128
+#define TICK_MS       500
 
 static int64_t
 now_ms(void)
@@ -157,15 +157,6 @@ server_unwatch(struct web_request *r)
 	r->watched = false;
 }
 
-static void
-listen_on(struct web_server *s, bool on)
-{
-	if (s->listening == on)
-		return;
-	set_event(s, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, &s->listener, EPOLLIN);
-	s->listening = on;
-}
-
 /* ---- the end ---- */
 
 static void
@@ -261,9 +252,8 @@ dispatch(struct web_server *s, int fd)
 	intake_give(s, r);
 }
 
-/* 1 when there is something to read, 0 when not yet, -1 when the peer is gone. */
-static int
-has_spoken(int fd)
+int
+server_has_spoken(int fd)
 {
 	char byte;
 	ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
@@ -313,6 +303,8 @@ server_park(struct web_server *s, int fd, bool kept)
 	(void)pthread_mutex_unlock(&s->lock);
 	if (!stay)
 		(void)close(fd);
+	else if (!kept)
+		(void)uv_async_send(&s->async); /* somebody has to look at its age */
 }
 
 static void
@@ -326,7 +318,7 @@ on_parked(struct web_server *s, struct parked *p)
 	forget_parked(s, p);
 	(void)pthread_mutex_unlock(&s->lock);
 	free(p);
-	if (has_spoken(fd) > 0)
+	if (server_has_spoken(fd) > 0)
 		dispatch(s, fd);
 	else
 		(void)close(fd);
@@ -362,7 +354,7 @@ sweep(struct web_server *s, int64_t wait_ms, bool kept)
 	(void)pthread_mutex_unlock(&s->lock);
 	while ((p = LIST_FIRST(&gone)) != NULL) {
 		LIST_REMOVE(p, link);
-		if (has_spoken(p->watch.fd) > 0)
+		if (server_has_spoken(p->watch.fd) > 0)
 			dispatch(s, p->watch.fd);
 		else
 			(void)close(p->watch.fd);
@@ -379,46 +371,13 @@ on_tick(uv_timer_t *timer)
 	struct web_server *s = timer->data;
 	bool stopping = atomic_load(&s->stopping);
 
-	if (s->paused && !stopping) {
-		s->paused = false;
-		listen_on(s, true);
-	}
 	sweep(s, stopping ? STOP_WAIT_MS : FRESH_WAIT_MS, stopping);
 	(void)pthread_mutex_lock(&s->lock);
-	s->ticking = s->paused || s->fresh_count > 0;
+	s->ticking = s->fresh_count > 0;
 	(void)pthread_mutex_unlock(&s->lock);
 	if (!s->ticking)
 		(void)uv_timer_stop(timer);
 	check_drained(s);
-}
-
-static void
-on_listener(struct web_server *s)
-{
-	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-		int fd = accept4(s->listener.fd, NULL, NULL, SOCK_CLOEXEC);
-		int spoken;
-
-		if (fd < 0) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
-				errno == ENOBUFS) {
-				/* The connection stays in the backlog; asking again at once would spin. */
-				log_write(LOG_ERROR, "web", "cannot accept: %s", strerror(errno));
-				listen_on(s, false);
-				s->paused = true;
-				tick(s);
-			}
-			return;
-		}
-		if ((spoken = has_spoken(fd)) > 0)
-			dispatch(s, fd);
-		else if (spoken < 0)
-			(void)close(fd);
-		else {
-			server_park(s, fd, false);
-			tick(s);
-		}
-	}
 }
 
 static void
@@ -437,10 +396,6 @@ on_events(uv_poll_t *poll, int status, int what)
 		struct watch *w = events[i].data.ptr;
 
 		switch (w->kind) {
-		case WATCH_LISTENER:
-			if (!atomic_load(&s->stopping))
-				on_listener(s);
-			break;
 		case WATCH_PARKED:
 			on_parked(s, (struct parked *)w);
 			break;
@@ -461,6 +416,7 @@ on_async(uv_async_t *async)
 
 	if (s->cgi && atomic_load(&s->open) == 0)
 		atomic_store(&s->stopping, true);
+	tick(s);
 	check_drained(s);
 }
 
@@ -482,7 +438,7 @@ destroy(struct web_server *s)
 {
 	if (s->epoll_fd >= 0)
 		(void)close(s->epoll_fd);
-	(void)pthread_cond_destroy(&s->wake);
+	intake_close(s);
 	(void)pthread_mutex_destroy(&s->lock);
 	free(s->threads);
 	free(s);
@@ -492,7 +448,6 @@ static struct web_server *
 server_new(uv_loop_t *loop, const struct web_options *o, bool cgi, struct err *err)
 {
 	struct web_server *s = calloc(1, sizeof *s);
-	pthread_condattr_t attr;
 
 	if (s == NULL) {
 		(void)err_set(err, ERR_MEMORY, "no memory for the server");
@@ -507,13 +462,9 @@ server_new(uv_loop_t *loop, const struct web_options *o, bool cgi, struct err *e
 	LIST_INIT(&s->parked);
 	LIST_INIT(&s->swept);
 	(void)pthread_mutex_init(&s->lock, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&s->wake, &attr);
-	(void)pthread_condattr_destroy(&attr);
 	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	s->threads = calloc((size_t)s->o.threads_most, sizeof *s->threads);
-	if (s->epoll_fd < 0 || s->threads == NULL ||
+	if (s->epoll_fd < 0 || s->threads == NULL || intake_open(s) != 0 ||
 		uv_poll_init(loop, &s->poll, s->epoll_fd) != 0) {
 		(void)err_set(err, ERR_INTERNAL, "cannot poll: %s", strerror(errno));
 		destroy(s);
@@ -536,12 +487,11 @@ web_start(uv_loop_t *loop, const struct web_options *o, struct err *err)
 
 	if (s == NULL)
 		return NULL;
-	/* Shared with the other workers, who all poll it: any may take the connection first. */
+	/* Shared with the other workers, who all wait for it: any may take the connection first. */
 	flags = fcntl(o->listen_fd, F_GETFL);
 	if (flags >= 0)
 		(void)fcntl(o->listen_fd, F_SETFL, flags | O_NONBLOCK);
-	s->listener = (struct watch){ WATCH_LISTENER, o->listen_fd };
-	listen_on(s, true);
+	intake_listen(s, o->listen_fd);
 	return s;
 }
 
@@ -573,8 +523,7 @@ web_stop(struct web_server *s)
 {
 	if (atomic_exchange(&s->stopping, true))
 		return;
-	listen_on(s, false);
-	s->paused = false;
+	intake_unlisten(s);
 	/* A web server tries again when a kept connection closes; on a new one its request is on
 	 * the way, so that gets a moment. */
 	sweep(s, STOP_WAIT_MS, true);

@@ -28,7 +28,7 @@
 #define PIECE_BYTES     (WEB_WRITE_BYTES - 8) /* content of one record that fills libfcgi's buffer */
 #define PIPE_BYTES      4096 /* what POLLOUT on a pipe promises */
 
-enum watch_kind { WATCH_LISTENER, WATCH_PARKED, WATCH_REQUEST };
+enum watch_kind { WATCH_PARKED, WATCH_REQUEST };
 
 /* First member of whatever an epoll event may point to. */
 struct watch {
@@ -114,8 +114,10 @@ struct web_server {
 	uv_signal_t term; /* CGI only */
 	int handles;
 	int epoll_fd;
-	struct watch listener;
-	bool listening, paused, ticking, closing;
+	bool ticking, closing;
+	int intake_fd; /* epoll set of the idle intake threads: listener and wake_fd */
+	int wake_fd;   /* eventfd: `waiting` holds something, or quit */
+	int listen_fd; /* -1: none, or no longer */
 	_Atomic bool stopping;
 	TAILQ_HEAD(, web_request) due; /* [loop] */
 	LIST_HEAD(, parked) swept;     /* [loop] closed while a batch of events may point to them */
@@ -126,7 +128,6 @@ struct web_server {
 	_Atomic int64_t body_memory;
 
 	pthread_mutex_t lock; /* of all that follows */
-	pthread_cond_t wake;
 	TAILQ_HEAD(, web_request) waiting;
 	int waiting_count, idle_threads, live_threads;
 	bool quit;
@@ -149,6 +150,11 @@ int64_t request_length(const struct web_request *r);
 
 /* ---- intake.c ---- */
 
+int intake_open(struct web_server *s); /* 0 or -1 with errno */
+void intake_close(struct web_server *s);
+/* Lets idle threads accept from that socket, or no longer.  [loop] */
+void intake_listen(struct web_server *s, int listen_fd);
+void intake_unlisten(struct web_server *s);
 /* Hands a request to an intake thread, starting one if all are busy.  [loop] */
 void intake_give(struct web_server *s, struct web_request *r);
 /* Ends and joins all of them. */
@@ -160,6 +166,8 @@ void intake_timeout(int fd, int option, int64_t ms);
 
 /* Puts a connection away until it is readable.  Closes it when the server stops.  Any thread. */
 void server_park(struct web_server *s, int fd, bool kept);
+/* 1 when there is something to read, 0 when not yet, -1 when the peer is gone. */
+int server_has_spoken(int fd);
 /* Counts one request out; any thread, after the request was freed. */
 void server_ended(struct web_server *s);
 /* Asks for reply_due(r) soon, from the loop and not from within a call.  [loop] */
