@@ -8,6 +8,7 @@
 #include "store/store-int.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -478,6 +479,20 @@ come_out(struct store *s, struct slot *slot, int rc)
 	(void)pthread_mutex_unlock(&s->lock);
 }
 
+/* After a deadlock: longer each time, and not all losers alike. */
+static void
+step_aside(int tries)
+{
+	uint32_t jitter;
+	struct timespec t = { 0 };
+
+	if (tries == 1)
+		return;
+	hash_random(&jitter, sizeof jitter);
+	t.tv_nsec = (long)(jitter % 100000u) * tries;
+	(void)nanosleep(&t, NULL);
+}
+
 /* fn NULL: only leaves, if that is due. */
 int
 store_call(struct store *s, const char *what,
@@ -518,8 +533,10 @@ store_call(struct store *s, const char *what,
 			break;
 		case DB_LOCK_DEADLOCK:
 		case DB_LOCK_NOTGRANTED:
-			if (++tries < TXN_TRIES)
+			if (++tries < TXN_TRIES) {
+				step_aside(tries);
 				continue;
+			}
 			break;
 		default:
 			break;

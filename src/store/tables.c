@@ -474,6 +474,20 @@ store_audit_add(struct store *s, const struct store_change *c, const char *objec
 
 /* ---- writing ---- */
 
+/*
+ * Changes of records take this first, so that two of them wait for each other here and never meet
+ * in the middle of the tree, where each may hold the page the other needs.
+ */
+static int
+take_turn(struct attach *at, DB_TXN *txn)
+{
+	struct key_bytes k = key_of(KEY_COUNTER, "turn", 4, NULL, 0);
+	uint8_t b[8];
+	int rc = get_main(at, txn, &k, b, sizeof b, NULL, DB_RMW);
+
+	return rc == DB_NOTFOUND ? 0 : rc;
+}
+
 struct writing {
 	struct store *s;
 	enum record_kind kind;
@@ -648,11 +662,14 @@ create_all(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	struct writing *w = arg;
 	size_t bytes = record_bytes(w->kind), fresh = 0;
 	char object[ID_TEXT_BYTES];
+	int rc = take_turn(at, txn);
 
+	if (rc != 0)
+		return rc;
 	for (size_t i = 0; i < w->count; i++) {
 		bool repeated;
-		int rc = create_one(w, at, txn, w->record + i * bytes, &repeated, err);
 
+		rc = create_one(w, at, txn, w->record + i * bytes, &repeated, err);
 		if (rc != 0)
 			return rc;
 		fresh += !repeated;
@@ -677,8 +694,10 @@ update_one(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	struct key_bytes k = key_of_record(w->kind, head->id);
 	char object[ID_TEXT_BYTES];
 	size_t len;
-	int rc = load_old(w, at, txn, head->id, err);
+	int rc = take_turn(at, txn);
 
+	if (rc == 0)
+		rc = load_old(w, at, txn, head->id, err);
 	id_text(record_prefix(w->kind), head->id, object);
 	if (rc == DB_NOTFOUND) {
 		(void)err_set(err, ERR_NOT_FOUND, "%s is not there", object);
@@ -719,8 +738,10 @@ delete_one(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	struct writing *w = arg;
 	struct key_bytes k = key_of_record(w->kind, w->id);
 	char object[ID_TEXT_BYTES];
-	int rc = load_old(w, at, txn, w->id, err);
+	int rc = take_turn(at, txn);
 
+	if (rc == 0)
+		rc = load_old(w, at, txn, w->id, err);
 	id_text(record_prefix(w->kind), w->id, object);
 	if (rc == DB_NOTFOUND) {
 		/* A second try after a recovery: the first one may have got through. */
