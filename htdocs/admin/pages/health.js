@@ -1,0 +1,52 @@
+/* health.js - is the store well, and what is this installation. */
+import { api, gatewayURL, manageURL } from "../api.js";
+import { copyButton, facts, h, later } from "../dom.js";
+import { ago, bytes, fullTime, number } from "../format.js";
+import { every, page } from "../page.js";
+
+const words = {
+	bytes_on_disk: "On disk", rows: "Requests on record", rows_unfolded: "Not yet in the sums",
+	epoch: "Epoch", attached: "Processes attached", recoveries: "Recoveries",
+	last_recovery_ms: "Last recovery took", last_recovery_at: "Last recovery", abandoned: "Threads abandoned",
+	schema: "Schema", leases: "Requests under way", leases_owing: "Charges still owing"
+};
+
+function show(name, v) {
+	if (v === null || v === undefined)
+		return null;
+	if (name.startsWith("bytes") || name.endsWith("_bytes"))
+		return bytes(v);
+	if (name.endsWith("_ms"))
+		return `${number(v)} ms`;
+	if (typeof v === "number")
+		return number(v);
+	if (typeof v === "boolean")
+		return v ? "yes" : "no";
+	if (typeof v === "string" && /^\d{4}-\d\d-\d\dT/.test(v))
+		return `${fullTime(v)} (${ago(v)})`;
+	return typeof v === "object" ? JSON.stringify(v) : v;
+}
+
+/* Every figure the endpoint gives, also those this page has no word for. */
+const table = (o) => facts(Object.entries(o ?? {}).map(([k, v]) =>
+	[words[k] ?? k.replaceAll("_", " "), show(k, v)]));
+
+export function healthPage(ctx) {
+	const store = later(ctx.signal, async () => {
+		const { store: s, board, version, ...rest } = await api.get("health", {}, ctx.signal);
+		return [h("div", { class: "two" },
+			h("section", { class: "panel" }, h("h2", {}, "Store"), table(s)),
+			h("section", { class: "panel" }, h("h2", {}, "Board"), table(board))),
+		h("section", { class: "panel" }, h("h2", {}, "Programs"), table({ version, ...rest }))];
+	});
+	every(ctx, 10000, () => { if (!store.matches(":focus-within")) store.refresh(); });
+	const address = (url, what) => h("span", {}, h("code", {}, url), " ", copyButton(url, { what }));
+	return page("Health", null, store, h("section", { class: "panel" }, h("h2", {}, "This installation"),
+		facts([
+			["Clients call", address(gatewayURL, "address of the gateway")],
+			["Management API", address(manageURL.href, "address of the management API")],
+			["Described in", h("a", { href: "../openapi.json" }, "openapi.json")],
+			["Signed in as", ctx.who.actor],
+			["Session ends", ctx.who.expires_at && fullTime(ctx.who.expires_at)]
+		])));
+}

@@ -1,0 +1,74 @@
+/* show.js - how keys and limits look, on whichever page they are shown. */
+import { badge, h, svg } from "./dom.js";
+import { ago, fullTime, minute, number } from "./format.js";
+import { nano, usd } from "./money.js";
+import { nameOf } from "./pick.js";
+import { href } from "./router.js";
+
+export function keyBadge(k) {
+	switch (k.state) {
+	case "disabled":
+		return badge("off", "Disabled");
+	case "failing":
+		return badge("bad", "Failing", k.last_error);
+	case "resting":
+		return badge("warn", k.rests_until ? `Resting until ${minute(k.rests_until)}` : "Resting",
+			[k.rests_until && fullTime(k.rests_until), k.last_error].filter(Boolean).join(": "));
+	default:
+		return badge("good", "Live");
+	}
+}
+
+/* A share of a whole, for limits: used and reserved against the cap. */
+function meter(used, reserved, label) {
+	const u = Math.min(Math.max(used, 0), 1), r = Math.min(Math.max(reserved, 0), 1 - u);
+	const kind = used >= 1 ? "bad" : used >= 0.8 ? "warn" : "good";
+	return svg("svg", { class: "meter", viewBox: "0 0 100 8", preserveAspectRatio: "none", role: "img",
+		"aria-label": label },
+	svg("rect", { class: "track", width: 100, height: 8 }),
+	svg("rect", { class: kind, width: u * 100, height: 8 }),
+	svg("rect", { class: "reserved", x: u * 100, width: r * 100, height: 8 }));
+}
+
+export const metrics = [["requests", "requests"], ["cost", "dollars"], ["tokens", "tokens"],
+	["input_tokens", "input tokens"], ["output_tokens", "output tokens"], ["parallel", "calls at once"]];
+
+export const amount = (l, v) => (v === null || v === undefined ? "–" : l.metric === "cost" ? usd(v) : number(Number(v)));
+const windowText = (l) => (l.metric === "parallel" ? "" : l.window === "total" ? " in all"
+	: ` a ${l.window}`);
+export const capText = (l) => (l.metric === "cost" ? usd(l.cap)
+	: `${number(Number(l.cap))} ${metrics.find(([m]) => m === l.metric)?.[1] ?? l.metric}`) + windowText(l);
+
+export function scopeText(scope = {}) {
+	const kinds = { project: "projects", token: "tokens" };
+	const parts = Object.entries(scope).filter(([, v]) => v).map(([k, v]) => (v === "each" ? [`each ${k}`]
+		: kinds[k] ? [`${k} `, nameOf(kinds[k], v)] : [`${k} ${v}`]));
+	if (parts.length === 0)
+		return "everything";
+	return h("span", {}, parts.flatMap((p, i) => (i > 0 ? [", ", ...p] : p)));
+}
+
+export function use(l) {
+	if (Object.values(l.scope ?? {}).includes("each") && (l.used === null || l.used === undefined))
+		return h("span", { class: "dim" }, "a counter for each");
+	const share = (v) => {
+		const cap = l.metric === "cost" ? Number(nano(l.cap) ?? 0n) : Number(l.cap);
+		const n = l.metric === "cost" ? Number(nano(v) ?? 0n) : Number(v ?? 0);
+		return cap > 0 ? n / cap : n > 0 ? 1 : 0;
+	};
+	const text = `${amount(l, l.used)} of ${amount(l, l.cap)}`;
+	return h("span", { class: "use" }, meter(share(l.used), share(l.reserved), `${text} used`),
+		h("span", {}, `${Math.floor(share(l.used) * 100)} %`), h("span", { class: "dim" }, text,
+			Number(l.reserved) > 0 && `, ${amount(l, l.reserved)} held`));
+}
+
+export const resets = (l) => (l.resets_at ? h("span", { title: fullTime(l.resets_at) }, ago(l.resets_at)) : "–");
+
+/* For the dialog of a token: the same in short. */
+export function limitList(data) {
+	if (data.length === 0)
+		return h("p", { class: "dim" }, "No limit is set for it.");
+	return h("ul", { class: "feed" }, data.map((l) => h("li", {},
+		h("a", { href: href("limits", { id: l.id }) }, capText(l)), " ", use(l),
+		l.resets_at && h("span", { class: "dim" }, " anew ", resets(l)))));
+}

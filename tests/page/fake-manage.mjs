@@ -1,0 +1,406 @@
+/*
+ * fake-manage.mjs - the page's folder and a made-up management API, for looking at the page and
+ * for its tests: no gateway, no store, everything in memory, the same data at each start.
+ *
+ *   node tests/page/fake-manage.mjs [port] [mount] [delay_ms]      password "correct horse"
+ *   FRESH=1: no admin password yet, the setup code is "open-sesame", and nothing is there
+ */
+import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { fileURLToPath } from "node:url";
+import { extname, join, normalize } from "node:path";
+
+const HTDOCS = fileURLToPath(new URL("../../htdocs/", import.meta.url));
+const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css",
+	".svg": "image/svg+xml", ".json": "application/json" };
+const BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/* ---- made-up data ---- */
+
+function generator(seed) {
+	let s = seed;
+	return () => {
+		s = (s * 1664525 + 1013904223) >>> 0;
+		return s / 2 ** 32;
+	};
+}
+
+const word = (random, n) => Array.from({ length: n }, () => BASE62[Math.floor(random() * 62)]).join("");
+const iso = (ms) => new Date(ms).toISOString();
+const money = (nusd) => {
+	const n = BigInt(Math.round(nusd));
+	return `${n / 1000000000n}.${String(n % 1000000000n).padStart(9, "0")}`;
+};
+
+function makeData(requests) {
+	const random = generator(7);
+	const pick = (list) => list[Math.floor(random() * list.length)];
+	const now = Date.now();
+	const id = (prefix) => prefix + word(random, 22);
+	const head = (prefix, daysAgo) => ({ id: id(prefix), created_at: iso(now - daysAgo * 86400e3),
+		updated_at: iso(now - daysAgo * 43200e3) });
+
+	const projects = ["web shop", "support bot", "research", "nightly reports"].map((name, i) => ({
+		...head("prj_", 90 - i * 20), name, is_active: i !== 3, deactivated_at: i === 3
+			? iso(now - 5 * 86400e3) : null, allowed_models: i === 1 ? ["gpt-4o-mini", "gpt-4.1*"] : [],
+		allowed_origins: [] }));
+	const upstreams = [["openai", "https://api.openai.com/v1"], ["groq", "https://api.groq.com/openai/v1"],
+		["local", "http://127.0.0.1:11434/v1"]].map(([name, base_url], i) => ({ ...head("up_", 80 - i * 10),
+		name, protocol: "openai", base_url, auth: i === 2 ? "none" : "bearer", is_active: i !== 2,
+		default: i === 0, allow_private: i === 2, http2: false, models: i === 1 ? ["llama-*"] : [],
+		weight: 1, connect_timeout_ms: 0, first_byte_timeout_ms: 0, idle_timeout_ms: 0,
+		total_timeout_ms: 0, max_parallel: 0, max_output_tokens: 4096, extra_headers: [],
+		forward_headers: [], ca_file: "", client_cert: "" }));
+	const keys = ["live", "resting", "failing", "disabled", "live"].map((state, i) => {
+		const up = upstreams[i < 4 ? 0 : 1];
+		return { ...head("key_", 60 - i), upstream: up.id, upstream_name: up.name, project_id: null,
+			label: ["main", "second account", "old account", "spare", "groq free tier"][i],
+			masked: `sk-proj-…${word(random, 4)}`, is_enabled: state !== "disabled", weight: 1, state,
+			rests_until: state === "resting" ? iso(now + 220e3) : null,
+			last_error: { failing: "401 Incorrect API key provided", resting:
+				"429 Rate limit reached for gpt-4o in organization" }[state] ?? "" };
+	});
+	const tokens = Array.from({ length: 320 }, (_, i) => ({ ...head("tok_", 50 - i / 8),
+		project_id: projects[i % 4].id, label: `${pick(["checkout", "laptop of", "ci", "batch", "app"])} ${i}`,
+		masked: `sk-sl-${word(random, 4)}…${word(random, 4)}`, is_active: i % 9 !== 4,
+		revoked_at: i % 9 === 4 ? iso(now - 86400e3) : null, revoked_reason: i % 9 === 4 ? "left the team" : "",
+		expires_at: i % 5 === 0 ? null : iso(now + (i % 60 - 5) * 86400e3), not_before: null,
+		max_requests: i % 4 === 1 ? 5000 : 0, allowed_models: [], request_count: Math.floor(random() * 4000),
+		last_used_at: i % 6 === 5 ? null : iso(now - random() * 4 * 86400e3), cost: money(random() * 40e9) }));
+	const limits = [
+		[{ project: projects[0].id }, "cost", "month", "500.000000000", "311.204000000", "0.840000000"],
+		[{ project: projects[1].id }, "cost", "day", "20.000000000", "19.912345678", "0.050000000"],
+		[{ token: tokens[0].id }, "requests", "minute", 60, 12, 1],
+		[{ token: "each" }, "parallel", "total", 8, null, null],
+		[{}, "tokens", "day", 50000000, 50000000, 0]
+	].map(([scope, metric, window, cap, used, reserved]) => ({ ...head("lim_", 10), scope, metric, window, cap,
+		mode: "hard", is_active: true, used, reserved, remaining: used === null ? null : metric === "cost"
+			? money((Number(cap) - Number(used) - Number(reserved)) * 1e9) : cap - used - reserved,
+		resets_at: window === "total" ? null : iso(now + { minute: 22e3, day: 5 * 3600e3, month: 9 * 86400e3 }[window]) }));
+	const prices = [["gpt-4o", "2.5", "10"], ["gpt-4o-mini", "0.15", "0.6"], ["gpt-4.1*", "2", "8"],
+		["llama-3.3-70b*", "0.59", "0.79"]].map(([model, input, output]) => ({ ...head("prc_", 70), model,
+		upstream: null, from: null, input: money(input * 1e9), output: money(output * 1e9),
+		cache_read: money(input * 5e8), cache_write_5m: null, cache_write_1h: null, request: money(0),
+		is_builtin: true }));
+
+	const failures = [[429, "rate_limited", "the token's limit of 60 requests a minute is reached", "refused"],
+		[401, "invalid_token", "no token of ours has this checksum", "refused"],
+		[502, "upstream_credentials", "openai refused key second account: 401 Incorrect API key provided", "provider"],
+		[504, "upstream_timeout", "no byte from openai within 60 s", "timeout"],
+		[200, "", "the client closed the connection after 14 events", "client"],
+		[503, "no_key_available", "all 4 keys of openai rest or are disabled; the first is back at 14:32", "refused"]];
+	const rows = [];
+	let at = now - 4e3;
+	for (let i = 0; i < requests; i++) {
+		const bad = random() < 0.06 ? pick(failures) : null;
+		const up = random() < 0.75 ? upstreams[0] : upstreams[1];
+		const model = up === upstreams[1] ? "llama-3.3-70b-versatile"
+			: pick(["gpt-4o", "gpt-4o-mini", "gpt-4o-mini", "gpt-4.1", "o4-mini-unpriced"]);
+		const input = bad?.[3] === "refused" ? 0 : Math.floor(200 + random() * 6000);
+		const output = bad && bad[0] !== 200 ? 0 : Math.floor(20 + random() * 900);
+		const cached = Math.floor(input * random() * 0.6);
+		const unpriced = model.includes("unpriced");
+		const token = tokens[Math.floor(random() ** 2 * 40)];
+		rows.push({ id: id("req_"), upstream_request_id: bad ? "" : `chatcmpl-${word(random, 12)}`,
+			session_id: "", time: iso(at), project_id: token.project_id, token_id: token.id,
+			endpoint: "/v1/chat/completions", protocol: "openai", model,
+			upstream: bad?.[3] === "refused" ? "" : up.name, upstream_model: bad?.[3] === "refused" ? "" : model,
+			key_id: bad?.[3] === "refused" ? null : keys[up === upstreams[1] ? 4 : 0].id,
+			status: bad ? bad[0] : 200, code: bad?.[1] ?? "", error: bad?.[2] ?? "", stream: random() < 0.7,
+			attempts: bad?.[3] === "refused" ? 0 : 1, duration_ms: Math.floor(300 + random() * 9000),
+			ttfb_ms: Math.floor(150 + random() * 700), tokens: { input: input - cached, cache_read: cached,
+				cache_write: 0, output, reasoning: Math.floor(output / 5) },
+			usage: bad?.[3] === "refused" ? "none" : "reported",
+			cost: unpriced ? null : money((input - cached) * 2500 + cached * 1250 + output * 10000),
+			ended_by: bad?.[3] ?? "done" });
+		at -= random() * 16e3;
+	}
+	const audit = Array.from({ length: 260 }, (_, i) => ({ number: 260 - i, time: iso(now - i * 1700e3),
+		actor: i % 3 ? "admin" : "command:root", action: pick(["token.create", "token.revoke", "key.disable",
+			"session.create"]), object: pick(tokens).id, address: i % 3 ? "203.0.113.9" : "" }));
+	return { projects, upstreams, keys, tokens, limits, prices, requests: rows, audit };
+}
+
+/* ---- the API ---- */
+
+export const PASSWORD = "correct horse";
+export const SETUP_CODE = "open-sesame";
+export const MANAGEMENT_TOKEN = "sl-manage-0123456789";
+const PREFIX = { projects: "prj_", tokens: "tok_", upstreams: "up_", keys: "key_", limits: "lim_", prices: "prc_" };
+/* What a POST or PATCH may name; unknown fields are refused by name, as the real one does. */
+const FIELDS = {
+	projects: "name is_active allowed_models allowed_origins api_key",
+	tokens: "project_id label duration_minutes expires_at not_before max_requests allowed_models secret secret_sha256 is_active",
+	upstreams: "name protocol base_url auth is_active default allow_private http2 models weight " +
+		"connect_timeout_ms first_byte_timeout_ms idle_timeout_ms total_timeout_ms max_parallel " +
+		"max_output_tokens extra_headers forward_headers ca_file client_cert",
+	keys: "upstream secret label weight project_id is_enabled",
+	limits: "scope metric window cap mode is_active",
+	prices: "model upstream from input output cache_read cache_write_5m cache_write_1h request"
+};
+const REQUIRED = { projects: ["name"], tokens: ["project_id"], upstreams: ["name", "base_url"],
+	keys: ["upstream", "secret"], limits: ["metric", "cap"], prices: ["model", "input", "output"] };
+
+class Refusal extends Error {
+	constructor(status, code, message, field) {
+		super(message);
+		Object.assign(this, { status, code, field });
+	}
+}
+
+/* Starts it; resolves to { url, data, log, close(), fail, delay }.  mount: "/deep/path" */
+export async function startFake({ port = 0, mount = "", requests = 10000, fresh = false, delay = 0 } = {}) {
+	const random = generator(99);
+	const data = makeData(fresh ? 0 : requests);
+	const sessions = new Map();
+	const fake = { data, log: [], delay, fail: null, limitsFail: 0 };
+	let initialised = !fresh, wrong = 0;
+	if (fresh)
+		for (const list of Object.values(data))
+			list.length = 0;
+
+	const find = (kind, id) => {
+		const r = data[kind].find((x) => x.id === id || x.name === id);
+		if (!r)
+			throw new Refusal(404, "not_found", `There is no ${kind.slice(0, -1)} ${id}.`);
+		return r;
+	};
+	const wear = (session) => ({ actor: session.actor, csrf: session.csrf, expires_at: session.expires_at,
+		initialised, version: "0.1.0" });
+
+	function usage(q) {
+		const size = { minute: 60e3, hour: 3600e3, day: 86400e3 }[q.step];
+		const field = { project: "project_id", token: "token_id", model: "model", upstream: "upstream",
+			key: "key_id" }[q.by];
+		if (!size || !field)
+			throw new Refusal(400, "bad_request", "by or step is unknown", "by");
+		const sums = new Map();
+		for (const r of data.requests) {
+			const t = Date.parse(r.time);
+			if (t < Date.parse(q.from) || t >= Date.parse(q.to))
+				continue;
+			const from = iso(Math.floor(t / size) * size), key = `${from} ${r[field]}`;
+			const s = sums.get(key) ?? { from, value: r[field] ?? "", label: r[field] ?? "", requests: 0, errors: 0,
+				tokens: { input: 0, cache_read: 0, cache_write: 0, output: 0, reasoning: 0 }, nusd: 0, unpriced: 0 };
+			s.requests++;
+			s.errors += r.status >= 400 ? 1 : 0;
+			for (const k of Object.keys(s.tokens))
+				s.tokens[k] += r.tokens[k];
+			if (r.cost === null)
+				s.unpriced++;
+			else
+				s.nusd += Number(r.cost) * 1e9;
+			sums.set(key, s);
+		}
+		const named = { project: "projects", token: "tokens", key: "keys" }[q.by];
+		return { data: [...sums.values()].sort((a, b) => a.from < b.from ? -1 : 1).map(({ nusd, ...s }) => ({ ...s,
+			label: named ? (data[named].find((r) => r.id === s.value) ?? {}).name ??
+				data[named].find((r) => r.id === s.value)?.label ?? "" : s.value, cost: money(nusd) })) };
+	}
+
+	function paged(list, q) {
+		const from = Number(q.cursor ?? 0), limit = Math.min(Number(q.limit ?? 50), 200);
+		return { data: list.slice(from, from + limit), next: from + limit < list.length ? String(from + limit) : null };
+	}
+
+	const same = (list, q, names) => list.filter((r) => names.every((n) => q[n] === undefined ||
+		String(r[n]) === q[n]));
+
+	function list(kind, q) {
+		const all = data[kind];
+		switch (kind) {
+		case "requests":
+			return paged(same(all, q, ["project_id", "token_id", "model", "status"]).filter((r) =>
+				q.failed !== "1" || r.status >= 400 || r.ended_by !== "done"), q);
+		case "limits":
+			return paged(all.filter((l) => (!q.project_id || l.scope.project === q.project_id) &&
+				(!q.token_id || l.scope.token === q.token_id)), q);
+		case "prices":
+			return paged(all.filter((p) => !q.model || p.model.includes(q.model)), q);
+		default:
+			return paged(same(all, q, ["project_id", "is_active", "upstream"]), q);
+		}
+	}
+
+	function check(kind, body, creating) {
+		const allowed = FIELDS[kind].split(" ");
+		for (const name of Object.keys(body))
+			if (!allowed.includes(name))
+				throw new Refusal(400, "bad_request", `There is no field ${name}.`, name);
+		for (const name of creating ? REQUIRED[kind] : [])
+			if (body[name] === undefined || body[name] === "")
+				throw new Refusal(400, "bad_request", `${name} is needed.`, name);
+		if (body.name && data[kind].some((r) => r.name === body.name && creating))
+			throw new Refusal(409, "conflict", `The name ${body.name} is taken.`, "name");
+	}
+
+	function create(kind, body) {
+		check(kind, body, true);
+		const r = { id: PREFIX[kind] + word(random, 22), created_at: iso(Date.now()), updated_at: iso(Date.now()) };
+		const once = {};
+		if (kind === "projects")
+			Object.assign(r, { is_active: true, deactivated_at: null, allowed_models: [], allowed_origins: [] }, body);
+		else if (kind === "tokens") {
+			const { duration_minutes: minutes, ...rest } = body;
+			once.token = `sk-sl-${word(random, 40)}`;
+			Object.assign(r, { label: "", is_active: true, revoked_at: null, revoked_reason: "", not_before: null,
+				expires_at: minutes ? iso(Date.now() + minutes * 60e3) : null, max_requests: 0, allowed_models: [],
+				request_count: 0, last_used_at: null, cost: money(0), masked: `${once.token.slice(0, 10)}…${once.token.slice(-4)}` },
+			rest, { project_id: find("projects", body.project_id).id });
+		} else if (kind === "keys") {
+			const { secret, ...rest } = body;
+			const up = find("upstreams", body.upstream);
+			Object.assign(r, { label: "", project_id: null, is_enabled: true, weight: 1, state: "live", rests_until: null,
+				last_error: "", masked: `${secret.slice(0, 3)}…${secret.slice(-4)}` }, rest, { upstream: up.id,
+				upstream_name: up.name });
+		} else if (kind === "limits") {
+			if (fake.limitsFail-- > 0)
+				throw new Refusal(503, "store_unavailable", "The store cannot be written.");
+			const zero = body.metric === "cost" ? money(0) : 0;
+			Object.assign(r, { mode: "hard", window: "total", is_active: true, used: zero, reserved: zero,
+				remaining: body.cap, resets_at: null }, body);
+		} else if (kind === "upstreams") {
+			Object.assign(r, { protocol: "openai", auth: "bearer", is_active: true, default: false, models: [], weight: 1,
+				max_parallel: 0 }, body);
+		} else {
+			Object.assign(r, { upstream: null, from: null, cache_read: null, cache_write_5m: null, cache_write_1h: null,
+				request: money(0), is_builtin: false }, body);
+		}
+		data[kind].unshift(r);
+		return { ...r, ...once };
+	}
+
+	function answer(method, path, q, body, headers) {
+		const cookie = /sluice_session=(\w+)/.exec(headers.cookie ?? "")?.[1];
+		const session = sessions.get(cookie);
+		if (path === "setup" && method === "POST") {
+			if (initialised || body.code !== SETUP_CODE)
+				throw new Refusal(403, "forbidden", "The setup code is not right.", "code");
+			if ((body.password ?? "").length < 12)
+				throw new Refusal(400, "bad_request", "The password needs 12 characters.", "password");
+			initialised = true;
+			fake.password = body.password;
+			return { json: { management_token: MANAGEMENT_TOKEN } };
+		}
+		if (path === "session" && method === "POST") {
+			if (wrong >= 5)
+				throw Object.assign(new Refusal(429, "rate_limited", "Too many wrong tries."), { retry: 30 });
+			if (body.password !== (fake.password ?? PASSWORD) && body.token !== MANAGEMENT_TOKEN) {
+				wrong++;
+				throw new Refusal(401, "denied", "That is not right.");
+			}
+			const name = randomBytes(16).toString("hex");
+			const made = { actor: body.token ? "token:made-up" : "admin", csrf: randomBytes(16).toString("hex"),
+				expires_at: iso(Date.now() + 12 * 3600e3) };
+			sessions.set(name, made);
+			return { json: wear(made), headers: { "Set-Cookie":
+				`sluice_session=${name}; HttpOnly; SameSite=Strict; Path=${mount}/manage` } };
+		}
+		if (!session)
+			throw new Refusal(401, "missing_token", "Sign in first.");
+		if (method !== "GET" && headers["x-csrf-token"] !== session.csrf)
+			throw new Refusal(403, "csrf", "The CSRF token is missing or old.");
+		if (path === "session") {
+			if (method === "DELETE")
+				sessions.delete(cookie);
+			return { json: method === "GET" ? wear(session) : {} };
+		}
+		if (path === "usage")
+			return { json: usage(q) };
+		if (path === "health")
+			return { json: { store: { bytes_on_disk: 48231424, rows: data.requests.length, rows_unfolded: 12, epoch: 3,
+				attached: 4, recoveries: 1, last_recovery_ms: 41, abandoned: 0, schema: 1 }, board: { rows_used: 812,
+				leases: 3, generation: 91, rollbacks: 0 }, version: "0.1.0" } };
+		const [kind, id, verb] = path.split("/").map(decodeURIComponent);
+		if (!data[kind])
+			throw new Refusal(404, "not_found", "There is no such path.");
+		if (!id)
+			return method === "POST" ? { status: 201, json: create(kind, body) } : { json: list(kind, q) };
+		const r = find(kind, id);
+		if (method === "GET")
+			return { json: r, headers: { ETag: `"${r.updated_at}"` } };
+		if (method === "DELETE") {
+			data[kind].splice(data[kind].indexOf(r), 1);
+			return { json: {} };
+		}
+		if (method === "PATCH") {
+			check(kind, body, false);
+			if (headers["if-match"] && headers["if-match"] !== `"${r.updated_at}"`)
+				throw new Refusal(412, "stale", "Somebody else was faster. Load it again.");
+			Object.assign(r, body, { updated_at: iso(Date.now()) });
+			if (kind === "tokens" && body.is_active)
+				r.revoked_at = null;
+			return { json: r };
+		}
+		if (verb === "revoke")
+			return { json: Object.assign(r, { is_active: false, revoked_at: iso(Date.now()), revoked_reason: body.reason ?? "" }) };
+		if (verb === "revoke-tokens") {
+			const mine = data.tokens.filter((t) => t.project_id === r.id && t.is_active);
+			mine.forEach((t) => Object.assign(t, { is_active: false, revoked_at: iso(Date.now()) }));
+			return { json: { revoked: mine.length } };
+		}
+		if (verb === "enable" || verb === "disable")
+			return { json: Object.assign(r, { is_enabled: verb === "enable", state: verb === "enable" ? "live" : "disabled" }) };
+		throw new Refusal(404, "not_found", "There is no such path.");
+	}
+
+	async function serveFile(path, res) {
+		const file = normalize(join(HTDOCS, path.endsWith("/") ? `${path}index.html` : path));
+		try {
+			if (!file.startsWith(HTDOCS))
+				throw new Error("outside");
+			const bytes = await readFile(file);
+			res.writeHead(200, { "Content-Type": TYPES[extname(file)] ?? "application/octet-stream" }).end(bytes);
+		} catch {
+			res.writeHead(404).end("not here");
+		}
+	}
+
+	const server = createServer(async (req, res) => {
+		const url = new URL(req.url, "http://fake");
+		const chunks = [];
+		for await (const chunk of req)
+			chunks.push(chunk);
+		fake.log.push(`${req.method} ${url.pathname}${url.search}`);
+		if (!url.pathname.startsWith(`${mount}/`))
+			return res.writeHead(404).end();
+		const path = url.pathname.slice(mount.length);
+		if (!path.startsWith("/manage/"))
+			return serveFile(path, res);
+		if (fake.delay > 0)
+			await new Promise((done) => { setTimeout(done, fake.delay); });
+		const requestId = `req_${word(random, 22)}`;
+		try {
+			const failing = fake.fail?.(req.method, path);
+			if (failing)
+				throw new Refusal(...failing);
+			const text = Buffer.concat(chunks).toString();
+			const out = answer(req.method, path.slice(8), Object.fromEntries(url.searchParams),
+				text ? JSON.parse(text) : {}, req.headers);
+			res.writeHead(out.status ?? 200, { "Content-Type": "application/json", "Cache-Control": "no-store",
+				"X-Request-Id": requestId, ...out.headers }).end(JSON.stringify(out.json));
+		} catch (err) {
+			if (!(err instanceof Refusal))
+				console.error(err);
+			const status = err.status ?? 500;
+			res.writeHead(status, { "Content-Type": "application/json", "X-Request-Id": requestId }).end(JSON.stringify({
+				error: { code: err.code ?? "internal", message: err.message, field: err.field, request_id: requestId,
+					retry_after: err.retry }, ...(status === 401 ? { initialised } : {}) }));
+		}
+	});
+	await new Promise((done) => { server.listen(port, "127.0.0.1", done); });
+	fake.url = `http://127.0.0.1:${server.address().port}${mount}/admin/`;
+	fake.signOutAll = () => sessions.clear();
+	fake.close = () => {
+		server.closeAllConnections();
+		return new Promise((done) => { server.close(done); });
+	};
+	return fake;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+	const [port = "8090", mount = "", delay = "0"] = process.argv.slice(2);
+	const fake = await startFake({ port: Number(port), mount, delay: Number(delay), fresh: process.env.FRESH === "1" });
+	console.log(`${fake.url}   password: ${PASSWORD}`);
+}
