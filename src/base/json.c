@@ -124,13 +124,23 @@ skip_string(struct scan *s)
 			return true;
 		if (s->at == s->end)
 			return false;
-		if (*s->at == 'u') {
+		switch (*s->at) {
+		case '"':
+		case '\\':
+		case '/':
+		case 'b':
+		case 'f':
+		case 'n':
+		case 'r':
+		case 't':
+			s->at++;
+			break;
+		case 'u':
 			s->at++;
 			if (take_hex4(s) < 0)
 				return false;
-		} else if (*s->at != '\0' && strchr("\"\\/bfnrt", *s->at) != NULL) {
-			s->at++;
-		} else {
+			break;
+		default:
 			return false;
 		}
 	}

@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,20 +166,37 @@ take(struct roster *r, uint32_t i)
 	return 1;
 }
 
+/* A hint, and cheap: the kernel walks all locks of the file for each question about one.  A process
+ * of another pid namespace looks dead here; then its lock says no. */
+static bool
+looks_dead(const struct slot *slot)
+{
+	pid_t pid = (pid_t)atomic_load(&slot->pid);
+
+	return pid > 0 && kill(pid, 0) != 0 && errno == ESRCH;
+}
+
 /*
- * Slots given back first (one system call), then those of the dead, new ones last: so `high`, and
- * with it every scan, stays near the most that ever lived at once.
+ * Slots given back first, then those of the dead, new ones last: so `high`, and with it every scan,
+ * stays near the most that ever lived at once.  Only when all that fails is every slot tried: a
+ * dead owner's pid may be some other program's by now.
  */
 static int
 take_any(struct roster *r)
 {
+	struct slot *slot = r->file->slot;
 	uint32_t high = atomic_load(&r->file->high);
 	int rc = 0;
 
 	for (uint32_t i = 0; i < high && rc == 0; i++)
-		if (atomic_load(&r->file->slot[i].pid) == 0)
+		if (atomic_load(&slot[i].pid) == 0)
 			rc = take(r, i);
-	for (uint32_t i = 0; i < ROSTER_SLOTS && rc == 0; i++)
+	for (uint32_t i = 0; i < high && rc == 0; i++)
+		if (looks_dead(&slot[i]))
+			rc = take(r, i);
+	for (uint32_t i = high; i < ROSTER_SLOTS && rc == 0; i++)
+		rc = take(r, i);
+	for (uint32_t i = 0; i < high && rc == 0; i++)
 		rc = take(r, i);
 	return rc;
 }

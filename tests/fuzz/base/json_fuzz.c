@@ -50,7 +50,8 @@ check_scalars(struct json_value v)
 	char out[64];
 	int64_t n;
 
-	must((json_string(v, out, sizeof out) >= 0) <= (v.type == JSON_STRING), "string of no string");
+	must((json_string(v, out, sizeof out) >= 0) <= (v.type == JSON_STRING),
+		"string of no string");
 	must((json_int(v, &n) == 0) <= (v.type == JSON_NUMBER), "number of no number");
 }
 
@@ -101,7 +102,8 @@ check_get(const struct view *v)
 	(void)bytes_puts(&again, ":1}");
 	must(!again.failed && json_valid(bytes_span(&again)), "escaper writes what is no JSON");
 	if (strstr(again.at, "\xEF\xBF\xBD") == NULL)
-		must(json_get(bytes_span(&again), v->name).type == JSON_NUMBER, "name changed on its way");
+		must(json_get(bytes_span(&again), v->name).type == JSON_NUMBER,
+			"name changed on its way");
 	bytes_free(&again);
 }
 

@@ -51,13 +51,26 @@ patterns_match(void **state)
 		const char *pattern, *text;
 		bool want;
 	} cases[] = {
-		{ "", "", true }, { "", "a", false }, { "*", "", true }, { "*", "abc", true },
-		{ "gpt-4o", "gpt-4o", true }, { "gpt-4o", "gpt-4o-mini", false },
-		{ "gpt-4o*", "gpt-4o-mini", true }, { "*-mini", "gpt-4o-mini", true },
-		{ "*-mini", "gpt-4o-minis", false }, { "g?t", "gpt", true }, { "g?t", "gt", false },
-		{ "a*b*c", "a-b-b-c", true }, { "a*b*c", "a-c-b", false }, { "**a**", "a", true },
-		{ "*ab", "aab", true }, { "*aab", "aaab", true }, { "a*", "", false },
-		{ "?*", "", false }, { "*?", "x", true }, { "A", "a", false },
+		{ "", "", true },
+		{ "", "a", false },
+		{ "*", "", true },
+		{ "*", "abc", true },
+		{ "gpt-4o", "gpt-4o", true },
+		{ "gpt-4o", "gpt-4o-mini", false },
+		{ "gpt-4o*", "gpt-4o-mini", true },
+		{ "*-mini", "gpt-4o-mini", true },
+		{ "*-mini", "gpt-4o-minis", false },
+		{ "g?t", "gpt", true },
+		{ "g?t", "gt", false },
+		{ "a*b*c", "a-b-b-c", true },
+		{ "a*b*c", "a-c-b", false },
+		{ "**a**", "a", true },
+		{ "*ab", "aab", true },
+		{ "*aab", "aaab", true },
+		{ "a*", "", false },
+		{ "?*", "", false },
+		{ "*?", "x", true },
+		{ "A", "a", false },
 	};
 
 	(void)state;
@@ -80,7 +93,8 @@ hostile_pattern_costs_no_more_than_its_length_times_text(void **state)
 		pattern[i] = i % 2 == 0 ? '*' : 'a';
 	strcpy(pattern + 100, "b");
 	assert_false(glob_match(pattern, (struct span){ text, sizeof text }));
-	assert_true(clock_mono_us() - started < 2000000); /* 2.5 M steps; exponential would be ages */
+	assert_true(
+		clock_mono_us() - started < 2000000); /* 2.5 M steps; exponential would be ages */
 }
 
 static void
@@ -90,9 +104,15 @@ lists_match_any_item(void **state)
 		const char *patterns, *text;
 		bool want;
 	} cases[] = {
-		{ NULL, "x", true }, { "", "x", true }, { " , \n", "x", true },
-		{ "a,b", "b", true }, { "a,b", "c", false }, { "a\nb*\r\nc", "bee", true },
-		{ "  a  ,  b ", "a", true }, { "a b", "a b", true }, { ",a", "", false },
+		{ NULL, "x", true },
+		{ "", "x", true },
+		{ " , \n", "x", true },
+		{ "a,b", "b", true },
+		{ "a,b", "c", false },
+		{ "a\nb*\r\nc", "bee", true },
+		{ "  a  ,  b ", "a", true },
+		{ "a b", "a b", true },
+		{ ",a", "", false },
 		{ "*", "anything", true },
 	};
 
@@ -205,7 +225,8 @@ json_strings_are_escaped_and_valid_utf8(void **state)
 			"\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\"" },
 		{ "lone continuation", { "a\x80z", 3 }, "\"a\xEF\xBF\xBDz\"" },
 		{ "overlong", { "\xC0\xAF", 2 }, "\"\xEF\xBF\xBD\xEF\xBF\xBD\"" },
-		{ "overlong of three", { "\xE0\x80\xAF", 3 }, "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"" },
+		{ "overlong of three", { "\xE0\x80\xAF", 3 },
+			"\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"" },
 		{ "surrogate", { "\xED\xA0\x80", 3 }, "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"" },
 		{ "above U+10FFFF", { "\xF4\x90\x80\x80", 4 },
 			"\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"" },

@@ -18,10 +18,12 @@ sha256_known_answers(void **state)
 	(void)state;
 	hash_sha256(NULL, 0, out);
 	hash_hex(out, sizeof out, hex);
-	assert_string_equal(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+	assert_string_equal(
+		hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 	hash_sha256("abc", 3, out);
 	hash_hex(out, sizeof out, hex);
-	assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	assert_string_equal(
+		hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 /* RFC 4231, test case 2, and an empty key. */
@@ -34,10 +36,12 @@ hmac_known_answers(void **state)
 	(void)state;
 	hash_hmac("Jefe", 4, "what do ya want for nothing?", 28, out);
 	hash_hex(out, sizeof out, hex);
-	assert_string_equal(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+	assert_string_equal(
+		hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
 	hash_hmac(NULL, 0, NULL, 0, out);
 	hash_hex(out, sizeof out, hex);
-	assert_string_equal(hex, "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
+	assert_string_equal(
+		hex, "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
 }
 
 static void
@@ -132,8 +136,13 @@ hex_goes_there_and_back(void **state)
 		const char *text;
 		int want;
 	} cases[] = {
-		{ "00ff7F", 0 }, { "00ff7", -1 }, { "00ff7f0", -1 }, { "00ff7f00", -1 },
-		{ "00fg7f", -1 }, { "", -1 }, { "0", -1 },
+		{ "00ff7F", 0 },
+		{ "00ff7", -1 },
+		{ "00ff7f0", -1 },
+		{ "00ff7f00", -1 },
+		{ "00fg7f", -1 },
+		{ "", -1 },
+		{ "0", -1 },
 	};
 	uint8_t out[3];
 	char hex[7];

@@ -13,9 +13,12 @@ static void
 text_goes_there_and_back(void **state)
 {
 	struct id ids[] = {
-		{ { [15] = 1 } }, { { [0] = 0x80 } },
-		{ { 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255 } },
-		id_random(), id_timed(1795233906789),
+		{ { [15] = 1 } },
+		{ { [0] = 0x80 } },
+		{ { 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+			255 } },
+		id_random(),
+		id_timed(1795233906789),
 	};
 
 	(void)state;
@@ -35,9 +38,14 @@ static void
 forms_that_are_no_id_are_refused(void **state)
 {
 	static const char *const bad[] = {
-		"", "tok_", "tok_0000000000000000000001", "tok_0000000000000000000000",
-		"tok_00000000000000000000001", "tok_000000000000000000000!1",
-		"TOK_0000000000000000000001", "tok_zzzzzzzzzzzzzzzzzzzzzz", /* above 2^128 */
+		"",
+		"tok_",
+		"tok_0000000000000000000001",
+		"tok_0000000000000000000000",
+		"tok_00000000000000000000001",
+		"tok_000000000000000000000!1",
+		"TOK_0000000000000000000001",
+		"tok_zzzzzzzzzzzzzzzzzzzzzz", /* above 2^128 */
 		"tok_7n42DGM5Tflk9n8mt7Fhc8", /* 2^128 itself */
 		" tok_0000000000000000000001",
 	};
@@ -130,12 +138,18 @@ masks_show_little(void **state)
 		{ "sk-sl-AbCdefghijklmnopqrstuvwxyz0123456789wXyZ", "sk-sl-AbCd\xE2\x80\xA6wXyZ" },
 		{ "", "\xE2\x80\xA6" },
 		{ "1234567", "\xE2\x80\xA6" },
-		{ "12345678", "1\xE2\x80\xA6" "8" },
-		{ "1234567890123456", "12\xE2\x80\xA6" "56" },
+		{ "12345678", "1\xE2\x80\xA6"
+			      "8" },
+		{ "1234567890123456", "12\xE2\x80\xA6"
+				      "56" },
 		{ "sk-sl-", "sk-sl-\xE2\x80\xA6" },
-		{ "sk-sl-12345678", "sk-sl-1\xE2\x80\xA6" "8" },
-		{ "sk-ant-api03-0123456789012345678901234567890", "sk-a\xE2\x80\xA6" "7890" },
-		{ "\x01\"\xFF" "4567890123456789012345678901\x7F\n34", "?\"?4\xE2\x80\xA6??34" },
+		{ "sk-sl-12345678", "sk-sl-1\xE2\x80\xA6"
+				    "8" },
+		{ "sk-ant-api03-0123456789012345678901234567890", "sk-a\xE2\x80\xA6"
+								  "7890" },
+		{ "\x01\"\xFF"
+		  "4567890123456789012345678901\x7F\n34",
+			"?\"?4\xE2\x80\xA6??34" },
 	};
 	char mask[TOKEN_MASKED_BYTES];
 
@@ -158,8 +172,8 @@ tokens_use_all_digits_evenly(void **state)
 		for (size_t j = 6; j < 40; j++)
 			seen[(unsigned char)token[j]]++;
 	}
-	for (const char *p = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"; *p != '\0';
-		p++) /* 1,097 expected, deviation 33 */
+	for (const char *p = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+		*p != '\0'; p++) /* 1,097 expected, deviation 33 */
 		assert_true(seen[(unsigned char)*p] > 850 && seen[(unsigned char)*p] < 1350);
 }
 

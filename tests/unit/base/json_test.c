@@ -39,28 +39,88 @@ grammar_is_kept_to_the_letter(void **state)
 		const char *text;
 		bool want;
 	} cases[] = {
-		{ "{}", true }, { "[]", true }, { "null", true }, { "true", true }, { "false", true },
-		{ "0", true }, { "\"\"", true }, { " \t\r\n{ \t\r\n} \t\r\n", true },
-		{ "[1,2,3]", true }, { "{\"a\":1,\"b\":[{}]}", true }, { "[[],[[]],{}]", true },
-		{ "-0", true }, { "-0.0e-0", true }, { "1E+5", true }, { "123.456e789", true },
-		{ "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\uD83D\"", true }, { "\"\x7f\xff\"", true },
-		{ "{\"a\":1,\"a\":2}", true }, { "{\"\":0}", true },
+		{ "{}", true },
+		{ "[]", true },
+		{ "null", true },
+		{ "true", true },
+		{ "false", true },
+		{ "0", true },
+		{ "\"\"", true },
+		{ " \t\r\n{ \t\r\n} \t\r\n", true },
+		{ "[1,2,3]", true },
+		{ "{\"a\":1,\"b\":[{}]}", true },
+		{ "[[],[[]],{}]", true },
+		{ "-0", true },
+		{ "-0.0e-0", true },
+		{ "1E+5", true },
+		{ "123.456e789", true },
+		{ "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\uD83D\"", true },
+		{ "\"\x7f\xff\"", true },
+		{ "{\"a\":1,\"a\":2}", true },
+		{ "{\"\":0}", true },
 
-		{ "", false }, { " ", false }, { "{", false }, { "}", false }, { "[", false },
-		{ "]", false }, { "[1", false }, { "[1,", false }, { "[1,]", false }, { "[,1]", false },
-		{ "[1 2]", false }, { "[1,,2]", false }, { "{\"a\"}", false }, { "{\"a\":}", false },
-		{ "{\"a\":1,}", false }, { "{,}", false }, { "{a:1}", false }, { "{1:1}", false },
-		{ "{\"a\" 1}", false }, { "{\"a\":1 \"b\":2}", false }, { "[1}", false },
-		{ "{\"a\":1]", false }, { "[{]}", false }, { "{}{}", false }, { "{} x", false },
-		{ "null null", false }, { "nul", false }, { "nulL", false }, { "True", false },
-		{ "truefalse", false }, { "undefined", false }, { "NaN", false }, { "-Infinity", false },
-		{ "+1", false }, { "01", false }, { "-01", false }, { "-", false }, { "1.", false },
-		{ ".5", false }, { "1e", false }, { "1e+", false }, { "1.e5", false }, { "0x10", false },
-		{ "1_000", false }, { "--1", false }, { "'a'", false }, { "\"", false }, { "\"a", false },
-		{ "\"\\\"", false }, { "\"\\x41\"", false }, { "\"\\u12\"", false },
-		{ "\"\\u12G4\"", false }, { "\"\\", false }, { "\"\\u", false }, { "\"a\nb\"", false },
-		{ "\"\t\"", false }, { "\"\x1f\"", false }, { "[1]//c", false }, { "/**/1", false },
-		{ "\xEF\xBB\xBF{}", false }, { "\x0b{}", false }, { "\xC2\xA0{}", false },
+		{ "", false },
+		{ " ", false },
+		{ "{", false },
+		{ "}", false },
+		{ "[", false },
+		{ "]", false },
+		{ "[1", false },
+		{ "[1,", false },
+		{ "[1,]", false },
+		{ "[,1]", false },
+		{ "[1 2]", false },
+		{ "[1,,2]", false },
+		{ "{\"a\"}", false },
+		{ "{\"a\":}", false },
+		{ "{\"a\":1,}", false },
+		{ "{,}", false },
+		{ "{a:1}", false },
+		{ "{1:1}", false },
+		{ "{\"a\" 1}", false },
+		{ "{\"a\":1 \"b\":2}", false },
+		{ "[1}", false },
+		{ "{\"a\":1]", false },
+		{ "[{]}", false },
+		{ "{}{}", false },
+		{ "{} x", false },
+		{ "null null", false },
+		{ "nul", false },
+		{ "nulL", false },
+		{ "True", false },
+		{ "truefalse", false },
+		{ "undefined", false },
+		{ "NaN", false },
+		{ "-Infinity", false },
+		{ "+1", false },
+		{ "01", false },
+		{ "-01", false },
+		{ "-", false },
+		{ "1.", false },
+		{ ".5", false },
+		{ "1e", false },
+		{ "1e+", false },
+		{ "1.e5", false },
+		{ "0x10", false },
+		{ "1_000", false },
+		{ "--1", false },
+		{ "'a'", false },
+		{ "\"", false },
+		{ "\"a", false },
+		{ "\"\\\"", false },
+		{ "\"\\x41\"", false },
+		{ "\"\\u12\"", false },
+		{ "\"\\u12G4\"", false },
+		{ "\"\\", false },
+		{ "\"\\u", false },
+		{ "\"a\nb\"", false },
+		{ "\"\t\"", false },
+		{ "\"\x1f\"", false },
+		{ "[1]//c", false },
+		{ "/**/1", false },
+		{ "\xEF\xBB\xBF{}", false },
+		{ "\x0b{}", false },
+		{ "\xC2\xA0{}", false },
 	};
 
 	(void)state;
@@ -73,10 +133,11 @@ grammar_is_kept_to_the_letter(void **state)
 	assert_false(json_valid(SPAN_NONE));
 }
 
-static const char sample[] =
-	"{\"model\":\"gpt-4o\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"a \\\"b\\\" "
-	"\\u00e9 \xC3\xA9 and some more text to be longer than a vector\"}],\"n\":-1.5e+3,\"o\":{\"x\":"
-	"[null,false,{}]} , \"z\" : 0 }";
+static const char sample[] = "{\"model\":\"gpt-4o\",\"stream\":true,\"messages\":[{\"role\":"
+			     "\"user\",\"content\":\"a \\\"b\\\" "
+			     "\\u00e9 \xC3\xA9 and some more text to be longer than a "
+			     "vector\"}],\"n\":-1.5e+3,\"o\":{\"x\":"
+			     "[null,false,{}]} , \"z\" : 0 }";
 
 static void
 every_beginning_of_a_text_is_no_text(void **state)
@@ -161,15 +222,16 @@ record(void *ctx, const struct json_member *m)
 	}
 	s->end = m->end;
 	s->count++;
-	(void)snprintf(s->keys + used, sizeof s->keys - used, "%.*s=%.*s;", (int)m->key.len, m->key.at,
-		(int)m->value.raw.len, m->value.raw.at);
+	(void)snprintf(s->keys + used, sizeof s->keys - used, "%.*s=%.*s;", (int)m->key.len,
+		m->key.at, (int)m->value.raw.len, m->value.raw.at);
 	return s->count != s->stop_after;
 }
 
 static void
 members_come_in_order_with_their_places(void **state)
 {
-	struct span text = SPAN_LIT(" { \"a\" : 1 , \"b\\n\":[1,{\"a\":2}],\"a\":\"}\" , \"\":null } ");
+	struct span text =
+		SPAN_LIT(" { \"a\" : 1 , \"b\\n\":[1,{\"a\":2}],\"a\":\"}\" , \"\":null } ");
 	struct seen s = { .text = text };
 
 	(void)state;
@@ -209,9 +271,17 @@ errors_tell_their_byte(void **state)
 		const char *text;
 		size_t at;
 	} cases[] = {
-		{ "", 0 }, { "[]", 0 }, { "  x", 2 }, { "{\"a\":1,}", 7 }, { "{\"a\":tru}", 8 },
-		{ "{\"a\":\"b\x01\"}", 7 }, { "{} x", 3 }, { "{\"a\":[1,2}", 9 }, { "{\"a\":01}", 6 },
-		{ "{\"a\":\"\\q\"}", 7 }, { "{\"a\"", 4 },
+		{ "", 0 },
+		{ "[]", 0 },
+		{ "  x", 2 },
+		{ "{\"a\":1,}", 7 },
+		{ "{\"a\":tru}", 8 },
+		{ "{\"a\":\"b\x01\"}", 7 },
+		{ "{} x", 3 },
+		{ "{\"a\":[1,2}", 9 },
+		{ "{\"a\":01}", 6 },
+		{ "{\"a\":\"\\q\"}", 7 },
+		{ "{\"a\"", 4 },
 	};
 
 	(void)state;
@@ -234,8 +304,9 @@ is_raw(struct json_value v, const char *raw)
 static void
 get_finds_the_last_of_a_name(void **state)
 {
-	static const char text[] = "{\"a\":1,\"\\u0061\":2,\"b\":{\"a\":9},\"ab\":3,\"\\uD83D\\uDE00\":4,"
-				   "\"\\ud83d\":5,\"\":6,\"n\\u0000\":7}";
+	static const char text[] =
+		"{\"a\":1,\"\\u0061\":2,\"b\":{\"a\":9},\"ab\":3,\"\\uD83D\\uDE00\":4,"
+		"\"\\ud83d\":5,\"\":6,\"n\\u0000\":7}";
 
 	(void)state;
 	assert_true(is_raw(json_get(span_of(text), "a"), "2"));
@@ -253,7 +324,8 @@ get_finds_the_last_of_a_name(void **state)
 static void
 types_are_told(void **state)
 {
-	struct span text = SPAN_LIT("{\"a\":null,\"b\":false,\"c\":true,\"d\":-1,\"e\":\"\",\"f\":[],\"g\":{}}");
+	struct span text = SPAN_LIT(
+		"{\"a\":null,\"b\":false,\"c\":true,\"d\":-1,\"e\":\"\",\"f\":[],\"g\":{}}");
 
 	(void)state;
 	assert_int_equal(json_get(text, "a").type, JSON_NULL);
@@ -268,7 +340,8 @@ types_are_told(void **state)
 static void
 paths_go_down(void **state)
 {
-	struct span text = SPAN_LIT("{\"usage\":{\"d\":{\"cached\":5,\"\":6}},\"s\":\"x\",\"\":{\"\":7}}");
+	struct span text =
+		SPAN_LIT("{\"usage\":{\"d\":{\"cached\":5,\"\":6}},\"s\":\"x\",\"\":{\"\":7}}");
 
 	(void)state;
 	assert_true(is_raw(json_path(text, "usage.d.cached"), "5"));
@@ -286,14 +359,27 @@ strings_are_decoded(void **state)
 	static const struct {
 		const char *raw, *want; /* NULL: refused */
 	} cases[] = {
-		{ "\"\"", "" }, { "\"abc\"", "abc" }, { "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t" },
+		{ "\"\"", "" },
+		{ "\"abc\"", "abc" },
+		{ "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t" },
 		{ "\"\\u0041\\u00e9\\u20AC\"", "A\xC3\xA9\xE2\x82\xAC" },
-		{ "\"\\uD83D\\uDE00!\"", "\xF0\x9F\x98\x80!" }, { "\"\\uFFFF\"", "\xEF\xBF\xBF" },
+		{ "\"\\uD83D\\uDE00!\"", "\xF0\x9F\x98\x80!" },
+		{ "\"\\uFFFF\"", "\xEF\xBF\xBF" },
 		{ "\"\xC3\xA9\"", "\xC3\xA9" },
-		{ "\"\\uD83D\"", NULL }, { "\"\\uDE00\"", NULL }, { "\"\\uD83Dx\"", NULL },
-		{ "\"\\uD83D\\n\"", NULL }, { "\"\\uD83D\\uD83D\"", NULL }, { "\"\\u0000\"", NULL },
-		{ "\"a\\u0000b\"", NULL }, { "\"\\x\"", NULL }, { "\"\\\"", NULL }, { "\"", NULL },
-		{ "\"a\"b\"", NULL }, { "\"\n\"", NULL }, { "\"\\u12\"", NULL }, { "abc", NULL },
+		{ "\"\\uD83D\"", NULL },
+		{ "\"\\uDE00\"", NULL },
+		{ "\"\\uD83Dx\"", NULL },
+		{ "\"\\uD83D\\n\"", NULL },
+		{ "\"\\uD83D\\uD83D\"", NULL },
+		{ "\"\\u0000\"", NULL },
+		{ "\"a\\u0000b\"", NULL },
+		{ "\"\\x\"", NULL },
+		{ "\"\\\"", NULL },
+		{ "\"", NULL },
+		{ "\"a\"b\"", NULL },
+		{ "\"\n\"", NULL },
+		{ "\"\\u12\"", NULL },
+		{ "abc", NULL },
 		{ "", NULL },
 	};
 
@@ -301,15 +387,17 @@ strings_are_decoded(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct span raw = exact(cases[i].raw, strlen(cases[i].raw));
 		char out[32] = "untouched";
-		ptrdiff_t len = json_string((struct json_value){ JSON_STRING, raw }, out, sizeof out);
+		ptrdiff_t len =
+			json_string((struct json_value){ JSON_STRING, raw }, out, sizeof out);
 
 		if (cases[i].want == NULL ? len != -1
 					  : len != (ptrdiff_t)strlen(cases[i].want) ||
-				strcmp(out, cases[i].want) != 0)
+						    strcmp(out, cases[i].want) != 0)
 			fail_msg("%s: %td", cases[i].raw, len);
 		free((void *)(uintptr_t)raw.at);
 	}
-	assert_int_equal(json_string((struct json_value){ JSON_NUMBER, SPAN_LIT("\"a\"") }, (char[4]){ 0 }, 4),
+	assert_int_equal(json_string((struct json_value){ JSON_NUMBER, SPAN_LIT("\"a\"") },
+				 (char[4]){ 0 }, 4),
 		-1);
 }
 
@@ -334,13 +422,31 @@ whole_numbers_are_read_exactly(void **state)
 		const char *raw;
 		int64_t want; /* -999: refused */
 	} cases[] = {
-		{ "0", 0 }, { "-0", 0 }, { "42", 42 }, { "-42", -42 }, { "1e3", 1000 }, { "5.0", 5 },
-		{ "1.5e1", 15 }, { "1500e-2", 15 }, { "0.0e-99999999999999999999", 0 },
-		{ "9223372036854775807", INT64_MAX }, { "-9223372036854775808", INT64_MIN },
-		{ "9.223372036854775807e18", INT64_MAX }, { "100000000000000000000e-20", 1 },
-		{ "9223372036854775808", -999 }, { "-9223372036854775809", -999 }, { "1e19", -999 },
-		{ "1.5", -999 }, { "15e-1", -999 }, { "1e-1", -999 }, { "1e99999999999999999999", -999 },
-		{ "01", -999 }, { "+1", -999 }, { "1 ", -999 }, { "", -999 }, { "1.", -999 },
+		{ "0", 0 },
+		{ "-0", 0 },
+		{ "42", 42 },
+		{ "-42", -42 },
+		{ "1e3", 1000 },
+		{ "5.0", 5 },
+		{ "1.5e1", 15 },
+		{ "1500e-2", 15 },
+		{ "0.0e-99999999999999999999", 0 },
+		{ "9223372036854775807", INT64_MAX },
+		{ "-9223372036854775808", INT64_MIN },
+		{ "9.223372036854775807e18", INT64_MAX },
+		{ "100000000000000000000e-20", 1 },
+		{ "9223372036854775808", -999 },
+		{ "-9223372036854775809", -999 },
+		{ "1e19", -999 },
+		{ "1.5", -999 },
+		{ "15e-1", -999 },
+		{ "1e-1", -999 },
+		{ "1e99999999999999999999", -999 },
+		{ "01", -999 },
+		{ "+1", -999 },
+		{ "1 ", -999 },
+		{ "", -999 },
+		{ "1.", -999 },
 	};
 
 	(void)state;
@@ -351,7 +457,9 @@ whole_numbers_are_read_exactly(void **state)
 		if (got != cases[i].want || rc != (cases[i].want == -999 ? -1 : 0))
 			fail_msg("%s: %d %lld", cases[i].raw, rc, (long long)got);
 	}
-	assert_int_equal(json_int((struct json_value){ JSON_STRING, SPAN_LIT("\"1\"") }, &(int64_t){ 0 }), -1);
+	assert_int_equal(
+		json_int((struct json_value){ JSON_STRING, SPAN_LIT("\"1\"") }, &(int64_t){ 0 }),
+		-1);
 }
 
 /* Megabytes made to cost most: the time grows with the length alone.  The bound is some fifty times

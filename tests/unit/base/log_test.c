@@ -162,7 +162,8 @@ count_lost(struct span line, void *ctx)
 	char text[64];
 
 	t->last_says_lost = false;
-	if (json_string(json_get(line, "event"), text, sizeof text) > 0 && strcmp(text, "log_full") == 0) {
+	if (json_string(json_get(line, "event"), text, sizeof text) > 0 &&
+		strcmp(text, "log_full") == 0) {
 		assert_true(json_string(json_get(line, "text"), text, sizeof text) > 0);
 		t->lost += atoll(text);
 		t->last_says_lost = true;
