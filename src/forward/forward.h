@@ -24,8 +24,8 @@ struct forward;
 struct forward_call;
 
 struct forward_options {
-	int connections_most;   /* kept open in all */
-	int lookups_most;       /* name look-ups under way; further calls wait */
+	int connections_most;   /* beyond it those at rest are closed; no call is refused */
+	int lookups_most;       /* name look-ups under way, two a name; further calls wait */
 	const char *ca_file;    /* or NULL: the system's */
 	const char *user_agent;
 };
@@ -33,7 +33,16 @@ struct forward *forward_new(uv_loop_t *loop, const struct forward_options *o, st
 /* Ends: all calls must be over.  on_closed runs when the loop holds nothing of it any more. */
 void forward_free(struct forward *f, void (*on_closed)(void *ctx), void *ctx);
 
-/* Copied as needed by forward_start(), but for the body, which must live until on_end. */
+/*
+ * Copied as needed by forward_start(), but for the body, which must live until on_end.
+ *
+ * What is listed is sent, and User-Agent, Host and Content-Length by us; listed framing and
+ * coding (Content-Length, Transfer-Encoding, Connection, Expect, Accept-Encoding ...) is passed
+ * over.  The limits run one after the other: connect from the start to the end of the TLS
+ * handshake, waiting for a look-up included; first byte from there, or from the last piece of a
+ * long body sent, to the head; idle from the head or the last byte, not while the sink rests.
+ * Exact to 0.1 s.
+ */
 struct forward_request {
 	const char *method, *url;
 	const struct forward_header { const char *name, *value; } *headers;
@@ -44,8 +53,10 @@ struct forward_request {
 	bool has_body;
 	int64_t connect_ms, first_byte_ms, idle_ms, total_ms; /* 0: none */
 	bool allow_private, http2;
-	const char *ca_file, *client_cert; /* or NULL */
-	const char *pool; /* calls with the same text may share connections: upstream and key */
+	const char *ca_file, *client_cert; /* or NULL; PEM, the latter with its key */
+	/* Upstream and key.  Not needed now: calls to a host with the same ca_file and client_cert
+	 * share connections, since a key in a header says nothing about its connection. */
+	const char *pool;
 };
 
 struct forward_head {
@@ -82,9 +93,11 @@ struct forward_sink {
 	void (*on_end)(void *ctx, const struct forward_end *end);
 };
 
-/* NULL with *err when it could not be started (then no callback runs). */
+/* NULL with *err when it could not be started: bad URL or header, memory, too many waiting (then
+ * no callback runs).  No callback runs before it returns.  May be called from any callback. */
 struct forward_call *forward_start(struct forward *f, const struct forward_request *q,
 	const struct forward_sink *sink, struct err *err);
+/* on_data follows from the loop, not from within. */
 void forward_resume(struct forward_call *c);
 /* Closes the provider's connection at once; on_end follows. */
 void forward_cancel(struct forward_call *c);

@@ -34,16 +34,18 @@ getaddrinfo(
 {
 	static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 	const char *dot = name == NULL ? NULL : strrchr(name, '.');
-	int rc = EAI_NONAME, now = atomic_fetch_add(&lookups_now, 1) + 1;
+	int rc, now;
 
+	/* Only these are counted: a cancelled look-up's thread may come late. */
+	if (dot == NULL || strcmp(dot, ".test") != 0)
+		return EAI_NONAME;
+	now = atomic_fetch_add(&lookups_now, 1) + 1;
 	atomic_fetch_add(&lookups, 1);
 	if (now > atomic_load(&lookups_most))
 		atomic_store(&lookups_most, now);
-	if (dot != NULL && strcmp(dot, ".test") == 0) {
-		(void)usleep(strcmp(name, "slow.test") == 0 ? 1500000 : 20000);
-		*(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
-		rc = real("127.0.0.1", service, hints, out);
-	}
+	(void)usleep(strcmp(name, "slow.test") == 0 ? 1500000 : 20000);
+	*(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+	rc = real("127.0.0.1", service, hints, out);
 	atomic_fetch_sub(&lookups_now, 1);
 	return rc;
 }
@@ -503,12 +505,34 @@ connections_are_used_again(void **state)
 }
 
 static void
-a_request_is_sent_again_when_the_kept_connection_was_just_closed(void **state)
+a_request_is_sent_again_whole_when_the_kept_connection_was_just_closed(void **state)
 {
+	enum { BYTES = 200000 };
+	static char body[BYTES] = "begin";
+
 	(void)state;
-	expect("/second-closes", FORWARD_DONE, true);
-	expect("/second-closes", FORWARD_DONE, true);
-	assert_int_equal(atomic_load(&peer.connections), 2);
+	for (int from_file = 0; from_file < 2; from_file++) {
+		struct forward_request q = get("/second-closes");
+		char want[60];
+		struct seen s;
+
+		expect("/second-closes", FORWARD_DONE, true);
+		q.method = "POST";
+		q.has_body = true;
+		q.body = (struct span){ body, BYTES };
+		if (from_file) {
+			q.body_fd = memfd_create("body", 0);
+			q.body_bytes = BYTES;
+			assert_true(write(q.body_fd, body, BYTES) == BYTES);
+		}
+		s = run(&q);
+		(void)snprintf(want, sizeof want, "body %d sum %u\n", BYTES, sum_of(body, BYTES));
+		if (s.end.outcome != FORWARD_DONE || strstr(s.body.at, want) == NULL)
+			fail_msg("%d %s", s.end.outcome, s.end.text);
+		if (from_file)
+			(void)close(q.body_fd);
+		bytes_free(&s.body);
+	}
 }
 
 static void
@@ -1094,7 +1118,7 @@ main(void)
 		PROMISE(a_spooled_body_shorter_than_stated_is_an_error),
 		PROMISE(what_could_forge_a_header_is_not_sent),
 		PROMISE(connections_are_used_again),
-		PROMISE(a_request_is_sent_again_when_the_kept_connection_was_just_closed),
+		PROMISE(a_request_is_sent_again_whole_when_the_kept_connection_was_just_closed),
 		PROMISE(a_request_is_not_sent_again_when_the_provider_took_its_time),
 		PROMISE(a_thousand_calls_at_once_all_get_their_answer),
 		PROMISE(private_addresses_are_refused_unless_allowed),

@@ -26,7 +26,7 @@ struct peer {
 	int fd, port;
 	pthread_t thread;
 	_Atomic int connections, requests;
-	_Atomic int64_t gone_us; /* when a waiting connection was seen closed */
+	_Atomic int64_t gone_us;      /* when a waiting connection was seen closed */
 	_Atomic int64_t unread_bytes; /* of /big: written so far */
 };
 
@@ -76,10 +76,12 @@ peer_big(struct peer_connection *c)
 	char head[100];
 	int64_t left = PEER_BIG_BYTES;
 
-	(void)snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", PEER_BIG_BYTES);
+	(void)snprintf(
+		head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", PEER_BIG_BYTES);
 	peer_say(c->fd, head);
 	while (left > 0) {
-		ssize_t n = send(c->fd, block, sizeof block < (size_t)left ? sizeof block : (size_t)left, MSG_NOSIGNAL);
+		ssize_t n = send(c->fd, block,
+			sizeof block < (size_t)left ? sizeof block : (size_t)left, MSG_NOSIGNAL);
 
 		if (n <= 0)
 			return;
@@ -90,7 +92,8 @@ peer_big(struct peer_connection *c)
 
 /* The head as it came, then one line about the body. */
 static void
-peer_echo(struct peer_connection *c, const char *head, size_t head_len, int64_t body_bytes, unsigned sum)
+peer_echo(struct peer_connection *c, const char *head, size_t head_len, int64_t body_bytes,
+	unsigned sum)
 {
 	char start[200], end[100];
 
@@ -111,13 +114,16 @@ peer_answer(struct peer_connection *c, const char *path, const char *head, size_
 	int fd = c->fd;
 
 	if (strcmp(path, "/json") == 0) {
-		peer_say(fd, "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nX-Twice: one\r\n"
-			     "X-Request-ID: abc\r\nX-TWICE:   two  \r\nEmpty:\r\nContent-Length: 11\r\n\r\n{\"ok\":true}");
+		peer_say(fd,
+			"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nX-Twice: one\r\n"
+			"X-Request-ID: abc\r\nX-TWICE:   two  \r\nEmpty:\r\nContent-Length: "
+			"11\r\n\r\n{\"ok\":true}");
 	} else if (strcmp(path, "/echo") == 0) {
 		peer_echo(c, head, head_len, body_bytes, sum);
 	} else if (strcmp(path, "/chunked") == 0) {
-		static const char answer[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-					     "5\r\nhello\r\n7;x=y\r\n, world\r\n0\r\nX-Late: 1\r\n\r\n";
+		static const char answer[] =
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+			"5\r\nhello\r\n7;x=y\r\n, world\r\n0\r\nX-Late: 1\r\n\r\n";
 
 		/* Byte by byte: every split there is. */
 		for (const char *p = answer; *p != '\0'; p++) {
@@ -161,7 +167,8 @@ peer_answer(struct peer_connection *c, const char *path, const char *head, size_
 		peer_say(fd, "I am no web server\r\n\r\n");
 		return false;
 	} else if (strcmp(path, "/bad-chunk") == 0) {
-		peer_say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n");
+		peer_say(
+			fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n");
 		peer_sleep_ms(50);
 		return false;
 	} else if (strcmp(path, "/huge-head") == 0) {
@@ -180,7 +187,7 @@ peer_answer(struct peer_connection *c, const char *path, const char *head, size_
 		/* The first request of a connection is answered, the next finds it closed. */
 		if (c->served > 1)
 			return false;
-		peer_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+		peer_echo(c, head, head_len, body_bytes, sum);
 	} else if (strcmp(path, "/second-thinks-then-closes") == 0) {
 		if (c->served > 1) {
 			peer_sleep_ms(1300);
