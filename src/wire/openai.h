@@ -77,7 +77,8 @@ struct openai_watch {
 	bool done;                 /* [DONE] or a terminal response.* event went by */
 	bool failed;               /* an error object in the stream */
 	char error[160];           /* its message, cut */
-	int64_t output_chars;      /* of deltas, for an estimate when usage never comes */
+	int64_t output_chars;      /* of deltas, for an estimate when usage never comes: bytes as they
+	                            * stand in JSON, which suits scripts of few characters a token too */
 	/* the rest is private: both ends of an event too long to be kept (a terminal event repeats the
 	 * whole answer, and its usage stands near the end) */
 	char head[OPENAI_HEAD_BYTES], tail[2 * OPENAI_TAIL_BYTES];

@@ -106,38 +106,32 @@ weigh_data_url(struct span key, struct span s, struct weight *w)
 	}
 }
 
-static void
+/* The compiler makes a comparison of words out of it; there is one for nearly every string. */
+#define IS(s, text) ((s).len == sizeof(text) - 1 && memcmp((s).at, text, sizeof(text) - 1) == 0)
+
+static inline void
 weigh_string(struct span key, struct span s, struct weight *w)
 {
-	switch (key.len) {
-	case 4:
-		if (span_is(key, "type")) {
-			if (span_is(s, "image_url") || span_is(s, "input_image")) {
-				w->tokens += IMAGE_TOKENS;
-				w->images++;
-			}
-			return;
+	if (IS(key, "type")) {
+		if (IS(s, "image_url") || IS(s, "input_image")) {
+			w->tokens += IMAGE_TOKENS;
+			w->images++;
 		}
-		if (span_is(key, "role")) {
-			w->tokens += MESSAGE_TOKENS;
-			return;
-		}
-		break;
-	case 6:
-		if (span_is(key, "detail") && span_is(s, "low") && w->images > 0) {
-			w->tokens -= IMAGE_TOKENS - IMAGE_LOW_TOKENS;
-			w->images--;
-			return;
-		}
-		break;
-	default:
-		break;
-	}
-	if (s.len >= 32 && weigh_data_url(key, s, w))
 		return;
-	if (span_is(key, "file_id") || span_is(key, "file_url"))
+	}
+	if (IS(key, "role")) {
+		w->tokens += MESSAGE_TOKENS;
+		return;
+	}
+	if (IS(key, "detail") && IS(s, "low") && w->images > 0) {
+		w->tokens -= IMAGE_TOKENS - IMAGE_LOW_TOKENS;
+		w->images--;
+		return;
+	}
+	if (IS(key, "file_id") || IS(key, "file_url"))
 		w->tokens += FILE_REFERENCE_TOKENS;
-	w->text_bytes += (int64_t)s.len;
+	if (s.len < 32 || IS(key, "content") || IS(key, "text") || !weigh_data_url(key, s, w))
+		w->text_bytes += (int64_t)s.len;
 }
 
 /* raw: one checked JSON value.  Numbers are tokens already (prompts may be given so). */
@@ -291,16 +285,27 @@ count_element(void *ctx, const struct json_member *m)
 	return true;
 }
 
+/* A count, or -1 where the member is none. */
+static int64_t
+count_of(const struct skim *s, enum member m)
+{
+	int64_t n;
+
+	if (s->found[m].type != JSON_NUMBER || json_int(s->found[m], &n) != 0 || n < 0)
+		return -1;
+	return n;
+}
+
 static int64_t
 count_choices(const struct skim *s, const char *endpoint)
 {
-	int64_t n, best_of, prompts = 0;
+	int64_t n = count_of(s, N), prompts = 0;
 
-	if (json_int(s->found[N], &n) != 0 || n < 1)
+	if (n < 1)
 		n = 1;
 	if (strcmp(endpoint, "/v1/completions") == 0) {
-		if (json_int(s->found[BEST_OF], &best_of) == 0 && best_of > n)
-			n = best_of;
+		if (count_of(s, BEST_OF) > n)
+			n = count_of(s, BEST_OF);
 		if (s->found[PROMPT].type == JSON_ARRAY)
 			(void)json_each_element(
 				s->found[PROMPT].raw, count_element, &prompts, NULL);
@@ -367,9 +372,9 @@ openai_skim(struct span body, const char *endpoint, struct openai_request *out, 
 		out->wants_usage =
 			json_get(out->stream_options.raw, "include_usage").type == JSON_TRUE;
 	for (size_t i = 0; i < sizeof ceilings / sizeof ceilings[0]; i++) {
-		int64_t most;
+		int64_t most = count_of(&s, ceilings[i]);
 
-		if (json_int(s.found[ceilings[i]], &most) == 0 && most > out->max_output)
+		if (most > out->max_output)
 			out->max_output = most;
 	}
 	out->choices = count_choices(&s, endpoint);

@@ -238,10 +238,11 @@ openai_usage_tail(struct span tail, struct wire_usage *out)
 
 	if (!out->seen)
 		*out = WIRE_USAGE_NONE;
-	while (p != NULL && p < end
-		&& (p = memmem(p, (size_t)(end - p), name, sizeof name - 1)) != NULL) {
+	while (p != NULL && p < end &&
+		(p = memmem(p, (size_t)(end - p), name, sizeof name - 1)) != NULL) {
 		p += sizeof name - 1;
-		while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t' || *p == ':'))
+		while (p < end &&
+			(*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t' || *p == ':'))
 			p++;
 		if (p < end && *p == '{')
 			try_usage(p, end, out);

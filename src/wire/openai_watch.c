@@ -12,9 +12,6 @@
 #include <string.h>
 
 #define NAME_BYTES 7 /* "usage" with its quotes */
-#define LANES      32
-typedef unsigned char lanes __attribute__((vector_size(LANES)));
-typedef unsigned long long words __attribute__((vector_size(LANES)));
 
 void
 openai_watch_init(struct openai_watch *w, bool hide_usage)
@@ -34,22 +31,27 @@ openai_watch_free(struct openai_watch *w)
 
 /* ---- what stands in an event ---- */
 
+static inline lanes
+names_at(const char *p)
+{
+	lanes open, close, letter;
+
+	memcpy(&open, p, LANES);
+	memcpy(&letter, p + 1, LANES);
+	memcpy(&close, p + NAME_BYTES - 1, LANES);
+	return (lanes)(open == '"') & (lanes)(close == '"') &
+	       ((lanes)(letter == 'u') | (lanes)(letter == 'e') | (lanes)(letter == 'd'));
+}
+
 /* Two quotes seven bytes apart with u, e or d behind the first: the next such place, or end. */
 static const char *
 next_name(const char *p, const char *end)
 {
-	while (end - p >= LANES + NAME_BYTES) {
-		lanes open, close, letter;
-		words hit;
+	for (; end - p >= LANES + NAME_BYTES; p += LANES) {
+		lanes names = names_at(p);
 
-		memcpy(&open, p, LANES);
-		memcpy(&letter, p + 1, LANES);
-		memcpy(&close, p + NAME_BYTES - 1, LANES);
-		hit = (words)((open == '"') & (close == '"') &
-			      ((letter == 'u') | (letter == 'e') | (letter == 'd')));
-		if ((hit[0] | hit[1] | hit[2] | hit[3]) != 0)
-			break;
-		p += LANES;
+		if (lanes_any(names))
+			return p + lanes_first(names);
 	}
 	for (; end - p >= NAME_BYTES; p++)
 		if (p[0] == '"' && p[NAME_BYTES - 1] == '"' &&
@@ -73,24 +75,6 @@ value_behind(const char *p, const char *end)
 	return NULL;
 }
 
-/* Characters of a string's inside: an escape is one, and so is a character of several bytes. */
-static int64_t
-characters(struct span inside)
-{
-	const char *p = inside.at, *end = inside.at + inside.len;
-	int64_t n = 0;
-
-	while (p < end) {
-		if (*p == '\\')
-			p += end - p > 1 && p[1] == 'u' ? 5 : 1;
-		else if (((unsigned char)*p & 0xC0) == 0x80)
-			n--;
-		n++;
-		p++;
-	}
-	return n;
-}
-
 static bool
 is_text_key(struct span key)
 {
@@ -105,7 +89,7 @@ is_text_key(struct span key)
 
 /* p: the value of "delta".  A string is text; of an object, the text members. */
 static int64_t
-delta_characters(const char *p, const char *end)
+delta_bytes(const char *p, const char *end)
 {
 	struct span key = SPAN_NONE;
 	int64_t n = 0;
@@ -118,7 +102,7 @@ delta_characters(const char *p, const char *end)
 				(size_t)(q - p) - (q[-1] == '"' && q - p > 1 ? 2 : 1) };
 
 			if (depth == 0)
-				return characters(s);
+				return (int64_t)s.len;
 			value = value_behind(q, end);
 			p = q;
 			if (value != NULL) {
@@ -128,7 +112,7 @@ delta_characters(const char *p, const char *end)
 				if (span_is(key, "reasoning_details"))
 					return n;
 			} else if (is_text_key(key)) {
-				n += characters(s);
+				n += (int64_t)s.len;
 			}
 			continue;
 		}
@@ -272,23 +256,24 @@ quick_type(struct span name, struct span data)
 
 /* /v1/completions has no "delta": {"choices":[{"text":"…"}]}. */
 static int64_t
-completion_characters(struct span data)
+completion_bytes(struct span data)
 {
 	const char *end = data.at + data.len, *p = memmem(data.at, data.len, "\"text\"", 6);
 	const char *value = p == NULL ? NULL : value_behind(p + 6, end);
 
-	return value == NULL || *value != '"' ? 0 : delta_characters(value, end);
+	return value == NULL || *value != '"' ? 0 : delta_bytes(value, end);
 }
 
 static enum openai_seen
 judge(struct openai_watch *w, const struct sse_event *e)
 {
-	const char *p = e->data.at, *end = p + e->data.len;
+	const char *p = e->data.at, *end;
 	struct span type;
 	bool read, delta = false;
 
 	if (e->data.len == 0)
 		return OPENAI_PASS;
+	end = p + e->data.len;
 	if (span_starts(e->data, "[DONE]"))
 		return OPENAI_LAST;
 	type = quick_type(e->name, e->data);
@@ -305,11 +290,11 @@ judge(struct openai_watch *w, const struct sse_event *e)
 			delta = true;
 			/* base64; its transcript comes as text of its own */
 			if (!span_is(type, "response.audio.delta"))
-				w->output_chars += delta_characters(value, end);
+				w->output_chars += delta_bytes(value, end);
 		}
 	}
 	if (!delta && type.len == 0)
-		w->output_chars += completion_characters(e->data);
+		w->output_chars += completion_bytes(e->data);
 	return read ? read_event(w, e->data, type) : OPENAI_PASS;
 }
 

@@ -70,20 +70,39 @@ wire_copy_string(struct json_value v, char *out, size_t room)
 	out[cut] = '\0';
 }
 
+static inline lanes
+stops_at(const char *p)
+{
+	lanes v;
+
+	memcpy(&v, p, sizeof v);
+	return (lanes)(v == '"') | (lanes)(v == '\\');
+}
+
 const char *
 wire_string_end(const char *at, const char *end)
 {
-	for (const char *from = at, *q = at; q < end; from = ++q) {
-		const char *b;
+	while (end - at >= LANES) {
+		lanes stops = stops_at(at);
 
-		q = memchr(q, '"', (size_t)(end - q));
-		if (q == NULL)
-			return end;
-		b = q;
-		while (b > from && b[-1] == '\\')
-			b--;
-		if (((q - b) & 1) == 0)
-			return q + 1;
+		if (!lanes_any(stops)) {
+			at += LANES;
+			while (end - at >= 4 * LANES &&
+				!lanes_any(stops_at(at) | stops_at(at + LANES) |
+					   stops_at(at + 2 * LANES) | stops_at(at + 3 * LANES)))
+				at += 4 * LANES;
+			continue;
+		}
+		at += lanes_first(stops);
+		if (*at == '"')
+			return at + 1;
+		at += 2;
+	}
+	for (; at < end; at++) {
+		if (*at == '"')
+			return at + 1;
+		if (*at == '\\')
+			at++;
 	}
 	return end;
 }

@@ -76,7 +76,7 @@ watch_cut(const char *why, struct span in, size_t first, size_t step, const stru
 		fail_msg("%s, cut at %zu: done %d failed %d in %lld out %lld", why, first, w.done, w.failed,
 			(long long)w.usage.input, (long long)w.usage.output);
 	if (want->chars >= 0 && w.output_chars != want->chars)
-		fail_msg("%s: %lld characters", why, (long long)w.output_chars);
+		fail_msg("%s: %lld bytes of text", why, (long long)w.output_chars);
 	assert_string_equal(w.error, want->error == NULL ? "" : want->error);
 	openai_watch_free(&w);
 	bytes_free(&p.all);
@@ -93,7 +93,7 @@ streams_go_by_whole_at_every_cut(void **state)
 		{ "chat, the client asked",
 			CHUNK("{\"role\":\"assistant\",\"content\":\"\"}") CHUNK("{\"content\":\"Hi \\\"you\\\"\"}")
 				USAGE_CHUNK DONE,
-			{ NULL, DONE, 82, 17, 8, false, true, false, NULL } },
+			{ NULL, DONE, 82, 17, 10, false, true, false, NULL } },
 		{ "chat, the client did not ask",
 			CHUNK("{\"content\":\"Hi\"}") USAGE_CHUNK DONE,
 			{ CHUNK("{\"content\":\"Hi\"}") DONE, DONE, 82, 17, 2, true, true, false, NULL } },
@@ -116,17 +116,17 @@ streams_go_by_whole_at_every_cut(void **state)
 		{ "text that speaks of usage and error",
 			CHUNK("{\"content\":\"{\\\"usage\\\":{\\\"prompt_tokens\\\":5},\\\"error\\\":{}}\"}")
 				CHUNK("{\"content\":\"error\"}") CHUNK("{\"content\":\"usage\"}"),
-			{ NULL, NULL, -1, -1, 50, true, false, false, NULL } },
+			{ NULL, NULL, -1, -1, 56, true, false, false, NULL } },
 		{ "tool calls",
 			CHUNK("{\"tool_calls\":[{\"index\":0,\"id\":\"call_1\",\"type\":\"function\",\"function\":"
 			      "{\"name\":\"f\",\"arguments\":\"{\\\"a\\\":\"}}]}")
 				CHUNK("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"1}\"}}]}"),
-			{ NULL, NULL, -1, -1, 8, false, false, false, NULL } },
+			{ NULL, NULL, -1, -1, 10, false, false, false, NULL } },
 		{ "thinking, told twice",
 			CHUNK("{\"reasoning\":\"abc\",\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\"abc\"}]}"),
 			{ NULL, NULL, -1, -1, 3, false, false, false, NULL } },
-		{ "characters, not bytes", CHUNK("{\"content\":\"\xE2\x82\xAC\\u20ac\\n\"}"),
-			{ NULL, NULL, -1, -1, 3, false, false, false, NULL } },
+		{ "bytes as they stand", CHUNK("{\"content\":\"\xE2\x82\xAC\\u20ac\\n\"}"),
+			{ NULL, NULL, -1, -1, 11, false, false, false, NULL } },
 		{ "completions",
 			"data: {\"object\":\"text_completion\",\"choices\":[{\"text\":\"Hi\",\"index\":0}]}\n\n" USAGE_CHUNK DONE,
 			{ NULL, DONE, 82, 17, 2, false, true, false, NULL } },
