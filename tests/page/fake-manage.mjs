@@ -277,8 +277,8 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		if (path === "setup" && method === "POST") {
 			if (initialised || body.code !== SETUP_CODE)
 				throw new Refusal(403, "forbidden", "The setup code is not right.", "code");
-			if ((body.password ?? "").length < 12)
-				throw new Refusal(400, "bad_request", "The password needs 12 characters.", "password");
+			if ((body.password ?? "").length < 8)
+				throw new Refusal(400, "bad_request", "The password needs 8 characters.", "password");
 			initialised = true;
 			fake.password = body.password;
 			return { json: { management_token: MANAGEMENT_TOKEN } };
@@ -338,7 +338,7 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		if (verb === "revoke-tokens") {
 			const mine = data.tokens.filter((t) => t.project_id === r.id && t.is_active);
 			mine.forEach((t) => Object.assign(t, { is_active: false, revoked_at: iso(Date.now()) }));
-			return { json: { revoked: mine.length } };
+			return { json: { revoked_count: mine.length, already_revoked_count: 0, total_tokens: mine.length } };
 		}
 		if (verb === "enable" || verb === "disable")
 			return { json: Object.assign(r, { is_enabled: verb === "enable", state: verb === "enable" ? "live" : "disabled" }) };

@@ -34,7 +34,7 @@ export function projectsPage(ctx) {
 		const done = await confirm(`Revoke all tokens of ${p.name}?`,
 			"Every client of this project is locked out at once and needs a new token.",
 			{ yes: "Revoke all", action: async () => {
-				count = (await api.act("projects", p.id, "revoke-tokens")).revoked;
+				count = (await api.act("projects", p.id, "revoke-tokens")).revoked_count;
 			} });
 		if (done)
 			say(`Revoked${count === undefined ? "" : ` ${number(count)} tokens`}.`);

@@ -48,13 +48,13 @@ export function signInPage({ initialised, note, enter }) {
 	function begin() {
 		const code = h("input", { required: true, "data-first": true, autocomplete: "one-time-code",
 			spellcheck: "false" });
-		const password = h("input", { type: "password", required: true, minlength: "12",
+		const password = h("input", { type: "password", required: true, minlength: "8",
 			autocomplete: "new-password" });
 		const again = h("input", { type: "password", required: true, autocomplete: "new-password" });
 		const fields = [
 			field("Setup code", code, { name: "code",
 				hint: "It stands in the file setup.code, in the state directory beside the store." }),
-			field("New admin password", password, { name: "password", hint: "12 characters or more" }),
+			field("New admin password", password, { name: "password", hint: "8 characters or more" }),
 			field("The same again", again)];
 		again.addEventListener("input", () => again.setCustomValidity(""));
 		const check = () => again.setCustomValidity(
