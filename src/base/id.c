@@ -36,7 +36,7 @@ digit_of(char c)
 struct id
 id_random(void)
 {
-	struct id id;
+	struct id id = ID_NONE;
 
 	do
 		hash_random(id.b, sizeof id.b);

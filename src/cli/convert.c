@@ -65,7 +65,8 @@ convert_request(const struct options *o, struct span in)
 		return complain(EXIT_REFUSED, "%s", err_public(&err));
 	}
 	out = openai_rewrite(a, in, &q, ENDPOINT, o->upstream_model);
-	print(NULL, out.at, out.len, true);
+	if (out.at != NULL)
+		print(NULL, out.at, out.len, true);
 	arena_free(a);
 	return out.at == NULL ? complain(EXIT_FAILED, "out of memory") : EXIT_DONE;
 }
@@ -107,7 +108,9 @@ convert_main(int argc, char **argv)
 		return complain(EXIT_REFUSED, "there is no converter from %s to %s yet", o.from, o.to);
 	while ((n = fread(piece, 1, sizeof piece, stdin)) > 0)
 		bytes_add(&in, piece, n);
-	if (in.failed)
+	if (in.len == 0)
+		rc = complain(EXIT_REFUSED, "nothing came on standard input");
+	else if (in.failed)
 		rc = complain(EXIT_REFUSED, "the input is larger than %d MB", INPUT_BYTES >> 20);
 	else if (strcmp(o.kind, "request") == 0)
 		rc = convert_request(&o, bytes_span(&in));

@@ -62,7 +62,7 @@ static const struct column price_columns[] = { { "ID", "id", false, 0 },
 	{ "OUTPUT $", "output", true, 0 }, { "CACHE READ $", "cache_read", true, 0 },
 	{ "REQUEST $", "request", true, 0 } };
 
-#define COLUMNS(c) c, sizeof c / sizeof c[0]
+#define COLUMNS(c) (c), sizeof(c) / sizeof((c)[0])
 static const struct {
 	const struct column *columns;
 	size_t count;
@@ -455,7 +455,8 @@ records_main(int argc, char **argv)
 	}
 	rc = run(&w, a);
 out:
-	explicit_bzero(w.body.at == NULL ? (char[1]){ 0 } : w.body.at, w.body.len);
+	if (w.body.at != NULL) /* it may hold a secret */
+		explicit_bzero(w.body.at, w.body.len);
 	bytes_free(&w.body);
 	bytes_free(&w.scope);
 	return rc;

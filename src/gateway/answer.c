@@ -232,7 +232,7 @@ finish_whole(struct exchange *x, struct lines *l)
 	add_timing(l, x);
 	if (x->row.cost_nusd != COST_UNKNOWN) {
 		money_text(x->row.cost_nusd, cost);
-		add(l, "X-Sluice-Cost", cost);
+		add(l, "X-Sluice-Cost", arena_strdup(l->arena, cost));
 	}
 	web_reply(x->request, x->answer_status, x->content_type, l->line, l->count,
 		bytes_span(&x->answer));
@@ -433,7 +433,7 @@ answer_plain(struct gateway *gw, struct web_request *r, int found, const struct 
 	struct err err = { 0 };
 	char request_id[ID_TEXT_BYTES];
 	struct web_head_line line = { "X-Request-Id", request_id };
-	enum dialect d = m->endpoint == NULL ? DIALECT_OPENAI : m->endpoint->dialect;
+	enum dialect d = found == 404 ? DIALECT_OPENAI : m->endpoint->dialect;
 
 	id_text("req_", id_timed(clock_wall_ms()), request_id);
 	if (strcmp(web_method(r), "OPTIONS") == 0) {
