@@ -1,11 +1,9 @@
 /*
- * begin.c - what a new installation needs: a master key, the first secrets, a price list.  All of
- * it can be repeated, and then changes nothing.
+ * begin.c - beginnings: the master key, the first secrets, the price list.  All of it may be run
+ * again and then changes nothing.
  */
-#include "manage/manage.h"
-
+#include "base/clock.h"
 #include "base/hash.h"
-#include "base/json.h"
 #include "base/money.h"
 #include "manage/manage-int.h"
 
@@ -18,256 +16,258 @@
 #include <unistd.h>
 
 #define MASTER_KEY_BYTES 32
-#define PRICES_MAX       16384
+#define PRICES_MOST      4096
 
-/* ---- the master key ---- */
+/* ---- master key ---- */
 
-/* 64 hex digits, or base64 of 32 bytes. */
 static int
-read_key(const char *given, uint8_t key[MASTER_KEY_BYTES])
+master_key_of(const char *given, uint8_t key[MASTER_KEY_BYTES], struct err *err)
 {
-	unsigned char decoded[48];
+	unsigned char raw[64];
 	size_t len = strlen(given);
 
-	if (len == 2 * MASTER_KEY_BYTES)
-		return hash_unhex(given, key, MASTER_KEY_BYTES);
-	if (len != 44 || given[43] != '='
-		|| EVP_DecodeBlock(decoded, (const unsigned char *)given, (int)len) != 33)
-		return -1;
-	memcpy(key, decoded, MASTER_KEY_BYTES);
-	explicit_bzero(decoded, sizeof decoded);
-	return 0;
+	if (hash_unhex(given, key, MASTER_KEY_BYTES) == 0)
+		return 0;
+	/* 32 bytes are 44 characters of base64, the last a filler. */
+	if (len == 44 && EVP_DecodeBlock(raw, (const unsigned char *)given, (int)len) == 33) {
+		memcpy(key, raw, MASTER_KEY_BYTES);
+		explicit_bzero(raw, sizeof raw);
+		return 0;
+	}
+	err_set(err, ERR_BAD_REQUEST, "the master key given is neither 64 hexadecimal digits nor "
+				      "base64 of 32 bytes");
+	return -1;
 }
 
 int
 manage_make_master_key(const char *path, const char *given, struct err *err)
 {
 	uint8_t key[MASTER_KEY_BYTES];
-	ssize_t written;
+	bool is_given = given != NULL && given[0] != '\0';
 	int fd;
 
-	if (given != NULL && given[0] != '\0') {
-		if (read_key(given, key) != 0)
-			return err_set(err, ERR_BAD_REQUEST,
-				"the master key given is neither 64 hex digits nor base64 of 32 bytes");
-	} else {
+	if (is_given && master_key_of(given, key, err) != 0)
+		return -1;
+	if (!is_given)
 		hash_random(key, sizeof key);
-	}
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0 && errno == EEXIST)
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 && errno == EEXIST) {
+		explicit_bzero(key, sizeof key);
 		return 0;
-	if (fd < 0)
-		return err_set(err, ERR_STORE_UNAVAILABLE, "the master key %s cannot be made: %s", path,
-			strerror(errno));
-	written = write(fd, key, sizeof key);
-	explicit_bzero(key, sizeof key);
-	if (written != MASTER_KEY_BYTES || fsync(fd) != 0) {
-		err_set(err, ERR_STORE_UNAVAILABLE, "the master key %s cannot be written: %s", path,
-			strerror(errno));
-		close(fd);
-		unlink(path); /* half a key is worse than none */
+	}
+	if (fd < 0 || write(fd, key, sizeof key) != (ssize_t)sizeof key || fsync(fd) != 0) {
+		err_set(err, ERR_INTERNAL, "master key %s: %s", path, strerror(errno));
+		if (fd >= 0) {
+			close(fd);
+			unlink(path);
+		}
+		explicit_bzero(key, sizeof key);
 		return -1;
 	}
 	close(fd);
+	explicit_bzero(key, sizeof key);
 	return 1;
 }
 
-/* ---- the first secrets ---- */
+/* ---- first secrets ---- */
 
 int
 manage_init_secrets(struct manage *m, struct manage_secrets *s, struct err *err)
 {
-	int there;
+	int any = management_token_any(m, err), has_password = password_exists(m, err);
 
 	s->token[0] = s->setup_code[0] = '\0';
 	s->took_token = s->took_password = false;
+	if (any < 0 || has_password < 0)
+		return -1;
 	if (s->given_token != NULL && s->given_token[0] != '\0') {
-		if (management_token_store(m, s->given_token, err) < 0)
+		int rc = management_token_store(m, s->given_token, err);
+
+		if (rc < 0)
 			return -1;
 		s->took_token = true;
-	} else {
-		there = management_token_any(m, err);
-		if (there < 0 || (there == 0 && management_token_make(m, s->token, err) != 0))
-			return -1;
-	}
-	there = password_exists(m, err);
-	if (there < 0)
+	} else if (any == 0 && management_token_make(m, s->token, err) != 0) {
 		return -1;
-	if (there == 0 && s->given_password != NULL && s->given_password[0] != '\0') {
-		if (password_store(m, span_of(s->given_password), err) != 0)
+	}
+	if (has_password > 0)
+		return 0;
+	if (s->given_password != NULL && s->given_password[0] != '\0') {
+		if (manage_set_password(m, span_of(s->given_password), err) != 0)
 			return -1;
 		s->took_password = true;
-		unlink(m->code_file); /* nobody needs it any more */
 		return 0;
 	}
-	return there == 0 && setup_code_make(m, s->setup_code, err) < 0 ? -1 : 0;
+	return setup_code_make(m, s->setup_code, err) < 0 ? -1 : 0;
 }
 
 /* ---- prices ---- */
 
-struct importing {
-	struct manage *m;
-	struct price *rows; /* as the file has them */
-	size_t count;
-	struct err *err;
-	bool failed;
-};
-
-static bool
-refuse(struct importing *in, const char *why)
+/* A price's own id, so that every import finds it again. */
+static struct id
+price_id(const struct price *p)
 {
-	in->failed = true;
-	err_set(in->err, ERR_BAD_REQUEST, "price %zu: %s", in->count + 1, why);
-	return false;
+	uint8_t digest[SHA256_BYTES];
+	char text[512], upstream[ID_TEXT_BYTES];
+	struct id id;
+	int n;
+
+	id_text(record_prefix(RECORD_UPSTREAM), p->upstream, upstream);
+	n = snprintf(text, sizeof text, "price|%s|%s|%lld", p->model, upstream,
+		(long long)p->from_ms);
+	hash_sha256(text, (size_t)n, digest);
+	memcpy(id.b, digest, sizeof id.b);
+	return id;
 }
 
-/* Dollars as a string or a number; absent: as it is. */
-static int
-money_member(struct span row, const char *name, int64_t *nusd)
-{
-	struct json_value v = json_get(row, name);
-	char text[64];
-
-	if (v.type == JSON_NONE || v.type == JSON_NULL)
-		return 0;
-	if (v.type == JSON_STRING ? json_string(v, text, sizeof text) < 0
-				  : v.type != JSON_NUMBER || !span_copy(v.raw, text, sizeof text))
-		return -1;
-	return money_parse(text, nusd) == 0 && *nusd >= 0 ? 0 : -1;
-}
-
-static bool
-on_row(void *ctx, const struct json_member *member)
-{
-	struct importing *in = ctx;
-	struct span row = member->value.raw;
-	struct price *p;
-	char name[NAME_BYTES], from[64];
-
-	if (in->count == PRICES_MAX)
-		return refuse(in, "there are too many");
-	p = &in->rows[in->count];
-	record_init(RECORD_PRICE, p);
-	p->is_builtin = true;
-	if (json_string(json_get(row, "model"), p->model, sizeof p->model) <= 0)
-		return refuse(in, "it names no model");
-	if (json_get(row, "input").type == JSON_NONE
-		|| money_member(row, "input", &p->input_nusd) != 0
-		|| money_member(row, "output", &p->output_nusd) != 0
-		|| money_member(row, "cache_read", &p->cache_read_nusd) != 0
-		|| money_member(row, "cache_write_5m", &p->cache_write_5m_nusd) != 0
-		|| money_member(row, "cache_write_1h", &p->cache_write_1h_nusd) != 0
-		|| money_member(row, "request", &p->request_nusd) != 0)
-		return refuse(in, "an amount is missing or is no amount of dollars");
-	if (json_get(row, "from").type == JSON_STRING
-		&& (json_string(json_get(row, "from"), from, sizeof from) < 0
-			|| time_of_text(from, &p->from_ms) != 0))
-		return refuse(in, "`from` is no time");
-	if (json_get(row, "upstream").type == JSON_STRING) {
-		struct upstream u;
-
-		if (json_string(json_get(row, "upstream"), name, sizeof name) < 0
-			|| store_find(in->m->store, RECORD_UPSTREAM, name, &u, in->err) != 1)
-			return refuse(in, "its upstream is not known");
-		p->upstream = u.head.id;
-	}
-	in->count++;
-	return true;
-}
-
-static bool
-same_place(const struct price *a, const struct price *b)
-{
-	return strcmp(a->model, b->model) == 0 && id_equal(a->upstream, b->upstream)
-		&& a->from_ms == b->from_ms;
-}
-
-static bool
-same_amounts(const struct price *a, const struct price *b)
-{
-	return a->input_nusd == b->input_nusd && a->output_nusd == b->output_nusd
-		&& a->cache_read_nusd == b->cache_read_nusd
-		&& a->cache_write_5m_nusd == b->cache_write_5m_nusd
-		&& a->cache_write_1h_nusd == b->cache_write_1h_nusd
-		&& a->request_nusd == b->request_nusd;
-}
-
-struct builtin {
+struct import {
+	struct call *call;
 	struct price *rows;
 	size_t count;
+	struct price *row; /* being read */
 };
 
 static bool
-on_stored(void *ctx, const void *record)
+price_member(void *ctx, const struct json_member *m)
 {
-	struct builtin *b = ctx;
-	const struct price *p = record;
+	struct import *i = ctx;
+	const struct field *f;
+	char name[64];
 
-	if (p->is_builtin && b->count < PRICES_MAX)
-		b->rows[b->count++] = *p;
+	if (!span_copy(m->key, name, sizeof name))
+		name[0] = '\0';
+	f = shape_field_named(RECORD_PRICE, name);
+	if (f == NULL || (f->flags & (FIELD_READ | FIELD_HIDDEN)) != 0) {
+		call_refuse(i->call, ERR_BAD_REQUEST, name, "A price has no field %s.", name);
+		return false;
+	}
+	return shape_set(i->call, f, m->value, i->row) == 0;
+}
+
+static bool
+price_row(void *ctx, const struct json_member *m)
+{
+	struct import *i = ctx;
+
+	if (i->count == PRICES_MOST) {
+		call_refuse(i->call, ERR_BAD_REQUEST, "prices", "At most %d prices.", PRICES_MOST);
+		return false;
+	}
+	i->row = &i->rows[i->count];
+	record_init(RECORD_PRICE, i->row);
+	if (json_each(m->value.raw, price_member, i, NULL) != 0 && i->call->err.code == ERR_NONE)
+		call_refuse(i->call, ERR_BAD_REQUEST, "prices", "Price %zu is no JSON object.",
+			i->count + 1);
+	if (i->call->err.code == ERR_NONE && i->row->model[0] == '\0')
+		call_refuse(i->call, ERR_BAD_REQUEST, "model", "Price %zu names no model.",
+			i->count + 1);
+	if (i->call->err.code != ERR_NONE)
+		return false;
+	i->row->is_builtin = true;
+	i->row->head.id = price_id(i->row);
+	for (size_t k = 0; k < i->count; k++)
+		if (id_equal(i->rows[k].head.id, i->row->head.id)) {
+			call_refuse(i->call, ERR_CONFLICT, "model", "%s stands there twice.",
+				i->row->model);
+			return false;
+		}
+	i->count++;
 	return true;
 }
 
-/* Brings the built-in rows to what the file says: new ones in one transaction, the rest by row. */
-static int
-bring_to(struct importing *in, struct builtin *there, const struct store_change *change,
-	size_t *changed)
+static bool
+same_price(const struct price *a, const struct price *b)
 {
-	size_t fresh = 0;
+	return a->input_nusd == b->input_nusd && a->output_nusd == b->output_nusd &&
+		a->cache_read_nusd == b->cache_read_nusd &&
+		a->cache_write_5m_nusd == b->cache_write_5m_nusd &&
+		a->cache_write_1h_nusd == b->cache_write_1h_nusd &&
+		a->request_nusd == b->request_nusd && a->is_builtin == b->is_builtin;
+}
 
-	for (size_t i = 0; i < there->count; i++) {
-		struct price *old = &there->rows[i];
-		size_t k = 0;
+/* What is in the store against what is in the list.  Missing ones come in one transaction. */
+static int
+merge_prices(struct call *c, struct import *i, size_t *changed)
+{
+	struct price *had;
+	void *records = NULL;
+	struct price *fresh = arena_alloc(c->arena, (i->count + 1) * sizeof *fresh);
+	size_t count = 0, fresh_count = 0;
 
-		while (k < in->count && !same_place(old, &in->rows[k]))
-			k++;
-		if (k == in->count) {
-			if (store_delete(in->m->store, RECORD_PRICE, old->head.id, change, in->err) != 0)
+	if (fresh == NULL)
+		return call_no_memory(c);
+	if (resource_collect(c, RECORD_PRICE, ID_NONE, 4 * PRICES_MOST, NULL, NULL, &records,
+		    &count) != 0)
+		return -1;
+	had = records;
+	for (size_t k = 0; k < i->count; k++) {
+		struct price *want = &i->rows[k];
+		const struct price *is = NULL;
+
+		for (size_t n = 0; n < count && is == NULL; n++)
+			if (id_equal(had[n].head.id, want->head.id))
+				is = &had[n];
+		if (is == NULL) {
+			fresh[fresh_count++] = *want;
+		} else if (is->is_builtin && !same_price(is, want)) {
+			if (store_update(c->m->store, RECORD_PRICE, want, 0,
+				    call_change(c, "price.import"), &c->err) != 0)
 				return -1;
 			++*changed;
-			continue;
 		}
-		in->rows[k].head = old->head; /* marks it as there */
-		if (same_amounts(old, &in->rows[k]))
+	}
+	for (size_t n = 0; n < count; n++) {
+		bool stays = !had[n].is_builtin;
+
+		for (size_t k = 0; k < i->count && !stays; k++)
+			stays = id_equal(had[n].head.id, i->rows[k].head.id);
+		if (stays)
 			continue;
-		if (store_update(in->m->store, RECORD_PRICE, &in->rows[k], 0, change, in->err) != 0)
+		if (store_delete(c->m->store, RECORD_PRICE, had[n].head.id,
+			    call_change(c, "price.import"), &c->err) != 0)
 			return -1;
 		++*changed;
 	}
-	for (size_t i = 0; i < in->count; i++)
-		if (id_is_none(in->rows[i].head.id)) {
-			in->rows[i].head.id = id_random();
-			in->rows[fresh++] = in->rows[i];
-		}
-	*changed += fresh;
-	return fresh == 0 ? 0
-			  : store_create_many(in->m->store, RECORD_PRICE, in->rows, fresh, change,
-				    in->err);
+	if (fresh_count > 0 &&
+		store_create_many(c->m->store, RECORD_PRICE, fresh, fresh_count,
+			call_change(c, "price.import"), &c->err) != 0)
+		return -1;
+	*changed += fresh_count;
+	return 0;
 }
 
 int
 manage_import_prices(struct manage *m, struct span json, const char *actor, size_t *changed,
 	struct err *err)
 {
-	struct importing in = { .m = m, .err = err };
-	struct builtin there = { 0 };
-	struct store_change change = { actor, "price.import", "", ID_NONE };
+	struct manage_once once;
+	struct manage_request q = { .method = "POST", .actor = actor, .once = &once };
+	struct manage_reply out = { 0 };
+	struct call c = { .m = m, .q = &q, .out = &out };
+	struct import i = { .call = &c };
 	struct json_value list = json_get(json, "prices");
 	int rc = -1;
 
 	*changed = 0;
-	if (list.type != JSON_ARRAY)
-		return err_set(err, ERR_BAD_REQUEST, "the file is no JSON object with a list `prices`");
-	in.rows = calloc(PRICES_MAX, sizeof *in.rows);
-	there.rows = calloc(PRICES_MAX, sizeof *there.rows);
-	if (in.rows == NULL || there.rows == NULL)
-		err_set(err, ERR_MEMORY, "no memory to import prices");
-	else if (json_each_element(list.raw, on_row, &in, NULL) != 0 && !in.failed)
-		err_set(err, ERR_BAD_REQUEST, "the list of prices is no valid JSON");
-	else if (!in.failed
-		&& store_each(m->store, RECORD_PRICE, ID_NONE, on_stored, &there, err) == 0)
-		rc = bring_to(&in, &there, &change, changed);
-	free(in.rows);
-	free(there.rows);
+	manage_once(&once);
+	c.arena = arena_new(CALL_ARENA_MAX);
+	if (c.arena == NULL)
+		return err_set(err, ERR_MEMORY, "no memory for the price list");
+	snprintf(c.actor, sizeof c.actor, "%s", actor);
+	i.rows = arena_alloc(c.arena, PRICES_MOST * sizeof *i.rows);
+	if (i.rows == NULL) {
+		call_no_memory(&c);
+	} else if (list.type != JSON_ARRAY || !json_valid(json)) {
+		call_refuse(&c, ERR_BAD_REQUEST, "prices",
+			"The price list must be a JSON object with a list `prices`.");
+	} else {
+		if (json_each_element(list.raw, price_row, &i, NULL) != 0 &&
+			c.err.code == ERR_NONE)
+			call_refuse(&c, ERR_BAD_REQUEST, "prices", "The price list is broken.");
+		if (c.err.code == ERR_NONE)
+			rc = merge_prices(&c, &i, changed);
+	}
+	arena_free(c.arena);
+	if (rc != 0 && err != NULL)
+		*err = c.err;
 	return rc;
 }

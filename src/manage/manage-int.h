@@ -1,0 +1,185 @@
+/*
+ * manage-int.h - what the files of this room share: one call while it is answered, and the helpers
+ * that every endpoint uses.
+ */
+#ifndef MANAGE_MANAGE_INT_H
+#define MANAGE_MANAGE_INT_H
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "manage/manage.h"
+
+#define MANAGE_ID_BYTES 160 /* of the {id} in a path: an id or a name */
+#define CALL_ARENA_MAX  (48 * 1024 * 1024)
+
+struct manage {
+	struct store *store;
+	struct board *board;
+	char code_file[4096]; /* setup.code, beside the store */
+	int64_t session_ms;
+};
+
+/* One call while it is answered: everything in it belongs to the calling thread. */
+struct call {
+	struct manage *m;
+	const struct manage_request *q;
+	struct manage_reply *out;
+	struct arena *arena;
+	char mount[256];           /* what stood before "/manage/"; "" at the root */
+	char id[MANAGE_ID_BYTES];  /* {id} of the path, decoded */
+	char actor[64];            /* "" not signed in */
+	char csrf[2 * SHA256_BYTES + 1]; /* of the session; "" unless signed in by cookie */
+	int64_t session_ends_ms;   /* of the session, else 0 */
+	char request_id[ID_TEXT_BYTES];
+	struct store_change change; /* for the audit */
+	struct err err;
+	char field[64];            /* which member was refused; "" none */
+	int retry_after_s;         /* of a 429 */
+	bool tells_initialised;    /* a 401 says whether there is a password yet */
+	struct known_name *names;  /* looked up for this call (resource.c) */
+	struct project_key *project_keys; /* read for this call (kinds.c) */
+	bool has_project_keys;
+};
+
+/* An endpoint's function: 0 with c->out filled, or -1 with c->err. */
+typedef int endpoint_fn(struct call *c);
+
+/* -1 with c->err: `says` is for the client and names no secret.  field may be NULL. */
+int call_refuse(struct call *c, enum err_code code, const char *field, const char *says, ...)
+	__attribute__((format(printf, 4, 5)));
+int call_no_memory(struct call *c);
+/* Decoded query parameter: length, 0 when absent or empty, -1 with c->err. */
+int call_query(struct call *c, const char *name, char *out, size_t room);
+/* The same as a whole number within [min, max]; fallback when absent. */
+int call_query_int(struct call *c, const char *name, int64_t min, int64_t max, int64_t fallback,
+	int64_t *out);
+struct span call_header(const struct call *c, const char *name);
+void call_line(struct call *c, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Names the change for the audit. */
+const struct store_change *call_change(struct call *c, const char *action);
+/* A string member, decoded into the arena; NULL with c->err (wrong type, too long, NUL inside). */
+char *call_string(struct call *c, const char *field, struct json_value v, size_t longest);
+int call_bool(struct call *c, const char *field, struct json_value v, bool *out);
+/* Walks the body's members; fn returns false to end with c->err set. */
+int call_body(struct call *c, bool (*fn)(void *ctx, const char *name, struct json_value v), void *ctx);
+
+/* ---- session.c ---- */
+endpoint_fn session_get, session_post, session_delete, setup_post;
+/* Finds out who calls: fills actor, csrf.  1 signed in, 0 not, -1 with c->err. */
+int session_identify(struct call *c);
+/* A changing call by cookie needs the session's X-CSRF-Token. */
+int session_check_csrf(struct call *c);
+int password_store(struct manage *m, struct span password, struct err *err);
+/* 1 there, 0 not, -1. */
+int password_exists(struct manage *m, struct err *err);
+int management_token_make(struct manage *m, char out[64], struct err *err);
+int management_token_store(struct manage *m, const char *token, struct err *err);
+int management_token_any(struct manage *m, struct err *err);
+/* Makes setup.code unless there is one.  1 made (code filled), 0 there, -1. */
+int setup_code_make(struct manage *m, char code[64], struct err *err);
+
+/* ---- shape.c: records as JSON ---- */
+const struct field *shape_field_at(enum record_kind kind, size_t offset);
+const struct field *shape_field_named(enum record_kind kind, const char *name);
+/* `"name":value` of one field. */
+void shape_member(struct bytes *out, const struct field *f, const void *record);
+/* Sets a field from JSON: null puts it back to its fallback.  0, or -1 with c->err. */
+int shape_set(struct call *c, const struct field *f, struct json_value v, void *record);
+bool shape_is_empty(const struct field *f, const void *record);
+void shape_time(struct bytes *out, const char *name, int64_t wall_ms);   /* 0: null */
+void shape_money(struct bytes *out, const char *name, int64_t nusd);     /* < 0 too; COST_UNKNOWN: null */
+void shape_text(struct bytes *out, const char *name, const char *text);
+void shape_int(struct bytes *out, const char *name, int64_t value);
+void shape_tokens(struct bytes *out, const struct tokens *t);
+/* A money member: string or number of dollars.  0, or -1 with c->err. */
+int shape_parse_money(struct call *c, const char *field, struct json_value v, int64_t *out);
+/* RFC 3339, a date, or null (0). */
+int shape_parse_time(struct call *c, const char *field, struct json_value v, int64_t *out);
+int time_of_text(const char *text, int64_t *wall_ms);
+
+/* ---- resource.c: list, get, create, change, delete of any kind ---- */
+struct edit;
+
+/* What a list is asked for; a none id or "" filters nothing. */
+struct filter {
+	struct id project, token, upstream;
+	struct id token_project; /* of `token` */
+	char model[NAME_BYTES * 2];
+	int active; /* -1 any, 0, 1 */
+};
+
+/* What a kind has beside its fields.  Every hook may be NULL. */
+struct kind {
+	enum record_kind record;
+	/* Takes a member that is no field, or that needs more: 1 taken, 0 not mine, -1 with c->err. */
+	int (*member)(struct edit *e, const char *name, struct json_value v);
+	/* After all members: checks what belongs together.  0 or -1. */
+	int (*finish)(struct edit *e);
+	/* After the record is written. */
+	int (*written)(struct edit *e);
+	/* Fields that `extra` shows in another form, and that are not taken under their names. */
+	bool (*hides)(const struct field *f);
+	/* More members of the JSON.  filter: of the list, NULL for one record. */
+	int (*extra)(struct call *c, const void *record, const struct filter *f, struct bytes *out);
+	/* Does the list's filter let this record through? */
+	bool (*passes)(const void *record, const struct filter *f);
+};
+extern const struct kind kind_project, kind_token, kind_upstream, kind_key, kind_price, kind_limit;
+
+struct edit {
+	struct call *call;
+	const struct kind *kind;
+	void *record;
+	const void *before; /* NULL: being created */
+	uint64_t given;     /* a bit for each field of the table that was sent */
+	size_t members;     /* how many were sent */
+	/* Of kinds that take more than their fields. */
+	char *secret;       /* of a key or a token that is brought along; project: api_key */
+	bool has_sha256, has_duration, has_scope, revoke_tokens;
+	uint8_t sha256[SHA256_BYTES];
+	int64_t duration_minutes;
+	struct json_value cap; /* JSON_NONE: not given */
+	int64_t revoked, already_revoked, total; /* tokens of a project */
+};
+/* Was the field at that offset sent? */
+bool edit_gave(const struct edit *e, size_t offset);
+
+/* By id or name: 0 with *record, or -1 with c->err (ERR_NOT_FOUND). */
+int resource_find(struct call *c, enum record_kind kind, const char *name_or_id, void *record);
+/* A reference in a query or a body to a record of that kind. */
+int resource_refer(struct call *c, enum record_kind kind, const char *field, const char *name_or_id,
+	struct id *id);
+/* The name (or label) shown for an id, looked up once a call; "" when it is gone. */
+const char *resource_name(struct call *c, enum record_kind kind, struct id id);
+/* All records of a kind that pass, from behind `after`, at most `most`: an array in the arena. */
+int resource_collect(struct call *c, enum record_kind kind, struct id after, size_t most,
+	bool (*passes)(const void *record, const struct filter *f), const struct filter *f,
+	void **records, size_t *count);
+/* Reads, lets fn change, writes; again when somebody else was faster.  *record is the result.
+ * fn: 1 changed, 0 nothing to do, -1 with c->err. */
+int resource_change(struct call *c, enum record_kind kind, struct id id, const char *action,
+	int (*fn)(struct call *c, void *record, void *ctx), void *ctx, void *record);
+/* store_create() that takes a record that is there already, by this call's own id, for a success. */
+int resource_create(struct call *c, enum record_kind kind, void *record, const char *action);
+int resource_reply(struct call *c, int status, const struct kind *k, const struct edit *e,
+	const void *record);
+
+int resource_list(struct call *c, const struct kind *k);
+int resource_get(struct call *c, const struct kind *k);
+int resource_post(struct call *c, const struct kind *k);
+int resource_patch(struct call *c, const struct kind *k);
+int resource_delete(struct call *c, const struct kind *k);
+
+/* ---- kinds.c ---- */
+endpoint_fn projects_list, projects_post, projects_get, projects_patch, projects_revoke_tokens;
+endpoint_fn tokens_list, tokens_post, tokens_get, tokens_patch, tokens_delete, tokens_revoke;
+endpoint_fn upstreams_list, upstreams_post, upstreams_get, upstreams_patch, upstreams_delete;
+endpoint_fn keys_list, keys_post, keys_get, keys_patch, keys_delete, keys_enable, keys_disable;
+endpoint_fn prices_list, prices_post, prices_get, prices_patch, prices_delete;
+endpoint_fn limits_list, limits_post, limits_get, limits_patch, limits_delete;
+
+/* ---- report.c ---- */
+endpoint_fn requests_list, requests_get, usage_get, audit_list, health_get;
+
+#endif
