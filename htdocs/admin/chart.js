@@ -19,10 +19,11 @@ function niceStep(max) {
 
 /*
  * data: { times: [Date…], series: [{ name, values: [Number…] }], label(time), axis(time), show(n),
+ * tick(n): shorter, for the scale,
  * whole: only whole numbers, what: "Cost by model" }
  */
 export function chart(data) {
-	const { times, series, label, axis, show, what } = data;
+	const { times, series, label, axis, show, tick = show, what } = data;
 	const totals = times.map((_, i) => series.reduce((t, s) => t + s.values[i], 0));
 	const max = Math.max(...totals, 0);
 	const step = max > 0 ? Math.max(niceStep(max), data.whole ? 1 : 0) : 1;
@@ -97,7 +98,7 @@ export function chart(data) {
 		for (let v = 0; v <= top + step / 2; v += step)
 			drawing.append(svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(v), y2: y(v) }),
 				svg("text", { class: "tick", x: LEFT - 6, y: y(v) + 4, "text-anchor": "end" },
-					show(v)));
+					tick(v)));
 		times.forEach((t, i) => {
 			const x = LEFT + i * slot + (slot - bar) / 2;
 			const g = svg("g", { class: "bar" },

@@ -9,7 +9,8 @@ const WHOLE = 150; /* up to here all rows stand in the document */
 const MARGIN = 25; /* rows kept above and below what is in sight */
 
 /*
- * columns: [{ head, cell(row), num, more }]   num: right-aligned; more: left out on narrow screens
+ * columns: [{ head, cell(row), num, more, grow }]   num: right-aligned; more: left out on narrow
+ * screens, "wide": shown on wide ones only; grow: takes the room that is left
  * load(cursor, signal) -> { data, next };  empty: what to show when there is nothing
  */
 export function pagedTable({ signal, caption, columns, load, empty, rowClass }) {
@@ -17,8 +18,10 @@ export function pagedTable({ signal, caption, columns, load, empty, rowClass }) 
 	const drawn = new Map(); /* index -> tr */
 	const above = spacer(), below = spacer();
 	const body = h("tbody", { role: "rowgroup" }, above, below);
-	const heads = columns.map((c) => h("th", { scope: "col", role: "columnheader",
-		class: [c.num && "num", c.more && "more"].filter(Boolean).join(" ") || null }, c.head));
+	const look = (c) => [c.num && "num", c.more && "more", c.more === "wide" && "wide", c.grow && "grow"]
+		.filter(Boolean).join(" ") || null;
+	const heads = columns.map((c) => h("th", { scope: "col", role: "columnheader", class: look(c) },
+		c.head));
 	const table = h("table", { role: "table", class: "rows" },
 		h("caption", { class: "sr" }, caption),
 		h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads)), body);
@@ -38,8 +41,7 @@ export function pagedTable({ signal, caption, columns, load, empty, rowClass }) 
 		const row = rows[i];
 		return h("tr", { role: "row", "aria-rowindex": String(i + 2), class: rowClass?.(row) || null },
 			columns.map((c) => h("td", { role: "cell", "data-label": c.head,
-				class: [c.num && "num", c.more && "more"].filter(Boolean).join(" ") || null },
-			c.cell(row))));
+				class: look(c) }, c.cell(row))));
 	}
 
 	/* Widths must not jump while rows come and go. */

@@ -9,7 +9,7 @@ const pages = {
 	overview: ["Overview", "M3 12h4v8H3zM10 4h4v16h-4zM17 9h4v11h-4z"],
 	requests: ["Requests", "M4 5h16v2.5H4zM4 10.8h16v2.5H4zM4 16.5h10v2.5H4z"],
 	projects: ["Projects", "M3 5h7l2 3h9v11H3z"],
-	tokens: ["Tokens", "M14 3a7 7 0 1 0-4.5 11L8 16v2H6v3H3v-4l6-6a7 7 0 0 0 5 3zM15 8h2v2h-2z"],
+	tokens: ["Tokens", "M8 7a5 5 0 1 0 4.6 7H15v3h3v-3h3v-4h-8.4A5 5 0 0 0 8 7zm0 3a2 2 0 1 1 0 4 2 2 0 0 1 0-4z"],
 	limits: ["Limits", "M12 4a9 9 0 0 0-9 9c0 2.5 1 5 3 7h12c2-2 3-4.5 3-7a9 9 0 0 0-9-9zm-1 11 5-6-3 7z"],
 	upstreams: ["Upstreams", "M12 3l6 6h-4v6h-4V9H6zM4 18h16v3H4z"],
 	keys: ["Keys", "M6 10V8a6 6 0 0 1 12 0v2h2v11H4V10zm3 0h6V8a3 3 0 0 0-6 0z"],

@@ -58,8 +58,7 @@ export function use(l) {
 	};
 	const text = `${amount(l, l.used)} of ${amount(l, l.cap)}`;
 	return h("span", { class: "use" }, meter(share(l.used), share(l.reserved), `${text} used`),
-		h("span", {}, `${Math.floor(share(l.used) * 100)} %`), h("span", { class: "dim" }, text,
-			Number(l.reserved) > 0 && `, ${amount(l, l.reserved)} held`));
+		h("span", {}, `${Math.floor(share(l.used) * 100)} %`), h("span", { class: "dim" }, text));
 }
 
 export const resets = (l) => (l.resets_at ? h("span", { title: fullTime(l.resets_at) }, ago(l.resets_at)) : "–");

@@ -37,7 +37,7 @@ export function keysPage(ctx) {
 			{ head: "Secret", more: true, cell: (k) => h("code", {}, k.masked) },
 			{ head: "Upstream", cell: (k) => k.upstream_name || nameOf("upstreams", k.upstream) },
 			{ head: "State", cell: keyBadge },
-			{ head: "Last trouble", cell: (k) => h("span", { title: k.last_error }, k.last_error || "–") },
+			{ head: "Last trouble", grow: true, cell: (k) => h("span", { title: k.last_error }, k.last_error || "–") },
 			{ head: "For project", more: true, cell: (k) => (k.project_id
 				? nameOf("projects", k.project_id) : "all") },
 			{ head: "Weight", num: true, more: true, cell: (k) => String(k.weight ?? 1) },

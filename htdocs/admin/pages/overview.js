@@ -2,7 +2,7 @@
 import { api } from "../api.js";
 import { chart } from "../chart.js";
 import { h, later, select } from "../dom.js";
-import { day, dayTime, minute, number, plural, short, when } from "../format.js";
+import { day, dayTime, minute, number, short, when } from "../format.js";
 import { decimal, nano, usdNano } from "../money.js";
 import { every, page } from "../page.js";
 import { nameOf } from "../pick.js";
@@ -22,8 +22,8 @@ const SERIES = 6;
 
 const tokensOf = (t) => t.input + t.cache_read + t.cache_write + t.output;
 const metrics = {
-	requests: { name: "Requests", of: (r) => r.requests, show: short, whole: true },
-	errors: { name: "Errors", of: (r) => r.errors, show: short, whole: true },
+	requests: { name: "Requests", of: (r) => r.requests, show: number, tick: short, whole: true },
+	errors: { name: "Errors", of: (r) => r.errors, show: number, tick: short, whole: true },
 	tokens: { name: "Tokens", of: (r) => tokensOf(r.tokens), show: short, whole: true },
 	/* The bars are drawn in whole nano-dollars; below 2^53 of them a Number is exact. */
 	cost: { name: "Cost", of: (r) => Number(nano(r.cost) ?? 0n),
@@ -54,7 +54,7 @@ function tiles(rows, of) {
 			: `${(errors * 100 / requests).toFixed(1)} % of requests`, errors > requests / 20),
 		tile("tokens", short(total((r) => tokensOf(r.tokens))),
 			`${short(total((r) => r.tokens.output))} out, ${short(cached)} from cache`),
-		tile("cost", usdNano(cost), unpriced > 0 ? `▲ ${plural(unpriced, "request")} without a price`
+		tile("cost", usdNano(cost), unpriced > 0 ? `▲ ${number(unpriced)} without a price`
 			: "all priced", unpriced > 0, `$${decimal(cost)}`));
 }
 
@@ -83,7 +83,7 @@ function drawing(rows, { range, by, of }, from) {
 		return h("p", { class: "empty" }, of === "errors" ? "No errors in this time."
 			: "Nothing in this time.");
 	return chart({ times, series, label, axis, show: metric.show, whole: metric.whole,
-		what: `${metric.name} by ${by}, ${ranges[range].text.toLowerCase()}` });
+		tick: metric.tick, what: `${metric.name} by ${by}, ${ranges[range].text.toLowerCase()}` });
 }
 
 async function firstSteps() {

@@ -87,7 +87,7 @@ export function requestsPage(ctx) {
 			{ head: "Cost", num: true, cell: (r) => (r.cost === null || r.cost === undefined
 				? h("span", { class: "dim" }, "no price") : h("span", { title: `$${r.cost}` }, usd(r.cost))) },
 			{ head: "Took", num: true, cell: (r) => milliseconds(r.duration_ms) },
-			{ head: "Why it failed", cell: (r) => h("span", { title: why(r) }, why(r)) }
+			{ head: "Why it failed", grow: true, cell: (r) => h("span", { title: why(r) }, why(r)) }
 		]
 	});
 

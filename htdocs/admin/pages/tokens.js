@@ -199,13 +199,13 @@ export function tokensPage(ctx) {
 		columns: [
 			{ head: "Label", cell: (t) => h("a", { href: href("tokens", { ...ctx.now, id: t.id }) },
 				t.label || "(no label)") },
-			{ head: "Token", more: true, cell: (t) => h("code", {}, t.masked ?? t.token) },
+			{ head: "Token", more: "wide", cell: (t) => h("code", {}, t.masked ?? t.token) },
 			{ head: "Project", cell: (t) => nameOf("projects", t.project_id) },
 			{ head: "State", cell: tokenBadge },
 			{ head: "Requests", num: true, cell: usesOf },
 			{ head: "Cost", num: true, cell: (t) => h("span", { title: t.cost && `$${t.cost}` },
 				usd(t.cost)) },
-			{ head: "Last used", more: true, cell: (t) => h("span", { title: fullTime(t.last_used_at) },
+			{ head: "Last used", more: "wide", cell: (t) => h("span", { title: fullTime(t.last_used_at) },
 				ago(t.last_used_at)) },
 			{ head: "Expires", more: true, cell: (t) => (t.expires_at
 				? h("span", { title: fullTime(t.expires_at) }, ago(t.expires_at)) : "never") },
