@@ -77,6 +77,7 @@ function buildFrame() {
 		nav.classList.toggle("open", open);
 		menu.setAttribute("aria-expanded", String(open));
 	}
+	nav.addEventListener("click", (event) => { if (event.target.closest("a")) toggle(false); });
 	nav.addEventListener("keydown", (event) => {
 		if (event.key === "Escape" && nav.classList.contains("open")) {
 			toggle(false);

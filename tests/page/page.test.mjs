@@ -1,0 +1,476 @@
+/*
+ * page.test.mjs - the admin page in a real browser, against a made-up management API.
+ *
+ * CHROMIUM names another browser than Debian's.  Every test has its own server and its own browser
+ * context; the browser is shared.
+ */
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { chromium } from "playwright-core";
+import { MANAGEMENT_TOKEN, PASSWORD, SETUP_CODE, startFake } from "./fake-manage.mjs";
+
+const ADMIN = fileURLToPath(new URL("../../htdocs/admin/", import.meta.url));
+const LIMIT_BYTES = 100 * 1024;
+const STEP_MS = 8000;   /* for one thing to appear */
+const TEST_MS = 60000;
+
+let browser, profile;
+
+before(async () => {
+	profile = await mkdtemp(join(tmpdir(), "sluice-page-"));
+	browser = await chromium.launch({
+		executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+		args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+			"--disable-background-networking", "--disable-component-update", "--disable-sync"],
+		env: { ...process.env, HOME: profile, XDG_CONFIG_HOME: profile, XDG_CACHE_HOME: profile },
+		timeout: 30000
+	});
+}, { timeout: 40000 });
+
+after(async () => {
+	await browser?.close();
+	await rm(profile, { recursive: true, force: true, maxRetries: 3 });
+}, { timeout: 20000 });
+
+/*
+ * Runs body with a page of a fresh server, and afterwards finds fault with anything that no test
+ * may cause: errors in the console, breaches of the content security policy, other hosts.
+ */
+function pageTest(name, options, body) {
+	test(name, { timeout: TEST_MS }, async () => {
+		const fake = await startFake(options.server);
+		const context = await browser.newContext({ viewport: { width: 1280, height: 800 },
+			permissions: ["clipboard-read", "clipboard-write"], ...options.context });
+		const page = await context.newPage();
+		const faults = [], hosts = new Set();
+		page.setDefaultTimeout(STEP_MS);
+		page.on("pageerror", (err) => faults.push(err.stack));
+		/* A refused call is an error to the console, too; that one is no fault of the page. */
+		page.on("console", (m) => {
+			if (m.type() === "error" && !m.text().startsWith("Failed to load resource"))
+				faults.push(m.text());
+		});
+		page.on("request", (r) => hosts.add(new URL(r.url()).host));
+		await page.addInitScript(() => addEventListener("securitypolicyviolation", (e) =>
+			console.error(`CSP: ${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`)));
+		try {
+			await body(page, fake);
+			assert.deepEqual(faults, []);
+			hosts.delete(""); /* about:blank */
+			assert.deepEqual([...hosts], [new URL(fake.url).host]);
+		} finally {
+			await context.close();
+			await fake.close();
+		}
+	});
+}
+
+async function signIn(page, fake, hash = "") {
+	await page.goto(fake.url + hash);
+	await page.getByLabel("Admin password", { exact: true }).last().fill(PASSWORD);
+	await page.keyboard.press("Enter");
+	await page.getByRole("navigation").waitFor();
+}
+
+const dialog = (page, name) => page.getByRole("dialog", { name });
+const tabTo = async (page, locator, most = 60) => {
+	for (let i = 0; i < most; i++) {
+		if (await locator.evaluate((el) => el === document.activeElement).catch(() => false))
+			return;
+		await page.keyboard.press("Tab");
+	}
+	assert.fail(`the Tab key does not come to ${locator}`);
+};
+
+pageTest("a wrong password is refused in words, with the request's id, and throttled", {}, async (page, fake) => {
+	await page.goto(fake.url);
+	for (let i = 0; i < 5; i++) {
+		await page.locator("input[type=password]").fill("wrong");
+		await page.keyboard.press("Enter");
+		await page.getByRole("alert").getByText("That is not right.").first().waitFor();
+		await page.getByRole("button", { name: "Sign in" }).and(page.locator(":enabled")).waitFor();
+	}
+	assert.match(await page.locator(".failure code").textContent(), /^req_/);
+	await page.keyboard.press("Enter");
+	await page.getByText("Try again in 30 s.").waitFor();
+});
+
+pageTest("a management token signs in, too, and signing out ends it", {}, async (page, fake) => {
+	await page.goto(fake.url);
+	await page.getByLabel("Management token").check();
+	await page.locator("input[type=password]").fill(MANAGEMENT_TOKEN);
+	await page.keyboard.press("Enter");
+	await page.getByRole("heading", { name: "Overview" }).waitFor();
+	await page.getByRole("button", { name: "Sign out" }).click();
+	await page.getByRole("heading", { name: "Sign in" }).waitFor();
+	assert.ok(fake.log.includes("DELETE /manage/session"));
+});
+
+pageTest("a fresh gateway asks for the setup code and shows the management token once",
+	{ server: { fresh: true } }, async (page, fake) => {
+		await page.goto(fake.url);
+		await page.getByLabel("Setup code").fill(SETUP_CODE);
+		await page.getByLabel("New admin password").fill("a long password");
+		await page.getByLabel("The same again").fill("another one");
+		await page.keyboard.press("Enter");
+		await page.getByText("The two are not the same.").waitFor();
+		await page.getByLabel("The same again").fill("a long password");
+		await page.keyboard.press("Enter");
+		await page.getByText(MANAGEMENT_TOKEN).waitFor();
+		await page.getByRole("button", { name: "Go on to the gateway" }).click();
+		await page.getByRole("heading", { name: "First steps" }).waitFor();
+		assert.equal(await page.getByText(MANAGEMENT_TOKEN).count(), 0);
+	});
+
+pageTest("minting a token shows its secret once, with snippets for this gateway, and sets its limits", {},
+	async (page, fake) => {
+		await signIn(page, fake, "#/tokens");
+		await page.getByRole("button", { name: "Mint a token" }).click();
+		const d = dialog(page, "Mint a token");
+		await d.getByLabel("Label").fill("for the test");
+		await d.getByLabel("Valid for").selectOption({ label: "7 days" });
+		await d.getByLabel("Requests a minute").fill("30");
+		await d.getByLabel("At once").fill("4");
+		await d.getByLabel("Budget in dollars").fill("12.50");
+		await d.getByLabel("Requests in its life").fill("1000");
+		await d.getByRole("button", { name: "Mint token" }).click();
+
+		const once = dialog(page, "Your new token");
+		const secret = await once.locator("#new-token").textContent();
+		assert.match(secret, /^sk-sl-\w{40}$/);
+		const made = fake.data.tokens[0];
+		assert.equal(made.label, "for the test");
+		assert.equal(made.max_requests, 1000);
+		assert.deepEqual(fake.data.limits.filter((l) => l.scope.token === made.id).map((l) =>
+			[l.metric, l.window, l.cap]).sort(), [["cost", "month", "12.50"], ["parallel", "total", 4],
+			["requests", "minute", 30]]);
+
+		const base = new URL("../v1", fake.url).href;
+		for (const [client, wants] of [["curl", `${base}/chat/completions`], ["Python", `base_url="${base}"`],
+			["Node", `baseURL: "${base}"`], ["Claude Code", `ANTHROPIC_BASE_URL='${base.slice(0, -3)}'`]]) {
+			await once.getByRole("tab", { name: client }).click();
+			const text = await once.getByRole("tabpanel").textContent();
+			assert.ok(text.includes(wants) && text.includes(secret), text);
+		}
+		/* Not copied yet: the first Escape only warns. */
+		await page.keyboard.press("Escape");
+		await once.getByText("cannot be shown again").waitFor();
+		await once.getByRole("button", { name: "Copy token" }).click();
+		assert.equal(await page.evaluate(() => navigator.clipboard.readText()), secret);
+		await once.getByRole("button", { name: "I have stored it" }).click();
+		await page.getByRole("link", { name: "for the test" }).waitFor();
+		assert.ok(!(await page.content()).includes(secret));
+	});
+
+pageTest("a limit that could not be set is named, and can be set again", {}, async (page, fake) => {
+	await signIn(page, fake, "#/tokens?new=1");
+	fake.limitsFail = 1;
+	const d = dialog(page, "Mint a token");
+	await d.getByLabel("Budget in dollars").fill("5");
+	await d.getByRole("button", { name: "Mint token" }).click();
+	await page.getByText("$5 a month").waitFor();
+	await page.getByRole("button", { name: "Try again" }).click();
+	await page.getByText("All limits are set now.").waitFor();
+	assert.equal(fake.data.limits.filter((l) => l.scope.token === fake.data.tokens[0].id).length, 1);
+});
+
+pageTest("revoking asks first, takes a reason, and shows in the list", {}, async (page, fake) => {
+	const token = fake.data.tokens.find((t) => t.is_active);
+	await signIn(page, fake, "#/tokens");
+	await page.getByRole("button", { name: `Revoke ${token.label}`, exact: true }).click();
+	const d = dialog(page, `Revoke ${token.label}?`);
+	await d.getByLabel("Reason").fill("laptop lost");
+	await page.keyboard.press("Enter");
+	await page.getByRole("button", { name: `Reactivate ${token.label}`, exact: true }).waitFor();
+	assert.equal(token.revoked_reason, "laptop lost");
+	assert.equal(token.is_active, false);
+});
+
+pageTest("projects, upstreams and keys are made; a name that is taken is shown at its field", {},
+	async (page, fake) => {
+		await signIn(page, fake, "#/projects?new=1");
+		let d = dialog(page, "New project");
+		await d.getByLabel("Name").fill("web shop");
+		await page.keyboard.press("Enter");
+		await d.locator(".wrong").getByText("The name web shop is taken.").waitFor();
+		await d.getByLabel("Name").fill("fresh one");
+		await page.keyboard.press("Enter");
+		await page.getByRole("link", { name: "fresh one", exact: true }).waitFor();
+
+		await page.goto(`${fake.url}#/upstreams?new=1`);
+		d = dialog(page, "Add an upstream");
+		await d.getByLabel("Provider").selectOption("Mistral");
+		assert.equal(await d.getByLabel("Base URL").inputValue(), "https://api.mistral.ai/v1");
+		await d.getByLabel("API key").fill("sk-secret-of-mistral-1234");
+		await d.getByRole("button", { name: "Add upstream" }).click();
+		await page.getByRole("link", { name: "mistral", exact: true }).waitFor();
+
+		await page.goto(`${fake.url}#/keys?new=1`);
+		d = dialog(page, "Add keys");
+		await d.getByLabel("Secret").fill("sk-first-1111\nsk-second-2222\n");
+		await d.getByLabel("Label").fill("pool");
+		await d.getByRole("button", { name: "Add", exact: true }).click();
+		await page.getByRole("link", { name: "pool 2" }).waitFor();
+		assert.ok(!(await page.content()).includes("sk-secret-of-mistral"));
+		assert.ok(!(await page.content()).includes("sk-first-1111"));
+		await page.getByText("Resting until").waitFor();
+		await page.getByRole("row").filter({ hasText: "old account" }).getByText("Incorrect API key").waitFor();
+	});
+
+pageTest("failed requests are found, and say why", {}, async (page, fake) => {
+	const row = fake.data.requests.find((r) => r.code === "upstream_credentials");
+	await signIn(page, fake, "#/requests");
+	await page.getByLabel("Failed only").check();
+	await page.waitForURL(/failed=1/);
+	const link = page.getByRole("row").filter({ hasText: row.error }).first();
+	await link.waitFor();
+	for (const status of await page.locator("tbody tr:not(.spacer) td:nth-child(4)").allTextContents())
+		assert.ok(!/●/.test(status), `${status} among the failed`);
+	await link.getByRole("link").click();
+	const d = dialog(page, "Request");
+	await d.getByText("The provider refused our key; see Keys.").waitFor();
+	await d.getByText(/^req_/).waitFor();
+	await page.keyboard.press("Escape");
+	await d.waitFor({ state: "detached" });
+	assert.ok(!page.url().includes("id="));
+	assert.ok(page.url().includes("failed=1"), "the filter stays when a dialog closes");
+	await page.getByLabel("Status").fill("504");
+	await page.waitForURL(/status=504/);
+	await page.getByText("no byte from openai").first().waitFor();
+});
+
+pageTest("10,000 rows scroll with few of them in the document, and all can be reached", {}, async (page, fake) => {
+	await signIn(page, fake, "#/requests");
+	await page.locator("tbody tr").nth(20).waitFor();
+	const last = page.getByText("10,000 shown", { exact: true });
+	const began = Date.now();
+	while (!await last.isVisible()) {
+		assert.ok(Date.now() - began < 40000, "it takes too long");
+		await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+		await page.waitForTimeout(15);
+	}
+	assert.ok(await page.locator("tbody tr").count() < 160);
+	await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+	await page.locator("tr[aria-rowindex='10001']").waitFor();
+	await page.evaluate(() => scrollTo(0, document.body.scrollHeight / 2));
+	await page.waitForTimeout(200);
+	const indices = await page.locator("tbody tr:not(.spacer)").evaluateAll((rows) =>
+		rows.map((r) => Number(r.getAttribute("aria-rowindex"))));
+	assert.ok(indices.length > 20 && indices.every((v, i) => i === 0 || v === indices[i - 1] + 1), `${indices}`);
+	/* and what is in sight is filled, not a gap */
+	assert.ok(await page.evaluate(() => document.elementFromPoint(600, 400).closest("tr[aria-rowindex]") !== null));
+});
+
+pageTest("the chart tells its values to the keyboard, to assistive technology, and as a table", {},
+	async (page, fake) => {
+		await signIn(page, fake);
+		const chart = page.getByRole("slider");
+		await chart.waitFor();
+		await tabTo(page, chart);
+		assert.match(await chart.getAttribute("aria-label"), /Requests by model/);
+		await page.keyboard.press("End");
+		assert.equal(await chart.getAttribute("aria-valuenow"), "23");
+		const text = await chart.getAttribute("aria-valuetext");
+		assert.match(text, /: \d+; gpt-4o/);
+		await page.keyboard.press("ArrowLeft");
+		assert.notEqual(await chart.getAttribute("aria-valuetext"), text);
+		await page.getByText("The same as a table").click();
+		await page.locator("table.small tbody tr").nth(23).waitFor();
+		assert.equal(await page.locator("table.small tbody tr").count(), 24);
+
+		const since = (Math.floor(Date.now() / 3600e3) - 23) * 3600e3;
+		const rows = fake.data.requests.filter((r) => Date.parse(r.time) >= since);
+		const tile = page.getByRole("button", { name: /^Requests/ });
+		assert.ok((await tile.textContent()).includes(rows.length.toLocaleString("en-US")));
+		const nusd = rows.reduce((t, r) => t + (r.cost ? BigInt(r.cost.replace(".", "")) : 0n), 0n);
+		const cost = page.getByRole("button", { name: /^Cost/ });
+		assert.equal(BigInt((await cost.getAttribute("title")).replace(/[$.]/g, "")), nusd, "to the last digit");
+		await cost.click();
+		await page.waitForURL(/of=cost/);
+		await page.getByRole("heading", { name: "Cost by model" }).waitFor();
+		assert.match(await page.getByRole("slider").getAttribute("aria-valuetext"), /\$/);
+	});
+
+pageTest("the keyboard alone signs in, mints and revokes", {}, async (page, fake) => {
+	const key = (k) => page.keyboard.press(k);
+	await page.goto(fake.url);
+	const password = page.locator("input[type=password]");
+	await password.waitFor();
+	assert.ok(await password.evaluate((el) => el === document.activeElement), "the first field has the focus");
+	await page.keyboard.type(PASSWORD);
+	await key("Enter");
+	const tokens = page.getByRole("link", { name: "Tokens", exact: true });
+	await tokens.waitFor();
+	await tabTo(page, tokens);
+	await key("Enter");
+	const open = page.getByRole("button", { name: "Mint a token" });
+	await open.waitFor();
+	await tabTo(page, open);
+	assert.notEqual(await open.evaluate((el) => getComputedStyle(el).outlineStyle), "none", "the focus is seen");
+	await key("Enter");
+	const label = dialog(page, "Mint a token").getByLabel("Label");
+	await label.waitFor();
+	await page.keyboard.type("by keyboard");
+	for (let i = 0; i < 25; i++) {
+		await key("Tab");
+		assert.ok(await page.evaluate(() => document.activeElement === document.body ||
+			document.activeElement.closest("dialog") !== null), "the dialog keeps the focus");
+	}
+	await tabTo(page, label);
+	await key("Enter");
+	await dialog(page, "Your new token").waitFor();
+	const copy = page.getByRole("button", { name: "Copy token" });
+	await tabTo(page, copy);
+	await key("Enter");
+	await page.getByText("Copied token.").waitFor();
+	await key("Escape");
+	assert.equal(fake.data.tokens[0].label, "by keyboard");
+	const revoke = page.getByRole("button", { name: "Revoke by keyboard" });
+	await revoke.waitFor();
+	await tabTo(page, revoke);
+	await key("ArrowDown");
+	await key("ArrowUp");
+	assert.ok(await revoke.evaluate((el) => el === document.activeElement), "arrows go from row to row");
+	await key("Enter");
+	const sure = dialog(page, "Revoke by keyboard?");
+	await sure.waitFor();
+	await key("Escape");
+	await sure.waitFor({ state: "detached" });
+	assert.ok(await revoke.evaluate((el) => el === document.activeElement), "the focus comes back");
+	await key("Enter");
+	await tabTo(page, sure.getByRole("button", { name: "Revoke" }));
+	await key("Enter");
+	await page.getByRole("button", { name: "Reactivate by keyboard" }).waitFor();
+});
+
+pageTest("an error is readable, carries the request's id, and can be tried again", {}, async (page, fake) => {
+	fake.fail = (_, path) => path === "/manage/projects" && [503, "store_unavailable", "The store is being recovered."];
+	await signIn(page, fake, "#/projects");
+	await page.getByText("The store is being recovered.").waitFor();
+	assert.match(await page.locator(".failure code").textContent(), /^req_/);
+	fake.fail = null;
+	await page.getByRole("button", { name: "Try again" }).click();
+	await page.getByRole("link", { name: "web shop", exact: true }).waitFor();
+});
+
+pageTest("a session that ends asks again and comes back to the same place", {}, async (page, fake) => {
+	await signIn(page, fake, "#/requests?failed=1");
+	await page.getByText("Why it failed").first().waitFor();
+	fake.signOutAll();
+	await page.getByLabel("Status").fill("429");
+	await page.getByText("Your session has ended.").waitFor();
+	await page.locator("input[type=password]").fill(PASSWORD);
+	await page.keyboard.press("Enter");
+	await page.getByRole("heading", { name: "Requests" }).waitFor();
+	assert.match(page.url(), /failed=1.*status=429/);
+});
+
+pageTest("works below a sub-path, and asks nobody above it", { server: { mount: "/some/where" } },
+	async (page, fake) => {
+		await signIn(page, fake);
+		await page.getByRole("slider").waitFor();
+		for (const name of ["Requests", "Projects", "Tokens", "Limits", "Upstreams", "Keys", "Prices", "Audit", "Health"]) {
+			await page.getByRole("link", { name, exact: true }).first().click();
+			await page.getByRole("heading", { name, level: 1 }).waitFor();
+			await page.locator("main .rows tbody tr:not(.spacer), main .facts").first().waitFor();
+		}
+		assert.deepEqual(fake.log.filter((l) => !/^\w+ \/some\/where\//.test(l)), []);
+		await page.getByText(new URL("../v1", fake.url).href).waitFor();
+	});
+
+pageTest("slow answers show that they are awaited; leaving a page drops what it waits for",
+	{ server: { delay: 700 } }, async (page, fake) => {
+		await page.goto(fake.url);
+		await page.getByText("Loading…").first().waitFor();
+		await page.locator("input[type=password]").fill(PASSWORD);
+		await page.keyboard.press("Enter");
+		await page.getByRole("link", { name: "Audit", exact: true }).click();
+		await page.locator("main .bone").first().waitFor();
+		await page.getByRole("link", { name: "Prices", exact: true }).click();
+		await page.getByRole("link", { name: "gpt-4o", exact: true }).waitFor();
+		assert.equal(await page.getByText("session.create").count(), 0);
+	});
+
+pageTest("360 pixels wide: nothing is cut off sideways, the menu opens and closes",
+	{ context: { viewport: { width: 360, height: 740 } } }, async (page, fake) => {
+		await signIn(page, fake).catch(() => {}); /* the navigation is folded away */
+		const menu = page.getByRole("button", { name: "Menu" });
+		await menu.waitFor();
+		for (const name of ["Overview", "Requests", "Tokens", "Limits", "Upstreams", "Keys", "Prices", "Health"]) {
+			await menu.click();
+			await page.getByRole("link", { name, exact: true }).first().click();
+			await page.getByRole("heading", { name, level: 1 }).waitFor();
+			await page.locator("main .rows tbody tr:not(.spacer), main .facts, main .tile").first().waitFor();
+			assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), name);
+		}
+		await page.goto(`${fake.url}#/tokens?new=1`);
+		await dialog(page, "Mint a token").getByLabel("Label").waitFor();
+		assert.ok(await page.evaluate(() => document.querySelector("dialog").getBoundingClientRect().width <= innerWidth));
+	});
+
+pageTest("the theme follows the system, and a choice outlives a reload", { context: { colorScheme: "dark" } },
+	async (page, fake) => {
+		const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+		await signIn(page, fake);
+		const dark = await background();
+		await page.getByRole("button", { name: /^Colours: system/ }).click();
+		const light = await background();
+		assert.notEqual(light, dark);
+		await page.reload();
+		await page.getByRole("button", { name: /^Colours: light/ }).waitFor();
+		assert.equal(await background(), light);
+	});
+
+pageTest("amounts are exact: no binary fraction touches them", {}, async (page, fake) => {
+	await page.goto(fake.url);
+	const got = await page.evaluate(async () => {
+		const m = await import("./money.js");
+		return {
+			exact: m.decimal(m.nano("9007199254.740993001") + m.nano("0.1") + m.nano("0.2")),
+			shown: ["0", "0.000000001", "0.0042", "0.999999", "1.005", "1234567.891", "-3.5", "1e3"].map(m.usd),
+			plain: ["2.500000000", "10.000000000", "0.000000000"].map(m.plain)
+		};
+	});
+	assert.deepEqual(got, {
+		exact: "9007199255.040993001",
+		shown: ["$0.00", "$0.000000001", "$0.0042", "$1.00", "$1.01", "$1,234,567.89", "−$3.50", "–"],
+		plain: ["2.5", "10", "0"]
+	});
+});
+
+test("the page is small, says nothing of other hosts, and builds no HTML from text", async () => {
+	const files = (await readdir(ADMIN, { recursive: true, withFileTypes: true })).filter((f) => f.isFile());
+	let total = 0, packed = 0;
+	for (const f of files) {
+		const path = join(f.parentPath ?? f.path, f.name);
+		const text = await readFile(path, "utf8");
+		total += (await stat(path)).size;
+		packed += gzipSync(text).length;
+		assert.doesNotMatch(text, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function/, path);
+		assert.doesNotMatch(text, /(src|href|from|url\()\s*=?\s*["'(]?(https?:)?\/\//, path);
+	}
+	assert.ok(packed < LIMIT_BYTES, `${total} bytes, ${packed} packed`);
+});
+
+pageTest("whatever page comes first, its files weigh less than 100 KB, unpacked", {}, async (page, fake) => {
+	const bytes = new Map();
+	page.on("response", async (r) => {
+		const { pathname } = new URL(r.url());
+		if (pathname.startsWith("/admin/"))
+			bytes.set(pathname, (await r.body().catch(() => "")).length);
+	});
+	await signIn(page, fake, "#/audit");
+	for (const name of await readdir(join(ADMIN, "pages"))) {
+		bytes.clear();
+		await page.goto("about:blank");
+		await page.goto(`${fake.url}#/${name.replace(".js", "")}`);
+		await page.waitForLoadState("networkidle");
+		const sum = [...bytes.values()].reduce((a, b) => a + b, 0);
+		assert.ok(sum > 30000 && sum < LIMIT_BYTES, `${name}: ${sum} bytes`);
+	}
+});
