@@ -81,8 +81,9 @@ struct openai_watch {
 	                            * stand in JSON, which suits scripts of few characters a token too */
 	/* the rest is private: both ends of an event too long to be kept (a terminal event repeats the
 	 * whole answer, and its usage stands near the end) */
-	char head[OPENAI_HEAD_BYTES], tail[2 * OPENAI_TAIL_BYTES];
-	size_t head_len, tail_len;
+	char head[OPENAI_HEAD_BYTES];
+	size_t head_len;
+	struct bytes tail;
 };
 void openai_watch_init(struct openai_watch *w, bool hide_usage);
 void openai_watch_free(struct openai_watch *w);

@@ -234,10 +234,14 @@ void
 openai_usage_tail(struct span tail, struct wire_usage *out)
 {
 	static const char name[] = "\"usage\"";
-	const char *p = tail.at, *end = tail.at + tail.len;
+	const char *p, *end;
 
 	if (!out->seen)
 		*out = WIRE_USAGE_NONE;
+	if (tail.len == 0)
+		return;
+	p = tail.at;
+	end = p + tail.len;
 	while (p != NULL && p < end &&
 		(p = memmem(p, (size_t)(end - p), name, sizeof name - 1)) != NULL) {
 		p += sizeof name - 1;

@@ -16,17 +16,17 @@
 void
 openai_watch_init(struct openai_watch *w, bool hide_usage)
 {
-	memset(w, 0, offsetof(struct openai_watch, head));
-	w->head_len = w->tail_len = 0;
+	*w = (struct openai_watch){ .usage = WIRE_USAGE_NONE,
+		.hide_usage = hide_usage,
+		.tail = BYTES_LIMIT(2 * OPENAI_TAIL_BYTES) };
 	sse_init(&w->sse);
-	w->usage = WIRE_USAGE_NONE;
-	w->hide_usage = hide_usage;
 }
 
 void
 openai_watch_free(struct openai_watch *w)
 {
 	sse_free(&w->sse);
+	bytes_free(&w->tail);
 }
 
 /* ---- what stands in an event ---- */
@@ -311,17 +311,14 @@ keep_ends(struct openai_watch *w, struct span piece)
 	w->head_len += n;
 
 	if (piece.len >= OPENAI_TAIL_BYTES) {
-		memcpy(w->tail, piece.at + piece.len - OPENAI_TAIL_BYTES, OPENAI_TAIL_BYTES);
-		w->tail_len = OPENAI_TAIL_BYTES;
-		return;
+		bytes_drop(&w->tail, w->tail.len);
+		piece.at += piece.len - OPENAI_TAIL_BYTES;
+		piece.len = OPENAI_TAIL_BYTES;
+	} else if (w->tail.len + piece.len > w->tail.limit) {
+		bytes_drop(&w->tail, w->tail.len + piece.len - OPENAI_TAIL_BYTES);
 	}
-	if (w->tail_len + piece.len > sizeof w->tail) {
-		n = w->tail_len + piece.len - OPENAI_TAIL_BYTES;
-		memmove(w->tail, w->tail + n, w->tail_len - n);
-		w->tail_len -= n;
-	}
-	memcpy(w->tail + w->tail_len, piece.at, piece.len);
-	w->tail_len += piece.len;
+	(void)bytes_add(
+		&w->tail, piece.at, piece.len); /* without memory there is no usage to be had */
 }
 
 /* The event is over: its type from the head, its usage from the tail. */
@@ -331,7 +328,7 @@ judge_long(struct openai_watch *w)
 	static const char name[] = "event:", first[] = "\"type\":\"";
 	const char *p, *end = w->head + w->head_len, *q;
 	struct span type = SPAN_NONE;
-	size_t skip = w->tail_len > OPENAI_TAIL_BYTES ? w->tail_len - OPENAI_TAIL_BYTES : 0;
+	struct span tail = bytes_span(&w->tail);
 
 	if (w->head_len >= sizeof name - 1 && memcmp(w->head, name, sizeof name - 1) == 0) {
 		p = w->head + sizeof name - 1;
@@ -345,8 +342,13 @@ judge_long(struct openai_watch *w)
 		type = (struct span){ p, (size_t)((q == NULL ? end : q) - p) };
 	}
 
-	openai_usage_tail((struct span){ w->tail + skip, w->tail_len - skip }, &w->usage);
-	w->head_len = w->tail_len = 0;
+	if (tail.len > OPENAI_TAIL_BYTES) {
+		tail.at += tail.len - OPENAI_TAIL_BYTES;
+		tail.len = OPENAI_TAIL_BYTES;
+	}
+	openai_usage_tail(tail, &w->usage);
+	w->head_len = 0;
+	bytes_free(&w->tail);
 	return is_terminal(type) ? OPENAI_LAST : OPENAI_PASS;
 }
 

@@ -140,6 +140,34 @@ the_last_report_wins_but_nulls_do_not(void **state)
 }
 
 static void
+a_tail_is_enough(void **state)
+{
+	static const struct {
+		const char *why, *tail;
+		struct wire_usage want;
+	} cases[] = {
+		{ "the end of an answer",
+			"AAA\"}],\"usage\" : {\"input_tokens\":5,\"input_tokens_details\":{\"cached_tokens\":2},"
+			"\"output_tokens\":9},\"x\":{}}",
+			{ true, 3, 2, -1, 9, -1, -1, -1 } },
+		{ "the last of two", "\"usage\":{\"prompt_tokens\":1}},{\"usage\":{\"prompt_tokens\":2}}",
+			{ true, 2, -1, -1, -1, -1, -1, -1 } },
+		{ "words about usage", "x \\\"usage\\\":{\\\"prompt_tokens\\\":5}\",\"usage\":null}",
+			{ false, -1, -1, -1, -1, -1, -1, -1 } },
+		{ "cut off", "\"usage\":{\"prompt_tokens\":1", { false, -1, -1, -1, -1, -1, -1, -1 } },
+		{ "nothing", NULL, { false, -1, -1, -1, -1, -1, -1, -1 } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct wire_usage u = { .seen = false };
+
+		openai_usage_tail(span_of(cases[i].tail), &u);
+		is(cases[i].why, &u, &cases[i].want);
+	}
+}
+
+static void
 four_characters_are_a_token(void **state)
 {
 	(void)state;
@@ -157,6 +185,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(counters_are_disjoint_for_every_vendor),
 		cmocka_unit_test(the_last_report_wins_but_nulls_do_not),
+		cmocka_unit_test(a_tail_is_enough),
 		cmocka_unit_test(four_characters_are_a_token),
 	};
 

@@ -213,7 +213,7 @@ a_terminal_event_too_long_to_keep_still_tells_its_usage(void **state)
 	static const char tail[] = "\",\"text2\":\"\\\"usage\\\":{}\",\"usage\":{\"input_tokens\":20,"
 				   "\"input_tokens_details\":{\"cached_tokens\":5},\"output_tokens\":6},\"metadata\":{}}}\n\n";
 	size_t fill = SSE_EVENT_MAX, len;
-	char *text = malloc(fill + sizeof head + sizeof tail);
+	char *text = malloc(fill + OPENAI_TAIL_BYTES + sizeof head + sizeof tail);
 	struct want want = { NULL, NULL, 15, 6, 0, true, true, false, NULL };
 
 	(void)state;
@@ -223,6 +223,12 @@ a_terminal_event_too_long_to_keep_still_tells_its_usage(void **state)
 	len = sizeof head - 1 + fill + sizeof tail - 1;
 	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
 		watch_cut("long", (struct span){ text, len }, 0, steps[i], &want);
+	/* Wherever the kept end happens to be moved. */
+	for (size_t more = 0; more < OPENAI_TAIL_BYTES; more += 100) {
+		memset(text + sizeof head - 1, 'x', fill + more);
+		memcpy(text + sizeof head - 1 + fill + more, tail, sizeof tail - 1);
+		watch_cut("long", (struct span){ text, len + more }, 0, 64, &want);
+	}
 	free(text);
 }
 
