@@ -23,6 +23,7 @@
 #define NAME_BYTES      64
 #define LIST_ITEM_BYTES 256
 #define STATE_DIR       "{state_dir}/"
+#define SOCKET_PATH_MAX 107 /* the kernel's struct has 108 bytes */
 
 #define SECOND 1000LL
 #define HOUR   (3600 * SECOND)
@@ -45,12 +46,10 @@ enum type {
 	SET_SECRET
 };
 
-#define AT(field) offsetof(struct conf, field), sizeof(((struct conf *)0)->field)
-
 struct setting {
 	const char *name;
 	enum type type;
-	size_t at, size;
+	size_t at, size; /* of the field */
 	const char *fallback;
 	int64_t min, max;    /* of numbers; max of paths: their length, 0 for any that fits */
 	const char *choices; /* SET_CHOICE: in the order of the enum */
@@ -59,111 +58,118 @@ struct setting {
 	const char *help;    /* mdoc text */
 };
 
-/* Paths of UNIX sockets have 108 bytes in the kernel's struct. */
-#define SOCKET_PATH_MAX 107
+/* clang-format off: a table is read down its columns. */
+#define SETTING(name_, type_, field, fallback_)                                                    \
+	.name = (name_), .type = SET_##type_, .at = offsetof(struct conf, field),                  \
+	.size = sizeof(((struct conf *)0)->field), .fallback = (fallback_)
+#define RANGE(min_, max_) .min = (min_), .max = (max_)
 
 static const struct setting settings[] = {
-	{ "state_dir", SET_PATH, AT(state_dir), "/var/lib/sluice", 0, 0, NULL, NULL,
-		"Where things are",
-		"Folder of the store, the board and what else must be kept.  Never inside the "
-		"folder that "
-		"the web server hands out." },
-	{ "master_key_file", SET_PATH, AT(master_key_file), STATE_DIR "master.key", 0, 0, NULL,
-		NULL, NULL, "32 random bytes that seal the providers' keys; mode 0600." },
-	{ "gateway_socket", SET_PATH, AT(gateway_socket), STATE_DIR "run/gateway.sock", 0,
-		SOCKET_PATH_MAX, NULL, NULL, NULL, "FastCGI socket of the gateway." },
-	{ "manage_socket", SET_PATH, AT(manage_socket), STATE_DIR "run/manage.sock", 0,
-		SOCKET_PATH_MAX, NULL, NULL, NULL, "FastCGI socket of the management API." },
-	{ "log_file", SET_PATH, AT(log_file), "", 0, 0, NULL, NULL, NULL,
-		"The log, a JSON object a line.  Empty: standard error." },
-	{ "log_level", SET_CHOICE, AT(log_level), "info", 0, 0, "debug|info|warn|error", NULL, NULL,
-		"The least that is logged." },
-	{ "ca_file", SET_PATH, AT(ca_file), "", 0, 0, NULL, NULL, NULL,
-		"Certificates that providers are checked against, in PEM.  Empty: the system's." },
+	{ SETTING("state_dir", PATH, state_dir, "/var/lib/sluice"), .group = "Where things are",
+		.help = "Folder of the store, the board and what else must be kept.\n"
+			"Never inside the folder that the web server hands out." },
+	{ SETTING("master_key_file", PATH, master_key_file, STATE_DIR "master.key"),
+		.help = "32 random bytes that seal the providers' keys; mode 0600." },
+	{ SETTING("gateway_socket", PATH, gateway_socket, STATE_DIR "run/gateway.sock"),
+		.max = SOCKET_PATH_MAX, .help = "FastCGI socket of the gateway." },
+	{ SETTING("manage_socket", PATH, manage_socket, STATE_DIR "run/manage.sock"),
+		.max = SOCKET_PATH_MAX, .help = "FastCGI socket of the management API." },
+	{ SETTING("log_file", PATH, log_file, ""),
+		.help = "The log, a JSON object a line.\nEmpty: standard error." },
+	{ SETTING("log_level", CHOICE, log_level, "info"), .choices = "debug|info|warn|error",
+		.help = "The least that is logged." },
+	{ SETTING("ca_file", PATH, ca_file, ""), .help = "Certificates that providers are checked "
+							 "against, in PEM.\nEmpty: the system's." },
 
-	{ "workers", SET_INT, AT(workers), "0", 0, 256, NULL, NULL, "Processes and threads",
-		"Gateway processes that "
-		"\n.Ic sluice serve\nkeeps alive.  0: one for each core." },
-	{ "manage_workers", SET_INT, AT(manage_workers), "1", 1, 64, NULL, NULL, NULL,
-		"Processes of the management API." },
-	{ "intake_threads_max", SET_INT, AT(intake_threads_max), "256", 4, 4096, NULL, NULL, NULL,
-		"Threads of a worker that read requests.  A web server that passes bodies on as "
-		"slowly as "
-		"they come keeps one busy for each slow client." },
-	{ "exchanges_max", SET_INT, AT(exchanges_max), "0", 0, 1000000, NULL, NULL, NULL,
-		"Requests a worker has open at once; more are answered with 503.  0: what the "
-		"limit of open "
-		"files allows." },
-	{ "brief", SET_CHOICE, AT(brief), "auto", 0, 0, "auto|yes|no", NULL, NULL,
-		"Leave the store while a request is being forwarded, so that being killed then "
-		"makes nobody "
-		"recover.  auto: when started as CGI." },
+	{ SETTING("workers", INT, workers, "0"), RANGE(0, 256), .group = "Processes and threads",
+		.help = "Gateway processes that\n.Ic sluice serve\nkeeps alive.\n0: one for each "
+			"core." },
+	{ SETTING("manage_workers", INT, manage_workers, "1"), RANGE(1, 64),
+		.help = "Processes of the management API." },
+	{ SETTING("intake_threads_max", INT, intake_threads_max, "256"), RANGE(4, 4096),
+		.help = "Threads of a worker that read requests.\n"
+			"A web server that passes bodies on as slowly as they come keeps one busy "
+			"for each\n"
+			"slow client." },
+	{ SETTING("exchanges_max", INT, exchanges_max, "0"), RANGE(0, 1000000),
+		.help = "Requests a worker has open at once; more are answered with 503.\n"
+			"0: what the limit of open files allows." },
+	{ SETTING("brief", CHOICE, brief, "auto"), .choices = "auto|yes|no",
+		.help = "Leave the store while a request is being forwarded, so that being killed "
+			"then\n"
+			"makes nobody recover.\nauto: when started as CGI." },
 
-	{ "body_limit", SET_BYTES, AT(body_limit_bytes), "32m", 1024, 4 * GB, NULL, NULL,
-		"Bodies of requests", "Largest body." },
-	{ "upload_limit", SET_BYTES, AT(upload_limit_bytes), "512m", 1024, 1024 * GB, NULL, NULL,
-		NULL, "Largest body of an upload: files, audio, images." },
-	{ "body_memory", SET_BYTES, AT(body_memory_bytes), "256m", MB, 1024 * GB, NULL, NULL, NULL,
-		"Memory for all bodies of a worker; what is beyond it waits in a temporary file." },
-	{ "body_deadline", SET_MS, AT(body_deadline_ms), "5m", SECOND, DAY, NULL, NULL, NULL,
-		"Time for a body to arrive; then 408." },
-	{ "body_min_rate", SET_BYTES, AT(body_min_rate_bytes), "0", 0, GB, NULL, NULL, NULL,
-		"Bytes a second that a body has to keep up on average; then 408.  0: only the "
-		"deadline "
-		"counts." },
+	{ SETTING("body_limit", BYTES, body_limit_bytes, "32m"), RANGE(1024, 4 * GB),
+		.group = "Bodies of requests", .help = "Largest body." },
+	{ SETTING("upload_limit", BYTES, upload_limit_bytes, "512m"), RANGE(1024, 1024 * GB),
+		.help = "Largest body of an upload: files, audio, images." },
+	{ SETTING("body_memory", BYTES, body_memory_bytes, "256m"), RANGE(MB, 1024 * GB),
+		.help = "Memory for all bodies of a worker; what is beyond it waits in a temporary "
+			"file." },
+	{ SETTING("body_deadline", MS, body_deadline_ms, "5m"), RANGE(SECOND, DAY),
+		.help = "Time for a body to arrive; then 408." },
+	{ SETTING("body_min_rate", BYTES, body_min_rate_bytes, "0"), RANGE(0, GB),
+		.help = "Bytes a second that a body has to keep up on average; then 408.\n"
+			"0: only the deadline counts." },
 
-	{ "connect_timeout", SET_MS, AT(connect_timeout_ms), "10s", 100, HOUR, NULL, NULL,
-		"Waiting for providers", "For the connection, TLS included." },
-	{ "first_byte_timeout", SET_MS, AT(first_byte_timeout_ms), "5m", 100, DAY, NULL, NULL, NULL,
-		"For the first byte of the answer." },
-	{ "idle_timeout", SET_MS, AT(idle_timeout_ms), "5m", 100, DAY, NULL, NULL, NULL,
-		"For the next byte of an answer that has begun." },
-	{ "total_timeout", SET_MS, AT(total_timeout_ms), "1h", SECOND, 7 * DAY, NULL, NULL, NULL,
-		"For all of a request, its attempts together." },
-	{ "first_heartbeat", SET_MS, AT(first_heartbeat_ms), "0", 0, HOUR, NULL, NULL, NULL,
-		"Silence before a stream's first content after which the client gets a heartbeat.  "
-		"That "
-		"settles the status of the answer as 200.  0: none before the first content." },
-	{ "heartbeat", SET_MS, AT(heartbeat_ms), "10s", 0, HOUR, NULL, NULL, NULL,
-		"Silence within a stream after which the client gets a heartbeat.  0: none." },
-	{ "rest_default", SET_MS, AT(rest_default_ms), "30s", 0, DAY, NULL, NULL, NULL,
-		"Rest of a key that met a rate limit when the provider does not say how long." },
-	{ "rest_max", SET_MS, AT(rest_max_ms), "1h", SECOND, 31 * DAY, NULL, NULL, NULL,
-		"Longest rest of a key, whatever the provider says." },
-	{ "http2", SET_BOOL, AT(http2), "no", 0, 0, NULL, NULL, NULL,
-		"HTTP/2 to providers: fewer connections, more memory for paused streams." },
-	{ "default_max_output_tokens", SET_INT, AT(default_max_output_tokens), "4096", 1, 100000000,
-		NULL, NULL, NULL,
-		"Output reserved for, and asked for where a protocol demands a figure, when "
-		"neither request "
-		"nor model names one." },
+	{ SETTING("connect_timeout", MS, connect_timeout_ms, "10s"), RANGE(100, HOUR),
+		.group = "Waiting for providers", .help = "For the connection, TLS included." },
+	{ SETTING("first_byte_timeout", MS, first_byte_timeout_ms, "5m"), RANGE(100, DAY),
+		.help = "For the first byte of the answer." },
+	{ SETTING("idle_timeout", MS, idle_timeout_ms, "5m"), RANGE(100, DAY),
+		.help = "For the next byte of an answer that has begun." },
+	{ SETTING("total_timeout", MS, total_timeout_ms, "1h"), RANGE(SECOND, 7 * DAY),
+		.help = "For all of a request, its attempts together." },
+	{ SETTING("first_heartbeat", MS, first_heartbeat_ms, "0"), RANGE(0, HOUR),
+		.help = "Silence before a stream's first content after which the client gets a "
+			"heartbeat.\n"
+			"That settles the status of the answer as 200.\n0: none before the first "
+			"content." },
+	{ SETTING("heartbeat", MS, heartbeat_ms, "10s"), RANGE(0, HOUR),
+		.help = "Silence within a stream after which the client gets a heartbeat.\n0: "
+			"none." },
+	{ SETTING("rest_default", MS, rest_default_ms, "30s"), RANGE(0, DAY),
+		.help = "Rest of a key that met a rate limit when the provider does not say how "
+			"long." },
+	{ SETTING("rest_max", MS, rest_max_ms, "1h"), RANGE(SECOND, 31 * DAY),
+		.help = "Longest rest of a key, whatever the provider says." },
+	{ SETTING("http2", BOOL, http2, "no"),
+		.help = "HTTP/2 to providers: fewer connections, more memory for paused streams." },
+	{ SETTING("default_max_output_tokens", INT, default_max_output_tokens, "4096"),
+		RANGE(1, 100000000),
+		.help = "Output reserved for, and asked for where a protocol demands a figure, "
+			"when neither\n"
+			"request nor model names one." },
 
-	{ "proxy_prefix", SET_PREFIX, AT(proxy_prefix), "/proxy", 0, 0, NULL, "PROXY_PREFIX",
-		"Clients", "Path in front of those addresses that choose the upstream by name." },
-	{ "cors_origins", SET_ORIGINS, AT(cors_origins), "", 0, 0, NULL, NULL, NULL,
-		"Web origins whose pages may call the gateway, or *." },
-	{ "cors_max_age", SET_MS, AT(cors_max_age_ms), "24h", 0, DAY, NULL, NULL, NULL,
-		"How long a browser may keep our answer about that." },
-	{ "trust_forwarded", SET_BOOL, AT(trust_forwarded), "no", 0, 0, NULL, NULL, NULL,
-		"Take the client's address from the last entry of X-Forwarded-For.  Only behind a "
-		"proxy that "
-		"sets it." },
-	{ "metrics_open", SET_BOOL, AT(metrics_open), "no", 0, 0, NULL, NULL, NULL,
-		"Show /metrics to everybody." },
-	{ "metrics_addresses", SET_ADDRESSES, AT(metrics_addresses), "", 0, 0, NULL, NULL, NULL,
-		"Addresses and networks that see /metrics without a token." },
-	{ "session_hours", SET_INT, AT(session_hours), "12", 1, 8760, NULL, NULL, NULL,
-		"Life of a sign-in to the admin page." },
+	{ SETTING("proxy_prefix", PREFIX, proxy_prefix, "/proxy"), .alias = "PROXY_PREFIX",
+		.group = "Clients",
+		.help = "Path in front of those addresses that choose the upstream by name." },
+	{ SETTING("cors_origins", ORIGINS, cors_origins, ""),
+		.help = "Web origins whose pages may call the gateway, or *." },
+	{ SETTING("cors_max_age", MS, cors_max_age_ms, "24h"), RANGE(0, DAY),
+		.help = "How long a browser may keep our answer about that." },
+	{ SETTING("trust_forwarded", BOOL, trust_forwarded, "no"),
+		.help = "Take the client's address from the last entry of X-Forwarded-For.\n"
+			"Only behind a proxy that sets it." },
+	{ SETTING("metrics_open", BOOL, metrics_open, "no"),
+		.help = "Show\n.Pa /metrics\nto everybody." },
+	{ SETTING("metrics_addresses", ADDRESSES, metrics_addresses, ""),
+		.help = "Addresses and networks that see\n.Pa /metrics\nwithout a token." },
+	{ SETTING("session_hours", INT, session_hours, "12"), RANGE(1, 8760),
+		.help = "Life of a sign-in to the admin page." },
 
-	{ "store_cap", SET_BYTES, AT(store_cap_bytes), "500m", 16 * MB, 1024 * GB, NULL, NULL,
-		"Storage", "Disk space for usage rows; the oldest go first, their sums stay." },
-	{ "cache_bytes", SET_BYTES, AT(cache_bytes), "8m", 256 * 1024, 64 * GB, NULL, NULL, NULL,
-		"Cache of Berkeley DB, shared by all processes.  64m above 100,000 tokens." },
-	{ "upstreams", SET_SECRET, AT(upstreams), "", 0, 0, NULL, "UPSTREAMS", NULL,
-		"Upstreams to begin with: a JSON array of objects with name, provider, base_url, "
-		"api_key, "
-		"is_default, timeout.  All in one line." },
+	{ SETTING("store_cap", BYTES, store_cap_bytes, "500m"), RANGE(16 * MB, 1024 * GB),
+		.group = "Storage",
+		.help = "Disk space for usage rows; the oldest go first, their sums stay." },
+	{ SETTING("cache_bytes", BYTES, cache_bytes, "8m"), RANGE(256 * 1024, 64 * GB),
+		.help = "Cache of Berkeley DB, shared by all processes.\n64m above 100,000 "
+			"tokens." },
+	{ SETTING("upstreams", SECRET, upstreams, ""), .alias = "UPSTREAMS",
+		.help = "Upstreams to begin with: a JSON array of objects with name, provider, "
+			"base_url,\n"
+			"api_key, is_default, timeout.\nAll in one line." },
 };
+/* clang-format on */
 
 #define SETTINGS (sizeof settings / sizeof settings[0])
 _Static_assert(SETTINGS <= CONF_SETTINGS_MAX, "raise CONF_SETTINGS_MAX");
@@ -578,6 +584,14 @@ read_text(const struct setting *s, const char *text, const char *base, char *out
 	}
 }
 
+/* Clean to its end, so that equal settings are equal bytes. */
+static bool
+set_text(struct conf *c, const struct setting *s, const char *text)
+{
+	memset(text_of(c, s), 0, s->size);
+	return span_copy(span_of(text), text_of(c, s), s->size);
+}
+
 /* Sets one value; *c is as before when it fails.  where: "FILE:LINE" or a variable's name. */
 static int
 put(struct conf *c, const struct setting *s, const char *text, const char *base, int32_t origin,
@@ -596,9 +610,7 @@ put(struct conf *c, const struct setting *s, const char *text, const char *base,
 			allowed);
 	}
 	if (is_text(s->type)) {
-		/* To the end, so that equal settings are equal bytes. */
-		memset(text_of(c, s), 0, s->size);
-		memcpy(text_of(c, s), fresh, strlen(fresh));
+		(void)set_text(c, s, fresh);
 		explicit_bzero(fresh, strlen(fresh));
 	} else if (s->type == SET_BOOL) {
 		bool flag = n != 0;
@@ -663,11 +675,11 @@ finish(struct conf *c, struct err *err)
 			continue;
 		/* Defaults anew each time, so that they follow a state_dir that is set later. */
 		if (*origin_of(c, s) == FROM_DEFAULT)
-			(void)snprintf(path, s->size, "%s", s->fallback);
+			(void)set_text(c, s, s->fallback);
 		if (strncmp(path, STATE_DIR, sizeof STATE_DIR - 1) == 0) {
 			(void)snprintf(full, sizeof full, "%s/%s", c->state_dir,
 				path + sizeof STATE_DIR - 1);
-			if (!span_copy(span_of(full), path, s->size))
+			if (!set_text(c, s, full))
 				return complain(c, s->name, err, "the path is too long");
 		}
 		if (s->max > 0 && strlen(path) > (size_t)s->max)
