@@ -636,7 +636,7 @@ write_where(char *out, size_t room, const struct conf *c, const struct setting *
 	int32_t origin = c->origin[s - settings];
 	size_t i;
 
-	for (i = 0; s->name[i] != '\0' && i < sizeof upper - 1; i++)
+	for (i = 0; i < sizeof upper - 1 && s->name[i] != '\0'; i++)
 		upper[i] = (char)toupper((unsigned char)s->name[i]);
 	upper[i] = '\0';
 	if (origin > 0)
