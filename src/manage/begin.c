@@ -34,8 +34,9 @@ master_key_of(const char *given, uint8_t key[MASTER_KEY_BYTES], struct err *err)
 		explicit_bzero(raw, sizeof raw);
 		return 0;
 	}
-	err_set(err, ERR_BAD_REQUEST, "the master key given is neither 64 hexadecimal digits nor "
-				      "base64 of 32 bytes");
+	err_set(err, ERR_BAD_REQUEST,
+		"the master key given is neither 64 hexadecimal digits nor "
+		"base64 of 32 bytes");
 	return -1;
 }
 
@@ -112,8 +113,8 @@ price_id(const struct price *p)
 	int n;
 
 	id_text(record_prefix(RECORD_UPSTREAM), p->upstream, upstream);
-	n = snprintf(text, sizeof text, "price|%s|%s|%lld", p->model, upstream,
-		(long long)p->from_ms);
+	n = snprintf(
+		text, sizeof text, "price|%s|%s|%lld", p->model, upstream, (long long)p->from_ms);
 	hash_sha256(text, (size_t)n, digest);
 	memcpy(id.b, digest, sizeof id.b);
 	return id;
@@ -178,10 +179,10 @@ static bool
 same_price(const struct price *a, const struct price *b)
 {
 	return a->input_nusd == b->input_nusd && a->output_nusd == b->output_nusd &&
-		a->cache_read_nusd == b->cache_read_nusd &&
-		a->cache_write_5m_nusd == b->cache_write_5m_nusd &&
-		a->cache_write_1h_nusd == b->cache_write_1h_nusd &&
-		a->request_nusd == b->request_nusd && a->is_builtin == b->is_builtin;
+	       a->cache_read_nusd == b->cache_read_nusd &&
+	       a->cache_write_5m_nusd == b->cache_write_5m_nusd &&
+	       a->cache_write_1h_nusd == b->cache_write_1h_nusd &&
+	       a->request_nusd == b->request_nusd && a->is_builtin == b->is_builtin;
 }
 
 /* What is in the store against what is in the list.  Missing ones come in one transaction. */
@@ -195,8 +196,8 @@ merge_prices(struct call *c, struct import *i, size_t *changed)
 
 	if (fresh == NULL)
 		return call_no_memory(c);
-	if (resource_collect(c, RECORD_PRICE, ID_NONE, 4 * PRICES_MOST, NULL, NULL, &records,
-		    &count) != 0)
+	if (resource_collect(
+		    c, RECORD_PRICE, ID_NONE, 4 * PRICES_MOST, NULL, NULL, &records, &count) != 0)
 		return -1;
 	had = records;
 	for (size_t k = 0; k < i->count; k++) {
@@ -227,17 +228,16 @@ merge_prices(struct call *c, struct import *i, size_t *changed)
 			return -1;
 		++*changed;
 	}
-	if (fresh_count > 0 &&
-		store_create_many(c->m->store, RECORD_PRICE, fresh, fresh_count,
-			call_change(c, "price.import"), &c->err) != 0)
+	if (fresh_count > 0 && store_create_many(c->m->store, RECORD_PRICE, fresh, fresh_count,
+				       call_change(c, "price.import"), &c->err) != 0)
 		return -1;
 	*changed += fresh_count;
 	return 0;
 }
 
 int
-manage_import_prices(struct manage *m, struct span json, const char *actor, size_t *changed,
-	struct err *err)
+manage_import_prices(
+	struct manage *m, struct span json, const char *actor, size_t *changed, struct err *err)
 {
 	struct manage_once once;
 	struct manage_request q = { .method = "POST", .actor = actor, .once = &once };
@@ -260,8 +260,7 @@ manage_import_prices(struct manage *m, struct span json, const char *actor, size
 		call_refuse(&c, ERR_BAD_REQUEST, "prices",
 			"The price list must be a JSON object with a list `prices`.");
 	} else {
-		if (json_each_element(list.raw, price_row, &i, NULL) != 0 &&
-			c.err.code == ERR_NONE)
+		if (json_each_element(list.raw, price_row, &i, NULL) != 0 && c.err.code == ERR_NONE)
 			call_refuse(&c, ERR_BAD_REQUEST, "prices", "The price list is broken.");
 		if (c.err.code == ERR_NONE)
 			rc = merge_prices(&c, &i, changed);

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECRET_LEAST 16  /* of a token that is brought along */
+#define SECRET_LEAST 16 /* of a token that is brought along */
 #define SECRET_MOST  512
 #define KEY_MOST     3500 /* of a provider's secret: a service account in JSON fits */
 #define MINUTES_MOST 525600
@@ -38,8 +38,8 @@ check_secret(struct call *c, const char *field, const char *text, size_t least)
 		return call_refuse(c, ERR_BAD_REQUEST, field,
 			"%s looks masked; send the secret itself.", field);
 	if (len < least)
-		return call_refuse(c, ERR_BAD_REQUEST, field, "%s is too short: at least %zu bytes.",
-			field, least);
+		return call_refuse(c, ERR_BAD_REQUEST, field,
+			"%s is too short: at least %zu bytes.", field, least);
 	return 0;
 }
 
@@ -51,7 +51,7 @@ struct project_key {
 	char masked[TOKEN_MASKED_BYTES];
 };
 
-#define PROJECT_UPSTREAM "openai"
+#define PROJECT_UPSTREAM  "openai"
 #define PROJECT_KEY_LABEL "api_key"
 
 static bool
@@ -70,9 +70,8 @@ project_key(struct call *c, struct id project)
 	void *records = NULL;
 	size_t count = 0;
 
-	if (!c->has_project_keys &&
-		resource_collect(c, RECORD_KEY, ID_NONE, 4096, is_project_key, NULL, &records,
-			&count) == 0) {
+	if (!c->has_project_keys && resource_collect(c, RECORD_KEY, ID_NONE, 4096, is_project_key,
+					    NULL, &records, &count) == 0) {
 		for (size_t i = 0; i < count; i++) {
 			const struct key *k = (const struct key *)records + i;
 			struct project_key *p = arena_alloc(c->arena, sizeof *p);
@@ -110,7 +109,8 @@ project_finish(struct edit *e)
 {
 	struct project *p = e->record;
 
-	if (e->revoke_tokens && (p->is_active || !edit_gave(e, offsetof(struct project, is_active))))
+	if (e->revoke_tokens &&
+		(p->is_active || !edit_gave(e, offsetof(struct project, is_active))))
 		return call_refuse(e->call, ERR_BAD_REQUEST, "revoke_tokens",
 			"revoke_tokens goes together with \"is_active\": false.");
 	if (p->is_active)
@@ -150,8 +150,8 @@ seal_key(struct call *c, struct key *k, const char *secret)
 	size_t len = strlen(secret);
 
 	token_mask(secret, len, k->masked);
-	return store_seal(c->m->store, k->head.id, (struct span){ secret, len }, &k->secret,
-		&c->err);
+	return store_seal(
+		c->m->store, k->head.id, (struct span){ secret, len }, &k->secret, &c->err);
 }
 
 static int
@@ -313,8 +313,8 @@ projects_revoke_tokens(struct call *c)
 		return call_no_memory(c);
 	e.record = p;
 	if (resource_find(c, RECORD_PROJECT, c->id, p) != 0 || project_revoke_all(&e) != 0 ||
-		store_audit_add(c->m->store, call_change(c, "project.revoke_tokens"), c->id,
-			&c->err) < 0)
+		store_audit_add(
+			c->m->store, call_change(c, "project.revoke_tokens"), c->id, &c->err) < 0)
 		return -1;
 	bytes_printf(&c->out->body,
 		"{\"revoked_count\":%lld,\"already_revoked_count\":%lld,\"total_tokens\":%lld}",
@@ -412,8 +412,8 @@ token_finish(struct edit *e)
 				"Send duration_minutes or expires_at, not both.");
 		t->expires_ms = now_ms + e->duration_minutes * 60000;
 	} else if (e->before == NULL && t->expires_ms != 0 && t->expires_ms <= now_ms) {
-		return call_refuse(c, ERR_BAD_REQUEST, "expires_at",
-			"expires_at lies in the past.");
+		return call_refuse(
+			c, ERR_BAD_REQUEST, "expires_at", "expires_at lies in the past.");
 	}
 	if (t->expires_ms != 0 && t->not_before_ms >= t->expires_ms)
 		return call_refuse(c, ERR_BAD_REQUEST, "not_before",
@@ -443,7 +443,8 @@ token_extra(struct call *c, const void *record, const struct filter *f, struct b
 
 	(void)f;
 	id_text(record_prefix(RECORD_TOKEN), t->head.id, id);
-	if (store_usage_sum(c->m->store, BY_TOKEN, id, 0, clock_wall_ms() + 60000, &sum, &c->err) < 0)
+	if (store_usage_sum(c->m->store, BY_TOKEN, id, 0, clock_wall_ms() + 60000, &sum, &c->err) <
+		0)
 		return -1;
 	shape_text(out, "masked", t->masked);
 	shape_int(out, "request_count", sum.requests);
@@ -459,7 +460,7 @@ token_passes(const void *record, const struct filter *f)
 	const struct token *t = record;
 
 	return (id_is_none(f->project) || id_equal(f->project, t->project)) &&
-		(f->active < 0 || t->is_active == (f->active != 0));
+	       (f->active < 0 || t->is_active == (f->active != 0));
 }
 
 const struct kind kind_token = {
@@ -630,8 +631,8 @@ upstream_written(struct edit *e)
 		return 0;
 	if (other == NULL)
 		return call_no_memory(c);
-	if (resource_collect(c, RECORD_UPSTREAM, ID_NONE, 1024, is_default, NULL, &records,
-		    &count) != 0)
+	if (resource_collect(
+		    c, RECORD_UPSTREAM, ID_NONE, 1024, is_default, NULL, &records, &count) != 0)
 		return -1;
 	for (size_t i = 0; i < count; i++) {
 		struct id id = ((struct upstream *)records)[i].head.id;
@@ -663,8 +664,8 @@ key_passes(const void *record, const struct filter *f)
 	const struct key *k = record;
 
 	return (id_is_none(f->upstream) || id_equal(f->upstream, k->upstream)) &&
-		(id_is_none(f->project) || id_equal(f->project, k->project)) &&
-		(f->active < 0 || k->is_enabled == (f->active != 0));
+	       (id_is_none(f->project) || id_equal(f->project, k->project)) &&
+	       (f->active < 0 || k->is_enabled == (f->active != 0));
 }
 
 int
@@ -679,8 +680,8 @@ upstreams_delete(struct call *c)
 		return call_no_memory(c);
 	if (store_find(c->m->store, RECORD_UPSTREAM, c->id, u, &c->err) > 0) {
 		f.upstream = u->head.id;
-		if (resource_collect(c, RECORD_KEY, ID_NONE, 1, key_passes, &f, &records,
-			    &count) != 0)
+		if (resource_collect(c, RECORD_KEY, ID_NONE, 1, key_passes, &f, &records, &count) !=
+			0)
 			return -1;
 		if (count > 0)
 			return call_refuse(c, ERR_CONFLICT, NULL,
@@ -747,10 +748,10 @@ key_extra(struct call *c, const void *record, const struct filter *f, struct byt
 	int64_t now_ms = board_now_ms(c->m->board);
 	int64_t rest_ms = b != NULL ? b->rest_until_ms : 0;
 	uint32_t failures = b != NULL ? b->failures : 0, reason = b != NULL ? b->reason : 0;
-	const char *state = !k->is_enabled ? "disabled"
-		: rest_ms > now_ms         ? "resting"
-		: failures > 0             ? "failing"
-					   : "live";
+	const char *state = !k->is_enabled     ? "disabled"
+			    : rest_ms > now_ms ? "resting"
+			    : failures > 0     ? "failing"
+					       : "live";
 	char why[64];
 
 	(void)f;
@@ -836,8 +837,8 @@ price_passes(const void *record, const struct filter *f)
 	const struct price *p = record;
 
 	return (id_is_none(f->upstream) || id_equal(f->upstream, p->upstream)) &&
-		(f->model[0] == '\0' || strcmp(f->model, p->model) == 0 ||
-			glob_match(p->model, span_of(f->model)));
+	       (f->model[0] == '\0' || strcmp(f->model, p->model) == 0 ||
+		       glob_match(p->model, span_of(f->model)));
 }
 
 const struct kind kind_price = {
@@ -920,10 +921,9 @@ limit_member(struct edit *e, const char *name, struct json_value v)
 			"scope must be an object such as {\"project\": \"…\"}.");
 	if (c->err.code != ERR_NONE)
 		return -1;
-	if (before != NULL &&
-		(strcmp(l->scope_project, before->scope_project) != 0 ||
-			strcmp(l->scope_token, before->scope_token) != 0 ||
-			strcmp(l->scope_model, before->scope_model) != 0))
+	if (before != NULL && (strcmp(l->scope_project, before->scope_project) != 0 ||
+				      strcmp(l->scope_token, before->scope_token) != 0 ||
+				      strcmp(l->scope_model, before->scope_model) != 0))
 		return call_refuse(c, ERR_BAD_REQUEST, name,
 			"scope is fixed when a limit is made; make another one.");
 	return 1;
@@ -940,8 +940,8 @@ limit_finish(struct edit *e)
 		l->window = WINDOW_TOTAL;
 	if (e->cap.type == JSON_NONE)
 		return e->before != NULL
-			? 0
-			: call_refuse(c, ERR_BAD_REQUEST, "cap", "cap is required.");
+			       ? 0
+			       : call_refuse(c, ERR_BAD_REQUEST, "cap", "cap is required.");
 	if (l->metric == METRIC_COST)
 		return shape_parse_money(c, "cap", e->cap, &l->cap);
 	if (json_int(e->cap, &cap) != 0 || cap < 0)
@@ -955,9 +955,9 @@ static bool
 limit_hides(const struct field *f)
 {
 	return f->offset == offsetof(struct limit, scope_project) ||
-		f->offset == offsetof(struct limit, scope_token) ||
-		f->offset == offsetof(struct limit, scope_model) ||
-		f->offset == offsetof(struct limit, cap);
+	       f->offset == offsetof(struct limit, scope_token) ||
+	       f->offset == offsetof(struct limit, scope_model) ||
+	       f->offset == offsetof(struct limit, cap);
 }
 
 static void

@@ -212,8 +212,8 @@ call_query(struct call *c, const char *name, char *out, size_t room)
 }
 
 int
-call_query_int(struct call *c, const char *name, int64_t min, int64_t max, int64_t fallback,
-	int64_t *out)
+call_query_int(
+	struct call *c, const char *name, int64_t min, int64_t max, int64_t fallback, int64_t *out)
 {
 	char text[32];
 	char *end;
@@ -382,8 +382,8 @@ endpoint_find(const char *method, struct span path, struct span *id, char *allow
 			continue;
 		if (strcmp(e->method, plain_method(method)) == 0)
 			return e;
-		used += (size_t)snprintf(allow + used, room - used, "%s%s", used > 0 ? ", " : "",
-			e->method);
+		used += (size_t)snprintf(
+			allow + used, room - used, "%s%s", used > 0 ? ", " : "", e->method);
 		if (strcmp(e->method, "PATCH") == 0)
 			used += (size_t)snprintf(allow + used, room - used, ", PUT");
 	}
@@ -481,8 +481,7 @@ refuse_method(struct call *c, const char *method, struct span path, const char *
 
 	call_line(c, "Allow", "%s", allow);
 	for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++)
-		if (strcmp(hints[i].method, method) == 0 &&
-			path_matches(hints[i].path, path, &id))
+		if (strcmp(hints[i].method, method) == 0 && path_matches(hints[i].path, path, &id))
 			return call_refuse(c, ERR_METHOD_NOT_ALLOWED, NULL, "%s", hints[i].says);
 	return call_refuse(c, ERR_METHOD_NOT_ALLOWED, NULL, "This path takes: %s.", allow);
 }
@@ -525,10 +524,10 @@ run(struct call *c)
 			return -1;
 		if (rc == 0)
 			return c->err.code != ERR_NONE
-				? -1
-				: call_refuse(c, ERR_MISSING_TOKEN, NULL,
-					  "Sign in, or send a management token as "
-					  "'Authorization: Bearer <token>'.");
+				       ? -1
+				       : call_refuse(c, ERR_MISSING_TOKEN, NULL,
+						 "Sign in, or send a management token as "
+						 "'Authorization: Bearer <token>'.");
 		if (changes(method) && session_check_csrf(c) != 0)
 			return -1;
 	}

@@ -33,8 +33,8 @@ static bool
 row_failed(const struct usage_row *r)
 {
 	return r->status >= 400 || r->err_code != ERR_NONE || r->ended_by == ENDED_TIMEOUT ||
-		r->ended_by == ENDED_PROVIDER || r->ended_by == ENDED_CRASH ||
-		r->ended_by == ENDED_BUDGET;
+	       r->ended_by == ENDED_PROVIDER || r->ended_by == ENDED_CRASH ||
+	       r->ended_by == ENDED_BUDGET;
 }
 
 static bool

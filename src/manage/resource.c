@@ -25,8 +25,8 @@ resource_find(struct call *c, enum record_kind kind, const char *name_or_id, voi
 	int rc = store_find(c->m->store, kind, name_or_id, record, &c->err);
 
 	if (rc == 0)
-		return call_refuse(c, ERR_NOT_FOUND, NULL, "There is no such %s.",
-			record_name(kind));
+		return call_refuse(
+			c, ERR_NOT_FOUND, NULL, "There is no such %s.", record_name(kind));
 	return rc < 0 ? -1 : 0;
 }
 
@@ -43,8 +43,9 @@ resource_refer(struct call *c, enum record_kind kind, const char *field, const c
 	if (rc < 0)
 		return -1;
 	if (rc == 0)
-		return call_refuse(c, kind == RECORD_UPSTREAM ? ERR_UNKNOWN_UPSTREAM : ERR_NOT_FOUND,
-			field, "There is no such %s.", record_name(kind));
+		return call_refuse(c,
+			kind == RECORD_UPSTREAM ? ERR_UNKNOWN_UPSTREAM : ERR_NOT_FOUND, field,
+			"There is no such %s.", record_name(kind));
 	*id = record->id;
 	return 0;
 }
@@ -168,8 +169,8 @@ put_record(struct call *c, const struct kind *k, const struct edit *e, const voi
 }
 
 int
-resource_reply(struct call *c, int status, const struct kind *k, const struct edit *e,
-	const void *record)
+resource_reply(
+	struct call *c, int status, const struct kind *k, const struct edit *e, const void *record)
 {
 	call_line(c, "ETag", "\"%lld\"", (long long)((const struct record *)record)->version);
 	c->out->status = status;
@@ -242,7 +243,8 @@ resource_list(struct call *c, const struct kind *k)
 	bool more;
 
 	if (call_query_int(c, "limit", 1, LIST_MOST, LIST_USUAL, &limit) != 0 ||
-		call_query(c, "cursor", cursor, sizeof cursor) < 0 || read_filter(c, k, &filter) != 0)
+		call_query(c, "cursor", cursor, sizeof cursor) < 0 ||
+		read_filter(c, k, &filter) != 0)
 		return -1;
 	if (cursor[0] != '\0' && id_parse(record_prefix(k->record), cursor, &after) != 0)
 		return call_refuse(c, ERR_BAD_REQUEST, "cursor",
@@ -348,8 +350,8 @@ check_name(struct edit *e)
 	if (f == NULL || !edit_gave(e, f->offset))
 		return 0;
 	if (name[0] == '\0')
-		return call_refuse(e->call, ERR_BAD_REQUEST, f->name, "%s may not be empty.",
-			f->name);
+		return call_refuse(
+			e->call, ERR_BAD_REQUEST, f->name, "%s may not be empty.", f->name);
 	if (id_parse(record_prefix(e->kind->record), name, &id) == 0)
 		return call_refuse(e->call, ERR_BAD_REQUEST, f->name,
 			"%s may not have the form of an id.", f->name);
@@ -366,11 +368,12 @@ check_required(struct edit *e)
 		bool is_text = f[i].type == FIELD_TEXT || f[i].type == FIELD_ID;
 		bool given = (e->given >> i & 1) != 0;
 
-		if ((f[i].flags & FIELD_REQUIRED) == 0 || f[i].offset == offsetof(struct limit, cap))
+		if ((f[i].flags & FIELD_REQUIRED) == 0 ||
+			f[i].offset == offsetof(struct limit, cap))
 			continue;
 		if ((e->before == NULL && !given) || (is_text && shape_is_empty(&f[i], e->record)))
-			return call_refuse(e->call, ERR_BAD_REQUEST, f[i].name, "%s is required.",
-				f[i].name);
+			return call_refuse(
+				e->call, ERR_BAD_REQUEST, f[i].name, "%s is required.", f[i].name);
 	}
 	return 0;
 }
@@ -459,7 +462,8 @@ if_match(struct call *c, int64_t version)
 static bool
 is_same(enum record_kind kind, const void *a, const void *b)
 {
-	return memcmp((const char *)a + sizeof(struct record), (const char *)b + sizeof(struct record),
+	return memcmp((const char *)a + sizeof(struct record),
+		       (const char *)b + sizeof(struct record),
 		       record_bytes(kind) - sizeof(struct record)) == 0;
 }
 
@@ -495,7 +499,8 @@ resource_patch(struct call *c, const struct kind *k)
 			if (store_update(c->m->store, k->record, record, version,
 				    call_change(c, action_name(c, k->record, "update")),
 				    &c->err) != 0) {
-				if (c->err.code == ERR_STALE && call_header(c, "if-match").len == 0) {
+				if (c->err.code == ERR_STALE &&
+					call_header(c, "if-match").len == 0) {
 					c->err = (struct err){ 0 };
 					continue;
 				}
@@ -546,8 +551,8 @@ resource_change(struct call *c, enum record_kind kind, struct id id, const char 
 		if (rc < 0)
 			return -1;
 		if (rc == 0)
-			return call_refuse(c, ERR_NOT_FOUND, NULL, "There is no such %s.",
-				record_name(kind));
+			return call_refuse(
+				c, ERR_NOT_FOUND, NULL, "There is no such %s.", record_name(kind));
 		rc = fn(c, record, ctx);
 		if (rc <= 0)
 			return rc;

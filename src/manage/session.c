@@ -24,20 +24,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define COOKIE           "sluice_session"
-#define PASSWORD_VALUE   "admin.password"
-#define TOKEN_VALUE      "management."
-#define SESSION_VALUE    "session."
-#define TOKEN_BEGINS     "sk-sl-mgmt-"
-#define PASSWORD_LEAST   8
-#define PASSWORD_MOST    1024
-#define SECRET_LEAST     20 /* of a management token that somebody brings along */
+#define COOKIE         "sluice_session"
+#define PASSWORD_VALUE "admin.password"
+#define TOKEN_VALUE    "management."
+#define SESSION_VALUE  "session."
+#define TOKEN_BEGINS   "sk-sl-mgmt-"
+#define PASSWORD_LEAST 8
+#define PASSWORD_MOST  1024
+#define SECRET_LEAST   20 /* of a management token that somebody brings along */
 
 /* Wrong attempts in five minutes: of one address, of all; and scrypt runs at once, of 32 MB each. */
-#define GUESS_WINDOW_MS  (5 * 60 * 1000)
-#define GUESSES_ADDRESS  10
-#define GUESSES_ALL      100
-#define SCRYPT_AT_ONCE   4
+#define GUESS_WINDOW_MS (5 * 60 * 1000)
+#define GUESSES_ADDRESS 10
+#define GUESSES_ALL     100
+#define SCRYPT_AT_ONCE  4
 
 #define SCRYPT_LOG_N 15
 #define SCRYPT_R     8
@@ -84,9 +84,9 @@ scrypt_parse(struct span text, struct scrypt *s)
 		s->log_n < 10 || s->log_n > 20 || s->r == 0 || s->r > 32 || s->p == 0 || s->p > 16)
 		return -1;
 	return hash_unhex(salt, s->salt, sizeof s->salt) == 0 &&
-			hash_unhex(key, s->key, sizeof s->key) == 0
-		? 0
-		: -1;
+			       hash_unhex(key, s->key, sizeof s->key) == 0
+		       ? 0
+		       : -1;
 }
 
 int
@@ -125,8 +125,8 @@ password_store(struct manage *m, struct span password, struct err *err)
 
 	if (password.len < PASSWORD_LEAST || password.len > PASSWORD_MOST) {
 		err_set(err, ERR_BAD_REQUEST, "the admin password has a wrong length");
-		return err_say(err, "The password needs %d to %d bytes.", PASSWORD_LEAST,
-			PASSWORD_MOST);
+		return err_say(
+			err, "The password needs %d to %d bytes.", PASSWORD_LEAST, PASSWORD_MOST);
 	}
 	hash_random(s.salt, sizeof s.salt);
 	if (scrypt_run(&s, password, s.key, err) != 0)
@@ -165,10 +165,12 @@ management_token_store(struct manage *m, const char *token, struct err *err)
 	size_t len = strlen(token);
 	int n;
 
-	if (len < SECRET_LEAST || strspn(token, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-						"0123456789-._~+/=") != len) {
+	if (len < SECRET_LEAST ||
+		strspn(token, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+			      "0123456789-._~+/=") != len) {
 		err_set(err, ERR_BAD_REQUEST, "a management token of a wrong form");
-		return err_say(err, "A management token needs at least %d letters, digits or -._~+/=.",
+		return err_say(err,
+			"A management token needs at least %d letters, digits or -._~+/=.",
 			SECRET_LEAST);
 	}
 	value_name(TOKEN_VALUE, token, len, name);
@@ -256,8 +258,8 @@ guess_key(const char *what, const char *value, int64_t window_ms, uint64_t key[2
 {
 	uint8_t digest[SHA256_BYTES];
 	char text[160];
-	int n = snprintf(text, sizeof text, "signin.%s|%.64s|%lld", what, value,
-		(long long)window_ms);
+	int n = snprintf(
+		text, sizeof text, "signin.%s|%.64s|%lld", what, value, (long long)window_ms);
 
 	hash_sha256(text, (size_t)n, digest);
 	memcpy(key, digest, 2 * sizeof key[0]);
@@ -300,8 +302,8 @@ guess_begin(struct call *c, struct guess *g)
 	*g = (struct guess){ 0 };
 	if (c->q->actor != NULL)
 		return 0;
-	if (board_admit(c->m->board, id_random(), claims, GUESS_CLAIMS, NULL, 0, &g->lease, &verdict,
-		    &c->err) != 0)
+	if (board_admit(c->m->board, id_random(), claims, GUESS_CLAIMS, NULL, 0, &g->lease,
+		    &verdict, &c->err) != 0)
 		return -1;
 	if (verdict.outcome == BOARD_TAKEN)
 		return 0;
@@ -435,8 +437,7 @@ session_identify(struct call *c)
 	if (rc < 0)
 		return -1;
 	if (rc == 0) {
-		call_refuse(c, ERR_INVALID_TOKEN, NULL,
-			"This management token is not known here.");
+		call_refuse(c, ERR_INVALID_TOKEN, NULL, "This management token is not known here.");
 		return 0;
 	}
 	token_actor(name, c->actor);
@@ -454,15 +455,17 @@ session_check_csrf(struct call *c)
 	if (sent.len == strlen(c->csrf) && hash_equal(sent.at, c->csrf, sent.len))
 		return 0;
 	return call_refuse(c, ERR_FORBIDDEN, NULL,
-		"Send the session's csrf value in the header X-CSRF-Token; GET /manage/session tells "
+		"Send the session's csrf value in the header X-CSRF-Token; GET /manage/session "
+		"tells "
 		"it.");
 }
 
 static void
 cookie_line(struct call *c, const char *value, int64_t age_s)
 {
-	call_line(c, "Set-Cookie", COOKIE "=%s; Path=%s/manage/; Max-Age=%lld; HttpOnly; SameSite=Strict%s",
-		value, c->mount, (long long)age_s, c->q->is_https ? "; Secure" : "");
+	call_line(c, "Set-Cookie",
+		COOKIE "=%s; Path=%s/manage/; Max-Age=%lld; HttpOnly; SameSite=Strict%s", value,
+		c->mount, (long long)age_s, c->q->is_https ? "; Secure" : "");
 }
 
 static int
@@ -495,8 +498,8 @@ session_get(struct call *c)
 		return reply_session(c);
 	c->tells_initialised = true;
 	return c->err.code != ERR_NONE
-		? -1
-		: call_refuse(c, ERR_MISSING_TOKEN, NULL, "Nobody is signed in.");
+		       ? -1
+		       : call_refuse(c, ERR_MISSING_TOKEN, NULL, "Nobody is signed in.");
 }
 
 struct sign_in {
@@ -509,8 +512,8 @@ sign_in_member(void *ctx, const char *name, struct json_value v)
 {
 	struct sign_in *s = ctx;
 	char **to = strcmp(name, "password") == 0 ? &s->password
-		: strcmp(name, "token") == 0      ? &s->token
-		: strcmp(name, "code") == 0       ? &s->code
+		    : strcmp(name, "token") == 0  ? &s->token
+		    : strcmp(name, "code") == 0   ? &s->code
 						  : NULL;
 
 	if (to == NULL) {
@@ -551,8 +554,7 @@ session_post(struct call *c)
 	if (call_body(c, sign_in_member, &s) != 0)
 		return -1;
 	if ((s.password == NULL) == (s.token == NULL) || s.code != NULL)
-		return call_refuse(c, ERR_BAD_REQUEST, NULL,
-			"Send either password or token.");
+		return call_refuse(c, ERR_BAD_REQUEST, NULL, "Send either password or token.");
 	if (guess_begin(c, &g) != 0)
 		return -1;
 	rc = sign_in_check(c, &s);
@@ -594,8 +596,8 @@ session_delete(struct call *c)
 		(void)cookie_find(c, cookie);
 		value_name(SESSION_VALUE, cookie, sizeof cookie, name);
 		if (store_value_delete(c->m->store, name, &c->err) < 0 ||
-			store_audit_add(c->m->store, call_change(c, "session.delete"), "",
-				&c->err) < 0)
+			store_audit_add(
+				c->m->store, call_change(c, "session.delete"), "", &c->err) < 0)
 			return -1;
 	}
 	cookie_line(c, "", 0);

@@ -247,8 +247,8 @@ set_text(struct call *c, const struct field *f, struct json_value v, char *at)
 	if (text == NULL)
 		return -1;
 	if (!is_plain(text))
-		return call_refuse(c, ERR_BAD_REQUEST, f->name,
-			"%s may hold no control characters.", f->name);
+		return call_refuse(
+			c, ERR_BAD_REQUEST, f->name, "%s may hold no control characters.", f->name);
 	memset(at, 0, f->size);
 	memcpy(at, text, strlen(text));
 	return 0;
@@ -286,8 +286,7 @@ one_element(void *ctx, const struct json_member *m)
 			return false;
 		if (text[0] == '\0' || !is_plain(text)) {
 			call_refuse(l->call, ERR_BAD_REQUEST, f->name,
-				"%s may hold no empty entries and no control characters.",
-				f->name);
+				"%s may hold no empty entries and no control characters.", f->name);
 			return false;
 		}
 		bytes_puts(&l->text, text);
@@ -304,8 +303,8 @@ set_list(struct call *c, const struct field *f, struct json_value v, char *at)
 
 	if (v.type != JSON_ARRAY ||
 		(json_each_element(v.raw, one_element, &l, NULL) != 0 && !l.failed))
-		rc = call_refuse(c, ERR_BAD_REQUEST, f->name, "%s must be a list: [\"…\", \"…\"].",
-			f->name);
+		rc = call_refuse(
+			c, ERR_BAD_REQUEST, f->name, "%s must be a list: [\"…\", \"…\"].", f->name);
 	else if (l.failed)
 		rc = -1;
 	else if (l.text.failed)
@@ -357,8 +356,8 @@ set_int(struct call *c, const struct field *f, struct json_value v, char *at)
 	int64_t number;
 
 	if (json_int(v, &number) != 0)
-		return call_refuse(c, ERR_BAD_REQUEST, f->name, "%s must be a whole number.",
-			f->name);
+		return call_refuse(
+			c, ERR_BAD_REQUEST, f->name, "%s must be a whole number.", f->name);
 	if (f->max > f->min && (number < f->min || number > f->max))
 		return call_refuse(c, ERR_BAD_REQUEST, f->name, "%s must be from %lld to %lld.",
 			f->name, (long long)f->min, (long long)f->max);
@@ -384,8 +383,8 @@ set_null(struct call *c, const struct field *f, char *at)
 			break;
 	}
 	fresh = kind < RECORD__COUNT && record_bytes(kind) <= most
-		? arena_alloc(c->arena, record_bytes(kind))
-		: NULL;
+			? arena_alloc(c->arena, record_bytes(kind))
+			: NULL;
 	if (fresh == NULL)
 		return call_no_memory(c);
 	record_init(kind, fresh);
