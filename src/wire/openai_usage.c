@@ -211,14 +211,19 @@ openai_usage(struct span json, struct wire_usage *out)
 		wire_take_usage(p.usage.raw, out);
 }
 
-/* A usage object holds a few objects itself; its end is found by trying, past each of theirs. */
-#define TAIL_TRIES 8
+/* A usage object is small and holds a few objects itself; its end is found by trying, past each of
+ * theirs.  The bounds keep that cheap whatever a provider writes. */
+#define TAIL_TRIES   8
+#define TAIL_OBJECTS 4 /* the last so many are looked at */
+#define OBJECT_MOST  4096
 
 static void
 try_usage(const char *value, const char *end, struct wire_usage *out)
 {
 	const char *q = value;
 
+	if (end - value > OBJECT_MOST)
+		end = value + OBJECT_MOST;
 	for (int tries = 0; tries < TAIL_TRIES && (q = memchr(q, '}', (size_t)(end - q))) != NULL;
 		tries++) {
 		struct span object = { value, (size_t)(++q - value) };
@@ -234,7 +239,8 @@ void
 openai_usage_tail(struct span tail, struct wire_usage *out)
 {
 	static const char name[] = "\"usage\"";
-	const char *p, *end;
+	const char *p, *end, *last[TAIL_OBJECTS];
+	size_t count = 0;
 
 	if (!out->seen)
 		*out = WIRE_USAGE_NONE;
@@ -242,13 +248,14 @@ openai_usage_tail(struct span tail, struct wire_usage *out)
 		return;
 	p = tail.at;
 	end = p + tail.len;
-	while (p != NULL && p < end &&
-		(p = memmem(p, (size_t)(end - p), name, sizeof name - 1)) != NULL) {
+	while (p < end && (p = memmem(p, (size_t)(end - p), name, sizeof name - 1)) != NULL) {
 		p += sizeof name - 1;
 		while (p < end &&
 			(*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t' || *p == ':'))
 			p++;
 		if (p < end && *p == '{')
-			try_usage(p, end, out);
+			last[count++ % TAIL_OBJECTS] = p;
 	}
+	for (size_t i = count < TAIL_OBJECTS ? 0 : count - TAIL_OBJECTS; i < count; i++)
+		try_usage(last[i % TAIL_OBJECTS], end, out);
 }

@@ -87,32 +87,31 @@ is_text_key(struct span key)
 	return false;
 }
 
-/* p: the value of "delta".  A string is text; of an object, the text members. */
-static int64_t
-delta_bytes(const char *p, const char *end)
+/* p: the value of "delta".  A string is text; of an object, the text members.  Returns where it
+ * ended, so that no byte is gone over twice. */
+static const char *
+add_delta(const char *p, const char *end, int64_t *bytes)
 {
 	struct span key = SPAN_NONE;
-	int64_t n = 0;
 	int depth = 0;
 
 	do {
 		if (*p == '"') {
 			const char *q = wire_string_end(p + 1, end), *value;
-			struct span s = { p + 1,
-				(size_t)(q - p) - (q[-1] == '"' && q - p > 1 ? 2 : 1) };
+			struct span s = { p + 1, (size_t)(q - p) - 1 };
 
-			if (depth == 0)
-				return (int64_t)s.len;
+			if (s.len > 0 && q[-1] == '"')
+				s.len--;
 			value = value_behind(q, end);
 			p = q;
-			if (value != NULL) {
+			if (value != NULL && depth > 0) {
 				key = s;
 				p = value;
 				/* The same thinking once more, in pieces (OpenRouter). */
 				if (span_is(key, "reasoning_details"))
-					return n;
-			} else if (is_text_key(key)) {
-				n += (int64_t)s.len;
+					return p;
+			} else if (depth == 0 || is_text_key(key)) {
+				*bytes += (int64_t)s.len;
 			}
 			continue;
 		}
@@ -122,7 +121,7 @@ delta_bytes(const char *p, const char *end)
 			depth--;
 		p++;
 	} while (depth > 0 && p < end);
-	return n;
+	return p;
 }
 
 struct event {
@@ -255,13 +254,14 @@ quick_type(struct span name, struct span data)
 }
 
 /* /v1/completions has no "delta": {"choices":[{"text":"…"}]}. */
-static int64_t
-completion_bytes(struct span data)
+static void
+add_completion(struct span data, int64_t *bytes)
 {
 	const char *end = data.at + data.len, *p = memmem(data.at, data.len, "\"text\"", 6);
 	const char *value = p == NULL ? NULL : value_behind(p + 6, end);
 
-	return value == NULL || *value != '"' ? 0 : delta_bytes(value, end);
+	if (value != NULL && *value == '"')
+		(void)add_delta(value, end, bytes);
 }
 
 static enum openai_seen
@@ -279,22 +279,27 @@ judge(struct openai_watch *w, const struct sse_event *e)
 	type = quick_type(e->name, e->data);
 	read = type.len > 0 && (is_terminal(type) || span_is(type, "error"));
 
-	for (; (p = next_name(p, end)) != end; p++) {
+	while ((p = next_name(p, end)) != end) {
 		const char *value = value_behind(p + NAME_BYTES, end);
 
-		if (memcmp(p, "\"usage\"", NAME_BYTES) == 0)
+		if (memcmp(p, "\"usage\"", NAME_BYTES) == 0) {
 			read = read || (value != NULL && *value == '{');
-		else if (memcmp(p, "\"error\"", NAME_BYTES) == 0)
+		} else if (memcmp(p, "\"error\"", NAME_BYTES) == 0) {
 			read = read || value == NULL || *value != 'n';
-		else if (memcmp(p, "\"delta\"", NAME_BYTES) == 0 && value != NULL) {
+		} else if (memcmp(p, "\"delta\"", NAME_BYTES) == 0 && value != NULL) {
+			int64_t bytes = 0;
+
 			delta = true;
+			p = add_delta(value, end, &bytes);
 			/* base64; its transcript comes as text of its own */
 			if (!span_is(type, "response.audio.delta"))
-				w->output_chars += delta_bytes(value, end);
+				w->output_chars += bytes;
+			continue;
 		}
+		p++;
 	}
 	if (!delta && type.len == 0)
-		w->output_chars += completion_bytes(e->data);
+		add_completion(e->data, &w->output_chars);
 	return read ? read_event(w, e->data, type) : OPENAI_PASS;
 }
 

@@ -186,6 +186,8 @@ streams_go_by_whole_at_every_cut(void **state)
 			"event: image_generation.completed\ndata: {\"type\":\"image_generation.completed\",\"b64_json\":\"AA\","
 			"\"usage\":{\"input_tokens\":1,\"output_tokens\":9}}\n\n",
 			{ NULL, NULL, 1, 9, 0, false, true, false, NULL } },
+		{ "a delta within a delta counts once", CHUNK("{\"content\":\"Hi\",\"delta\":{\"text\":\"you\"}}"),
+			{ NULL, NULL, -1, -1, 5, false, false, false, NULL } },
 		{ "cut off", CHUNK("{\"content\":\"Hi\"}") "data: {\"choices\":[{\"del",
 			{ NULL, NULL, -1, -1, 2, true, false, false, NULL } },
 		{ "cut off behind usage", "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n",
@@ -232,6 +234,37 @@ a_terminal_event_too_long_to_keep_still_tells_its_usage(void **state)
 	free(text);
 }
 
+/* Names within names: whoever went over them again for each would need minutes. */
+static void
+hostile_events_cost_no_more_than_their_length(void **state)
+{
+	static const char *const units[] = { "{\"delta\":", "\"usage\":{", "{\"usage\":{}", "{\"error\":", "\"delta\"",
+		"\"", "\\" };
+	size_t len = SSE_EVENT_MAX - 100;
+	char *text = malloc(2 * SSE_EVENT_MAX);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+		for (int longer = 0; longer < 2; longer++) {
+			struct openai_watch w;
+			struct passed p = { .all = BYTES_LIMIT(1 << 20), .last = BYTES_LIMIT(1 << 20) };
+			size_t n = strlen(units[i]), at = 6, most = longer ? len + 4096 : len;
+
+			memcpy(text, "data: ", 6);
+			for (; at + n < most; at += n)
+				memcpy(text + at, units[i], n);
+			openai_watch_init(&w, true);
+			assert_int_equal(openai_watch_feed(&w, text, at, pass, &p), 0);
+			assert_int_equal(openai_watch_end(&w, pass, &p), 0);
+			assert_int_equal(p.all.len, at);
+			openai_usage_tail((struct span){ text, at }, &w.usage);
+			openai_watch_free(&w);
+			bytes_free(&p.all);
+			bytes_free(&p.last);
+		}
+	free(text);
+}
+
 static void
 events_of_one_feed_go_on_together(void **state)
 {
@@ -260,6 +293,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(streams_go_by_whole_at_every_cut),
 		cmocka_unit_test(a_terminal_event_too_long_to_keep_still_tells_its_usage),
+		cmocka_unit_test(hostile_events_cost_no_more_than_their_length),
 		cmocka_unit_test(events_of_one_feed_go_on_together),
 	};
 
