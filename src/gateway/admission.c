@@ -88,12 +88,15 @@ read_ask(struct exchange *x)
 	if (body_span(x, &body) != 0)
 		return -1;
 	x->body = body;
-	x->is_json = body.len > 0 && (type.len == 0 || is_ours(type, "application/json"));
-	if (x->is_json) {
-		/* skimming is for what sluice edits or counts; other paths' bodies are not ours to judge */
-		if (openai_skim(body, endpoint, &x->ask, &x->err) != 0)
+	x->is_json = (type.len == 0 || is_ours(type, "application/json"))
+		&& (body.len > 0 || openai_needs_model(endpoint));
+	if (x->is_json && openai_skim(body, endpoint, &x->ask, &x->err) != 0) {
+		if (openai_needs_model(endpoint))
 			return -1;
-	} else if (is_ours(type, "multipart/form-data")) {
+		x->is_json = false; /* other paths' bodies are not ours to judge */
+		memset(&x->err, 0, sizeof x->err);
+	}
+	if (!x->is_json && is_ours(type, "multipart/form-data")) {
 		char type_text[256];
 
 		span_copy(type, type_text, sizeof type_text);

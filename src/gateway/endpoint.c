@@ -35,6 +35,8 @@ takes_method(const char *methods, const char *method)
 
 	if (methods[0] == '*')
 		return true;
+	if (len == 0)
+		return false;
 	for (const char *at = methods; (at = strstr(at, method)) != NULL; at += len)
 		if ((at == methods || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0'))
 			return true;
@@ -106,15 +108,13 @@ endpoint_find(const char *method, struct span path, const char *proxy_prefix,
 	return 404;
 }
 
-/* "." and its percent-encoded form count the same. */
+/* Bytes at which the character stands there, plain or percent-encoded; 0: another one. */
 static size_t
-dot(struct span s)
+is_at(struct span s, char c, const char *encoded)
 {
-	if (s.len >= 1 && s.at[0] == '.')
+	if (s.len >= 1 && s.at[0] == c)
 		return 1;
-	if (s.len >= 3 && s.at[0] == '%' && s.at[1] == '2' && (s.at[2] == 'e' || s.at[2] == 'E'))
-		return 3;
-	return 0;
+	return s.len >= 3 && span_is_nocase((struct span){ s.at, 3 }, encoded) ? 3 : 0;
 }
 
 static bool
@@ -122,26 +122,33 @@ is_dots(struct span segment)
 {
 	int dots = 0;
 
-	for (size_t n; (n = dot(segment)) > 0; dots++) {
+	for (size_t n; (n = is_at(segment, '.', "%2e")) > 0; dots++) {
 		segment.at += n;
 		segment.len -= n;
 	}
 	return segment.len == 0 && (dots == 1 || dots == 2);
 }
 
+/* An encoded slash parts segments too: a server may decode it before it climbs. */
 bool
 endpoint_path_is_clean(struct span path)
 {
-	size_t start = 0;
+	size_t start = 0, i = 0;
 
-	for (size_t i = 0; i <= path.len; i++) {
-		if (i < path.len && path.at[i] == '\\')
+	for (;;) {
+		struct span rest = { path.at + i, path.len - i };
+		size_t slash = is_at(rest, '/', "%2f");
+
+		if (is_at(rest, '\\', "%5c") > 0)
 			return false;
-		if (i < path.len && path.at[i] != '/')
+		if (slash == 0 && rest.len > 0) {
+			i++;
 			continue;
+		}
 		if (is_dots((struct span){ path.at + start, i - start }))
 			return false;
-		start = i + 1;
+		if (rest.len == 0)
+			return true;
+		start = i += slash;
 	}
-	return true;
 }

@@ -40,8 +40,8 @@ struct endpoint_match {
 int endpoint_find(const char *method, struct span path, const char *proxy_prefix,
 	struct endpoint_match *found);
 
-/* No "." or ".." segment, plain or percent-encoded, and no backslash: a path that stays below its
- * base at the provider. */
+/* No "." or ".." segment and no backslash, dots, slashes and backslashes plain or percent-encoded: a
+ * path that stays below its base at the provider. */
 bool endpoint_path_is_clean(struct span path);
 
 #endif

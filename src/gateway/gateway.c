@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "web/outage.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -21,6 +22,7 @@
 #define LOADING_WAIT_MS  1000
 #define ABANDONED_MOST   16 /* threads lost to dead peers' locks; then a fresh process is cheaper */
 #define LEDGER_STOP_MS   3000
+#define OUTAGE_MS        3000
 #define STACK_BYTES      (512 * 1024)
 
 /* ---- between threads ---- */
@@ -429,18 +431,25 @@ close_state(struct gateway *gw)
 		}
 		pthread_mutex_unlock(&gw->mutex);
 	}
+	if (atomic_load(&gw->abandoned) > 0)
+		return; /* threads that never return hold parts of the rest: the end frees it */
+	web_free(gw->web);
+	uv_loop_close(&gw->loop);
 	snapshot_drop(gw->snapshot);
 	board_close(gw->board);
 	store_close(gw->store);
 	roster_leave(gw->roster);
 }
 
-/* The caller's words when nothing can be served: the same in CGI, where only stderr is left. */
+/* Clients are told in their dialect for a while; then whoever keeps us alive starts us again. */
 static int
-fail(const struct err *err)
+fail(struct gateway *gw, struct err *err)
 {
 	log_write(LOG_ERROR, "start", "%s", err->text);
 	log_flush();
+	if (err_status(err->code) < 500)
+		err->code = ERR_STORE_UNAVAILABLE;
+	web_outage(err, OUTAGE_MS, gw, answer_error_body);
 	return 1;
 }
 
@@ -459,22 +468,20 @@ gateway_main(int argc, char **argv)
 			   (enum log_level)gw.conf.log_level, &err)
 			!= 0
 		|| web_init(&err) != 0)
-		return fail(&err);
+		return fail(&gw, &err);
 	pthread_mutex_init(&gw.mutex, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&gw.clerk_wake, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 	if (open_state(&gw, &err) != 0 || open_loop(&gw, &err) != 0)
-		return fail(&err);
+		return fail(&gw, &err);
 	if (!gw.cgi && start_detached(clerk_run, &gw) != 0) {
 		err_set(&err, ERR_MEMORY, "the clerk's thread could not be started");
-		return fail(&err);
+		return fail(&gw, &err);
 	}
 	log_write(LOG_INFO, "start", "sluice %s, %s", SLUICE_VERSION, gw.cgi ? "CGI" : "FastCGI");
 	uv_run(&gw.loop, UV_RUN_DEFAULT);
-	web_free(gw.web);
-	uv_loop_close(&gw.loop);
 	close_state(&gw);
 	log_write(LOG_INFO, "end", "drained");
 	log_flush();

@@ -45,6 +45,7 @@ struct openai_request {
  * completions, responses, embeddings and audio/speech must name a model; elsewhere `model` is ""
  * when there is none.
  */
+bool openai_needs_model(const char *endpoint);
 int openai_skim(struct span body, const char *endpoint, struct openai_request *out, struct err *err);
 /* The model out of a multipart/form-data body, wherever its part stands.  0 found, 1 none, -1 broken. */
 int openai_skim_multipart(struct span body, const char *content_type, char *model, size_t room,

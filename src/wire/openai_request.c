@@ -228,8 +228,8 @@ has_usage_option(const char *endpoint)
 	return is_any(endpoint, list);
 }
 
-static bool
-needs_model(const char *endpoint)
+bool
+openai_needs_model(const char *endpoint)
 {
 	static const char *const list[] = { "/v1/chat/completions", "/v1/completions",
 		"/v1/responses", "/v1/embeddings", "/v1/audio/speech", NULL };
@@ -361,10 +361,10 @@ openai_skim(struct span body, const char *endpoint, struct openai_request *out, 
 				body.len);
 		return err_say(err, "The body is no JSON object; see byte %zu.", at + 1);
 	}
-	if (read_model(s.found[MODEL], needs_model(endpoint), out, err) != 0)
+	if (read_model(s.found[MODEL], openai_needs_model(endpoint), out, err) != 0)
 		return -1;
 
-	if (needs_model(endpoint) && s.found[STREAM].type > JSON_TRUE)
+	if (openai_needs_model(endpoint) && s.found[STREAM].type > JSON_TRUE)
 		return refuse(err, "The member 'stream' must be true or false.");
 	out->stream = s.found[STREAM].type == JSON_TRUE;
 	out->stream_options = s.found[STREAM_OPTIONS];

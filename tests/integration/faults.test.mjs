@@ -162,7 +162,9 @@ test("client faults", { timeout: 90000 }, async (t) => {
       assert.equal(mixed.status, 200, "the one that is ours counts");
     });
     await t.test("expired and not allowed", async () => {
-      const old = stack.command(["token", "add", "--project", "first", "--expires-at", "2020-01-01T00:00:00Z", "--json"]);
+      const old = stack.command(["token", "add", "--project", "first", "--expires-at",
+        new Date(Date.now() + 1000).toISOString(), "--json"]);
+      await sleep(1100);
       assert.equal((await errorOf(await stack.chat({}, { token: old.token }))).sluice_code, "token_expired");
       const narrow = stack.command(["token", "add", "--project", "first", "--allowed-models", "mock-a*", "--json"]);
       const e = await errorOf(await stack.chat({}, { token: narrow.token }));
@@ -170,8 +172,8 @@ test("client faults", { timeout: 90000 }, async (t) => {
       assert.equal((await stack.chat({ model: "mock-abc" }, { token: narrow.token })).status, 200);
     });
     await t.test("a path that climbs, a path that is not there", async () => {
-      const raw = await new Promise((done) => http.get(`${stack.url}/v1/%2e%2e/admin`,
-        { headers: { authorization: `Bearer ${stack.token}` } }, (a) => { a.resume(); done(a.statusCode); }));
+      const raw = await new Promise((done) => http.get({ port: stack.port, path: "/v1/%2e%2e/admin",
+        headers: { authorization: `Bearer ${stack.token}` } }, (a) => { a.resume(); done(a.statusCode); }));
       assert.ok([400, 403, 404].includes(raw), `${raw}`);
     });
     await t.test("a browser asks first", async () => {

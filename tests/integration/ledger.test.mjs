@@ -45,7 +45,7 @@ function ask(stack, body, token = stack.token) {
 const body = { model: "mock-ledger", messages: [{ role: "user", content: "one" }] };
 
 async function limitsOf(stack, id) {
-  return (await stack.manage("GET", "limits?limit=100")).data.find((l) => l.id === id);
+  return (await stack.manage("GET", `limits?limit=100&token_id=${stack.tokenId}`)).data.find((l) => l.id === id);
 }
 
 test("limits and money are exact", { timeout: 120000 }, async (t) => {

@@ -173,8 +173,10 @@ export class Stack {
     };
     const text = fs.readFileSync(path.join(root, "conf", file), "utf8")
       .replace(/@([A-Z]+)@/g, (all, key) => values[key] ?? all);
+    // started by root, nginx would give its workers to a user who may not use the sockets
+    const head = name === "nginx" && process.getuid() === 0 ? "user root;\n" : "";
     const to = path.join(this.dir, file);
-    fs.writeFileSync(to, text);
+    fs.writeFileSync(to, head + text);
     return to;
   }
 
