@@ -5,10 +5,15 @@
 
 __extension__ typedef __int128 wide; /* tokens times price needs more than 64 bits */
 
+#define WIDE_MOST ((wide)INT64_MAX * PER_TOKENS) /* a cost beyond it is INT64_MAX anyway */
+
+/* Held at WIDE_MOST, so that a few of them can be added. */
 static wide
 product(int64_t tokens, int64_t price_nusd)
 {
-	return tokens > 0 && price_nusd > 0 ? (wide)tokens * price_nusd : 0;
+	wide p = tokens > 0 && price_nusd > 0 ? (wide)tokens * price_nusd : 0;
+
+	return p > WIDE_MOST ? WIDE_MOST : p;
 }
 
 static int64_t
@@ -30,7 +35,7 @@ rounded(wide sum, int64_t request_nusd)
 int64_t
 price_cost(const struct price *price, const struct tokens *tokens)
 {
-	int64_t write_5m, write_1h;
+	int64_t write_5m, write_1h, hour = tokens->cache_write_1h > 0 ? tokens->cache_write_1h : 0;
 	wide sum;
 
 	if (price == NULL)
@@ -39,8 +44,9 @@ price_cost(const struct price *price, const struct tokens *tokens)
 	write_1h = stated(price->cache_write_1h_nusd, write_5m);
 	sum = product(tokens->input, price->input_nusd);
 	sum += product(tokens->cache_read, stated(price->cache_read_nusd, price->input_nusd));
-	sum += product(tokens->cache_write - tokens->cache_write_1h, write_5m);
-	sum += product(tokens->cache_write_1h, write_1h);
+	if (tokens->cache_write > hour)
+		sum += product(tokens->cache_write - hour, write_5m);
+	sum += product(hour, write_1h);
 	sum += product(tokens->output, price->output_nusd);
 	return rounded(sum, price->request_nusd);
 }
@@ -53,6 +59,8 @@ price_worst(const struct price *price, int64_t input_tokens, int64_t output_toke
 	if (price == NULL)
 		return COST_UNKNOWN;
 	dearest = price->input_nusd;
+	if (price->cache_read_nusd > dearest)
+		dearest = price->cache_read_nusd;
 	if (price->cache_write_5m_nusd > dearest)
 		dearest = price->cache_write_5m_nusd;
 	if (price->cache_write_1h_nusd > dearest)
