@@ -5,21 +5,28 @@
  * Every call is answered on the intake thread that read it.  Should that thread be abandoned inside
  * the store (store.h), another one answers the same call again (manage.h, Abandonment).
  */
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "board/board.h"
 #include "conf/conf.h"
 #include "manage/manage.h"
-#include "web/web.h"
+#include "web/outage.h"
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#define HOUSEKEEPING_MS 1000
-#define SWEEP_EACH      300 /* housekeepings */
+#define FLUSH_MS        1000
+#define SWEEP_MS        (5 * 60 * 1000)
+#define SWEEP_CGI_ONE   64 /* of so many CGI calls one sweeps */
 #define REQUESTS_MOST   1000
+#define OUTAGE_MS       3000
 #define STACK_BYTES     (512 * 1024)
 
 struct service {
@@ -29,7 +36,8 @@ struct service {
 	uv_timer_t timer;
 	uv_work_t work;
 	bool working, cgi;
-	int rounds;
+	_Atomic bool lost_threads;
+	_Atomic int64_t sweep_at_ms; /* when a call next looks for sessions that ran out */
 	struct web_server *web;
 	struct roster *roster;
 	struct store *store;
@@ -51,9 +59,27 @@ get_header(void *ctx, const char *name)
 	return web_header(ctx, name);
 }
 
+/* On a call's own thread, after its answer is out: a thread that is abandoned here is missed by
+ * nobody. */
+static void
+sweep_if_due(struct service *s, const struct manage_once *once)
+{
+	int64_t now_ms = clock_boot_ms(), due_ms = atomic_load(&s->sweep_at_ms);
+	struct err err = { 0 };
+
+	if (s->cgi ? once->session[0] % SWEEP_CGI_ONE != 0
+		   : now_ms < due_ms || !atomic_compare_exchange_strong(&s->sweep_at_ms, &due_ms,
+						now_ms + SWEEP_MS))
+		return;
+	if (manage_sweep(s->manage, &err) != 0)
+		log_write(LOG_WARN, "sweep", "%s", err.text);
+}
+
 static void
 answer(struct job *j)
 {
+	struct service *s = j->service;
+	struct manage_once once = j->once;
 	struct web_request *r = j->request;
 	struct manage_request q = { .method = web_method(r),
 		.path = web_path(r),
@@ -69,15 +95,17 @@ answer(struct job *j)
 	struct manage_reply reply = { 0 };
 	struct web_head_line lines[MANAGE_LINES_MAX];
 
-	store_working(j->service->store, j);
-	manage_handle(j->service->manage, &q, &reply);
-	store_working(j->service->store, NULL);
+	store_working(s->store, j);
+	manage_handle(s->manage, &q, &reply);
+	store_working(s->store, NULL);
 	for (size_t i = 0; i < reply.line_count; i++)
 		lines[i] = (struct web_head_line){ reply.lines[i].name, reply.lines[i].value };
 	web_answer(r, reply.status, reply.body.len > 0 ? "application/json" : NULL, lines,
 		reply.line_count, bytes_span(&reply.body));
 	bytes_free(&reply.body);
 	free(j);
+	sweep_if_due(s, &once);
+	explicit_bzero(&once, sizeof once);
 }
 
 static const char *
@@ -120,13 +148,14 @@ answer_again(void *arg)
 static void
 on_abandoned(void *ctx, void *work)
 {
+	struct service *s = ctx;
 	struct job *j = work;
 	pthread_attr_t attr;
 	pthread_t thread;
 
-	(void)ctx;
+	s->lost_threads = true;
 	if (j == NULL)
-		return; /* housekeeping: the next round does it */
+		return; /* it swept: another one will */
 	j->attempt++;
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -170,20 +199,16 @@ on_term(uv_signal_t *term, int number)
 	web_stop(s->web);
 }
 
-/* Off the loop: it may block on the disk or the store. */
+/* Off the loop: it may block on the disk. */
 static void
-keep_house(uv_work_t *work)
+flush_log(uv_work_t *work)
 {
-	struct service *s = work->data;
-	struct err err = { 0 };
-
+	(void)work;
 	log_flush();
-	if (s->rounds % SWEEP_EACH == 0 && manage_sweep(s->manage, &err) != 0)
-		log_write(LOG_WARN, "sweep", "%s", err.text);
 }
 
 static void
-house_kept(uv_work_t *work, int status)
+log_flushed(uv_work_t *work, int status)
 {
 	(void)status;
 	((struct service *)work->data)->working = false;
@@ -194,12 +219,11 @@ on_timer(uv_timer_t *timer)
 {
 	struct service *s = timer->data;
 
-	s->rounds++;
-	if (!s->working) {
-		s->working = true;
-		s->work.data = s;
-		uv_queue_work(&s->loop, &s->work, keep_house, house_kept);
-	}
+	if (s->working)
+		return;
+	s->working = true;
+	s->work.data = s;
+	uv_queue_work(&s->loop, &s->work, flush_log, log_flushed);
 }
 
 static void
@@ -209,12 +233,26 @@ on_change(void *ctx, enum record_kind kind)
 	board_generation_bump(((struct service *)ctx)->board);
 }
 
+/*
+ * A person who can only copy files begins here: an empty state folder gets its store and its master
+ * key.  Where a store is nothing is made: another key would only hide that the right one is missing.
+ */
+static bool
+is_empty(const struct conf *conf)
+{
+	char db[CONF_PATH_BYTES + 8];
+	struct stat st;
+
+	snprintf(db, sizeof db, "%s/db", conf->state_dir);
+	return stat(db, &st) != 0;
+}
+
 static int
 open_all(struct service *s, const char *program, struct err *err)
 {
 	struct store_options store = { .dir = s->conf.state_dir,
 		.master_key_file = s->conf.master_key_file,
-		.create = true, /* a person with only FTP begins here */
+		.create = is_empty(&s->conf),
 		.brief = s->conf.brief == BRIEF_YES || (s->cgi && s->conf.brief == BRIEF_AUTO),
 		.cache_bytes = s->conf.cache_bytes };
 	struct web_options web = { .listen_fd = 0,
@@ -230,11 +268,11 @@ open_all(struct service *s, const char *program, struct err *err)
 	if (log_open(s->conf.log_file[0] == '\0' ? NULL : s->conf.log_file, program,
 		    s->conf.log_level, err)
 			!= 0
-		|| manage_make_master_key(s->conf.master_key_file, NULL, err) < 0
 		|| (s->roster = roster_join(s->conf.state_dir, err)) == NULL
 		|| (s->store = store_open(&store, s->roster, err)) == NULL
 		|| (s->board = board_open(s->conf.state_dir, s->roster, err)) == NULL
-		|| (s->manage = manage_new(s->store, s->board, &s->conf, err)) == NULL)
+		|| (s->manage = manage_new(s->store, s->board, &s->conf, err)) == NULL
+		|| manage_offer_setup(s->manage, err) != 0)
 		return -1;
 	store_on_change(s->store, on_change, s);
 	store_watch(s->store, on_abandoned, s);
@@ -244,7 +282,7 @@ open_all(struct service *s, const char *program, struct err *err)
 	s->term.data = s->timer.data = s;
 	if (!s->cgi) {
 		uv_signal_start(&s->term, on_term, SIGTERM);
-		uv_timer_start(&s->timer, on_timer, 0, HOUSEKEEPING_MS);
+		uv_timer_start(&s->timer, on_timer, FLUSH_MS, FLUSH_MS);
 	}
 	s->web = s->cgi ? web_start_cgi(&s->loop, &web, err) : web_start(&s->loop, &web, err);
 	return s->web == NULL ? -1 : 0;
@@ -264,9 +302,14 @@ main(int argc, char **argv)
 		|| open_all(&s, argv[0], &err) != 0) {
 		log_write(LOG_ERROR, "start", "%s", err.text);
 		log_flush();
+		if (err_status(err.code) < 500)
+			err.code = ERR_STORE_UNAVAILABLE;
+		web_outage(&err, OUTAGE_MS, &s, make_error);
 		return 1;
 	}
 	uv_run(&s.loop, UV_RUN_DEFAULT);
+	if (s.lost_threads) /* they never return, and hold parts of the rest: the end frees it */
+		return 0;
 	web_free(s.web);
 	uv_loop_close(&s.loop);
 	manage_free(s.manage);
