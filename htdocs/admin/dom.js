@@ -165,7 +165,8 @@ export function dialog(title, build, { onclose, may, wide } = {}) {
 	return { el, close };
 }
 
-/* Asks; resolves to null (no) or to {reason}. action() runs before it closes, its error is shown. */
+/* Asks; action(reason) runs before it closes, its error is shown.  Resolves to what action gave,
+ * or to null. */
 export function confirm(title, text, { yes, danger = true, reason, action }) {
 	return new Promise((resolve) => {
 		dialog(title, (close) => {
@@ -178,8 +179,7 @@ export function confirm(title, text, { yes, danger = true, reason, action }) {
 				go.disabled = true;
 				status.replaceChildren(h("p", { role: "status" }, "Working…"));
 				try {
-					await action?.(why ? why.value.trim() : "");
-					close({ reason: why?.value });
+					close(await action(why ? why.value.trim() : "") ?? {});
 				} catch (err) {
 					status.replaceChildren(failure(err));
 					go.disabled = false;

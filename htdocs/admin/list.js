@@ -7,6 +7,7 @@ import { failure, h, loading } from "./dom.js";
 
 const WHOLE = 150; /* up to here all rows stand in the document */
 const MARGIN = 25; /* rows kept above and below what is in sight */
+const PATIENCE = 10; /* pages without a row, from a narrow filter, before the reader is asked */
 
 /*
  * columns: [{ head, cell(row), num, more, grow }]   num: right-aligned; more: left out on narrow
@@ -14,7 +15,8 @@ const MARGIN = 25; /* rows kept above and below what is in sight */
  * load(cursor, signal) -> { data, next };  empty: what to show when there is nothing
  */
 export function pagedTable({ signal, caption, columns, load, empty, rowClass }) {
-	let rows = [], next = null, busy = false, loaded = false, turn = 0, rowHeight = 0;
+	let rows = [], next = null, busy = false, loaded = false, turn = 0, rowHeight = 0, barren = 0;
+	let front = new Set(); /* ids of rows put in front, that come again further down */
 	const drawn = new Map(); /* index -> tr */
 	const above = spacer(), below = spacer();
 	const body = h("tbody", { role: "rowgroup" }, above, below);
@@ -26,7 +28,7 @@ export function pagedTable({ signal, caption, columns, load, empty, rowClass }) 
 		h("caption", { class: "sr" }, caption),
 		h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads)), body);
 	const count = h("p", { class: "dim", role: "status" });
-	const more = h("button", { type: "button", onclick: () => grow() }, "Load more");
+	const more = h("button", { type: "button", onclick: () => { barren = 0; grow(); } }, "Load more");
 	const wrap = h("div", { class: "tablewrap", hidden: true }, table);
 	const foot = h("div", { class: "foot", hidden: true }, count, more);
 	const notice = h("div", {}, loading(6));
@@ -90,7 +92,7 @@ export function pagedTable({ signal, caption, columns, load, empty, rowClass }) 
 		above.hidden = first === 0;
 		below.hidden = last === rows.length;
 		freeze(rows.length > WHOLE && matchMedia("(min-width: 46em)").matches);
-		if (next && !busy && rows.length > 0 && last >= rows.length && nearEnd())
+		if (next && !busy && barren < PATIENCE && last >= rows.length && nearEnd())
 			grow();
 	}
 
@@ -98,10 +100,11 @@ export function pagedTable({ signal, caption, columns, load, empty, rowClass }) 
 
 	function settle() {
 		table.setAttribute("aria-rowcount", next ? "-1" : String(rows.length + 1));
-		wrap.hidden = foot.hidden = rows.length === 0;
+		wrap.hidden = rows.length === 0;
+		foot.hidden = rows.length === 0 && !next;
 		more.hidden = !next;
 		count.textContent = `${rows.length.toLocaleString("en-US")} shown${next ? ", more below" : ""}`;
-		notice.replaceChildren(...(rows.length === 0
+		notice.replaceChildren(...(rows.length === 0 && !next
 			? [h("div", { class: "empty" }, empty ?? "Nothing here.")] : []));
 	}
 
@@ -124,9 +127,11 @@ export function pagedTable({ signal, caption, columns, load, empty, rowClass }) 
 				return;
 			if (fresh) {
 				rows = [];
+				front = new Set();
 				freeze(false);
 			}
-			rows = rows.concat(page.data);
+			barren = page.data.length > 0 ? 0 : barren + 1;
+			rows = rows.concat(page.data.filter((r) => !front.has(r.id)));
 			next = page.next;
 			loaded = true;
 			settle();
@@ -155,13 +160,14 @@ export function pagedTable({ signal, caption, columns, load, empty, rowClass }) 
 		return grow(true);
 	}
 
+	const things = (tr) => [...tr.querySelectorAll("a, button")];
+
 	/* Arrow keys go from a row's first link or button to the next row's. */
 	body.addEventListener("keydown", (event) => {
 		const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
 		const tr = event.target.closest("tr");
 		if (!step || !tr || event.target.matches("input, select"))
 			return;
-		const things = (r) => [...r.querySelectorAll("a, button")];
 		const place = things(tr).indexOf(event.target);
 		const to = drawn.get(Number(tr.getAttribute("aria-rowindex")) - 2 + step);
 		if (to && place >= 0) {
@@ -177,7 +183,7 @@ export function pagedTable({ signal, caption, columns, load, empty, rowClass }) 
 		queued = true;
 		requestAnimationFrame(() => {
 			queued = false;
-			if (el.isConnected && !wrap.hidden)
+			if (el.isConnected)
 				show();
 		});
 	}
@@ -186,8 +192,23 @@ export function pagedTable({ signal, caption, columns, load, empty, rowClass }) 
 
 	el.reload = reload;
 	el.rows = () => rows;
-	/* Puts new rows in front (live tail). */
+	/* Shows a row anew that was changed, where it stands; the focus stays at its place in it. */
+	el.put = (row) => {
+		const i = rows.findIndex((r) => r.id === row.id);
+		const old = drawn.get(i);
+		if (i >= 0)
+			rows[i] = row;
+		if (!old)
+			return;
+		const place = things(old).indexOf(document.activeElement);
+		const tr = draw(i);
+		old.replaceWith(tr);
+		drawn.set(i, tr);
+		things(tr)[place]?.focus();
+	};
+	/* Puts new rows in front: of the live tail, or just made. */
 	el.prepend = (fresh) => {
+		fresh.forEach((r) => front.add(r.id));
 		rows = fresh.concat(rows);
 		settle();
 		redraw();

@@ -20,7 +20,8 @@ export function opener(text, params, props = { class: "primary" }) {
 export function filters(ctx, controls, reload) {
 	const bar = h("form", { class: "filters", role: "search", onsubmit: (e) => e.preventDefault() });
 	for (const [name, [label, control]] of Object.entries(controls)) {
-		const write = () => set({ [name]: control.type === "checkbox"
+		/* what is half typed is not asked for */
+		const write = () => control.validity.valid && set({ [name]: control.type === "checkbox"
 			? (control.checked ? "1" : null) : control.value.trim() || null }, { replace: true });
 		let timer = 0;
 		control.addEventListener("change", write);

@@ -68,6 +68,6 @@ export function limitList(data) {
 	if (data.length === 0)
 		return h("p", { class: "dim" }, "No limit is set for it.");
 	return h("ul", { class: "feed" }, data.map((l) => h("li", {},
-		h("a", { href: href("limits", { id: l.id }) }, capText(l)), " ", use(l),
+		h("a", { href: href("limits", { id: l.id }) }, capText(l)), " for ", scopeText(l.scope), " ", use(l),
 		l.resets_at && h("span", { class: "dim" }, " anew ", resets(l)))));
 }

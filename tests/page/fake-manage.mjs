@@ -102,12 +102,12 @@ function makeData(requests) {
 		const cached = Math.floor(input * random() * 0.6);
 		const unpriced = model.includes("unpriced");
 		const token = tokens[Math.floor(random() ** 2 * 40)];
-		rows.push({ id: id("req_"), upstream_request_id: bad ? "" : `chatcmpl-${word(random, 12)}`,
-			session_id: "", time: iso(at), project_id: token.project_id, token_id: token.id,
+		rows.push({ id: id("req_"), upstream_request_id: bad ? null : `chatcmpl-${word(random, 12)}`,
+			session_id: null, time: iso(at), project_id: token.project_id, token_id: token.id,
 			endpoint: "/v1/chat/completions", protocol: "openai", model,
-			upstream: bad?.[3] === "refused" ? "" : up.name, upstream_model: bad?.[3] === "refused" ? "" : model,
+			upstream: bad?.[3] === "refused" ? null : up.name, upstream_model: bad?.[3] === "refused" ? null : model,
 			key_id: bad?.[3] === "refused" ? null : keys[up === upstreams[1] ? 4 : 0].id,
-			status: bad ? bad[0] : 200, code: bad?.[1] ?? "", error: bad?.[2] ?? "", stream: random() < 0.7,
+			status: bad ? bad[0] : 200, code: bad?.[1] || null, error: bad?.[2] ?? null, stream: random() < 0.7,
 			attempts: bad?.[3] === "refused" ? 0 : 1, duration_ms: Math.floor(300 + random() * 9000),
 			ttfb_ms: Math.floor(150 + random() * 700), tokens: { input: input - cached, cache_read: cached,
 				cache_write: 0, output, reasoning: Math.floor(output / 5) },
@@ -211,13 +211,14 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		const all = data[kind];
 		switch (kind) {
 		case "requests":
-			return paged(same(all, q, ["project_id", "token_id", "model", "status"]).filter((r) =>
-				q.failed !== "1" || r.status >= 400 || r.ended_by !== "done"), q);
+			return paged(same(all, q, ["project_id", "token_id", "model"]).filter((r) =>
+				(!q.status || (q.status.endsWith("xx") ? `${r.status}`[0] === q.status[0] : `${r.status}` === q.status)) &&
+				(q.failed !== "1" || r.status >= 400 || r.code !== null)), q);
 		case "limits":
 			return paged(all.filter((l) => (!q.project_id || l.scope.project === q.project_id) &&
 				(!q.token_id || l.scope.token === q.token_id)), q);
 		case "prices":
-			return paged(all.filter((p) => !q.model || p.model.includes(q.model)), q);
+			return paged(all.filter((p) => !q.model || p.model === q.model || (p.model.endsWith("*") && q.model.startsWith(p.model.slice(0, -1)))), q);
 		default:
 			return paged(same(all, q, ["project_id", "is_active", "upstream"]), q);
 		}
@@ -267,7 +268,7 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 			Object.assign(r, { upstream: null, from: null, cache_read: null, cache_write_5m: null, cache_write_1h: null,
 				request: money(0), is_builtin: false }, body);
 		}
-		data[kind].unshift(r);
+		data[kind].push(r); /* lists stand in order of age */
 		return { ...r, ...once };
 	}
 
@@ -304,14 +305,16 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		if (path === "session") {
 			if (method === "DELETE")
 				sessions.delete(cookie);
-			return { json: method === "GET" ? wear(session) : {} };
+			return method === "GET" ? { json: wear(session) } : { status: 204 };
 		}
 		if (path === "usage")
 			return { json: usage(q) };
 		if (path === "health")
 			return { json: { store: { bytes_on_disk: 48231424, rows: data.requests.length, rows_unfolded: 12, epoch: 3,
 				attached: 4, recoveries: 1, last_recovery_ms: 41, abandoned: 0, schema: 1 }, board: { rows_used: 812,
-				leases: 3, generation: 91, rollbacks: 0 }, version: "0.1.0" } };
+				rows: 262144, leases: 16384, leases_used: 3, rollbacks: 0, remade_at: iso(Date.now() - 9e8) },
+				counts: { exchanges: 10012, refused: 211, failed: 97, attempts: 9804, streams: 7003, bytes_in: 81234567,
+					bytes_out: 412345678, client_gone: 41, reaped: 2 }, version: "0.1.0" } };
 		const [kind, id, verb] = path.split("/").map(decodeURIComponent);
 		if (!data[kind])
 			throw new Refusal(404, "not_found", "There is no such path.");
@@ -322,7 +325,7 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 			return { json: r, headers: { ETag: `"${r.updated_at}"` } };
 		if (method === "DELETE") {
 			data[kind].splice(data[kind].indexOf(r), 1);
-			return { json: {} };
+			return { status: 204 };
 		}
 		if (method === "PATCH") {
 			check(kind, body, false);
@@ -379,7 +382,7 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 			const out = answer(req.method, path.slice(8), Object.fromEntries(url.searchParams),
 				text ? JSON.parse(text) : {}, req.headers);
 			res.writeHead(out.status ?? 200, { "Content-Type": "application/json", "Cache-Control": "no-store",
-				"X-Request-Id": requestId, ...out.headers }).end(JSON.stringify(out.json));
+				"X-Request-Id": requestId, ...out.headers }).end(out.json && JSON.stringify(out.json));
 		} catch (err) {
 			if (!(err instanceof Refusal))
 				console.error(err);

@@ -8,12 +8,17 @@ const words = {
 	bytes_on_disk: "On disk", rows: "Requests on record", rows_unfolded: "Not yet in the sums",
 	epoch: "Epoch", attached: "Processes attached", recoveries: "Recoveries",
 	last_recovery_ms: "Last recovery took", last_recovery_at: "Last recovery", abandoned: "Threads abandoned",
-	schema: "Schema", leases: "Requests under way", leases_owing: "Charges still owing"
+	schema: "Schema", rows_used: "Counters in use", leases_used: "Requests under way",
+	leases: "Room for requests under way", rollbacks: "Sections rolled back", remade_at: "Made",
+	exchanges: "Requests", refused: "Refused", failed: "Failed", attempts: "Calls to providers",
+	streams: "Streams", client_gone: "Clients that left", reaped: "Settled for dead workers"
 };
 
 function show(name, v) {
 	if (v === null || v === undefined)
 		return null;
+	if (name === "version")
+		return v;
 	if (name.startsWith("bytes") || name.endsWith("_bytes"))
 		return bytes(v);
 	if (name.endsWith("_ms"))
@@ -33,11 +38,13 @@ const table = (o) => facts(Object.entries(o ?? {}).map(([k, v]) =>
 
 export function healthPage(ctx) {
 	const store = later(ctx.signal, async () => {
-		const { store: s, board, version, ...rest } = await api.get("health", {}, ctx.signal);
+		const { store: s, board, counts, version, ...rest } = await api.get("health", {}, ctx.signal);
 		return [h("div", { class: "two" },
 			h("section", { class: "panel" }, h("h2", {}, "Store"), table(s)),
-			h("section", { class: "panel" }, h("h2", {}, "Board"), table(board))),
-		h("section", { class: "panel" }, h("h2", {}, "Programs"), table({ version, ...rest }))];
+			h("section", { class: "panel" }, h("h2", {}, "Board"),
+				table({ ...board, rows: undefined, "room for counters": board?.rows }))),
+		h("section", { class: "panel" }, h("h2", {}, "Since the board was made"),
+			table({ ...counts, version, ...rest }))];
 	});
 	every(ctx, 10000, () => { if (!store.matches(":focus-within")) store.refresh(); });
 	const address = (url, what) => h("span", {}, h("code", {}, url), " ", copyButton(url, { what }));

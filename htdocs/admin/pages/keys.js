@@ -22,7 +22,7 @@ export function keysPage(ctx) {
 				action: () => api.act("keys", k.id, off ? "disable" : "enable") });
 		if (done) {
 			say(`Key ${off ? "disabled" : "enabled"}.`);
-			reload();
+			table.put(done);
 		}
 	}
 

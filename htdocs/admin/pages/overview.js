@@ -68,7 +68,7 @@ function drawing(rows, { range, by, of }, from) {
 		if (i < 0 || i >= n)
 			continue;
 		if (!found.has(r.value))
-			found.set(r.value, { name: r.label || r.value || "(none)", values: Array(n).fill(0),
+			found.set(r.value, { name: r.label || (/^(|\w+_0+)$/.test(r.value) ? "(none)" : r.value), values: Array(n).fill(0),
 				total: 0 });
 		const s = found.get(r.value);
 		s.values[i] += metric.of(r);

@@ -90,5 +90,5 @@ export function pricesPage(ctx) {
 			editor(await api.one("prices", id, ctx.signal), close)), { onclose })
 	});
 	return page("Prices", opener("Add a price", { new: 1 }),
-		filters(ctx, { model: ["Model", model] }, reload), table);
+		filters(ctx, { model: ["Prices of model", model] }, reload), table);
 }

@@ -25,7 +25,8 @@ export function projectsPage(ctx) {
 				action: () => api.change("projects", p.id, { is_active: !p.is_active }) });
 		if (done) {
 			say(`${p.name} is ${p.is_active ? "inactive" : "active"} now.`);
-			reload();
+			forget("projects");
+			table.put(done);
 		}
 	}
 

@@ -59,7 +59,7 @@ function details(r) {
 export function requestsPage(ctx) {
 	const project = chooser("projects", ctx.params.project_id, "All projects");
 	const model = h("input", { type: "search", placeholder: "any", size: "14", spellcheck: "false" });
-	const status = h("input", { inputmode: "numeric", placeholder: "any", size: "5", pattern: "\\d{3}" });
+	const status = h("input", { placeholder: "429, 4xx", size: "7", pattern: "[1-5](\\d\\d|xx)" });
 	const token = h("input", { type: "search", placeholder: "any", size: "12", spellcheck: "false" });
 	const failed = h("input", { type: "checkbox" });
 	const live = h("input", { type: "checkbox" });

@@ -27,7 +27,7 @@ function tokenBadge(t) {
 	return badge("good", "Active");
 }
 
-const title = (t) => t.label || t.masked || t.token;
+const title = (t) => t.label || t.masked;
 const usesOf = (t) => (t.max_requests > 0 ? `${number(t.request_count)} of ${number(t.max_requests)}`
 	: number(t.request_count));
 
@@ -98,7 +98,7 @@ function showOnce(made, model, failed) {
 	} });
 }
 
-function mintForm(ctx, projects, close, reload) {
+function mintForm(ctx, projects, close, added) {
 	if (projects.data.length === 0)
 		return h("div", {}, h("p", {}, "A token belongs to a project, and there is none yet."),
 			h("a", { class: "button primary", href: href("projects", { new: 1 }) }, "Make a project"));
@@ -157,7 +157,7 @@ function mintForm(ctx, projects, close, reload) {
 				exampleModel(body.allowed_models)]);
 			close();
 			say("Token minted.");
-			reload();
+			added(made);
 			showOnce(made, model, failed);
 		}
 	});
@@ -169,6 +169,9 @@ export function tokensPage(ctx) {
 		ctx.params.is_active ?? "");
 	const reload = () => table.reload();
 
+	/* The list is in order of age; the new one is shown on top of it.  Its secret stays out. */
+	const added = ({ token, ...t }) => table.prepend([t]);
+
 	async function revoke(t) {
 		const done = await confirm(`Revoke ${title(t)}?`,
 			"The very next request with it is refused. Requests under way go on.",
@@ -176,7 +179,7 @@ export function tokensPage(ctx) {
 				action: (reason) => api.act("tokens", t.id, "revoke", reason ? { reason } : {}) });
 		if (done) {
 			say("Token revoked.");
-			reload();
+			table.put(done);
 		}
 	}
 
@@ -186,7 +189,7 @@ export function tokensPage(ctx) {
 				action: () => api.change("tokens", t.id, { is_active: true }) });
 		if (done) {
 			say("Token reactivated.");
-			reload();
+			table.put(done);
 		}
 	}
 
@@ -199,7 +202,7 @@ export function tokensPage(ctx) {
 		columns: [
 			{ head: "Label", cell: (t) => h("a", { href: href("tokens", { ...ctx.now, id: t.id }) },
 				t.label || "(no label)") },
-			{ head: "Token", more: "wide", cell: (t) => h("code", {}, t.masked ?? t.token) },
+			{ head: "Token", more: "wide", cell: (t) => h("code", {}, t.masked) },
 			{ head: "Project", cell: (t) => nameOf("projects", t.project_id) },
 			{ head: "State", cell: tokenBadge },
 			{ head: "Requests", num: true, cell: usesOf },
@@ -232,7 +235,7 @@ export function tokensPage(ctx) {
 			facts([
 				["State", tokenBadge(t)],
 				["Why revoked", t.revoked_reason], ["Revoked", t.revoked_at && fullTime(t.revoked_at)],
-				["Token", h("code", {}, t.masked ?? t.token)], ["Id", h("code", {}, t.id)],
+				["Token", h("code", {}, t.masked)], ["Id", h("code", {}, t.id)],
 				["Project", nameOf("projects", t.project_id)],
 				["Requests", usesOf(t)], ["Cost", usd(t.cost)],
 				["Last used", t.last_used_at ? when(t.last_used_at) : "never"],
@@ -247,15 +250,14 @@ export function tokensPage(ctx) {
 				h("a", { class: "button", href: href("requests", { token_id: t.id }) }, "Its requests")),
 			h("details", {}, h("summary", {}, "Change"), form({
 				fields: [label, until, max, models], label: "Save", submit: async () => {
-					await api.change("tokens", t.id, {
+					table.put(await api.change("tokens", t.id, {
 						label: label.control.value.trim(),
 						expires_at: until.control.value ? new Date(until.control.value).toISOString() : null,
 						max_requests: Number(max.control.value) || 0,
 						allowed_models: list(models.control.value)
-					}, t.etag);
+					}, t.etag));
 					say("Saved.");
 					close();
-					reload();
 				}
 			})),
 			h("details", {}, h("summary", {}, "Examples for clients"),
@@ -270,7 +272,7 @@ export function tokensPage(ctx) {
 
 	dialogs(ctx, {
 		new: (_, onclose) => dialog("Mint a token", (close) => later(ctx.signal, async () =>
-			mintForm(ctx, await known("projects"), close, reload)), { onclose, wide: true }),
+			mintForm(ctx, await known("projects"), close, added)), { onclose, wide: true }),
 		id: (id, onclose) => dialog("Token", (close) => later(ctx.signal, () => details(id, close)),
 			{ onclose, wide: true })
 	});

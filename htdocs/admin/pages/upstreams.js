@@ -68,7 +68,8 @@ export function upstreamsPage(ctx) {
 				action: () => api.change("upstreams", u.id, { is_active: !u.is_active }) });
 		if (done) {
 			say(`${u.name} is ${u.is_active ? "inactive" : "active"} now.`);
-			reload();
+			forget("upstreams");
+			table.put(done);
 		}
 	}
 
