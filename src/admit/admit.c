@@ -17,10 +17,12 @@
 void
 admit_add_secret(struct admit_secrets *s, struct span value)
 {
-	static const char scheme[] = "bearer ";
+	static const char scheme[] = "bearer";
 	const size_t len = sizeof scheme - 1;
 
-	if (value.len > len && span_is_nocase((struct span){ value.at, len }, scheme)) {
+	/* the scheme alone is what an SDK without a key sends */
+	if (value.len >= len && span_is_nocase((struct span){ value.at, len }, scheme)
+		&& (value.len == len || value.at[len] == ' ')) {
 		value.at += len;
 		value.len -= len;
 	}
@@ -179,7 +181,6 @@ gather(struct taking *t, const struct snapshot *snapshot, const struct admit_cal
 		c->cap = caller->token.max_requests;
 		c->window_end_ms = WINDOW_FOREVER;
 		token_counter_key(caller->token.head.id, c->key);
-		/* the token is younger than the board: nothing can have been used before */
 	}
 	for (size_t i = 0; i < snapshot->limit_count; i++) {
 		const struct limit *l = &snapshot->limits[i];
@@ -243,7 +244,8 @@ refuse(const struct taking *t, const struct board_verdict *v, struct err *err)
 {
 	static const char *const metrics[] = { "requests", "input tokens", "output tokens", "tokens",
 		"cost", "parallel requests" };
-	static const char *const windows[] = { "minute", "hour", "day", "week", "month", "total" };
+	static const char *const windows[] = { " in a minute", " in an hour", " in a day",
+		" in a week", " in a month", " in total" };
 	const struct board_claim *c = &t->claim[v->which];
 	const struct limit *l = t->limit[v->which];
 	int32_t metric = t->metric[v->which];
@@ -253,9 +255,8 @@ refuse(const struct taking *t, const struct board_verdict *v, struct err *err)
 	amount_text(metric, c->cap, cap, sizeof cap);
 	amount_text(metric, money_add(v->spent, v->reserved), used, sizeof used);
 	amount_text(metric, c->amount, want, sizeof want);
-	snprintf(what, sizeof what, l == NULL ? "max_requests of the token" : "limit on %s%s%s",
-		metrics[metric], metric == METRIC_PARALLEL ? "" : " in a ",
-		metric == METRIC_PARALLEL ? "" : windows[window]);
+	snprintf(what, sizeof what, l == NULL ? "max_requests of the token" : "limit on %s%s",
+		metrics[metric], metric == METRIC_PARALLEL ? "" : windows[window]);
 	if (c->amount > c->cap) {
 		err_set(err, ERR_EXCEEDS_LIMIT, "%s: %s wanted, cap %s", what, want, cap);
 		return err_say(err,
