@@ -1,0 +1,603 @@
+/* reserve_test.c - limits are exact to the unit, all of them at once or none, over any number of
+ * processes and the loss of the board. */
+#include "house.h"
+
+#include "admit/admit.h"
+
+#define HOUR_MS 3600000LL
+
+/* What a request of these tests takes. */
+static const struct admit_need small_need = {
+	.model = "m-1", .input_tokens = 10, .output_tokens = 5, .cost_nusd = 1000
+};
+
+static int64_t
+amount_of(enum limit_metric metric)
+{
+	static const int64_t amounts[] = { 1, 10, 5, 15, 1000, 1 };
+
+	return amounts[metric];
+}
+
+static struct admit_caller
+caller_of(struct id project, struct id token)
+{
+	struct admit_caller c;
+
+	record_init(RECORD_PROJECT, &c.project);
+	record_init(RECORD_TOKEN, &c.token);
+	c.project.head.id = project;
+	c.token.head.id = token;
+	c.token.project = project;
+	return c;
+}
+
+/* Only the limits of a snapshot matter here. */
+static struct snapshot
+snapshot_of(struct limit *limits, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (id_is_none(limits[i].head.id))
+			limits[i].head.id = id_random();
+	return (struct snapshot){ .limits = limits, .limit_count = count };
+}
+
+static int
+reserve(struct house *h, const struct snapshot *s, const struct admit_caller *c,
+	const struct admit_need *need, struct admit_pass *pass)
+{
+	err = (struct err){ 0 };
+	return admit_reserve(
+		h->store, h->board, s, c, need, id_timed(clock_wall_ms()), "note", 5, pass, &err);
+}
+
+static void
+settle(struct house *h, const struct admit_pass *pass, int64_t first_spent)
+{
+	int64_t spent[BOARD_CLAIMS_MAX] = { first_spent };
+
+	assert_int_equal(board_settle(h->board, pass->lease, spent, pass->count, &err), 1);
+}
+
+/* ---- what binds whom ---- */
+
+#define PASSES 3
+
+static void
+each_metric_window_and_scope_lets_exactly_its_cap_pass(void **state)
+{
+	struct house *h = *state;
+	char a[ID_TEXT_BYTES], a1[ID_TEXT_BYTES];
+	struct id project = id_random();
+	struct admit_caller same = caller_of(project, id_random());
+	struct admit_caller other_token = caller_of(project, id_random());
+	struct admit_caller other_project = caller_of(id_random(), id_random());
+
+	id_text("prj_", same.project.head.id, a);
+	id_text("tok_", same.token.head.id, a1);
+
+	/* When the cap is used up by one caller with model m-1, is that one refused too? */
+	const struct {
+		const char *why, *project, *token, *model;
+		bool other_token, other_project, model_2, model_x;
+	} scopes[] = {
+		{ "global: all share it", "", "", "", true, true, true, true },
+		{ "one project", a, "", "", true, false, true, true },
+		{ "each project", "each", "", "", true, false, true, true },
+		{ "one token", "", a1, "", false, false, true, true },
+		{ "each token", "", "each", "", false, false, true, true },
+		{ "one model", "", "", "m-1", true, true, false, false },
+		{ "a family of models is one counter", "", "", "m-*", true, true, true, false },
+		{ "each model", "", "", "each", true, true, false, false },
+		{ "each model of a project", a, "", "each", true, false, false, false },
+		{ "a family, each project", "each", "", "m-*", true, false, true, false },
+		{ "each token, each model", "", "each", "each", false, false, false, false },
+	};
+
+	for (int metric = METRIC_REQUESTS; metric <= METRIC_PARALLEL; metric++)
+		for (int window = WINDOW_MINUTE; window <= WINDOW_TOTAL; window++)
+			for (size_t i = 0; i < sizeof scopes / sizeof scopes[0]; i++) {
+				int64_t one = amount_of(metric);
+				struct limit l =
+					house_limit_draft(metric, window, PASSES * one + one - 1);
+				struct snapshot s = snapshot_of(&l, 1);
+				struct admit_need model_2 = small_need, model_x = small_need;
+				struct admit_pass pass[PASSES + 4];
+				enum err_code want = metric == METRIC_COST ? ERR_BUDGET_EXCEEDED
+									   : ERR_RATE_LIMITED;
+				const struct {
+					const struct admit_caller *caller;
+					const struct admit_need *need;
+					bool refused;
+				} asks[] = {
+					{ &same, &small_need, true },
+					{ &other_token, &small_need, scopes[i].other_token },
+					{ &other_project, &small_need, scopes[i].other_project },
+					{ &same, &model_2, scopes[i].model_2 },
+					{ &same, &model_x, scopes[i].model_x },
+				};
+				int held = 0;
+
+				model_2.model = "m-2";
+				model_x.model = "x";
+				(void)strcpy(l.scope_project, scopes[i].project);
+				(void)strcpy(l.scope_token, scopes[i].token);
+				(void)strcpy(l.scope_model, scopes[i].model);
+				house_early_in_the_minute(h);
+				for (; held < PASSES; held++)
+					if (reserve(h, &s, &same, &small_need, &pass[held]) != 0)
+						fail_msg("%s: %s", scopes[i].why, err.text);
+				assert_int_equal(pass[PASSES - 1].count, 1);
+				assert_int_equal(pass[PASSES - 1].hold[0].metric, metric);
+				assert_int_equal(pass[PASSES - 1].hold[0].cap, l.cap);
+				assert_int_equal(pass[PASSES - 1].hold[0].used, PASSES * one);
+				for (size_t k = 0; k < sizeof asks / sizeof asks[0]; k++) {
+					int rc = reserve(
+						h, &s, asks[k].caller, asks[k].need, &pass[held]);
+
+					if ((rc != 0) != asks[k].refused ||
+						(rc != 0 && err.code != want))
+						fail_msg("%s: metric %d, window %d, ask %zu: %d %s",
+							scopes[i].why, metric, window, k, rc,
+							err.text);
+					held += rc == 0;
+				}
+				while (held > 0)
+					settle(h, &pass[--held], 0);
+			}
+	assert_int_equal(house_leases(h), 0);
+}
+
+static void
+without_a_model_limits_by_model_do_not_bind(void **state)
+{
+	struct house *h = *state;
+	struct limit l[2] = { house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 1),
+		house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 1) };
+	struct snapshot s = snapshot_of(l, 2);
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct admit_need need = { .model = "" };
+	struct admit_pass pass;
+
+	(void)strcpy(l[0].scope_model, "each");
+	(void)strcpy(l[1].scope_model, "*");
+	for (int i = 0; i < 3; i++) {
+		WORKS(reserve(h, &s, &c, &need, &pass));
+		assert_int_equal(pass.count, 0);
+	}
+}
+
+/* ---- all or nothing, and what a refusal says ---- */
+
+static void
+a_refusal_takes_nothing_and_names_the_limit(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	static const struct {
+		const char *why;
+		enum limit_metric metric;
+		enum limit_window window;
+		int64_t cap;
+		enum err_code want;
+		const char *says;
+		enum { NEVER, AT_THE_END, SOON } retry;
+	} cases[] = {
+		{ "requests by the minute", METRIC_REQUESTS, WINDOW_MINUTE, 1, ERR_RATE_LIMITED,
+			"limit on requests in a minute is reached: 1 of 1", AT_THE_END },
+		{ "tokens by the day", METRIC_TOKENS, WINDOW_DAY, 29, ERR_RATE_LIMITED,
+			"limit on tokens in a day is reached: 15 of 29", AT_THE_END },
+		{ "input tokens by the week", METRIC_INPUT_TOKENS, WINDOW_WEEK, 19,
+			ERR_RATE_LIMITED, "limit on input tokens in a week", AT_THE_END },
+		{ "output tokens by the hour", METRIC_OUTPUT_TOKENS, WINDOW_HOUR, 9,
+			ERR_RATE_LIMITED, "limit on output tokens in an hour", AT_THE_END },
+		{ "money by the month", METRIC_COST, WINDOW_MONTH, 1999, ERR_BUDGET_EXCEEDED,
+			"$0.000001000 of $0.000001999", AT_THE_END },
+		{ "money for ever", METRIC_COST, WINDOW_TOTAL, 1000, ERR_BUDGET_EXCEEDED,
+			"limit on cost in total is reached", NEVER },
+		{ "what runs at once", METRIC_PARALLEL, WINDOW_TOTAL, 1, ERR_RATE_LIMITED,
+			"limit on parallel requests is reached: 1 of 1 are running", SOON },
+	};
+
+	house_early_in_the_minute(h);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		/* the tight one stands last, behind two that would have room */
+		struct limit l[3] = { house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 10),
+			house_limit_draft(METRIC_TOKENS, WINDOW_TOTAL, 1000),
+			house_limit_draft(cases[i].metric, cases[i].window, cases[i].cap) };
+		struct snapshot s = snapshot_of(l, 3);
+		struct limit_values v = { "", "", "m-1" };
+		struct admit_pass pass, none;
+		int64_t start, end, now;
+
+		WORKS(reserve(h, &s, &c, &small_need, &pass));
+		assert_int_equal(pass.count, 3);
+		assert_int_not_equal(reserve(h, &s, &c, &small_need, &none), 0);
+		if (err.code != cases[i].want || strstr(err.says, cases[i].says) == NULL)
+			fail_msg("%s: %s: %s", cases[i].why, err_name(err.code), err.says);
+		window_bounds(cases[i].window, board_now_ms(h->board), &start, &end);
+		now = clock_wall_ms();
+		if (cases[i].retry == SOON
+				? err.retry_at_ms <= now - 500 || err.retry_at_ms > now + 1000
+				: err.retry_at_ms != (cases[i].retry == NEVER ? 0 : end))
+			fail_msg("%s: again at %lld, now %lld, window ends %lld", cases[i].why,
+				(long long)err.retry_at_ms, (long long)now, (long long)end);
+		house_assert_use(h, &l[0], &v, 0, 1);
+		house_assert_use(h, &l[1], &v, 0, 15);
+		house_assert_use(h, &l[2], &v, 0, amount_of(cases[i].metric));
+		assert_int_equal(house_leases(h), 1);
+		settle(h, &pass, 0);
+		house_assert_use(h, &l[0], &v, 0, 0);
+	}
+}
+
+static void
+what_alone_is_above_a_cap_is_told_so(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	static const struct {
+		enum limit_metric metric;
+		int64_t cap;
+		const char *says;
+	} cases[] = {
+		{ METRIC_INPUT_TOKENS, 9, "may need 10, more than the limit on input tokens" },
+		{ METRIC_TOKENS, 14, "may need 15" },
+		{ METRIC_COST, 999, "may need $0.000001000" },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct limit l = house_limit_draft(cases[i].metric, WINDOW_DAY, cases[i].cap);
+		struct snapshot s = snapshot_of(&l, 1);
+		struct admit_pass pass;
+
+		REFUSED(reserve(h, &s, &c, &small_need, &pass), ERR_EXCEEDS_LIMIT);
+		assert_int_equal(err.retry_at_ms, 0);
+		if (strstr(err.says, cases[i].says) == NULL)
+			fail_msg("says '%s'", err.says);
+		l.cap++; /* exactly the cap fits */
+		WORKS(reserve(h, &s, &c, &small_need, &pass));
+	}
+}
+
+static void
+soft_and_shadow_limits_only_count(void **state)
+{
+	struct house *h = *state;
+	struct limit l[2] = { house_limit_draft(METRIC_TOKENS, WINDOW_DAY, 20),
+		house_limit_draft(METRIC_TOKENS, WINDOW_DAY, 20) };
+	struct snapshot s = snapshot_of(l, 2);
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct limit_values v = { "", "", "m-1" };
+	struct admit_pass pass;
+
+	l[0].mode = LIMIT_SOFT;
+	l[1].mode = LIMIT_SHADOW;
+	for (int i = 0; i < 5; i++)
+		WORKS(reserve(h, &s, &c, &small_need, &pass));
+	house_assert_use(h, &l[0], &v, 0, 75);
+	house_assert_use(h, &l[1], &v, 0, 75);
+	assert_int_equal(pass.hold[0].used, 75);
+	l[0].mode = LIMIT_HARD; /* and the count is there when it becomes hard */
+	REFUSED(reserve(h, &s, &c, &small_need, &pass), ERR_RATE_LIMITED);
+}
+
+static void
+a_new_cap_keeps_the_use(void **state)
+{
+	struct house *h = *state;
+	struct limit l = house_limit_draft(METRIC_REQUESTS, WINDOW_TOTAL, 2);
+	struct snapshot s = snapshot_of(&l, 1);
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct admit_pass pass;
+
+	for (int i = 0; i < 2; i++)
+		WORKS(reserve(h, &s, &c, &small_need, &pass));
+	REFUSED(reserve(h, &s, &c, &small_need, &pass), ERR_RATE_LIMITED);
+	l.cap = 3;
+	WORKS(reserve(h, &s, &c, &small_need, &pass));
+	REFUSED(reserve(h, &s, &c, &small_need, &pass), ERR_RATE_LIMITED);
+	l.cap = 1;
+	REFUSED(reserve(h, &s, &c, &small_need, &pass), ERR_RATE_LIMITED);
+}
+
+static void
+a_token_has_so_many_requests_in_its_life(void **state)
+{
+	struct house *h = *state;
+	struct snapshot s = { 0 };
+	struct admit_caller c = caller_of(id_random(), id_random()), other;
+	struct admit_pass pass[3];
+
+	other = caller_of(c.project.head.id, id_random());
+	c.token.max_requests = other.token.max_requests = 3;
+	for (int i = 0; i < 3; i++)
+		WORKS(reserve(h, &s, &c, &small_need, &pass[i]));
+	assert_int_equal(pass[2].hold[0].resets_ms, WINDOW_FOREVER);
+	assert_int_equal(pass[2].hold[0].used, 3);
+	REFUSED(reserve(h, &s, &c, &small_need, &pass[0]), ERR_RATE_LIMITED);
+	assert_int_equal(err.retry_at_ms, 0);
+	assert_non_null(strstr(err.says, "max_requests of the token is reached: 3 of 3"));
+	WORKS(reserve(h, &s, &other, &small_need, &pass[0])); /* each its own */
+	settle(h, &pass[1], 1);                               /* used up */
+	REFUSED(reserve(h, &s, &c, &small_need, &pass[1]), ERR_RATE_LIMITED);
+	settle(h, &pass[2], 0); /* given back */
+	WORKS(reserve(h, &s, &c, &small_need, &pass[2]));
+	REFUSED(reserve(h, &s, &c, &small_need, &pass[1]), ERR_RATE_LIMITED);
+}
+
+static void
+what_ended_runs_no_longer(void **state)
+{
+	struct house *h = *state;
+	struct limit l = house_limit_draft(METRIC_PARALLEL, WINDOW_MINUTE, 2);
+	struct snapshot s = snapshot_of(&l, 1);
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct admit_pass pass[2], none;
+
+	WORKS(reserve(h, &s, &c, &small_need, &pass[0]));
+	WORKS(reserve(h, &s, &c, &small_need, &pass[1]));
+	assert_int_equal(pass[0].hold[0].resets_ms, WINDOW_FOREVER);
+	for (int i = 0; i < 10; i++) {
+		REFUSED(reserve(h, &s, &c, &small_need, &none), ERR_RATE_LIMITED);
+		settle(h, &pass[i % 2], 0);
+		WORKS(reserve(h, &s, &c, &small_need, &pass[i % 2]));
+	}
+}
+
+static void
+odd_needs_are_counted_without_overflow(void **state)
+{
+	struct house *h = *state;
+	struct limit l[3] = { house_limit_draft(METRIC_TOKENS, WINDOW_DAY, 10),
+		house_limit_draft(METRIC_COST, WINDOW_DAY, 10),
+		house_limit_draft(METRIC_TOKENS, WINDOW_DAY, INT64_MAX) };
+	struct snapshot s = snapshot_of(l, 3);
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct admit_need huge = { "m", INT64_MAX, INT64_MAX, COST_UNKNOWN };
+	struct admit_pass pass;
+
+	REFUSED(reserve(h, &s, &c, &huge, &pass), ERR_EXCEEDS_LIMIT);
+	l[0].mode = LIMIT_SOFT;
+	for (int i = 0; i < 3; i++)
+		WORKS(reserve(h, &s, &c, &huge, &pass));
+	assert_int_equal(pass.hold[0].used, INT64_MAX);
+	assert_int_equal(pass.hold[1].used, 0); /* without a price it costs nothing that is known */
+}
+
+static void
+more_limits_than_a_lease_can_hold_are_refused_not_forgotten(void **state)
+{
+	struct house *h = *state;
+	struct limit l[BOARD_CLAIMS_MAX + 1];
+	struct snapshot s;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct admit_pass pass;
+
+	for (int i = 0; i <= BOARD_CLAIMS_MAX; i++)
+		l[i] = house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 10);
+	s = snapshot_of(l, BOARD_CLAIMS_MAX + 1);
+	REFUSED(reserve(h, &s, &c, &small_need, &pass), ERR_OVERLOADED);
+	assert_int_equal(house_leases(h), 0);
+	s.limit_count--;
+	WORKS(reserve(h, &s, &c, &small_need, &pass));
+	assert_int_equal(pass.count, BOARD_CLAIMS_MAX);
+}
+
+/* ---- a lost board ---- */
+
+static struct usage_row
+row_of(const struct admit_caller *c, const char *model, int64_t time_ms)
+{
+	struct usage_row r = { .exchange = id_timed(time_ms),
+		.time_ms = time_ms,
+		.project = c->project.head.id,
+		.token = c->token.head.id,
+		.status = 200,
+		.usage_source = USAGE_REPORTED,
+		.tokens = { .input = 7, .cache_read = 2, .cache_write = 1, .output = 5 },
+		.cost_nusd = 1000 };
+
+	(void)snprintf(r.model, sizeof r.model, "%s", model);
+	return r;
+}
+
+static void
+book(struct house *h, const struct usage_row *row)
+{
+	bool booked;
+
+	WORKS(store_book(h->store, row, 1, &booked, &err));
+	assert_true(booked);
+}
+
+static void
+a_lost_board_counts_what_the_rows_say(void **state)
+{
+	struct house *h = *state;
+	int64_t now = clock_wall_ms();
+	struct id project = id_random();
+	struct admit_caller c = caller_of(project, id_random());
+	struct admit_caller other_token = caller_of(project, id_random());
+	struct admit_caller other_project = caller_of(id_random(), id_random());
+	char a[ID_TEXT_BYTES], a1[ID_TEXT_BYTES];
+	struct usage_row row;
+
+	id_text("prj_", c.project.head.id, a);
+	id_text("tok_", c.token.head.id, a1);
+
+	/* rows of the counter: by whom, model, how many */
+	const struct {
+		const char *why, *project, *token, *model;
+		int64_t rows;
+	} scopes[] = {
+		{ "global", "", "", "", 7 },
+		{ "one project", a, "", "", 6 },
+		{ "each project", "each", "", "", 6 },
+		{ "one token", "", a1, "", 5 },
+		{ "each token", "", "each", "", 5 },
+		{ "one model", "", "", "m-1", 5 },
+		{ "a family of models", "", "", "m-*", 6 },
+		{ "each model", "", "", "each", 5 },
+		{ "each model of a project", a, "", "each", 4 },
+		{ "each project and a family", "each", "", "m-*", 5 },
+		{ "each token, each model", "", "each", "each", 3 },
+	};
+
+	house_early_in_the_minute(h);
+	for (int i = 0; i < 3; i++) {
+		row = row_of(&c, "m-1", now);
+		book(h, &row);
+	}
+	row = row_of(&c, "m-2", now);
+	book(h, &row);
+	row = row_of(&c, "x", now);
+	book(h, &row);
+	row = row_of(&other_token, "m-1", now);
+	book(h, &row);
+	row = row_of(&other_project, "m-1", now);
+	book(h, &row);
+	for (int folded = 0; folded < 2; folded++) {
+		for (int metric = METRIC_REQUESTS; metric < METRIC_PARALLEL; metric++)
+			for (int window = WINDOW_MINUTE; window <= WINDOW_TOTAL; window++)
+				for (size_t i = 0; i < sizeof scopes / sizeof scopes[0]; i++) {
+					struct limit l =
+						house_limit_draft(metric, window, INT64_MAX);
+					struct snapshot s = snapshot_of(&l, 1);
+					struct admit_pass pass;
+					int64_t one = amount_of(metric);
+
+					(void)strcpy(l.scope_project, scopes[i].project);
+					(void)strcpy(l.scope_token, scopes[i].token);
+					(void)strcpy(l.scope_model, scopes[i].model);
+					WORKS(reserve(h, &s, &c, &small_need, &pass));
+					if (pass.hold[0].used != (scopes[i].rows + 1) * one)
+						fail_msg("%s: metric %d, window %d, %s: %lld",
+							scopes[i].why, metric, window,
+							folded ? "folded" : "not folded",
+							(long long)pass.hold[0].used);
+					settle(h, &pass, 0);
+				}
+		WORKS(store_fold(h->store, &err));
+		house_lose_board(h);
+	}
+}
+
+static void
+a_lost_board_knows_windows_and_what_a_token_has_used(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct limit l[2] = { house_limit_draft(METRIC_REQUESTS, WINDOW_MINUTE, 2),
+		house_limit_draft(METRIC_REQUESTS, WINDOW_TOTAL, 4) };
+	struct snapshot s = snapshot_of(l, 2);
+	struct admit_pass pass;
+	struct usage_row row;
+
+	house_early_in_the_minute(h);
+	row = row_of(&c, "m-1", clock_wall_ms() - 25 * HOUR_MS);
+	book(h, &row); /* before this minute */
+	row = row_of(&c, "m-1", clock_wall_ms());
+	book(h, &row);
+	c.token.max_requests = 3;
+	house_lose_board(h);
+	WORKS(reserve(h, &s, &c, &small_need, &pass));
+	assert_int_equal(pass.count, 3);
+	assert_int_equal(pass.hold[0].used, 3);
+	assert_int_equal(pass.hold[1].used, 2);
+	assert_int_equal(pass.hold[2].used, 3);
+	REFUSED(reserve(h, &s, &c, &small_need, &pass), ERR_RATE_LIMITED);
+	assert_non_null(strstr(err.says, "max_requests"));
+	c.token.max_requests = 0;
+	REFUSED(reserve(h, &s, &c, &small_need, &pass), ERR_RATE_LIMITED);
+	assert_non_null(strstr(err.says, "in a minute"));
+	/* the board is not asked to be seeded with what it counted itself */
+	house_assert_use(h, &l[1], &(struct limit_values){ 0 }, 2, 1);
+}
+
+/* ---- many processes ---- */
+
+#define RACERS 8
+#define CAP    150
+
+struct race {
+	int start[2];
+	_Atomic int64_t *passed; /* of each */
+	struct admit_caller caller;
+};
+
+static int
+race(struct house *h, void *ctx)
+{
+	struct race *r = ctx;
+	struct admit_pass pass;
+	char byte;
+
+	(void)close(r->start[1]);
+	if (read(r->start[0], &byte, 1) != 0)
+		return 2;
+	while (reserve(h, h->snapshot, &r->caller, &small_need, &pass) == 0) {
+		int64_t spent[BOARD_CLAIMS_MAX];
+
+		for (int i = 0; i < pass.count; i++)
+			spent[i] = pass.hold[i].metric == METRIC_REQUESTS ? 1
+				   : pass.hold[i].metric == METRIC_TOKENS ? 4
+									  : 0;
+		atomic_fetch_add(r->passed, 1);
+		if (board_settle(h->board, pass.lease, spent, pass.count, &err) != 1)
+			return 3;
+	}
+	return err.code == ERR_RATE_LIMITED ? 0 : 4;
+}
+
+static void
+processes_at_once_pass_exactly_the_cap(void **state)
+{
+	struct house *h = *state;
+	struct race r = { .caller = caller_of(id_random(), id_random()) };
+	struct limit requests = house_limit(h, METRIC_REQUESTS, WINDOW_TOTAL, CAP);
+	struct limit tokens = house_limit(h, METRIC_TOKENS, WINDOW_MONTH, 1000000);
+	struct limit parallel = house_limit(h, METRIC_PARALLEL, WINDOW_TOTAL, RACERS);
+	struct limit_values v = { "", "", "" };
+	pid_t racer[RACERS];
+
+	r.passed = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(r.passed != MAP_FAILED);
+	assert_int_equal(pipe(r.start), 0);
+	house_close(h);
+	for (int i = 0; i < RACERS; i++)
+		assert_true((racer[i] = house_child(h, race, &r)) > 0);
+	(void)close(r.start[1]); /* go */
+	for (int i = 0; i < RACERS; i++)
+		house_wait(racer[i], 0);
+	(void)close(r.start[0]);
+	house_open(h);
+	assert_int_equal(atomic_load(r.passed), CAP);
+	house_assert_use(h, &requests, &v, CAP, 0);
+	house_assert_use(h, &tokens, &v, 4 * CAP, 0);
+	house_assert_use(h, &parallel, &v, 0, 0);
+	assert_int_equal(house_leases(h), 0);
+	(void)munmap((void *)r.passed, 4096);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(each_metric_window_and_scope_lets_exactly_its_cap_pass),
+		TEST(without_a_model_limits_by_model_do_not_bind),
+		TEST(a_refusal_takes_nothing_and_names_the_limit),
+		TEST(what_alone_is_above_a_cap_is_told_so),
+		TEST(soft_and_shadow_limits_only_count),
+		TEST(a_new_cap_keeps_the_use),
+		TEST(a_token_has_so_many_requests_in_its_life),
+		TEST(what_ended_runs_no_longer),
+		TEST(odd_needs_are_counted_without_overflow),
+		TEST(more_limits_than_a_lease_can_hold_are_refused_not_forgotten),
+		TEST(a_lost_board_counts_what_the_rows_say),
+		TEST(a_lost_board_knows_windows_and_what_a_token_has_used),
+		TEST(processes_at_once_pass_exactly_the_cap),
+	};
+
+	return cmocka_run_group_tests_name("admit/reserve", tests, NULL, NULL);
+}
