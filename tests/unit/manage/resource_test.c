@@ -605,6 +605,15 @@ a_call_that_was_abandoned_is_made_once(void **state)
 
 	attempt = 0;
 	CALL(201, "POST", "/manage/upstreams", "{\"name\":\"a\",\"base_url\":\"http://a\"}");
+	manage_once(&once);
+	CALL(201, "POST", "/manage/keys", "{\"upstream\":\"a\",\"secret\":\"sk-987654321\"}");
+	snprintf(first, sizeof first, "%s", text_of("id"));
+	attempt = 1; /* sealed anew, so not the same content */
+	CALL(201, "POST", "/manage/keys", "{\"upstream\":\"a\",\"secret\":\"sk-987654321\"}");
+	assert_string_equal(text_of("id"), first);
+	attempt = 0;
+	snprintf(path, sizeof path, "/manage/keys/%s", first);
+	CALL(204, "DELETE", path, "");
 	CALL(204, "DELETE", "/manage/upstreams/a", "");
 	attempt = 1;
 	CALL(204, "DELETE", "/manage/upstreams/a", "");
