@@ -138,6 +138,7 @@ struct taking {
 	struct board_claim claim[BOARD_CLAIMS_MAX];
 	const struct limit *limit[BOARD_CLAIMS_MAX];
 	int32_t metric[BOARD_CLAIMS_MAX];
+	int64_t start_ms[BOARD_CLAIMS_MAX]; /* of the window */
 };
 
 static int64_t
@@ -198,7 +199,11 @@ gather(struct taking *t, const struct snapshot *snapshot, const struct admit_cal
 		else
 			window_bounds((enum limit_window)l->window, now_ms, &c->window_start_ms,
 				&c->window_end_ms);
+		t->start_ms[t->count - 1] = c->window_start_ms;
 		limit_counter_key(l, values, c->window_start_ms, c->key);
+		/* what was used before the limit was made counts: as old as time, the board asks */
+		if (limit_has_past(l, c->window_start_ms))
+			c->window_start_ms = 0;
 		c->seeded = l->metric == METRIC_PARALLEL;
 	}
 	return 0;
@@ -221,7 +226,7 @@ seed(struct store *store, struct taking *t, int which, const struct admit_caller
 		(void)caller;
 		return 0;
 	}
-	return limit_booked(store, t->limit[which], values, c->window_start_ms, now_ms, &c->seed,
+	return limit_booked(store, t->limit[which], values, t->start_ms[which], now_ms, &c->seed,
 		err);
 }
 

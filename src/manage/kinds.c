@@ -1005,9 +1005,9 @@ limit_use(struct call *c, const struct limit *l, const struct limit_values *v, i
 	if (rc > 0)
 		return 1;
 	/* No row yet: one that is made now begins with the booked use if its window is older than
-	 * the board, else at nothing (board.h, claim.seeded). */
+	 * the board or the limit, else at nothing (board.h, claim.seeded). */
 	board_health(c->m->board, &board);
-	if (start_ms >= board.remade_ms)
+	if (start_ms >= board.remade_ms && !limit_has_past(l, start_ms))
 		return 1;
 	return limit_booked(c->m->store, l, v, start_ms, now_ms, used, &c->err) == 0 ? 1 : -1;
 }

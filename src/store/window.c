@@ -138,6 +138,12 @@ put_text(uint8_t *at, size_t room, const char *text)
 	return len + 1;
 }
 
+bool
+limit_has_past(const struct limit *l, int64_t window_start_ms)
+{
+	return l->metric != METRIC_PARALLEL && l->head.created_ms > window_start_ms;
+}
+
 void
 limit_counter_key(const struct limit *l, const struct limit_values *v, int64_t window_start_ms,
 	uint64_t key[2])

@@ -26,6 +26,10 @@ void window_bounds(enum limit_window window, int64_t now_ms, int64_t *start_ms, 
  * models as a glob)?  "each" needs a value that is known. */
 bool limit_applies(const struct limit *l, const struct limit_values *v);
 
+/* Was the limit made in the middle of that window?  What was used before counts all the same: a
+ * month's budget is about the month. */
+bool limit_has_past(const struct limit *l, int64_t window_start_ms);
+
 /* The counter's key: by SHA-256 over id, metric, window kind, window start, and the values.  A
  * dimension counts with the request's own value only where the scope says "each"; otherwise with
  * the scope's text, so that a limit on "gpt-4*" is one counter.  METRIC_PARALLEL has no window:

@@ -172,9 +172,9 @@ test("client faults", { timeout: 90000 }, async (t) => {
       assert.equal((await stack.chat({ model: "mock-abc" }, { token: narrow.token })).status, 200);
     });
     await t.test("a path that climbs, a path that is not there", async () => {
-      const raw = await new Promise((done) => http.get({ port: stack.port, path: "/v1/%2e%2e/admin",
+      const raw = await new Promise((done) => http.get({ port: stack.port, path: "/v1/%2e%2e/v1/models/x",
         headers: { authorization: `Bearer ${stack.token}` } }, (a) => { a.resume(); done(a.statusCode); }));
-      assert.ok([400, 403, 404].includes(raw), `${raw}`);
+      assert.equal(raw, 400);
     });
     await t.test("a browser asks first", async () => {
       const answer = await fetch(`${stack.url}/v1/chat/completions`, { method: "OPTIONS",
@@ -192,24 +192,25 @@ test("client faults", { timeout: 90000 }, async (t) => {
         return socket;
       });
       const drip = setInterval(() => slow.forEach((s) => s.writable && s.write(" ")), 1000);
-      await sleep(1500);
-      const times = [];
-      for (let i = 0; i < 20; i++) {
-        const began = performance.now();
-        assert.equal((await stack.chat()).status, 200);
-        times.push(performance.now() - began);
+      try {
+        await sleep(1500);
+        const times = [];
+        for (let i = 0; i < 20; i++) {
+          const began = performance.now();
+          assert.equal(await stack.ask({ model: "gpt-test", messages: [{ role: "user", content: "x" }] }), 200);
+          times.push(performance.now() - began);
+        }
+        times.sort((a, b) => a - b);
+        assert.ok(times[18] < 1000, `the slowest but one of 20 took ${times[18].toFixed(0)} ms`);
+        const told = await Promise.race([sleep(9000).then(() => "nothing"), new Promise((done) => {
+          slow[0].on("data", (data) => done(String(data)));
+          slow[0].on("close", () => done("closed"));
+        })]);
+        assert.match(told, /408/, "past the deadline they are told so");
+      } finally {
+        clearInterval(drip);
+        slow.forEach((s) => s.destroy());
       }
-      times.sort((a, b) => a - b);
-      assert.ok(times[18] < 1000, `the slowest but one of 20 took ${times[18].toFixed(0)} ms`);
-      const slowest = await Promise.race([sleep(9000).then(() => "open"), new Promise((done) => {
-        let text = "";
-        slow[0].on("data", (d) => (text += d));
-        slow[0].on("close", () => done(text));
-        slow[0].on("data", () => done(text));
-      })]);
-      assert.match(slowest, /408/, "past the deadline they are told so");
-      clearInterval(drip);
-      slow.forEach((s) => s.destroy());
     });
   } finally {
     await stack.stop();
