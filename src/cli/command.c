@@ -25,7 +25,7 @@ complain(enum exit_code code, const char *fmt, ...)
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
 	fputc('\n', stderr);
-	return code;
+	return (int)code;
 }
 
 bool

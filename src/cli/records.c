@@ -13,7 +13,8 @@
 
 #define BODY_BYTES   (1 << 20)
 #define SECRET_BYTES 8192
-#define PATH_BYTES   512
+#define PATH_BYTES   4096
+#define LIST_LIMIT   "500"
 
 /* What the API takes besides the record's own fields. */
 struct extra {
@@ -82,7 +83,8 @@ struct words {
 	bool json, yes, help;
 	const char *limit, *reason, *file;
 	struct bytes body, scope;
-	bool failed;
+	struct bytes query; /* the options again, as the filter of a list */
+	bool unfiltered;    /* one of them filters no list */
 };
 
 static int
@@ -203,6 +205,43 @@ add_member(struct bytes *b, const char *name, enum field_type type, const char *
 		bytes_json(b, span_of(value));
 }
 
+/* For what stands in a path or a query. */
+static void
+add_escaped(struct bytes *b, const char *text)
+{
+	static const char plain[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+
+	for (; *text != '\0'; text++) {
+		if (strchr(plain, *text) != NULL)
+			bytes_add(b, text, 1);
+		else
+			bytes_printf(b, "%%%02X", (unsigned char)*text);
+	}
+}
+
+/* Options that filter a list; the API knows a project and a token by their ids' names there. */
+static void
+add_filter(struct words *w, const char *name, const char *value)
+{
+	static const char *const known[] = { "project_id", "token_id", "upstream", "model",
+		"is_active" };
+
+	if (strcmp(name, "project") == 0)
+		name = "project_id";
+	else if (strcmp(name, "token") == 0)
+		name = "token_id";
+	else if (strcmp(name, "is_enabled") == 0)
+		name = "is_active";
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (strcmp(name, known[i]) == 0) {
+			bytes_printf(&w->query, "&%s=", name);
+			add_escaped(&w->query, value);
+			return;
+		}
+	w->unfiltered = true;
+}
+
 /* One option of the kind; *used tells whether the next word was its value. */
 static int
 take_option(struct words *w, const char *option, const char *value, bool *used)
@@ -223,14 +262,17 @@ take_option(struct words *w, const char *option, const char *value, bool *used)
 		return complain(EXIT_USAGE, "%s has no option --%s; --help lists them",
 			record_name(w->kind), option);
 	type = extra != NULL ? extra->type : field->type;
-	*used = type != FIELD_BOOL;
+	*used = type != FIELD_BOOL
+		|| (!off && value != NULL
+			&& (strcmp(value, "true") == 0 || strcmp(value, "false") == 0));
 	if (type == FIELD_BOOL)
-		value = off ? "false" : "true";
+		value = *used ? value : off ? "false" : "true";
 	else if (value == NULL || off)
 		return complain(EXIT_USAGE, "--%s wants a value", option);
 	if (extra != NULL && (strcmp(name, "secret") == 0 || strcmp(name, "api_key") == 0)
 		&& (value = read_secret(value, secret, sizeof secret)) == NULL)
 		return complain(EXIT_USAGE, "--%s -: nothing came on standard input", option);
+	add_filter(w, name, value);
 	if (extra != NULL && extra->object != NULL)
 		add_member(&w->scope, name, type, value);
 	else /* a project may be named where the record has its id */
@@ -242,7 +284,7 @@ take_option(struct words *w, const char *option, const char *value, bool *used)
 static int
 take_words(struct words *w, int argc, char **argv)
 {
-	w->body = w->scope = BYTES_LIMIT(BODY_BYTES);
+	w->body = w->scope = w->query = BYTES_LIMIT(BODY_BYTES);
 	for (int i = 1; i < argc; i++) {
 		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
 		bool used = false;
@@ -320,25 +362,21 @@ find_action(const struct words *w)
 	return NULL;
 }
 
-/* Names may hold what a path may not. */
 static int
-make_path(const struct words *w, const struct action *a, char out[PATH_BYTES])
+make_path(const struct words *w, const struct action *a, struct bytes *out)
 {
-	static const char plain[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-	int n = snprintf(out, PATH_BYTES, "/manage/%ss", record_name(w->kind));
-
-	if (w->which != NULL && n < PATH_BYTES - 1) {
-		out[n++] = '/';
-		for (const char *p = w->which; *p != '\0' && n < PATH_BYTES - 32; p++)
-			n += snprintf(out + n, (size_t)(PATH_BYTES - n),
-				strchr(plain, *p) != NULL ? "%c" : "%%%02X",
-				strchr(plain, *p) != NULL ? *p : (unsigned char)*p);
+	bytes_printf(out, "/manage/%ss", record_name(w->kind));
+	if (w->which != NULL) {
+		bytes_puts(out, "/");
+		add_escaped(out, w->which); /* names may hold what a path may not */
 	}
-	n += snprintf(out + n, (size_t)(PATH_BYTES - n), "%s", a->suffix);
-	if (strcmp(a->name, "list") == 0 && w->limit != NULL)
-		n += snprintf(out + n, (size_t)(PATH_BYTES - n), "?limit=%s", w->limit);
-	return n < PATH_BYTES ? 0 : -1;
+	bytes_puts(out, a->suffix);
+	if (strcmp(a->name, "list") == 0) {
+		bytes_puts(out, "?limit=");
+		add_escaped(out, w->limit != NULL ? w->limit : LIST_LIMIT);
+		bytes_add(out, w->query.at, w->query.len);
+	}
+	return out->failed ? -1 : 0;
 }
 
 static int
@@ -362,8 +400,8 @@ run(struct words *w, const struct action *a)
 {
 	struct bytes reason = BYTES_LIMIT(1024);
 	struct span body = bytes_span(&w->body);
+	struct bytes path = BYTES_LIMIT(PATH_BYTES);
 	struct manage_reply reply;
-	char path[PATH_BYTES];
 	struct state s;
 	int rc;
 
@@ -375,15 +413,23 @@ run(struct words *w, const struct action *a)
 	} else if (a->body != NULL) {
 		body = span_of(a->body);
 	}
-	if (make_path(w, a, path) != 0)
-		return complain(EXIT_USAGE, "that name is too long");
-	if (state_open(&s, false) != 0)
-		return EXIT_FAILED;
-	rc = state_call(&s, a->method, path, body, &reply) < 300 ? show_reply(w, &reply)
-								 : state_refused(&reply);
+	if (make_path(w, a, &path) != 0) {
+		rc = complain(EXIT_USAGE, "that name is too long");
+		goto out;
+	}
+	if (state_open(&s, false) != 0) {
+		rc = EXIT_FAILED;
+		goto out;
+	}
+	rc = state_call(&s, a->method, path.at, body, &reply) < 300 ? show_reply(w, &reply)
+								    : state_refused(&reply);
+	if (reply.body.at != NULL) /* it may show a secret, this once */
+		explicit_bzero(reply.body.at, reply.body.len);
 	bytes_free(&reply.body);
-	bytes_free(&reason);
 	state_close(&s);
+out:
+	bytes_free(&path);
+	bytes_free(&reason);
 	return rc;
 }
 
@@ -449,6 +495,15 @@ records_main(int argc, char **argv)
 		rc = complain(EXIT_USAGE, "%s %s: which one? give its id or name", argv[0], w.action);
 		goto out;
 	}
+	if (w.which != NULL && (strcmp(a->name, "add") == 0 || strcmp(a->name, "list") == 0)) {
+		rc = complain(EXIT_USAGE, "'%s' is one word too many", w.which);
+		goto out;
+	}
+	if (strcmp(a->name, "list") == 0 && w.unfiltered) {
+		rc = complain(EXIT_USAGE, "a list goes by --project, --token, --upstream, --model "
+					  "and --is-active only");
+		goto out;
+	}
 	if (a->takes_away && !confirm(w.yes, "%s %s %s?", w.action, argv[0], w.which)) {
 		rc = EXIT_USAGE;
 		goto out;
@@ -459,5 +514,6 @@ out:
 		explicit_bzero(w.body.at, w.body.len);
 	bytes_free(&w.body);
 	bytes_free(&w.scope);
+	bytes_free(&w.query);
 	return rc;
 }
