@@ -116,10 +116,6 @@ next_batch(struct ledger *l)
 	}
 	if (l->first == NULL)
 		l->last = &l->first;
-	if (l->batch_count == 0) {
-		l->ended = true;
-		pthread_cond_signal(&l->idle);
-	}
 	pthread_mutex_unlock(&l->mutex);
 	return l->batch_count > 0;
 }
