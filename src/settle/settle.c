@@ -13,15 +13,34 @@
 
 #define CHARS_PER_TOKEN 4 /* wire/openai.h has the same rule for streams without usage */
 
+#define TOKENS_MAX ((1LL << 40) - 1) /* what the store keeps of a count (store_book) */
+
+static int64_t
+kept(int64_t tokens)
+{
+	return tokens < 0 ? 0 : tokens > TOKENS_MAX ? TOKENS_MAX : tokens;
+}
+
+/* Of the row as the store keeps it, so that a lost board is told the same that is charged here. */
 void
 settle_charge(const uint8_t *metric, int count, const struct usage_row *row,
 	int64_t spent[BOARD_CLAIMS_MAX])
 {
+	struct usage_row stored = *row;
 	struct usage_sum sum = { 0 };
 
-	usage_sum_add(&sum, row);
-	for (int i = 0; i < count; i++)
-		spent[i] = limit_metric_of((enum limit_metric)metric[i], &sum);
+	stored.tokens = (struct tokens){ .input = kept(row->tokens.input),
+		.cache_read = kept(row->tokens.cache_read),
+		.cache_write = kept(row->tokens.cache_write),
+		.cache_write_1h = kept(row->tokens.cache_write_1h),
+		.output = kept(row->tokens.output),
+		.reasoning = kept(row->tokens.reasoning) };
+	usage_sum_add(&sum, &stored);
+	for (int i = 0; i < count; i++) {
+		int64_t used = limit_metric_of((enum limit_metric)metric[i], &sum);
+
+		spent[i] = used < 0 ? 0 : used;
+	}
 }
 
 /* The row of an exchange whose process died while it ran. */
