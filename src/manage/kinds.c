@@ -447,7 +447,7 @@ token_extra(struct call *c, const void *record, const struct filter *f, struct b
 		0)
 		return -1;
 	shape_text(out, "masked", t->masked);
-	shape_int(out, "request_count", sum.requests);
+	shape_int(out, "request_count", sum.counted);
 	shape_time(out, "last_used_at", sum.last_ms);
 	shape_money(out, "cost", sum.cost_nusd);
 	shape_int(out, "cache_hit_count", 0);

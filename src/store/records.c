@@ -93,8 +93,6 @@ static const struct field upstream_fields[] = {
 		"most between two bytes; 0: as in the settings" },
 	{ 29, "total_timeout_ms", FIELD_MS, 0, AT(upstream, total_ms), 0, DAY_MS, NULL, "0",
 		"most for all of it; 0: as in the settings" },
-	{ 30, "max_parallel", FIELD_INT, 0, AT(upstream, max_parallel), 0, 1000000, NULL, "0",
-		"most calls at once; 0: no limit" },
 	{ 31, "max_output_tokens", FIELD_INT, 0, AT(upstream, max_output_tokens), 0, 1000000000,
 		NULL, "4096", "assumed where a request states no ceiling" },
 	{ 32, "extra_headers", FIELD_LIST, 0, AT(upstream, extra_headers), 0, 0, NULL, NULL,

@@ -67,7 +67,6 @@ struct upstream {
 	char models[LIST_BYTES]; /* globs of models served; empty: all */
 	int64_t weight;        /* share among the upstreams of a model, 1..1000 */
 	int64_t connect_ms, first_byte_ms, idle_ms, total_ms; /* timeouts; 0: the settings' */
-	int64_t max_parallel;  /* 0: no limit */
 	int64_t max_output_tokens; /* assumed for a request that states no ceiling */
 	char extra_headers[LIST_BYTES];   /* "Name: value" lines sent along */
 	char forward_headers[LIST_BYTES]; /* more names of client headers that pass */

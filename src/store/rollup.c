@@ -19,7 +19,7 @@
 
 #define FOLD_ROWS     1000
 #define SUM_VERSION   1
-#define SUM_NUMBERS   13
+#define SUM_NUMBERS   14
 #define SUM_BYTES     (1 + 8 * SUM_NUMBERS)
 #define MINUTE_MS     60000LL
 #define HOUR_MS       3600000LL
@@ -125,7 +125,7 @@ sum_numbers(struct usage_sum *sum, int64_t *of[SUM_NUMBERS])
 	int64_t *const list[SUM_NUMBERS] = { &sum->requests, &sum->errors, &sum->unpriced,
 		&sum->tokens.input, &sum->tokens.cache_read, &sum->tokens.cache_write,
 		&sum->tokens.cache_write_1h, &sum->tokens.output, &sum->tokens.reasoning,
-		&sum->cost_nusd, &sum->duration_ms, &sum->ttfb_ms, &sum->last_ms };
+		&sum->cost_nusd, &sum->duration_ms, &sum->ttfb_ms, &sum->last_ms, &sum->counted };
 
 	memcpy(of, list, sizeof list);
 }

@@ -56,10 +56,19 @@ tokens_add(struct tokens *sum, const struct tokens *t)
 	sum->reasoning += t->reasoning;
 }
 
+bool
+usage_row_counts(const struct usage_row *row)
+{
+	return row->ended_by != ENDED_REFUSED
+		&& (row->usage_source != USAGE_NONE || row->status < 500)
+		&& (row->ended_by != ENDED_CRASH || row->usage_source != USAGE_NONE);
+}
+
 void
 usage_sum_add(struct usage_sum *sum, const struct usage_row *row)
 {
 	sum->requests++;
+	sum->counted += usage_row_counts(row);
 	if (row->status >= 400 || row->err_code != 0)
 		sum->errors++;
 	if (row->cost_nusd == COST_UNKNOWN)
@@ -77,6 +86,7 @@ void
 usage_sum_merge(struct usage_sum *sum, const struct usage_sum *other)
 {
 	sum->requests += other->requests;
+	sum->counted += other->counted;
 	sum->errors += other->errors;
 	sum->unpriced += other->unpriced;
 	sum->cost_nusd = money_add(sum->cost_nusd, other->cost_nusd);

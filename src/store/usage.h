@@ -52,11 +52,15 @@ struct usage_row {
 
 struct usage_sum {
 	int64_t requests, errors, unpriced;
+	int64_t counted; /* of the requests, those that limits count */
 	struct tokens tokens;
 	int64_t cost_nusd;
 	int64_t duration_ms, ttfb_ms; /* sums, for means */
 	int64_t last_ms;              /* time of the latest */
 };
+/* Do limits on requests count it?  What was refused here, or where no provider did anything for
+ * the client, does not count. */
+bool usage_row_counts(const struct usage_row *row);
 void usage_sum_add(struct usage_sum *sum, const struct usage_row *row);
 void usage_sum_merge(struct usage_sum *sum, const struct usage_sum *other);
 

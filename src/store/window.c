@@ -186,7 +186,7 @@ limit_metric_of(enum limit_metric metric, const struct usage_sum *sum)
 
 	switch (metric) {
 	case METRIC_REQUESTS:
-		return sum->requests;
+		return sum->counted;
 	case METRIC_INPUT_TOKENS:
 		return input;
 	case METRIC_OUTPUT_TOKENS:

@@ -50,7 +50,7 @@ function makeData(requests) {
 		name, protocol: "openai", base_url, auth: i === 2 ? "none" : "bearer", is_active: i !== 2,
 		default: i === 0, allow_private: i === 2, http2: false, models: i === 1 ? ["llama-*"] : [],
 		weight: 1, connect_timeout_ms: 0, first_byte_timeout_ms: 0, idle_timeout_ms: 0,
-		total_timeout_ms: 0, max_parallel: 0, max_output_tokens: 4096, extra_headers: [],
+		total_timeout_ms: 0, max_output_tokens: 4096, extra_headers: [],
 		forward_headers: [], ca_file: "", client_cert: "" }));
 	const keys = ["live", "resting", "failing", "disabled", "live"].map((state, i) => {
 		const up = upstreams[i < 4 ? 0 : 1];
@@ -133,7 +133,7 @@ const FIELDS = {
 	projects: "name is_active allowed_models allowed_origins api_key",
 	tokens: "project_id label duration_minutes expires_at not_before max_requests allowed_models secret secret_sha256 is_active",
 	upstreams: "name protocol base_url auth is_active default allow_private http2 models weight " +
-		"connect_timeout_ms first_byte_timeout_ms idle_timeout_ms total_timeout_ms max_parallel " +
+		"connect_timeout_ms first_byte_timeout_ms idle_timeout_ms total_timeout_ms " +
 		"max_output_tokens extra_headers forward_headers ca_file client_cert",
 	keys: "upstream secret label weight project_id is_enabled",
 	limits: "scope metric window cap mode is_active",
@@ -262,8 +262,7 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 			Object.assign(r, { mode: "hard", window: "total", is_active: true, used: zero, reserved: zero,
 				remaining: body.cap, resets_at: null }, body);
 		} else if (kind === "upstreams") {
-			Object.assign(r, { protocol: "openai", auth: "bearer", is_active: true, default: false, models: [], weight: 1,
-				max_parallel: 0 }, body);
+			Object.assign(r, { protocol: "openai", auth: "bearer", is_active: true, default: false, models: [], weight: 1 }, body);
 		} else {
 			Object.assign(r, { upstream: null, from: null, cache_read: null, cache_write_5m: null, cache_write_1h: null,
 				request: money(0), is_builtin: false }, body);

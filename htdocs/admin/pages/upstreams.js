@@ -34,8 +34,6 @@ function fields(u = {}) {
 			hint: "Patterns parted by commas; empty: all." }),
 		weight: field("Weight", whole(u.weight ?? 1, "1"), { name: "weight",
 			hint: "Its share where several serve a model." }),
-		max_parallel: field("Calls at once", whole(u.max_parallel ?? 0, "0"), { name: "max_parallel",
-			hint: "0: no limit." }),
 		default: field("Takes requests that name no model", tick(u.default), { name: "default" }),
 		allow_private: field("May be at a private or loopback address", tick(u.allow_private),
 			{ name: "allow_private" })
@@ -52,7 +50,7 @@ function body(f) {
 }
 
 const layout = (f) => [f.name, f.base_url, f.models, h("details", {}, h("summary", {}, "More"),
-	f.auth, h("div", { class: "pair" }, f.weight, f.max_parallel), f.default, f.allow_private)];
+	f.auth, f.weight, f.default, f.allow_private)];
 
 export function upstreamsPage(ctx) {
 	const reload = () => {
