@@ -1,0 +1,292 @@
+/* snapshot_test.c - what each request reads is complete, without what is switched off, and lives as
+ * long as somebody holds it. */
+#include "store_fixture.h"
+
+#include "store/snapshot.h"
+
+static const struct store_change by_test = { .actor = "test", .action = "test", .address = "" };
+
+static void
+create(struct fixture *f, enum record_kind kind, void *record)
+{
+	struct record *head = record;
+
+	if (id_is_none(head->id))
+		head->id = id_random();
+	WORKS(store_create(f->s, kind, record, &by_test, &err));
+}
+
+static struct upstream
+new_upstream(struct fixture *f, const char *name, bool active)
+{
+	struct upstream u;
+
+	record_init(RECORD_UPSTREAM, &u);
+	(void)snprintf(u.name, sizeof u.name, "%s", name);
+	(void)snprintf(u.base_url, sizeof u.base_url, "https://%s.example/v1", name);
+	u.is_active = active;
+	create(f, RECORD_UPSTREAM, &u);
+	return u;
+}
+
+static struct key
+new_key(struct fixture *f, struct id upstream, const char *secret, bool enabled)
+{
+	struct key k;
+
+	record_init(RECORD_KEY, &k);
+	k.head.id = id_random();
+	k.upstream = upstream;
+	k.is_enabled = enabled;
+	WORKS(store_seal(f->s, k.head.id, span_of(secret), &k.secret, &err));
+	create(f, RECORD_KEY, &k);
+	return k;
+}
+
+static struct snapshot *
+load(struct fixture *f)
+{
+	struct snapshot *p = snapshot_load(f->s, 7, &err);
+
+	if (p == NULL)
+		fail_msg("%s", err.text);
+	return p;
+}
+
+static void
+an_empty_store_is_a_snapshot_too(void **state)
+{
+	struct snapshot *p = load(*state);
+
+	assert_int_equal(p->generation, 7);
+	assert_int_equal(p->upstream_count, 0);
+	assert_int_equal(p->key_count, 0);
+	assert_int_equal(p->price_count, 0);
+	assert_int_equal(p->limit_count, 0);
+	assert_null(snapshot_upstream(p, id_random()));
+	assert_null(snapshot_upstream_named(p, span_of("x")));
+	assert_null(snapshot_price(p, id_random(), span_of("m"), clock_wall_ms()));
+	snapshot_drop(p);
+	snapshot_drop(NULL);
+}
+
+static const struct snapshot_key *
+find_key(const struct snapshot *p, struct id id)
+{
+	for (size_t i = 0; i < p->key_count; i++)
+		if (id_equal(p->keys[i].id, id))
+			return &p->keys[i];
+	return NULL;
+}
+
+static void
+what_is_switched_off_is_left_out(void **state)
+{
+	struct fixture *f = *state;
+	struct upstream on = new_upstream(f, "on", true), off = new_upstream(f, "off", false);
+	struct key good = new_key(f, on.head.id, "sk-good", true);
+	struct key disabled = new_key(f, on.head.id, "sk-disabled", false);
+	struct key of_off = new_key(f, off.head.id, "sk-of-off", true);
+	struct key of_none = new_key(f, id_random(), "sk-of-none", true);
+	struct limit active, idle;
+	struct snapshot *p;
+
+	record_init(RECORD_LIMIT, &active);
+	record_init(RECORD_LIMIT, &idle);
+	active.cap = idle.cap = 1;
+	idle.is_active = false;
+	create(f, RECORD_LIMIT, &active);
+	create(f, RECORD_LIMIT, &idle);
+	p = load(f);
+	assert_int_equal(p->upstream_count, 1);
+	assert_int_equal(p->key_count, 1);
+	assert_int_equal(p->limit_count, 1);
+	assert_true(id_equal(p->limits[0].head.id, active.head.id));
+	assert_non_null(snapshot_upstream(p, on.head.id));
+	assert_null(snapshot_upstream(p, off.head.id));
+	assert_ptr_equal(snapshot_upstream_named(p, span_of("ON")), &p->upstreams[0]);
+	assert_null(snapshot_upstream_named(p, span_of("off")));
+	assert_non_null(find_key(p, good.head.id));
+	assert_null(find_key(p, disabled.head.id));
+	assert_null(find_key(p, of_off.head.id));
+	assert_null(find_key(p, of_none.head.id));
+	snapshot_drop(p);
+}
+
+#define KEYS 50
+
+static void
+keys_stand_in_clear_by_upstream(void **state)
+{
+	struct fixture *f = *state;
+	struct upstream u[2] = { new_upstream(f, "a", true), new_upstream(f, "b", true) };
+	struct key key[KEYS];
+	char secret[300];
+	struct snapshot *p;
+	int changes = 0;
+
+	for (int i = 0; i < KEYS; i++) {
+		(void)snprintf(secret, sizeof secret, "sk-%d-%0*d", i, 1 + i * 5, i);
+		key[i] = new_key(f, u[i % 2].head.id, secret, true);
+	}
+	p = load(f);
+	assert_int_equal(p->key_count, KEYS);
+	for (int i = 0; i < KEYS; i++) {
+		const struct snapshot_key *k = find_key(p, key[i].head.id);
+
+		(void)snprintf(secret, sizeof secret, "sk-%d-%0*d", i, 1 + i * 5, i);
+		assert_non_null(k);
+		assert_string_equal(k->secret, secret);
+		assert_true(id_equal(k->upstream, u[i % 2].head.id));
+		assert_int_equal(k->weight, 1);
+		assert_true(k->secret >= p->secrets &&
+			    k->secret + strlen(secret) < p->secrets + p->secrets_bytes);
+	}
+	for (int i = 1; i < KEYS; i++)
+		changes += !id_equal(p->keys[i - 1].upstream, p->keys[i].upstream);
+	assert_int_equal(changes, 1);
+	snapshot_drop(p);
+}
+
+/* Copied into a record with another id: whether the rest is served or nothing, not by that key. */
+static void
+a_key_sealed_for_another_is_never_used(void **state)
+{
+	struct fixture *f = *state;
+	struct upstream u = new_upstream(f, "a", true);
+	struct key k = new_key(f, u.head.id, "sk-1", true), stolen;
+	struct snapshot *p;
+
+	record_init(RECORD_KEY, &stolen);
+	stolen.upstream = u.head.id;
+	stolen.secret = k.secret;
+	create(f, RECORD_KEY, &stolen);
+	err = (struct err){ 0 };
+	p = snapshot_load(f->s, 1, &err);
+	if (p == NULL) {
+		assert_int_equal(err.code, ERR_STORE_UNAVAILABLE);
+		assert_null(strstr(err.text, "sk-1"));
+	} else {
+		assert_null(find_key(p, stolen.head.id));
+	}
+	snapshot_drop(p);
+}
+
+static void
+the_price_that_is_nearest_counts(void **state)
+{
+	struct fixture *f = *state;
+	struct upstream own = new_upstream(f, "own", true), other = new_upstream(f, "other", true);
+
+	/* Numbered by their price; made in an order that decides nothing. */
+	const struct {
+		const char *model;
+		bool own;
+		int64_t from_ms;
+	} prices[] = {
+		{ "*", false, 0 },          /* 0 */
+		{ "gpt-*", false, 0 },      /* 1 */
+		{ "gpt-4o", false, 0 },     /* 2 */
+		{ "gpt-4o", false, 2000 },  /* 3 */
+		{ "gpt-4o", false, 1000 },  /* 4 */
+		{ "g*", true, 0 },          /* 5 */
+		{ "own-*", true, 500 },     /* 6 */
+		{ "own-model", true, 9000 } /* 7 */
+	};
+	const struct {
+		const char *why;
+		bool own;
+		const char *model;
+		int64_t at_ms, want;
+	} cases[] = {
+		{ "anything", false, "llama", 5000, 0 },
+		{ "the longer pattern", false, "gpt-5", 5000, 1 },
+		{ "the longest", false, "gpt-4o", 999, 2 },
+		{ "the later one from its day on", false, "gpt-4o", 1000, 4 },
+		{ "the latest", false, "gpt-4o", 2000, 3 },
+		{ "a price to come does not count", false, "gpt-4o", 1999, 4 },
+		{ "the upstream's own beats any, though shorter", true, "gpt-4o", 5000, 5 },
+		{ "any where it has none of its own", true, "llama", 5000, 0 },
+		{ "its own pattern", true, "own-model", 8999, 6 },
+		{ "its own longer one later", true, "own-model", 9000, 7 },
+		{ "its own not yet: any", true, "own-model", 499, 0 },
+		{ "the own of another do not count", false, "own-model", 9999, 0 },
+	};
+	struct snapshot *p;
+
+	for (size_t i = 0; i < sizeof prices / sizeof prices[0]; i++) {
+		struct price r;
+
+		record_init(RECORD_PRICE, &r);
+		(void)snprintf(r.model, sizeof r.model, "%s", prices[i].model);
+		r.upstream = prices[i].own ? own.head.id : ID_NONE;
+		r.from_ms = prices[i].from_ms;
+		r.input_nusd = (int64_t)i;
+		create(f, RECORD_PRICE, &r);
+	}
+	p = load(f);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		const struct price *r =
+			snapshot_price(p, cases[i].own ? own.head.id : other.head.id,
+				span_of(cases[i].model), cases[i].at_ms);
+
+		if (r == NULL || r->input_nusd != cases[i].want)
+			fail_msg("%s: price %lld", cases[i].why,
+				r == NULL ? -1LL : (long long)r->input_nusd);
+	}
+	snapshot_drop(p);
+}
+
+static void
+without_a_pattern_for_all_a_model_may_have_no_price(void **state)
+{
+	struct fixture *f = *state;
+	struct snapshot *p;
+	struct price r;
+
+	record_init(RECORD_PRICE, &r);
+	(void)snprintf(r.model, sizeof r.model, "gpt-*");
+	create(f, RECORD_PRICE, &r);
+	p = load(f);
+	assert_null(snapshot_price(p, ID_NONE, span_of("claude"), clock_wall_ms()));
+	assert_null(snapshot_price(p, ID_NONE, SPAN_NONE, clock_wall_ms()));
+	assert_non_null(snapshot_price(p, ID_NONE, span_of("gpt-4"), clock_wall_ms()));
+	snapshot_drop(p);
+}
+
+static void
+a_snapshot_stays_as_it_was_while_somebody_holds_it(void **state)
+{
+	struct fixture *f = *state;
+	struct upstream u = new_upstream(f, "a", true);
+	struct key k = new_key(f, u.head.id, "sk-1", true);
+	struct snapshot *old = load(f), *held = snapshot_hold(old), *now;
+
+	u.is_active = false;
+	WORKS(store_update(f->s, RECORD_UPSTREAM, &u, 0, &by_test, &err));
+	now = load(f);
+	assert_int_equal(now->upstream_count, 0);
+	assert_int_equal(now->key_count, 0);
+	snapshot_drop(old);
+	assert_int_equal(held->upstream_count, 1);
+	assert_string_equal(find_key(held, k.head.id)->secret, "sk-1");
+	snapshot_drop(held);
+	snapshot_drop(now);
+}
+
+int
+main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(an_empty_store_is_a_snapshot_too),
+		TEST(what_is_switched_off_is_left_out),
+		TEST(keys_stand_in_clear_by_upstream),
+		TEST(a_key_sealed_for_another_is_never_used),
+		TEST(the_price_that_is_nearest_counts),
+		TEST(without_a_pattern_for_all_a_model_may_have_no_price),
+		TEST(a_snapshot_stays_as_it_was_while_somebody_holds_it),
+	};
+
+	return cmocka_run_group_tests_name("store/snapshot", tests, NULL, NULL);
+}
