@@ -112,7 +112,7 @@ init_main(int argc, char **argv)
 	struct err err = { 0 };
 	struct state s;
 	bool json = false;
-	size_t prices = 0;
+	size_t prices = 0, upstreams = 0;
 	mode_t mask;
 	int rc;
 
@@ -147,6 +147,11 @@ init_main(int argc, char **argv)
 	if (state_open(&s, true) != 0)
 		return EXIT_FAILED;
 	if (manage_init_secrets(s.manage, &made, &err) != 0)
+		rc = complain(EXIT_FAILED, "init: %s", err.text);
+	else if (s.conf.upstreams[0] != '\0'
+		&& manage_import_upstreams(s.manage, span_of(s.conf.upstreams), s.actor, &upstreams,
+			   &err)
+			!= 0)
 		rc = complain(EXIT_FAILED, "init: %s", err.text);
 	else
 		rc = import_prices(&s, &prices);

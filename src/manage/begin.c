@@ -270,3 +270,93 @@ manage_import_prices(
 		*err = c.err;
 	return rc;
 }
+
+/* ---- upstreams of the settings ---- */
+
+struct given {
+	struct manage *m;
+	const struct store_change *change;
+	size_t made;
+	struct err *err;
+	bool failed;
+};
+
+static bool
+give_up(struct given *g, const char *name, const char *why)
+{
+	g->failed = true;
+	if (why != NULL)
+		err_set(g->err, ERR_BAD_REQUEST, "upstream '%s': %s", name, why);
+	return false;
+}
+
+static int
+make_key(struct given *g, const struct upstream *u, struct json_value secret)
+{
+	char text[SEALED_BYTES];
+	struct key k;
+	ptrdiff_t len = json_string(secret, text, sizeof text);
+	int rc = -1;
+
+	record_init(RECORD_KEY, &k);
+	k.head.id = id_random();
+	k.upstream = u->head.id;
+	if (len > 0) {
+		token_mask(text, (size_t)len, k.masked);
+		rc = store_seal(g->m->store, k.head.id, (struct span){ text, (size_t)len }, &k.secret,
+			g->err);
+	} else {
+		err_set(g->err, ERR_BAD_REQUEST, "upstream '%s': its api_key is no text", u->name);
+	}
+	explicit_bzero(text, sizeof text);
+	return rc == 0 ? store_create(g->m->store, RECORD_KEY, &k, g->change, g->err) : -1;
+}
+
+static bool
+on_upstream(void *ctx, const struct json_member *member)
+{
+	struct given *g = ctx;
+	struct span row = member->value.raw;
+	struct upstream u, there;
+	int64_t seconds;
+
+	record_init(RECORD_UPSTREAM, &u);
+	if (json_string(json_get(row, "name"), u.name, sizeof u.name) <= 0)
+		return give_up(g, "", "one has no name");
+	switch (store_find(g->m->store, RECORD_UPSTREAM, u.name, &there, g->err)) {
+	case 1:
+		return true;
+	case -1:
+		return give_up(g, u.name, NULL);
+	default:
+		break;
+	}
+	if (json_string(json_get(row, "base_url"), u.base_url, sizeof u.base_url) <= 0)
+		return give_up(g, u.name, "it has no base_url");
+	u.head.id = id_random();
+	u.is_default = json_get(row, "is_default").type == JSON_TRUE;
+	u.allow_private = json_get(row, "allow_private").type == JSON_TRUE;
+	if (json_int(json_get(row, "timeout"), &seconds) == 0 && seconds > 0 && seconds <= 86400)
+		u.total_ms = seconds * 1000;
+	if (json_get(row, "api_key").type == JSON_NONE)
+		u.auth = AUTH_NONE;
+	if (store_create(g->m->store, RECORD_UPSTREAM, &u, g->change, g->err) != 0
+		|| (u.auth != AUTH_NONE && make_key(g, &u, json_get(row, "api_key")) != 0))
+		return give_up(g, u.name, NULL);
+	g->made++;
+	return true;
+}
+
+int
+manage_import_upstreams(struct manage *m, struct span json, const char *actor, size_t *made,
+	struct err *err)
+{
+	struct store_change change = { actor, "upstream.import", "", ID_NONE };
+	struct given g = { .m = m, .change = &change, .err = err };
+
+	*made = 0;
+	if (json_each_element(json, on_upstream, &g, NULL) != 0 && !g.failed)
+		return err_set(err, ERR_BAD_REQUEST, "the setting `upstreams` is no JSON list");
+	*made = g.made;
+	return g.failed ? -1 : 0;
+}

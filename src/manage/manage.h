@@ -121,6 +121,14 @@ int manage_set_password(struct manage *m, struct span password, struct err *err)
 bool manage_has_password(struct manage *m, struct err *err);
 
 /*
+ * Makes the upstreams of the setting `upstreams` that are not there by name, each with its key:
+ * [{"name","provider"?,"base_url","api_key"?,"is_default"?,"timeout"? (seconds),"allow_private"?}].
+ * Those that are there stay as they are.  *made counts the new ones.
+ */
+int manage_import_upstreams(struct manage *m, struct span json, const char *actor, size_t *made,
+	struct err *err);
+
+/*
  * Imports prices: {"prices":[{"model","upstream"?,"from"?,"input","output","cache_read"?,
  * "cache_write_5m"?,"cache_write_1h"?,"request"?}]}, dollars a million tokens, a request.  They
  * replace the built-in ones of an earlier import; those made by hand stay.  *changed counts what
