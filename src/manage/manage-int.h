@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/json.h"
 #include "manage/manage.h"
+#include <stdatomic.h>
 
 #define MANAGE_ID_BYTES 160 /* of the {id} in a path: an id or a name */
 #define CALL_ARENA_MAX  (48 * 1024 * 1024)
@@ -17,6 +18,7 @@ struct manage {
 	struct board *board;
 	char code_file[4096]; /* setup.code, beside the store */
 	int64_t session_ms;
+	_Atomic int scrypts; /* running now in this process */
 };
 
 /* One call while it is answered: everything in it belongs to the calling thread. */

@@ -6,9 +6,7 @@
  * SHA-256 (both are long and random, so a plain digest is enough).  A cookie session's CSRF token
  * is an HMAC under the cookie, which no page can read, so it needs no place in the store.
  *
- * Guessing is held down on the board, hence over all processes: each attempt takes from a counter
- * of its address and one of all addresses, before any work is done for it, and gets it back when
- * it was right.
+ * Guessing is held down on the board, hence over all processes, by address and over all addresses.
  */
 #include "base/clock.h"
 #include "base/hash.h"
@@ -33,7 +31,7 @@
 #define PASSWORD_MOST  1024
 #define SECRET_LEAST   20 /* of a management token that somebody brings along */
 
-/* Wrong attempts in five minutes: of one address, of all; and scrypt runs at once, of 32 MB each. */
+/* Wrong attempts in five minutes: of one address, of all; and passwords checked at once. */
 #define GUESS_WINDOW_MS (5 * 60 * 1000)
 #define GUESSES_ADDRESS 10
 #define GUESSES_ALL     100
@@ -98,7 +96,7 @@ password_exists(struct manage *m, struct err *err)
 	return n < 0 ? -1 : n > 0;
 }
 
-/* 1 right, 0 wrong or none is set, -1. */
+/* 1 right, 0 wrong or none is set, -1; ERR_RATE_LIMITED when too many are being checked. */
 static int
 password_check(struct manage *m, struct span password, struct err *err)
 {
@@ -106,14 +104,20 @@ password_check(struct manage *m, struct span password, struct err *err)
 	struct scrypt s;
 	uint8_t key[SCRYPT_KEY];
 	ptrdiff_t n = store_value_get(m->store, PASSWORD_VALUE, text, sizeof text, err);
+	int rc;
 
 	if (n <= 0)
 		return (int)n;
 	if (scrypt_parse((struct span){ text, (size_t)n }, &s) != 0)
 		return err_set(err, ERR_INTERNAL, "the stored admin password is damaged");
-	if (scrypt_run(&s, password, key, err) != 0)
-		return -1;
-	return hash_equal(key, s.key, sizeof key);
+	/* Of 32 MB each.  No call of the store is made inside, so what is taken is given back. */
+	if (atomic_fetch_add(&m->scrypts, 1) >= SCRYPT_AT_ONCE)
+		rc = err_set(
+			err, ERR_RATE_LIMITED, "%d passwords are being checked", SCRYPT_AT_ONCE);
+	else
+		rc = scrypt_run(&s, password, key, err);
+	atomic_fetch_sub(&m->scrypts, 1);
+	return rc != 0 ? -1 : hash_equal(key, s.key, sizeof key);
 }
 
 int
@@ -253,76 +257,105 @@ setup_code_read(struct manage *m, char *out, size_t room)
 
 /* ---- throttle ---- */
 
-static void
-guess_key(const char *what, const char *value, int64_t window_ms, uint64_t key[2])
-{
-	uint8_t digest[SHA256_BYTES];
-	char text[160];
-	int n = snprintf(
-		text, sizeof text, "signin.%s|%.64s|%lld", what, value, (long long)window_ms);
-
-	hash_sha256(text, (size_t)n, digest);
-	memcpy(key, digest, 2 * sizeof key[0]);
-}
-
-#define GUESS_CLAIMS 3
-struct guess {
-	struct board_lease lease;
-};
+/*
+ * Two counters for an address and two for all of them: attempts, counted before the secret is
+ * looked at, and those that were right.  Their difference is what is held down: it counts attempts
+ * that are still under way as wrong, so a burst gains nothing.  No lease is kept while a password
+ * is checked: whoever settles for a dead process would take it for an exchange.
+ */
+#define GUESS_COUNTERS 2
 
 static struct board_claim
-guess_claim(const char *what, const char *value, int64_t now_ms, int64_t cap)
+guess_claim(const char *what, const char *value, int64_t now_ms)
 {
-	bool for_ever = strcmp(what, "running") == 0;
-	int64_t start = for_ever ? 0 : now_ms - now_ms % GUESS_WINDOW_MS;
+	int64_t start = now_ms - now_ms % GUESS_WINDOW_MS;
 	struct board_claim claim = { .amount = 1,
-		.cap = cap,
+		.cap = INT64_MAX,
 		.window_start_ms = start,
-		.window_end_ms = for_ever ? INT64_MAX : start + GUESS_WINDOW_MS,
+		.window_end_ms = start + GUESS_WINDOW_MS,
 		.seeded = true };
+	uint8_t digest[SHA256_BYTES];
+	char text[160];
+	int n = snprintf(text, sizeof text, "signin.%s|%.64s|%lld", what, value, (long long)start);
 
-	guess_key(what, value, start, claim.key);
+	hash_sha256(text, (size_t)n, digest);
+	memcpy(claim.key, digest, sizeof claim.key);
 	return claim;
 }
 
-/* Before a secret is looked at.  0, or -1: too many lately. */
+/* Raises both counters by one, unless a cap forbids.  0 with *v, or -1. */
 static int
-guess_begin(struct call *c, struct guess *g)
+guess_count(
+	struct call *c, const struct board_claim claims[GUESS_COUNTERS], struct board_verdict *v)
 {
-	int64_t now_ms = board_now_ms(c->m->board);
-	const char *address = c->q->address != NULL ? c->q->address : "";
-	struct board_claim claims[GUESS_CLAIMS] = {
-		guess_claim("address", address, now_ms, GUESSES_ADDRESS),
-		guess_claim("all", "", now_ms, GUESSES_ALL),
-		guess_claim("running", "", now_ms, SCRYPT_AT_ONCE),
-	};
-	struct board_verdict verdict;
-	int64_t wait_ms;
+	static const int64_t one[GUESS_COUNTERS] = { 1, 1 };
+	struct board_lease lease;
 
-	*g = (struct guess){ 0 };
-	if (c->q->actor != NULL)
-		return 0;
-	if (board_admit(c->m->board, id_random(), claims, GUESS_CLAIMS, NULL, 0, &g->lease,
-		    &verdict, &c->err) != 0)
+	if (board_admit(c->m->board, id_random(), claims, GUESS_COUNTERS, NULL, 0, &lease, v,
+		    &c->err) != 0)
 		return -1;
-	if (verdict.outcome == BOARD_TAKEN)
-		return 0;
-	wait_ms = verdict.which == 2 ? 1000 : claims[0].window_end_ms - now_ms;
+	if (v->outcome == BOARD_TAKEN &&
+		board_settle(c->m->board, lease, one, GUESS_COUNTERS, &c->err) < 0)
+		return -1;
+	return 0;
+}
+
+static void
+right_claims(struct call *c, int64_t now_ms, struct board_claim out[GUESS_COUNTERS])
+{
+	out[0] = guess_claim("right", c->q->address != NULL ? c->q->address : "", now_ms);
+	out[1] = guess_claim("right_all", "", now_ms);
+}
+
+static int
+guess_refuse(struct call *c, int64_t wait_ms)
+{
 	c->retry_after_s = (int)((wait_ms + 999) / 1000);
-	log_request(LOG_WARN, "signin_throttled", c->request_id, "claim %d of %s", verdict.which,
-		address);
+	log_request(LOG_WARN, "signin_throttled", c->request_id, "from %s",
+		c->q->address != NULL ? c->q->address : "");
 	return call_refuse(c, ERR_RATE_LIMITED, NULL,
 		"Too many attempts to sign in; try again in %d seconds.", c->retry_after_s);
 }
 
-static void
-guess_end(struct call *c, struct guess *g, bool was_wrong)
+/* Before a secret is looked at.  0 with *now_ms for guess_right(), or -1: too many lately. */
+static int
+guess_begin(struct call *c, int64_t *now_ms)
 {
-	int64_t spent[GUESS_CLAIMS] = { was_wrong, was_wrong, 0 };
-	struct err ignored = { 0 };
+	static const int64_t most[GUESS_COUNTERS] = { GUESSES_ADDRESS, GUESSES_ALL };
+	struct board_claim claims[GUESS_COUNTERS], right[GUESS_COUNTERS];
+	struct board_verdict verdict;
 
-	if (g->lease.serial != 0)
-		(void)board_settle(c->m->board, g->lease, spent, GUESS_CLAIMS, &ignored);
+	*now_ms = board_now_ms(c->m->board);
+	if (c->q->actor != NULL)
+		return 0;
+	claims[0] = guess_claim("tries", c->q->address != NULL ? c->q->address : "", *now_ms);
+	claims[1] = guess_claim("tries_all", "", *now_ms);
+	right_claims(c, *now_ms, right);
+	for (int i = 0; i < GUESS_COUNTERS; i++) {
+		int64_t spent = 0, reserved = 0;
+
+		if (board_peek(c->m->board, right[i].key, &spent, &reserved) < 0)
+			return err_set(&c->err, ERR_OVERLOADED, "the board is not to be had");
+		claims[i].cap = most[i] + spent;
+	}
+	if (guess_count(c, claims, &verdict) != 0)
+		return -1;
+	return verdict.outcome == BOARD_TAKEN ? 0
+					      : guess_refuse(c, claims[0].window_end_ms - *now_ms);
+}
+
+/* It was right, or was not looked at: it shall not count. */
+static void
+guess_right(struct call *c, int64_t now_ms)
+{
+	struct board_claim claims[GUESS_COUNTERS];
+	struct board_verdict verdict;
+	struct err had = c->err;
+
+	right_claims(c, now_ms, claims);
+	if (c->q->actor == NULL)
+		(void)guess_count(c, claims, &verdict);
+	c->err = had;
 }
 
 /* ---- sessions ---- */
@@ -547,7 +580,7 @@ int
 session_post(struct call *c)
 {
 	struct sign_in s = { .call = c };
-	struct guess g;
+	int64_t began_ms;
 	char name[96], text[128], cookie[2 * SHA256_BYTES + 1];
 	int rc;
 
@@ -555,12 +588,13 @@ session_post(struct call *c)
 		return -1;
 	if ((s.password == NULL) == (s.token == NULL) || s.code != NULL)
 		return call_refuse(c, ERR_BAD_REQUEST, NULL, "Send either password or token.");
-	if (guess_begin(c, &g) != 0)
+	if (guess_begin(c, &began_ms) != 0)
 		return -1;
 	rc = sign_in_check(c, &s);
-	guess_end(c, &g, rc == 0);
+	if (rc != 0)
+		guess_right(c, began_ms);
 	if (rc < 0)
-		return -1;
+		return c->err.code == ERR_RATE_LIMITED ? guess_refuse(c, 1000) : -1;
 	if (rc == 0) {
 		snprintf(c->actor, sizeof c->actor, "nobody");
 		(void)store_audit_add(c->m->store, call_change(c, "session.refused"), "", NULL);
@@ -609,7 +643,7 @@ int
 setup_post(struct call *c)
 {
 	struct sign_in s = { .call = c };
-	struct guess g;
+	int64_t began_ms;
 	char code[64], token[64];
 	size_t len;
 	int rc;
@@ -626,11 +660,12 @@ setup_post(struct call *c)
 	if (rc > 0)
 		return call_refuse(c, ERR_CONFLICT, NULL,
 			"This installation has its admin password already; sign in.");
-	if (guess_begin(c, &g) != 0)
+	if (guess_begin(c, &began_ms) != 0)
 		return -1;
 	len = setup_code_read(c->m, code, sizeof code);
 	right = len >= 16 && len == strlen(s.code) && hash_equal(code, s.code, len);
-	guess_end(c, &g, !right);
+	if (right)
+		guess_right(c, began_ms);
 	if (!right)
 		return call_refuse(c, ERR_FORBIDDEN, "code",
 			"This is not the code in the file setup.code beside the store.");

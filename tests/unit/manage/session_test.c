@@ -124,6 +124,26 @@ guessing_is_held_down(void **state)
 	assert_int_equal(sign_in(PASSWORD), 200);
 }
 
+static bool
+no_lease(void *ctx, struct id exchange, struct roster_owner owner, const void *note)
+{
+	(void)ctx;
+	(void)exchange;
+	(void)owner;
+	(void)note;
+	return true;
+}
+
+static void
+signing_in_leaves_nothing_on_the_board(void **state)
+{
+	(void)state;
+	set_password();
+	assert_int_equal(sign_in(PASSWORD), 200);
+	assert_int_equal(sign_in("wrong horse"), 401);
+	assert_int_equal(board_inflight(board, no_lease, NULL), 0);
+}
+
 static void
 signing_in_rightly_is_not_counted(void **state)
 {
@@ -303,6 +323,7 @@ main(void)
 		TEST(a_mount_that_would_break_the_cookie_is_left_out),
 		TEST(guessing_is_held_down),
 		TEST(signing_in_rightly_is_not_counted),
+		TEST(signing_in_leaves_nothing_on_the_board),
 		TEST(management_tokens_need_no_csrf),
 		TEST(a_token_that_was_brought_along_works),
 		TEST(init_makes_each_secret_once),
