@@ -22,12 +22,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FLUSH_MS        1000
-#define SWEEP_MS        (5 * 60 * 1000)
-#define SWEEP_CGI_ONE   64 /* of so many CGI calls one sweeps */
-#define REQUESTS_MOST   1000
-#define OUTAGE_MS       3000
-#define STACK_BYTES     (512 * 1024)
+#define FLUSH_MS      1000
+#define SWEEP_MS      (5 * 60 * 1000)
+#define SWEEP_CGI_ONE 64 /* of so many CGI calls one sweeps */
+#define REQUESTS_MOST 1000
+#define OUTAGE_MS     3000
+#define STACK_BYTES   (512 * 1024)
 
 struct service {
 	struct conf conf;
@@ -68,8 +68,8 @@ sweep_if_due(struct service *s, const struct manage_once *once)
 	struct err err = { 0 };
 
 	if (s->cgi ? once->session[0] % SWEEP_CGI_ONE != 0
-		   : now_ms < due_ms || !atomic_compare_exchange_strong(&s->sweep_at_ms, &due_ms,
-						now_ms + SWEEP_MS))
+		   : now_ms < due_ms || !atomic_compare_exchange_strong(
+						&s->sweep_at_ms, &due_ms, now_ms + SWEEP_MS))
 		return;
 	if (manage_sweep(s->manage, &err) != 0)
 		log_write(LOG_WARN, "sweep", "%s", err.text);
@@ -266,13 +266,12 @@ open_all(struct service *s, const char *program, struct err *err)
 		.handler = { s, on_request, on_refused, make_error, on_drained } };
 
 	if (log_open(s->conf.log_file[0] == '\0' ? NULL : s->conf.log_file, program,
-		    s->conf.log_level, err)
-			!= 0
-		|| (s->roster = roster_join(s->conf.state_dir, err)) == NULL
-		|| (s->store = store_open(&store, s->roster, err)) == NULL
-		|| (s->board = board_open(s->conf.state_dir, s->roster, err)) == NULL
-		|| (s->manage = manage_new(s->store, s->board, &s->conf, err)) == NULL
-		|| manage_offer_setup(s->manage, err) != 0)
+		    s->conf.log_level, err) != 0 ||
+		(s->roster = roster_join(s->conf.state_dir, err)) == NULL ||
+		(s->store = store_open(&store, s->roster, err)) == NULL ||
+		(s->board = board_open(s->conf.state_dir, s->roster, err)) == NULL ||
+		(s->manage = manage_new(s->store, s->board, &s->conf, err)) == NULL ||
+		manage_offer_setup(s->manage, err) != 0)
 		return -1;
 	store_on_change(s->store, on_change, s);
 	store_watch(s->store, on_abandoned, s);
@@ -298,8 +297,8 @@ main(int argc, char **argv)
 	process_keep_secrets();
 	s.cgi = web_is_cgi();
 	(void)process_raise_descriptors();
-	if (web_init(&err) != 0 || conf_load(&s.conf, NULL, &err) != 0
-		|| open_all(&s, argv[0], &err) != 0) {
+	if (web_init(&err) != 0 || conf_load(&s.conf, NULL, &err) != 0 ||
+		open_all(&s, argv[0], &err) != 0) {
 		log_write(LOG_ERROR, "start", "%s", err.text);
 		log_flush();
 		if (err_status(err.code) < 500)

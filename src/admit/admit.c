@@ -21,8 +21,8 @@ admit_add_secret(struct admit_secrets *s, struct span value)
 	const size_t len = sizeof scheme - 1;
 
 	/* the scheme alone is what an SDK without a key sends */
-	if (value.len >= len && span_is_nocase((struct span){ value.at, len }, scheme)
-		&& (value.len == len || value.at[len] == ' ')) {
+	if (value.len >= len && span_is_nocase((struct span){ value.at, len }, scheme) &&
+		(value.len == len || value.at[len] == ' ')) {
 		value.at += len;
 		value.len -= len;
 	}
@@ -73,8 +73,8 @@ admit_identify(struct store *store, const struct admit_secrets *secrets,
 		caller->token = token;
 	}
 	if (found == 0) {
-		err_set(err, ERR_INVALID_TOKEN, mistyped ? "checksum of the token does not fit"
-							 : "unknown token");
+		err_set(err, ERR_INVALID_TOKEN,
+			mistyped ? "checksum of the token does not fit" : "unknown token");
 		if (mistyped)
 			err_say(err, "This token has a typing error or was cut; copy it again.");
 		return -1;
@@ -84,7 +84,8 @@ admit_identify(struct store *store, const struct admit_secrets *secrets,
 	case 1:
 		return 0;
 	case 0:
-		return err_set(err, ERR_PROJECT_INACTIVE, "the token's project is not in the store");
+		return err_set(
+			err, ERR_PROJECT_INACTIVE, "the token's project is not in the store");
 	default:
 		return -1;
 	}
@@ -116,15 +117,15 @@ admit_allow(const struct admit_caller *caller, struct span model, int64_t now_ms
 		return err_say(err, "This token is valid from %s on.", when);
 	}
 	if (!caller->project.is_active)
-		return err_set(err, ERR_PROJECT_INACTIVE, "project %s is inactive",
-			caller->project.name);
-	if (model.len > 0
-		&& (!glob_list_match(caller->project.allowed_models, model)
-			|| !glob_list_match(t->allowed_models, model))) {
+		return err_set(
+			err, ERR_PROJECT_INACTIVE, "project %s is inactive", caller->project.name);
+	if (model.len > 0 && (!glob_list_match(caller->project.allowed_models, model) ||
+				     !glob_list_match(t->allowed_models, model))) {
 		err_set(err, ERR_MODEL_NOT_ALLOWED, "model %.*s is not allowed for token %s",
 			(int)model.len, model.at, t->masked);
 		return err_say(err,
-			"This token may not use the model '%.*s'; GET /v1/models lists those it may.",
+			"This token may not use the model '%.*s'; GET /v1/models lists those it "
+			"may.",
 			(int)(model.len > 100 ? 100 : model.len), model.at);
 	}
 	return 0;
@@ -226,8 +227,8 @@ seed(struct store *store, struct taking *t, int which, const struct admit_caller
 		(void)caller;
 		return 0;
 	}
-	return limit_booked(store, t->limit[which], values, t->start_ms[which], now_ms, &c->seed,
-		err);
+	return limit_booked(
+		store, t->limit[which], values, t->start_ms[which], now_ms, &c->seed, err);
 }
 
 static void
@@ -247,8 +248,8 @@ amount_text(int32_t metric, int64_t amount, char *out, size_t room)
 static int
 refuse(const struct taking *t, const struct board_verdict *v, struct err *err)
 {
-	static const char *const metrics[] = { "requests", "input tokens", "output tokens", "tokens",
-		"cost", "parallel requests" };
+	static const char *const metrics[] = { "requests", "input tokens", "output tokens",
+		"tokens", "cost", "parallel requests" };
 	static const char *const windows[] = { " in a minute", " in an hour", " in a day",
 		" in a week", " in a month", " in total" };
 	const struct board_claim *c = &t->claim[v->which];
@@ -265,7 +266,8 @@ refuse(const struct taking *t, const struct board_verdict *v, struct err *err)
 	if (c->amount > c->cap) {
 		err_set(err, ERR_EXCEEDS_LIMIT, "%s: %s wanted, cap %s", what, want, cap);
 		return err_say(err,
-			"This request alone may need %s, more than the %s of %s allows; make it smaller.",
+			"This request alone may need %s, more than the %s of %s allows; make it "
+			"smaller.",
 			want, what, cap);
 	}
 	err_set(err, metric == METRIC_COST ? ERR_BUDGET_EXCEEDED : ERR_RATE_LIMITED,
@@ -276,8 +278,8 @@ refuse(const struct taking *t, const struct board_verdict *v, struct err *err)
 			what, used, cap);
 	}
 	if (c->window_end_ms == WINDOW_FOREVER)
-		return err_say(err, "The %s is reached: %s of %s are used; it does not reset.", what,
-			used, cap);
+		return err_say(err, "The %s is reached: %s of %s are used; it does not reset.",
+			what, used, cap);
 	err->retry_at_ms = c->window_end_ms;
 	clock_rfc3339(c->window_end_ms, when);
 	return err_say(err, "The %s is reached: %s of %s are used or held; it resets at %s.", what,
@@ -301,8 +303,7 @@ admit_reserve(struct store *store, struct board *board, const struct snapshot *s
 		return -1;
 	for (int round = 0; round < SEED_ROUNDS; round++) {
 		if (board_admit(board, exchange, t.claim, t.count, note, note_bytes, &pass->lease,
-			    &verdict, err)
-			!= 0)
+			    &verdict, err) != 0)
 			return -1;
 		if (verdict.outcome == BOARD_REFUSED)
 			return refuse(&t, &verdict, err);

@@ -117,11 +117,13 @@ attach(struct roster *r, const char *path, struct err *err)
 
 	r->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
 	if (r->fd < 0)
-		return errno == ENOENT
-			? err_set(err, ERR_STORE_UNAVAILABLE,
-				  "%s: its folder, the state_dir of sluice.conf, does not exist; "
-				  "`sluice init` makes it", path)
-			: err_set(err, ERR_STORE_UNAVAILABLE, "%s: %s", path, strerror(errno));
+		return errno == ENOENT ? err_set(err, ERR_STORE_UNAVAILABLE,
+						 "%s: its folder, the state_dir of sluice.conf, "
+						 "does not exist; "
+						 "`sluice init` makes it",
+						 path)
+				       : err_set(err, ERR_STORE_UNAVAILABLE, "%s: %s", path,
+						 strerror(errno));
 	r->file = mmap(NULL, sizeof *r->file, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
 	if (r->file == MAP_FAILED) {
 		r->file = NULL;

@@ -18,8 +18,8 @@ is_ours(struct span type, const char *name)
 {
 	size_t len = strlen(name);
 
-	return type.len >= len && span_is_nocase((struct span){ type.at, len }, name)
-		&& (type.len == len || type.at[len] == ';' || type.at[len] == ' ');
+	return type.len >= len && span_is_nocase((struct span){ type.at, len }, name) &&
+	       (type.len == len || type.at[len] == ';' || type.at[len] == ' ');
 }
 
 static void
@@ -88,8 +88,8 @@ read_ask(struct exchange *x)
 	if (body_span(x, &body) != 0)
 		return -1;
 	x->body = body;
-	x->is_json = (type.len == 0 || is_ours(type, "application/json"))
-		&& (body.len > 0 || openai_needs_model(endpoint));
+	x->is_json = (type.len == 0 || is_ours(type, "application/json")) &&
+		     (body.len > 0 || openai_needs_model(endpoint));
 	if (x->is_json && openai_skim(body, endpoint, &x->ask, &x->err) != 0) {
 		if (openai_needs_model(endpoint))
 			return -1;
@@ -100,8 +100,8 @@ read_ask(struct exchange *x)
 		char type_text[256];
 
 		span_copy(type, type_text, sizeof type_text);
-		if (openai_skim_multipart(body, type_text, x->ask.model, sizeof x->ask.model, &x->err)
-			< 0)
+		if (openai_skim_multipart(
+			    body, type_text, x->ask.model, sizeof x->ask.model, &x->err) < 0)
 			return -1;
 	}
 	return 0;
@@ -134,9 +134,9 @@ worst_cost(const struct exchange *x, int64_t input, int64_t output)
 	if (x->ask.model[0] == '\0')
 		return 0;
 	for (int i = 0; i < x->plan.count; i++) {
-		int64_t cost = price_worst(snapshot_price(x->snapshot,
-						   x->plan.candidate[i].upstream->head.id,
-						   span_of(x->ask.model), now_ms),
+		int64_t cost = price_worst(
+			snapshot_price(x->snapshot, x->plan.candidate[i].upstream->head.id,
+				span_of(x->ask.model), now_ms),
 			input, output);
 
 		if (cost > worst)
@@ -148,8 +148,8 @@ worst_cost(const struct exchange *x, int64_t input, int64_t output)
 static bool
 makes_output(const struct exchange *x)
 {
-	return x->is_json && x->ask.model[0] != '\0' && !span_is(x->match.path, "/v1/embeddings")
-		&& !span_is(x->match.path, "/v1/moderations");
+	return x->is_json && x->ask.model[0] != '\0' && !span_is(x->match.path, "/v1/embeddings") &&
+	       !span_is(x->match.path, "/v1/moderations");
 }
 
 static int
@@ -173,8 +173,7 @@ reserve(struct exchange *x)
 	note.row = x->row;
 	note.input_estimate = x->ask.input_estimate;
 	if (admit_reserve(gw->store, gw->board, x->snapshot, &x->caller, &need, x->id, &note,
-		    sizeof note, &x->pass, &x->err)
-		!= 0)
+		    sizeof note, &x->pass, &x->err) != 0)
 		return -1;
 	x->note = board_note(gw->board, x->pass.lease);
 	for (int i = 0; i < x->pass.count; i++)
@@ -218,8 +217,8 @@ admission_run(struct exchange *x)
 	begin_row(x);
 	if (rc != 0)
 		return -1;
-	if (admit_allow(&x->caller, span_of(x->ask.model), clock_wall_ms(), &x->err) != 0
-		|| check_origin(x) != 0)
+	if (admit_allow(&x->caller, span_of(x->ask.model), clock_wall_ms(), &x->err) != 0 ||
+		check_origin(x) != 0)
 		return -1;
 	if ((x->snapshot = gateway_snapshot(gw, &x->err)) == NULL)
 		return -1;

@@ -10,8 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LINES_MAX       40
-#define RETRY_AFTER_MAX 60 /* seconds an SDK may be told to sleep; interfaces.md, Response headers */
+#define LINES_MAX 40
+#define RETRY_AFTER_MAX                                                                            \
+	60 /* seconds an SDK may be told to sleep; interfaces.md, Response headers */
 
 struct lines {
 	struct arena *arena;
@@ -59,8 +60,8 @@ add_retry(struct lines *l, const struct err *e)
 	int64_t wait_ms;
 	char when[CLOCK_TEXT_BYTES];
 
-	if (e->code != ERR_RATE_LIMITED && e->code != ERR_BUDGET_EXCEEDED
-		&& e->code != ERR_NO_KEY_AVAILABLE && e->code != ERR_OVERLOADED)
+	if (e->code != ERR_RATE_LIMITED && e->code != ERR_BUDGET_EXCEEDED &&
+		e->code != ERR_NO_KEY_AVAILABLE && e->code != ERR_OVERLOADED)
 		return;
 	if (e->retry_at_ms == 0) {
 		if (e->code == ERR_RATE_LIMITED || e->code == ERR_BUDGET_EXCEEDED)
@@ -101,20 +102,22 @@ add_limits(struct lines *l, const struct exchange *x)
 		for (int i = 0; i < x->pass.count; i++) {
 			const struct admit_hold *h = &x->pass.hold[i];
 			bool fits = kind == 0 ? h->metric == METRIC_REQUESTS
-					      : h->metric == METRIC_TOKENS
-					|| h->metric == METRIC_INPUT_TOKENS
-					|| h->metric == METRIC_OUTPUT_TOKENS;
+					      : h->metric == METRIC_TOKENS ||
+							h->metric == METRIC_INPUT_TOKENS ||
+							h->metric == METRIC_OUTPUT_TOKENS;
 
-			if (fits && h->cap != INT64_MAX
-				&& (tightest == NULL || h->cap - h->used < tightest->cap - tightest->used))
+			if (fits && h->cap != INT64_MAX &&
+				(tightest == NULL ||
+					h->cap - h->used < tightest->cap - tightest->used))
 				tightest = h;
 		}
 		if (tightest == NULL)
 			continue;
 		add(l, names[kind].limit, arena_printf(l->arena, "%" PRId64, tightest->cap));
-		add(l, names[kind].remaining, arena_printf(l->arena, "%" PRId64,
-						      tightest->cap > tightest->used
-							      ? tightest->cap - tightest->used : 0));
+		add(l, names[kind].remaining,
+			arena_printf(l->arena, "%" PRId64,
+				tightest->cap > tightest->used ? tightest->cap - tightest->used
+							       : 0));
 		if (tightest->resets_ms != INT64_MAX) {
 			char wait[CLOCK_TEXT_BYTES];
 
@@ -144,9 +147,9 @@ add_timing(struct lines *l, const struct exchange *x)
 {
 	double admit = (double)(x->admitted_us - x->began_us) / 1000.0;
 
-	add(l, "Server-Timing", arena_printf(l->arena, "admit;dur=%.1f, connect;dur=%.1f, ttfb;dur=%.1f",
-					admit, (double)x->end.connect_us / 1000.0,
-					(double)x->first_byte_us / 1000.0));
+	add(l, "Server-Timing",
+		arena_printf(l->arena, "admit;dur=%.1f, connect;dur=%.1f, ttfb;dur=%.1f", admit,
+			(double)x->end.connect_us / 1000.0, (double)x->first_byte_us / 1000.0));
 }
 
 void
@@ -324,10 +327,11 @@ list_models(struct listing *l)
 			size_t len = strcspn(at, "\n,");
 			struct span name = { at, len };
 
-			if (len > 0 && memchr(at, '*', len) == NULL && memchr(at, '?', len) == NULL
-				&& (l->one.len == 0
-					|| (l->one.len == len && memcmp(l->one.at, at, len) == 0))
-				&& !already_listed(l->x, i, at, name))
+			if (len > 0 && memchr(at, '*', len) == NULL &&
+				memchr(at, '?', len) == NULL &&
+				(l->one.len == 0 ||
+					(l->one.len == len && memcmp(l->one.at, at, len) == 0)) &&
+				!already_listed(l->x, i, at, name))
 				list_model(l, &p->upstreams[i], name);
 			at += len + (at[len] != '\0');
 		}
@@ -420,8 +424,8 @@ answer_options(struct gateway *gw, struct web_request *r)
 		if (wanted.len > 0 && wanted.len < 512)
 			add(&l, "Access-Control-Allow-Headers",
 				arena_strndup(l.arena, wanted.at, wanted.len));
-		add(&l, "Access-Control-Max-Age", arena_printf(l.arena, "%" PRId64,
-							 gw->conf.cors_max_age_ms / 1000));
+		add(&l, "Access-Control-Max-Age",
+			arena_printf(l.arena, "%" PRId64, gw->conf.cors_max_age_ms / 1000));
 	}
 	web_answer(r, 204, NULL, l.line, l.count, SPAN_NONE);
 }

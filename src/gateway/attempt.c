@@ -56,8 +56,8 @@ may_pass(const struct upstream *u, const char *name)
 			return true;
 	if (starts_with(name, "x-goog-") && strcmp(name, "x-goog-api-key") != 0)
 		return true;
-	return u->forward_headers[0] != '\0' && strcmp(name, "authorization") != 0
-		&& strcmp(name, "cookie") != 0 && glob_list_match(u->forward_headers, span_of(name));
+	return u->forward_headers[0] != '\0' && strcmp(name, "authorization") != 0 &&
+	       strcmp(name, "cookie") != 0 && glob_list_match(u->forward_headers, span_of(name));
 }
 
 static bool
@@ -220,7 +220,8 @@ on_head(void *ctx, const struct forward_head *head)
 	x->call = head->call;
 	if (x->head_sent) { /* a heartbeat committed us to events */
 		x->mode = head->status < 300 && type_is(head->content_type, "text/event-stream")
-			? ANSWER_EVENTS : ANSWER_ERROR;
+				  ? ANSWER_EVENTS
+				  : ANSWER_ERROR;
 	} else {
 		x->answer_status = head->status;
 		span_copy(head->content_type, x->content_type, sizeof x->content_type);
@@ -253,7 +254,8 @@ on_data(void *ctx, const char *data, size_t len)
 		if (x->answer.len < ERROR_BODY_BYTES)
 			bytes_add(&x->answer, data,
 				len < ERROR_BODY_BYTES - x->answer.len
-					? len : ERROR_BODY_BYTES - x->answer.len);
+					? len
+					: ERROR_BODY_BYTES - x->answer.len);
 		return true;
 	case ANSWER_WHOLE:
 		if (x->answer.len + len <= ANSWER_HOLD_BYTES) {
@@ -269,8 +271,8 @@ on_data(void *ctx, const char *data, size_t len)
 			return false;
 		if (openai_watch_feed(&x->watch, data, len, pass_event, x) != 0)
 			forward_cancel(x->call);
-		atomic_store_explicit(&x->note->output_chars, x->watch.output_chars,
-			memory_order_relaxed);
+		atomic_store_explicit(
+			&x->note->output_chars, x->watch.output_chars, memory_order_relaxed);
 		if (x->watch.done && x->done_ms == 0)
 			x->done_ms = (int64_t)uv_now(&x->gw->loop);
 		return true;
@@ -297,7 +299,8 @@ on_end(void *ctx, const struct forward_end *end)
 	if (x->mode == ANSWER_EVENTS)
 		(void)openai_watch_end(&x->watch, pass_event, x);
 	if (end->first_byte_us > 0)
-		x->first_byte_us = clock_mono_us() - x->began_us - end->total_us + end->first_byte_us;
+		x->first_byte_us =
+			clock_mono_us() - x->began_us - end->total_us + end->first_byte_us;
 	x->failure = FAILURE_NONE;
 	judge(x);
 	x->call = NULL;
@@ -309,9 +312,10 @@ static void
 tell_note(struct exchange *x, const struct route_candidate *c)
 {
 	struct settle_note *n = x->note;
-	const struct price *p = x->ask.model[0] == '\0' ? NULL
-		: snapshot_price(x->snapshot, c->upstream->head.id, span_of(x->ask.model),
-			clock_wall_ms());
+	const struct price *p = x->ask.model[0] == '\0'
+					? NULL
+					: snapshot_price(x->snapshot, c->upstream->head.id,
+						  span_of(x->ask.model), clock_wall_ms());
 
 	x->row.upstream = c->upstream->head.id;
 	x->row.key = c->key == NULL ? ID_NONE : c->key->id;
@@ -347,8 +351,8 @@ attempt_start(struct exchange *x)
 	q.method = web_method(x->request);
 	q.url = make_url(x, u);
 	if (q.url == NULL)
-		return err_set(&x->err, ERR_MEMORY, "no memory for the address of upstream %s",
-			u->name);
+		return err_set(
+			&x->err, ERR_MEMORY, "no memory for the address of upstream %s", u->name);
 	q.headers = l.line;
 	q.header_count = l.count;
 	q.body = x->body;
@@ -404,7 +408,8 @@ judge_silence(struct exchange *x)
 	case FORWARD_TIMEOUT_FIRST_BYTE:
 	case FORWARD_TIMEOUT_IDLE:
 	case FORWARD_TIMEOUT_TOTAL:
-		x->failure = FAILURE_REQUEST; /* it may be at work: asking another would pay twice */
+		x->failure =
+			FAILURE_REQUEST; /* it may be at work: asking another would pay twice */
 		err_set(&x->err, ERR_UPSTREAM_TIMEOUT, "upstream %s: %s (%s)", upstream, what,
 			x->end.text);
 		return;
@@ -425,8 +430,9 @@ judge_refusal(struct exchange *x)
 	switch (x->failure) {
 	case FAILURE_KEY_INVALID:
 	case FAILURE_NO_CREDIT:
-		err_set(&x->err, ERR_UPSTREAM_CREDENTIALS, "upstream %s refused our key: status %d, %s",
-			upstream, status, failure_name(x->failure));
+		err_set(&x->err, ERR_UPSTREAM_CREDENTIALS,
+			"upstream %s refused our key: status %d, %s", upstream, status,
+			failure_name(x->failure));
 		break;
 	case FAILURE_RATE_LIMITED:
 		err_set(&x->err, ERR_RATE_LIMITED, "upstream %s limits our key's rate", upstream);
@@ -484,9 +490,10 @@ judge(struct exchange *x)
 	if (x->end.outcome != FORWARD_CANCELLED)
 		route_report(x->gw->board, c, x->failure, x->end.status, x->retry_at_ms, &rests);
 	if (x->failure != FAILURE_NONE)
-		log_request(LOG_WARN, "attempt", x->request_id, "upstream %s, key %s, status %d: %s %s",
-			c->upstream->name, c->key == NULL ? "none" : "set", x->end.status,
-			failure_name(x->failure), x->err.text);
+		log_request(LOG_WARN, "attempt", x->request_id,
+			"upstream %s, key %s, status %d: %s %s", c->upstream->name,
+			c->key == NULL ? "none" : "set", x->end.status, failure_name(x->failure),
+			x->err.text);
 }
 
 static int64_t

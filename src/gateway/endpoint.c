@@ -5,8 +5,10 @@
 
 #include <string.h>
 
-#define OPENAI(methods, path, kind, to, upload)                                                   \
-	{ methods, path, kind, DIALECT_OPENAI, to, false, upload }
+#define OPENAI(methods, path, kind, to, upload)                                                    \
+	{                                                                                          \
+		methods, path, kind, DIALECT_OPENAI, to, false, upload                             \
+	}
 
 static const struct endpoint endpoints[] = {
 	OPENAI("GET", "/v1/models", ENDPOINT_MODELS, NULL, false),
@@ -66,10 +68,10 @@ find_here(const char *method, struct span path, const char *proxy_prefix,
 	struct endpoint_match *found)
 {
 	size_t prefix_len = strlen(proxy_prefix);
-	bool prefixed = prefix_len > 0 && path.len > prefix_len && span_starts(path, proxy_prefix)
-		&& path.at[prefix_len] == '/';
-	struct span behind = prefixed
-		? (struct span){ path.at + prefix_len, path.len - prefix_len } : path;
+	bool prefixed = prefix_len > 0 && path.len > prefix_len &&
+			span_starts(path, proxy_prefix) && path.at[prefix_len] == '/';
+	struct span behind =
+		prefixed ? (struct span){ path.at + prefix_len, path.len - prefix_len } : path;
 	int status = 404;
 
 	for (size_t i = 0; i < COUNT; i++) {
@@ -98,8 +100,8 @@ endpoint_find(const char *method, struct span path, const char *proxy_prefix,
 
 		if (path.at[i] != '/')
 			continue;
-		status = find_here(method, (struct span){ path.at + i, path.len - i },
-			proxy_prefix, found);
+		status = find_here(
+			method, (struct span){ path.at + i, path.len - i }, proxy_prefix, found);
 		if (status != 404) {
 			found->mount = (struct span){ path.at, i };
 			return status;

@@ -83,7 +83,8 @@ exchange_admit(struct exchange *x)
 	if (admission_run(x) == 0)
 		next = x->match.endpoint->kind == ENDPOINT_FORWARD ? EX_ROUTE : EX_DONE;
 	else
-		next = x->known && x->match.endpoint->kind == ENDPOINT_FORWARD ? EX_SETTLE : EX_DONE;
+		next = x->known && x->match.endpoint->kind == ENDPOINT_FORWARD ? EX_SETTLE
+									       : EX_DONE;
 	store_working(x->gw->store, NULL);
 	x->admitted_us = clock_mono_us();
 	enter(x, next);
@@ -105,9 +106,8 @@ exchange_on_request(void *ctx, struct web_request *r)
 
 	board_count(gw->board, COUNT_EXCHANGES, 1);
 	board_count(gw->board, COUNT_BYTES_IN, web_body_bytes(r));
-	if (found != 200 || strcmp(web_method(r), "OPTIONS") == 0
-		|| m.endpoint->kind == ENDPOINT_HEALTH
-		|| (x = exchange_new(gw, r, &m)) == NULL) {
+	if (found != 200 || strcmp(web_method(r), "OPTIONS") == 0 ||
+		m.endpoint->kind == ENDPOINT_HEALTH || (x = exchange_new(gw, r, &m)) == NULL) {
 		answer_plain(gw, r, found, &m);
 		return;
 	}
@@ -204,8 +204,9 @@ make_row(struct exchange *x)
 	row->duration_ms = (uint32_t)((now_us - x->began_us) / 1000);
 	row->ttfb_ms = (uint32_t)(x->first_byte_us / 1000);
 	row->err_code = (uint16_t)x->err.code;
-	row->status = (uint16_t)(x->err.code == ERR_NONE || x->head_sent ? x->answer_status
-			: error_status(x->match.endpoint->dialect, x->err.code));
+	row->status = (uint16_t)(x->err.code == ERR_NONE || x->head_sent
+					 ? x->answer_status
+					 : error_status(x->match.endpoint->dialect, x->err.code));
 	if (x->err.code != ERR_NONE)
 		span_copy(span_of(x->err.text), row->error, sizeof row->error);
 	if (x->note == NULL) {
@@ -299,8 +300,8 @@ heartbeat(struct exchange *x, int64_t now_ms)
 	static const char ping[] = ": ping\n\n";
 	int64_t wait_ms = x->head_sent ? x->gw->conf.heartbeat_ms : x->gw->conf.first_heartbeat_ms;
 
-	if (x->state != EX_FORWARD || wait_ms <= 0 || now_ms - x->wrote_ms < wait_ms || x->full
-		|| x->watch.sse.overflowed)
+	if (x->state != EX_FORWARD || wait_ms <= 0 || now_ms - x->wrote_ms < wait_ms || x->full ||
+		x->watch.sse.overflowed)
 		return;
 	if (!x->head_sent) {
 		if (!x->ask.stream)
@@ -325,11 +326,11 @@ exchange_tick(struct gateway *gw)
 	for (struct exchange *x = gw->open, *next; x != NULL; x = next) {
 		next = x->next;
 		heartbeat(x, now_ms);
-		if (x->state == EX_FORWARD && x->done_ms != 0 && x->call != NULL
-			&& now_ms - x->done_ms >= AFTER_DONE_MS)
+		if (x->state == EX_FORWARD && x->done_ms != 0 && x->call != NULL &&
+			now_ms - x->done_ms >= AFTER_DONE_MS)
 			forward_cancel(x->call);
-		if (x->state == EX_SETTLE && x->submitted && !x->booked
-			&& now_ms - x->submitted_ms >= SETTLE_WAIT_MS && ledger_forget(x->item)) {
+		if (x->state == EX_SETTLE && x->submitted && !x->booked &&
+			now_ms - x->submitted_ms >= SETTLE_WAIT_MS && ledger_forget(x->item)) {
 			log_request(LOG_WARN, "settle", x->request_id,
 				"not booked within %d ms; the lease stays owing", SETTLE_WAIT_MS);
 			x->item = NULL;

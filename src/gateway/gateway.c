@@ -245,7 +245,8 @@ clerk_run(void *arg)
 static void
 clerk_once(struct gateway *gw)
 {
-	struct duty duties[] = { { 0, 0, duty_reap }, { 0, 0, duty_fold }, { 0, 0, duty_checkpoint } };
+	struct duty duties[] = { { 0, 0, duty_reap }, { 0, 0, duty_fold },
+		{ 0, 0, duty_checkpoint } };
 
 	clerk_round(gw, duties, sizeof duties / sizeof duties[0]);
 }
@@ -288,8 +289,10 @@ on_abandoned(void *ctx, void *work)
 		log_write(LOG_ERROR, "admit", "no thread to take an abandoned exchange over");
 	}
 	if (atomic_fetch_add(&gw->abandoned, 1) + 1 == ABANDONED_MOST) {
-		log_write(LOG_WARN, "drain", "%d threads were abandoned; this worker makes way for "
-					     "a fresh one", ABANDONED_MOST);
+		log_write(LOG_WARN, "drain",
+			"%d threads were abandoned; this worker makes way for "
+			"a fresh one",
+			ABANDONED_MOST);
 		kill(getpid(), SIGTERM);
 	}
 }
@@ -359,7 +362,9 @@ open_loop(struct gateway *gw, struct err *err)
 		.threads_least = 4,
 		.threads_most = (int)gw->conf.intake_threads_max,
 		.requests_most = (int)(gw->conf.exchanges_max > 0 && gw->conf.exchanges_max < most
-				? gw->conf.exchanges_max : most > 16384 ? 16384 : most),
+					       ? gw->conf.exchanges_max
+				       : most > 16384 ? 16384
+						      : most),
 		.body_limit_bytes = gw->conf.body_limit_bytes,
 		.body_limit = answer_body_limit,
 		.body_memory_bytes = gw->conf.body_memory_bytes,
@@ -380,8 +385,7 @@ open_loop(struct gateway *gw, struct err *err)
 	uv_timer_start(&gw->tick, on_tick, TICK_MS, TICK_MS);
 	if (!gw->cgi) /* there SIGTERM says that the client left, and web listens to it */
 		uv_signal_start(&gw->term, on_term, SIGTERM);
-	gw->web = gw->cgi ? web_start_cgi(&gw->loop, &web, err)
-			  : web_start(&gw->loop, &web, err);
+	gw->web = gw->cgi ? web_start_cgi(&gw->loop, &web, err) : web_start(&gw->loop, &web, err);
 	return gw->web == NULL ? -1 : 0;
 }
 
@@ -400,10 +404,10 @@ open_state(struct gateway *gw, struct err *err)
 		.brief = gw->conf.brief == BRIEF_YES || (gw->cgi && gw->conf.brief == BRIEF_AUTO),
 		.cache_bytes = gw->conf.cache_bytes };
 
-	if ((gw->roster = roster_join(gw->conf.state_dir, err)) == NULL
-		|| (gw->store = store_open(&store, gw->roster, err)) == NULL
-		|| (gw->board = board_open(gw->conf.state_dir, gw->roster, err)) == NULL
-		|| (gw->ledger = ledger_new(gw->store, gw->board, on_booked, err)) == NULL)
+	if ((gw->roster = roster_join(gw->conf.state_dir, err)) == NULL ||
+		(gw->store = store_open(&store, gw->roster, err)) == NULL ||
+		(gw->board = board_open(gw->conf.state_dir, gw->roster, err)) == NULL ||
+		(gw->ledger = ledger_new(gw->store, gw->board, on_booked, err)) == NULL)
 		return -1;
 	store_on_change(gw->store, on_change, gw);
 	store_watch(gw->store, on_abandoned, gw);
@@ -463,11 +467,10 @@ gateway_main(int argc, char **argv)
 	(void)argc;
 	process_keep_secrets();
 	gw.cgi = web_is_cgi();
-	if (conf_load(&gw.conf, NULL, &err) != 0
-		|| log_open(gw.conf.log_file[0] == '\0' ? NULL : gw.conf.log_file, argv[0],
-			   (enum log_level)gw.conf.log_level, &err)
-			!= 0
-		|| web_init(&err) != 0)
+	if (conf_load(&gw.conf, NULL, &err) != 0 ||
+		log_open(gw.conf.log_file[0] == '\0' ? NULL : gw.conf.log_file, argv[0],
+			(enum log_level)gw.conf.log_level, &err) != 0 ||
+		web_init(&err) != 0)
 		return fail(&gw, &err);
 	pthread_mutex_init(&gw.mutex, NULL);
 	pthread_condattr_init(&monotonic);

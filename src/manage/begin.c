@@ -303,8 +303,8 @@ make_key(struct given *g, const struct upstream *u, struct json_value secret)
 	k.upstream = u->head.id;
 	if (len > 0) {
 		token_mask(text, (size_t)len, k.masked);
-		rc = store_seal(g->m->store, k.head.id, (struct span){ text, (size_t)len }, &k.secret,
-			g->err);
+		rc = store_seal(g->m->store, k.head.id, (struct span){ text, (size_t)len },
+			&k.secret, g->err);
 	} else {
 		err_set(g->err, ERR_BAD_REQUEST, "upstream '%s': its api_key is no text", u->name);
 	}
@@ -340,16 +340,16 @@ on_upstream(void *ctx, const struct json_member *member)
 		u.total_ms = seconds * 1000;
 	if (json_get(row, "api_key").type == JSON_NONE)
 		u.auth = AUTH_NONE;
-	if (store_create(g->m->store, RECORD_UPSTREAM, &u, g->change, g->err) != 0
-		|| (u.auth != AUTH_NONE && make_key(g, &u, json_get(row, "api_key")) != 0))
+	if (store_create(g->m->store, RECORD_UPSTREAM, &u, g->change, g->err) != 0 ||
+		(u.auth != AUTH_NONE && make_key(g, &u, json_get(row, "api_key")) != 0))
 		return give_up(g, u.name, NULL);
 	g->made++;
 	return true;
 }
 
 int
-manage_import_upstreams(struct manage *m, struct span json, const char *actor, size_t *made,
-	struct err *err)
+manage_import_upstreams(
+	struct manage *m, struct span json, const char *actor, size_t *made, struct err *err)
 {
 	struct store_change change = { actor, "upstream.import", "", ID_NONE };
 	struct given g = { .m = m, .change = &change, .err = err };

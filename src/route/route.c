@@ -52,8 +52,8 @@ pool_add_upstream(struct pool *p, const struct snapshot *snapshot, const struct 
 	for (size_t i = 0; i < snapshot->key_count; i++) {
 		const struct snapshot_key *k = &snapshot->keys[i];
 
-		if (id_equal(k->upstream, u->head.id) && !id_is_none(k->project)
-			&& id_equal(k->project, project))
+		if (id_equal(k->upstream, u->head.id) && !id_is_none(k->project) &&
+			id_equal(k->project, project))
 			own = true;
 	}
 	for (size_t i = 0; i < snapshot->key_count; i++) {
@@ -146,8 +146,8 @@ stride(int64_t total)
 static uint64_t
 next_turn(struct board *board, const struct route_candidate *first)
 {
-	struct board_key *k = board_key(board,
-		first->key != NULL ? first->key->id : first->upstream->head.id);
+	struct board_key *k =
+		board_key(board, first->key != NULL ? first->key->id : first->upstream->head.id);
 
 	return k == NULL ? 0 : atomic_fetch_add_explicit(&k->cursor, 1, memory_order_relaxed);
 }
@@ -192,11 +192,10 @@ route_plan(struct board *board, const struct snapshot *snapshot, const struct ro
 	}
 	for (int i = 0; i < all.count; i++) {
 		const struct route_candidate *c = &all.entry[i];
-		struct board_key *k =
-			c->key == NULL ? NULL : board_key(board, c->key->id);
-		int64_t rest_ms = k == NULL ? 0
-					    : atomic_load_explicit(&k->rest_until_ms,
-						      memory_order_relaxed);
+		struct board_key *k = c->key == NULL ? NULL : board_key(board, c->key->id);
+		int64_t rest_ms =
+			k == NULL ? 0
+				  : atomic_load_explicit(&k->rest_until_ms, memory_order_relaxed);
 
 		if (rest_ms <= now_ms)
 			pool_add(&live, c->upstream, c->key);
@@ -209,8 +208,8 @@ route_plan(struct board *board, const struct snapshot *snapshot, const struct ro
 		err->retry_at_ms = clock_wall_ms() + (wakes_ms - now_ms);
 		return -1;
 	}
-	first = entry_at(&live, (int64_t)((next_turn(board, &all.entry[0]) % (uint64_t)live.total)
-					 * (uint64_t)stride(live.total) % (uint64_t)live.total));
+	first = entry_at(&live, (int64_t)((next_turn(board, &all.entry[0]) % (uint64_t)live.total) *
+					  (uint64_t)stride(live.total) % (uint64_t)live.total));
 	for (int i = 0; i < live.count && i < ROUTE_ATTEMPTS_MAX; i++)
 		plan->candidate[plan->count++] = live.entry[(first + i) % live.count];
 	return 0;
@@ -255,8 +254,9 @@ route_report(struct board *board, const struct route_candidate *c, enum failure 
 		rest_ms = stated_ms > 0 ? stated_ms : rests->default_ms;
 		break;
 	case FAILURE_OVERLOADED:
-		rest_ms = stated_ms > 0 ? stated_ms
-			: failures >= FAILURES_TO_REST ? REST_OVERLOADED_MS : 0;
+		rest_ms = stated_ms > 0                  ? stated_ms
+			  : failures >= FAILURES_TO_REST ? REST_OVERLOADED_MS
+							 : 0;
 		break;
 	case FAILURE_TRANSIENT:
 		rest_ms = failures >= FAILURES_TO_REST ? REST_TRANSIENT_MS : 0;

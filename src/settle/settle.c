@@ -55,7 +55,8 @@ crash_row(const struct settle_note *n, struct id exchange, struct usage_row *row
 	row->status = 0;
 	row->err_code = ERR_INTERNAL;
 	row->duration_ms = now_ms > row->time_ms && now_ms - row->time_ms < UINT32_MAX
-		? (uint32_t)(now_ms - row->time_ms) : 0;
+				   ? (uint32_t)(now_ms - row->time_ms)
+				   : 0;
 	span_copy(span_of("the gateway's process died while this ran"), row->error,
 		sizeof row->error);
 	if (n->sent == 0) {

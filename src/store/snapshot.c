@@ -45,8 +45,7 @@ static int
 load_kind(struct store *s, enum record_kind kind, size_t most, bool (*wanted)(const void *record),
 	void **records, size_t *count, struct err *err)
 {
-	struct loading l = {
-		.most = most, .record_bytes = record_bytes(kind), .wanted = wanted };
+	struct loading l = { .most = most, .record_bytes = record_bytes(kind), .wanted = wanted };
 
 	if (store_each(s, kind, ID_NONE, load_one, &l, err) != 0) {
 		free(l.records);
@@ -112,8 +111,8 @@ load_keys(struct store *s, struct snapshot *p, struct err *err)
 	}
 	for (size_t i = 0; i < count; i++)
 		p->secrets_bytes += ((struct key *)records)[i].secret.len + (size_t)1;
-	p->secrets = mmap(NULL, p->secrets_bytes, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	p->secrets = mmap(
+		NULL, p->secrets_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	p->keys = calloc(count, sizeof *p->keys);
 	if (p->secrets == MAP_FAILED || p->keys == NULL) {
 		p->secrets = NULL;
@@ -127,8 +126,8 @@ load_keys(struct store *s, struct snapshot *p, struct err *err)
 
 		if (snapshot_upstream(p, k->upstream) == NULL)
 			continue;
-		len = store_unseal(s, k->head.id, &k->secret, p->secrets + used,
-			p->secrets_bytes - used, err);
+		len = store_unseal(
+			s, k->head.id, &k->secret, p->secrets + used, p->secrets_bytes - used, err);
 		if (len < 0)
 			goto out;
 		p->keys[p->key_count++] = (struct snapshot_key){ .id = k->head.id,
@@ -165,12 +164,12 @@ snapshot_load(struct store *s, uint64_t generation, struct err *err)
 	atomic_init(&p->references, 1);
 	p->generation = generation;
 	if (load_kind(s, RECORD_UPSTREAM, SNAPSHOT_UPSTREAMS_MAX, upstream_wanted,
-		    (void **)&p->upstreams, &p->upstream_count, err) != 0
-		|| load_keys(s, p, err) != 0
-		|| load_kind(s, RECORD_PRICE, SNAPSHOT_PRICES_MAX, price_wanted,
-			   (void **)&p->prices, &p->price_count, err) != 0
-		|| load_kind(s, RECORD_LIMIT, SNAPSHOT_LIMITS_MAX, limit_wanted,
-			   (void **)&p->limits, &p->limit_count, err) != 0) {
+		    (void **)&p->upstreams, &p->upstream_count, err) != 0 ||
+		load_keys(s, p, err) != 0 ||
+		load_kind(s, RECORD_PRICE, SNAPSHOT_PRICES_MAX, price_wanted, (void **)&p->prices,
+			&p->price_count, err) != 0 ||
+		load_kind(s, RECORD_LIMIT, SNAPSHOT_LIMITS_MAX, limit_wanted, (void **)&p->limits,
+			&p->limit_count, err) != 0) {
 		snapshot_drop(p);
 		return NULL;
 	}

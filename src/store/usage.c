@@ -59,9 +59,9 @@ tokens_add(struct tokens *sum, const struct tokens *t)
 bool
 usage_row_counts(const struct usage_row *row)
 {
-	return row->ended_by != ENDED_REFUSED
-		&& (row->usage_source != USAGE_NONE || row->status < 500)
-		&& (row->ended_by != ENDED_CRASH || row->usage_source != USAGE_NONE);
+	return row->ended_by != ENDED_REFUSED &&
+	       (row->usage_source != USAGE_NONE || row->status < 500) &&
+	       (row->ended_by != ENDED_CRASH || row->usage_source != USAGE_NONE);
 }
 
 void

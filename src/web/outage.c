@@ -11,8 +11,8 @@ struct outage {
 	struct web_server *web;
 	const struct err *why;
 	void *ctx;
-	const char *(*make_error)(void *ctx, const struct web_request *r, const struct err *why,
-		struct bytes *out);
+	const char *(*make_error)(
+		void *ctx, const struct web_request *r, const struct err *why, struct bytes *out);
 };
 
 static void
@@ -51,8 +51,8 @@ on_drained(void *ctx)
 
 void
 web_outage(const struct err *why, int for_ms, void *ctx,
-	const char *(*make_error_of)(void *ctx, const struct web_request *r, const struct err *why,
-		struct bytes *out))
+	const char *(*make_error_of)(
+		void *ctx, const struct web_request *r, const struct err *why, struct bytes *out))
 {
 	struct outage o = { .why = why, .ctx = ctx, .make_error = make_error_of };
 	struct web_options options = { .threads_least = 1,

@@ -63,8 +63,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	lines[0] = (struct web_head_line){ "X-Value", uri };
 	lines[1] = (struct web_head_line){ name, "v" };
 	reply_head(&head, size > 0 ? data[0] * 3 : 0, NULL, lines, 2, -1);
-	if (head.failed || head.len > WEB_REPLY_HEADERS_BYTES
-		|| strstr(head.at, "\r\n\r\n") != head.at + head.len - 4)
+	if (head.failed || head.len > WEB_REPLY_HEADERS_BYTES ||
+		strstr(head.at, "\r\n\r\n") != head.at + head.len - 4)
 		abort();
 	bytes_free(&head);
 	r->env = NULL;

@@ -89,7 +89,8 @@ try_json(struct span body, const char *endpoint, const char *model)
 		must(strcmp(again.model, model) == 0);
 	else
 		must(strcmp(again.model, q.model) == 0);
-	must(again.stream == q.stream && again.max_output == q.max_output && again.choices == q.choices);
+	must(again.stream == q.stream && again.max_output == q.max_output &&
+		again.choices == q.choices);
 	must(strcmp(again.end_user, q.end_user) == 0 && again.input_estimate == q.input_estimate);
 	if (q.stream && strstr(endpoint, "completions") != NULL &&
 		(q.stream_options.type <= JSON_NULL || q.stream_options.type == JSON_OBJECT))
@@ -125,8 +126,8 @@ try_multipart(struct span body)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char *const endpoints[] = { "/v1/chat/completions", "/v1/completions", "/v1/responses",
-		"/v1/files" };
+	static const char *const endpoints[] = { "/v1/chat/completions", "/v1/completions",
+		"/v1/responses", "/v1/files" };
 	static const char *const models[] = { NULL, "gpt", "a\"b\\\xC3\xA4", "gpt" };
 	struct span body;
 

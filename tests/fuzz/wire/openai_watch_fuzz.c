@@ -115,7 +115,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	openai_usage_tail((struct span){ text, size }, &u);
 	sane(&u);
 	for (int status = 200; status <= 500; status += 100) {
-		(void)failure_classify(status == 300 ? 429 : status, &h, (struct span){ text, size }, 1000, &until);
+		(void)failure_classify(status == 300 ? 429 : status, &h,
+			(struct span){ text, size }, 1000, &until);
 		must(until == 0 || until >= 1000);
 	}
 	return 0;

@@ -21,7 +21,8 @@ run_as_cgi(void)
 	struct err err = { 0 };
 	struct web_options o = { .body_limit_bytes = 100000,
 		.body_deadline_ms = 400,
-		.handler = { &h, on_house_request, on_house_refused, make_house_error, on_cgi_drained } };
+		.handler = { &h, on_house_request, on_house_refused, make_house_error,
+			on_cgi_drained } };
 
 	if (!web_is_cgi() || web_init(&err) != 0)
 		return 2;

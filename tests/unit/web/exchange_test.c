@@ -254,7 +254,9 @@ kept_connections_are_parked_and_used_again(void **state)
 			struct reply r = { 0 };
 
 			client_request(fds[i], true, "POST",
-				i % 3 == 0 ? "/digest" : i % 3 == 1 ? "/whole" : "/stream?n=2",
+				i % 3 == 0   ? "/digest"
+				: i % 3 == 1 ? "/whole"
+					     : "/stream?n=2",
 				"CONTENT_LENGTH", "4", NULL);
 			assert_int_equal(client_body(fds[i], "body", 4), 0);
 			client_read(fds[i], &r, 0);
@@ -354,8 +356,8 @@ static void
 broken_records_cost_only_their_own_connection(void **state)
 {
 	static const char garbage[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-	static const unsigned char authorizer[] = { 1, 1, 0, 1, 0, 8, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1,
-		4, 0, 1, 0, 0, 0, 0 };
+	static const unsigned char authorizer[] = { 1, 1, 0, 1, 0, 8, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0,
+		1, 4, 0, 1, 0, 0, 0, 0 };
 	struct house h = { 0 };
 	char byte;
 	int fd;

@@ -26,7 +26,8 @@ path_and_query_come_from_the_target_alone(void **state)
 		const char *path, *query;
 	} cases[] = {
 		{ "REQUEST_URI=/v1/models", "/v1/models", "" },
-		{ "REQUEST_URI=/v1//a%2Fb/c%20d+e?q=a%20b&m2=%2f", "/v1//a%2Fb/c%20d+e", "q=a%20b&m2=%2f" },
+		{ "REQUEST_URI=/v1//a%2Fb/c%20d+e?q=a%20b&m2=%2f", "/v1//a%2Fb/c%20d+e",
+			"q=a%20b&m2=%2f" },
 		{ "REQUEST_URI=/x?", "/x", "" },
 		{ "REQUEST_URI=/x?a?b", "/x", "a?b" },
 		{ "REQUEST_URI=/x?a#frag?c", "/x", "a" },
@@ -176,8 +177,8 @@ percent_signs_are_decoded_strictly(void **state)
 		ptrdiff_t n = web_decode(span_of(cases[i].raw), out, sizeof out);
 
 		if (cases[i].want == NULL ? n != -1
-					  : n != (ptrdiff_t)strlen(cases[i].want)
-				|| strcmp(out, cases[i].want) != 0)
+					  : n != (ptrdiff_t)strlen(cases[i].want) ||
+						    strcmp(out, cases[i].want) != 0)
 			fail_msg("%s: %td", cases[i].raw, n);
 	}
 	assert_int_equal(web_decode(SPAN_LIT("a\0b"), (char[9]){ 0 }, 9), -1);
@@ -232,8 +233,10 @@ a_head_can_not_be_split_or_grow_too_long(void **state)
 	other[sizeof other - 1] = '\0';
 	reply_head(&b, 529, "text/plain", lines, sizeof lines / sizeof lines[0], 12);
 	assert_true(b.len <= WEB_REPLY_HEADERS_BYTES);
-	assert_ptr_equal(strstr(b.at, "Status: 529 Overloaded\r\nContent-Type: text/plain\r\n"), b.at);
-	assert_non_null(strstr(b.at, "Content-Length: 12\r\nX-Good: yes\twith tab\r\nX-Other: ooo"));
+	assert_ptr_equal(
+		strstr(b.at, "Status: 529 Overloaded\r\nContent-Type: text/plain\r\n"), b.at);
+	assert_non_null(
+		strstr(b.at, "Content-Length: 12\r\nX-Good: yes\twith tab\r\nX-Other: ooo"));
 	assert_non_null(strstr(b.at, "\r\nX-Utf8: \xc3\xa9\r\n\r\n"));
 	assert_null(strstr(b.at, "evil"));
 	assert_null(strstr(b.at, "X-Feed"));

@@ -14,7 +14,8 @@
 
 #include <cmocka.h>
 
-static const enum dialect dialects[] = { DIALECT_OPENAI, DIALECT_ANTHROPIC, DIALECT_GEMINI, DIALECT_BEDROCK };
+static const enum dialect dialects[] = { DIALECT_OPENAI, DIALECT_ANTHROPIC, DIALECT_GEMINI,
+	DIALECT_BEDROCK };
 
 static void
 each_class_has_the_status_and_type_of_the_dialect(void **state)
@@ -30,39 +31,43 @@ each_class_has_the_status_and_type_of_the_dialect(void **state)
 		int bedrock;
 		const char *bedrock_type;
 	} cases[] = {
-		{ ERR_BAD_REQUEST, 400, "invalid_request_error", 400, "invalid_request_error", 400, "INVALID_ARGUMENT",
-			400, "ValidationException" },
-		{ ERR_CONTEXT_TOO_LONG, 400, "invalid_request_error", 400, "invalid_request_error", 400,
+		{ ERR_BAD_REQUEST, 400, "invalid_request_error", 400, "invalid_request_error", 400,
 			"INVALID_ARGUMENT", 400, "ValidationException" },
-		{ ERR_INVALID_TOKEN, 401, "invalid_request_error", 401, "authentication_error", 401, "UNAUTHENTICATED",
-			403, "AccessDeniedException" },
+		{ ERR_CONTEXT_TOO_LONG, 400, "invalid_request_error", 400, "invalid_request_error",
+			400, "INVALID_ARGUMENT", 400, "ValidationException" },
+		{ ERR_INVALID_TOKEN, 401, "invalid_request_error", 401, "authentication_error", 401,
+			"UNAUTHENTICATED", 403, "AccessDeniedException" },
 		{ ERR_MODEL_NOT_ALLOWED, 403, "invalid_request_error", 403, "permission_error", 403,
 			"PERMISSION_DENIED", 403, "AccessDeniedException" },
-		{ ERR_NO_ROUTE, 404, "invalid_request_error", 404, "not_found_error", 404, "NOT_FOUND", 404,
-			"ResourceNotFoundException" },
-		{ ERR_METHOD_NOT_ALLOWED, 405, "invalid_request_error", 405, "invalid_request_error", 405,
-			"INVALID_ARGUMENT", 405, "ValidationException" },
-		{ ERR_BODY_TOO_LARGE, 413, "invalid_request_error", 413, "request_too_large", 413, "INVALID_ARGUMENT",
-			413, "ValidationException" },
-		{ ERR_RATE_LIMITED, 429, "requests", 429, "rate_limit_error", 429, "RESOURCE_EXHAUSTED", 429,
-			"ThrottlingException" },
-		{ ERR_BUDGET_EXCEEDED, 429, "insufficient_quota", 402, "billing_error", 429, "RESOURCE_EXHAUSTED", 400,
-			"ServiceQuotaExceededException" },
-		{ ERR_INTERNAL, 500, "server_error", 500, "api_error", 500, "INTERNAL", 500, "InternalServerException" },
-		{ ERR_UPSTREAM_CREDENTIALS, 502, "server_error", 500, "api_error", 500, "INTERNAL", 500,
+		{ ERR_NO_ROUTE, 404, "invalid_request_error", 404, "not_found_error", 404,
+			"NOT_FOUND", 404, "ResourceNotFoundException" },
+		{ ERR_METHOD_NOT_ALLOWED, 405, "invalid_request_error", 405,
+			"invalid_request_error", 405, "INVALID_ARGUMENT", 405,
+			"ValidationException" },
+		{ ERR_BODY_TOO_LARGE, 413, "invalid_request_error", 413, "request_too_large", 413,
+			"INVALID_ARGUMENT", 413, "ValidationException" },
+		{ ERR_RATE_LIMITED, 429, "requests", 429, "rate_limit_error", 429,
+			"RESOURCE_EXHAUSTED", 429, "ThrottlingException" },
+		{ ERR_BUDGET_EXCEEDED, 429, "insufficient_quota", 402, "billing_error", 429,
+			"RESOURCE_EXHAUSTED", 400, "ServiceQuotaExceededException" },
+		{ ERR_INTERNAL, 500, "server_error", 500, "api_error", 500, "INTERNAL", 500,
 			"InternalServerException" },
-		{ ERR_OVERLOADED, 503, "server_error", 529, "overloaded_error", 503, "UNAVAILABLE", 503,
-			"ServiceUnavailableException" },
-		{ ERR_UPSTREAM_TIMEOUT, 504, "server_error", 504, "timeout_error", 504, "DEADLINE_EXCEEDED", 408,
-			"ModelTimeoutException" },
-		{ ERR__COUNT, 500, "server_error", 500, "api_error", 500, "INTERNAL", 500, "InternalServerException" },
+		{ ERR_UPSTREAM_CREDENTIALS, 502, "server_error", 500, "api_error", 500, "INTERNAL",
+			500, "InternalServerException" },
+		{ ERR_OVERLOADED, 503, "server_error", 529, "overloaded_error", 503, "UNAVAILABLE",
+			503, "ServiceUnavailableException" },
+		{ ERR_UPSTREAM_TIMEOUT, 504, "server_error", 504, "timeout_error", 504,
+			"DEADLINE_EXCEEDED", 408, "ModelTimeoutException" },
+		{ ERR__COUNT, 500, "server_error", 500, "api_error", 500, "INTERNAL", 500,
+			"InternalServerException" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		const int status[] = { cases[i].openai, cases[i].anthropic, cases[i].gemini, cases[i].bedrock };
-		const char *const type[] = { cases[i].openai_type, cases[i].anthropic_type, cases[i].gemini_type,
-			cases[i].bedrock_type };
+		const int status[] = { cases[i].openai, cases[i].anthropic, cases[i].gemini,
+			cases[i].bedrock };
+		const char *const type[] = { cases[i].openai_type, cases[i].anthropic_type,
+			cases[i].gemini_type, cases[i].bedrock_type };
 
 		for (size_t d = 0; d < 4; d++) {
 			assert_int_equal(error_status(dialects[d], cases[i].code), status[d]);
@@ -76,7 +81,8 @@ says(const char *json, const char *path, const char *want)
 {
 	char got[400];
 
-	if (json_string(json_path(span_of(json), path), got, sizeof got) < 0 || strcmp(got, want) != 0)
+	if (json_string(json_path(span_of(json), path), got, sizeof got) < 0 ||
+		strcmp(got, want) != 0)
 		fail_msg("%s of %s", path, json);
 }
 
@@ -153,9 +159,13 @@ events_end_in_an_empty_line(void **state)
 		enum dialect dialect;
 		const char *begins;
 	} cases[] = {
-		{ DIALECT_OPENAI, "data: {\"type\":\"error\",\"error\":{\"message\":\"The gateway is full" },
-		{ DIALECT_ANTHROPIC, "event: error\ndata: {\"type\":\"error\",\"error\":{\"message\":\"The gateway is full" },
-		{ DIALECT_GEMINI, "data: {\"error\":{\"code\":503,\"message\":\"The gateway is full" },
+		{ DIALECT_OPENAI,
+			"data: {\"type\":\"error\",\"error\":{\"message\":\"The gateway is full" },
+		{ DIALECT_ANTHROPIC,
+			"event: error\ndata: {\"type\":\"error\",\"error\":{\"message\":\"The "
+			"gateway is full" },
+		{ DIALECT_GEMINI,
+			"data: {\"error\":{\"code\":503,\"message\":\"The gateway is full" },
 	};
 	struct err e = { .code = ERR_OVERLOADED };
 
@@ -195,8 +205,12 @@ bedrock_gets_a_frame_with_both_checksums(void **state)
 	headers = u32(b.at + 10);
 	assert_int_equal(u32(b.at + 14), hash_crc32(b.at + 6, 8));
 	assert_int_equal(u32(b.at + b.len - 4), hash_crc32(b.at + 6, b.len - 10));
-	assert_memory_equal(b.at + 18, "\x0F:exception-type\x07\0\x13throttlingException", 16 + 3 + 19);
-	assert_memory_equal(b.at + 18 + headers - 26, "\x0D:message-type\x07\0\x09" "exception", 26);
+	assert_memory_equal(
+		b.at + 18, "\x0F:exception-type\x07\0\x13throttlingException", 16 + 3 + 19);
+	assert_memory_equal(b.at + 18 + headers - 26,
+		"\x0D:message-type\x07\0\x09"
+		"exception",
+		26);
 	assert_true(json_valid((struct span){ b.at + 18 + headers, b.len - 22 - headers }));
 	bytes_free(&b);
 }

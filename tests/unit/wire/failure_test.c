@@ -14,7 +14,8 @@
 #define NOW "2026-01-15T12:00:00Z"
 #define ANY -1 /* do not look at the wait */
 #define ERROR(type, code, message)                                                                 \
-	"{\"error\":{\"message\":\"" message "\",\"type\":\"" type "\",\"param\":null,\"code\":\"" code "\"}}"
+	"{\"error\":{\"message\":\"" message "\",\"type\":\"" type                                 \
+	"\",\"param\":null,\"code\":\"" code "\"}}"
 
 static int64_t
 ms_of(const char *text)
@@ -48,137 +49,207 @@ each_provider_s_failure_has_its_class(void **state)
 		enum failure want;
 		int64_t wait_ms;
 	} cases[] = {
-		{ "OpenAI: wrong key", 401, ERROR("invalid_request_error", "invalid_api_key", "Incorrect API key"),
+		{ "OpenAI: wrong key", 401,
+			ERROR("invalid_request_error", "invalid_api_key", "Incorrect API key"),
 			FAILURE_KEY_INVALID, 0 },
-		{ "OpenAI: no such model", 404, ERROR("invalid_request_error", "model_not_found", "The model x"),
+		{ "OpenAI: no such model", 404,
+			ERROR("invalid_request_error", "model_not_found", "The model x"),
 			FAILURE_MODEL, 0 },
-		{ "OpenAI: no access", 403, ERROR("invalid_request_error", "model_not_found", "Project has no access"),
+		{ "OpenAI: no access", 403,
+			ERROR("invalid_request_error", "model_not_found", "Project has no access"),
 			FAILURE_MODEL, 0 },
 		{ "OpenAI: no such response", 404,
-			"{\"error\":{\"message\":\"Response with id 'r' not found.\",\"type\":\"invalid_request_error\",\"code\":null}}",
+			"{\"error\":{\"message\":\"Response with id 'r' not "
+			"found.\",\"type\":\"invalid_request_error\",\"code\":null}}",
 			FAILURE_REQUEST, 0 },
 		{ "OpenAI: region", 403,
-			ERROR("request_forbidden", "unsupported_country_region_territory", "Country not supported"),
+			ERROR("request_forbidden", "unsupported_country_region_territory",
+				"Country not supported"),
 			FAILURE_OVERLOADED, 0 },
-		{ "OpenAI: no credit", 429, ERROR("insufficient_quota", "insufficient_quota", "You exceeded your quota"),
+		{ "OpenAI: no credit", 429,
+			ERROR("insufficient_quota", "insufficient_quota",
+				"You exceeded your quota"),
 			FAILURE_NO_CREDIT, 0 },
-		{ "OpenAI: billing", 429, ERROR("invalid_request_error", "billing_hard_limit_reached", "x"),
+		{ "OpenAI: billing", 429,
+			ERROR("invalid_request_error", "billing_hard_limit_reached", "x"),
 			FAILURE_NO_CREDIT, 0 },
-		{ "OpenAI: terminated", 429, ERROR("x", "access_terminated", "x"), FAILURE_KEY_INVALID, 0 },
-		{ "OpenAI: rate", 429, ERROR("tokens", "rate_limit_exceeded", "Rate limit. Please try again in 1.534s."),
+		{ "OpenAI: terminated", 429, ERROR("x", "access_terminated", "x"),
+			FAILURE_KEY_INVALID, 0 },
+		{ "OpenAI: rate", 429,
+			ERROR("tokens", "rate_limit_exceeded",
+				"Rate limit. Please try again in 1.534s."),
 			FAILURE_RATE_LIMITED, 1534 },
-		{ "OpenAI: rate in ms", 429, ERROR("tokens", "rate_limit_exceeded", "Please try again in 20ms. Visit"),
+		{ "OpenAI: rate in ms", 429,
+			ERROR("tokens", "rate_limit_exceeded", "Please try again in 20ms. Visit"),
 			FAILURE_RATE_LIMITED, 20 },
-		{ "OpenAI: rate in minutes", 429, ERROR("tokens", "rate_limit_exceeded", "Please try again in 6m0s"),
+		{ "OpenAI: rate in minutes", 429,
+			ERROR("tokens", "rate_limit_exceeded", "Please try again in 6m0s"),
 			FAILURE_RATE_LIMITED, 360000 },
 		{ "OpenAI: too large for ever", 429,
-			ERROR("tokens", "rate_limit_exceeded", "Request too large for gpt-4o on tokens per min"),
+			ERROR("tokens", "rate_limit_exceeded",
+				"Request too large for gpt-4o on tokens per min"),
 			FAILURE_REQUEST, 0 },
-		{ "OpenAI: overloaded", 503, ERROR("server_error", "server_overloaded", "x"), FAILURE_OVERLOADED, 0 },
-		{ "OpenAI: engine overloaded, whatever the status", 429, ERROR("engine_overloaded", "", "x"),
+		{ "OpenAI: overloaded", 503, ERROR("server_error", "server_overloaded", "x"),
 			FAILURE_OVERLOADED, 0 },
-		{ "OpenAI: context", 400, ERROR("invalid_request_error", "context_length_exceeded", "x"),
+		{ "OpenAI: engine overloaded, whatever the status", 429,
+			ERROR("engine_overloaded", "", "x"), FAILURE_OVERLOADED, 0 },
+		{ "OpenAI: context", 400,
+			ERROR("invalid_request_error", "context_length_exceeded", "x"),
 			FAILURE_REQUEST, 0 },
 		{ "Azure: rate", 429,
-			"{\"error\":{\"code\":\"429\",\"message\":\"Requests have exceeded. Please retry after 45 seconds.\"}}",
+			"{\"error\":{\"code\":\"429\",\"message\":\"Requests have exceeded. Please "
+			"retry after 45 seconds.\"}}",
 			FAILURE_RATE_LIMITED, 45000 },
-		{ "Azure: a day", 429, "{\"error\":{\"code\":\"429\",\"message\":\"Please retry after 86400 seconds.\"}}",
+		{ "Azure: a day", 429,
+			"{\"error\":{\"code\":\"429\",\"message\":\"Please retry after 86400 "
+			"seconds.\"}}",
 			FAILURE_NO_CREDIT, 86400000 },
-		{ "Azure: deployment", 404, "{\"error\":{\"code\":\"DeploymentNotFound\",\"message\":\"x\"}}",
+		{ "Azure: deployment", 404,
+			"{\"error\":{\"code\":\"DeploymentNotFound\",\"message\":\"x\"}}",
 			FAILURE_MODEL, 0 },
-		{ "Azure: filter", 400, ERROR("", "content_filter", "filtered"), FAILURE_REQUEST, 0 },
+		{ "Azure: filter", 400, ERROR("", "content_filter", "filtered"), FAILURE_REQUEST,
+			0 },
 		{ "Anthropic: overloaded", 529,
-			"{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}",
+			"{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":"
+			"\"Overloaded\"}}",
 			FAILURE_OVERLOADED, 0 },
 		{ "Anthropic: spend limit", 429,
-			"{\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"...\",\"details\":"
+			"{\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":"
+			"\"...\",\"details\":"
 			"{\"error_code\":\"enforced_spend_limit_reached\"}}}",
 			FAILURE_NO_CREDIT, 0 },
 		{ "Anthropic: credit", 400,
-			"{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"Your credit balance is too low to\"}}",
+			"{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\","
+			"\"message\":\"Your credit balance is too low to\"}}",
 			FAILURE_NO_CREDIT, 0 },
 		{ "Anthropic: permission", 403,
-			"{\"type\":\"error\",\"error\":{\"type\":\"permission_error\",\"message\":\"Your key may not\"}}",
+			"{\"type\":\"error\",\"error\":{\"type\":\"permission_error\",\"message\":"
+			"\"Your key may not\"}}",
 			FAILURE_KEY_INVALID, 0 },
 		{ "Anthropic: permission for a model", 403,
-			"{\"type\":\"error\",\"error\":{\"type\":\"permission_error\",\"message\":\"no access to model claude\"}}",
+			"{\"type\":\"error\",\"error\":{\"type\":\"permission_error\",\"message\":"
+			"\"no access to model claude\"}}",
 			FAILURE_MODEL, 0 },
 		{ "Anthropic: not found", 404,
-			"{\"type\":\"error\",\"error\":{\"type\":\"not_found_error\",\"message\":\"claude\"}}", FAILURE_MODEL, 0 },
+			"{\"type\":\"error\",\"error\":{\"type\":\"not_found_error\",\"message\":"
+			"\"claude\"}}",
+			FAILURE_MODEL, 0 },
 		{ "Anthropic in a stream", 200,
-			"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"x\"}}\n\n",
+			"event: error\ndata: "
+			"{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":"
+			"\"x\"}}\n\n",
 			FAILURE_OVERLOADED, 0 },
 		{ "Gemini: day", 429,
-			"{\"error\":{\"code\":429,\"message\":\"quota\",\"status\":\"RESOURCE_EXHAUSTED\",\"details\":[{\"violations\":"
-			"[{\"quotaId\":\"GenerateRequestsPerDayPerProjectPerModel-FreeTier\",\"quotaValue\":\"20\"}]},"
-			"{\"@type\":\"type.googleapis.com/google.rpc.RetryInfo\",\"retryDelay\":\"38.2s\"}]}}",
+			"{\"error\":{\"code\":429,\"message\":\"quota\",\"status\":\"RESOURCE_"
+			"EXHAUSTED\",\"details\":[{\"violations\":"
+			"[{\"quotaId\":\"GenerateRequestsPerDayPerProjectPerModel-FreeTier\","
+			"\"quotaValue\":\"20\"}]},"
+			"{\"@type\":\"type.googleapis.com/"
+			"google.rpc.RetryInfo\",\"retryDelay\":\"38.2s\"}]}}",
 			FAILURE_NO_CREDIT, 20 * 3600000 },
 		{ "Gemini: minute", 429,
-			"[{\"error\":{\"code\":429,\"status\":\"RESOURCE_EXHAUSTED\",\"details\":[{\"quotaId\":\"XPerMinute\",\"quotaValue\":\"5\"},"
+			"[{\"error\":{\"code\":429,\"status\":\"RESOURCE_EXHAUSTED\",\"details\":[{"
+			"\"quotaId\":\"XPerMinute\",\"quotaValue\":\"5\"},"
 			"{\"retryDelay\": \"900ms\"}]}}]",
 			FAILURE_RATE_LIMITED, 900 },
-		{ "Gemini: minute, unsaid", 429, "{\"error\":{\"details\":[{\"quotaId\":\"XPerMinute\"}]}}",
+		{ "Gemini: minute, unsaid", 429,
+			"{\"error\":{\"details\":[{\"quotaId\":\"XPerMinute\"}]}}",
 			FAILURE_RATE_LIMITED, 60000 },
-		{ "Gemini: quota of nothing", 429, "{\"error\":{\"details\":[{\"quotaId\":\"XPerDay\",\"quotaValue\":\"0\"}]}}",
+		{ "Gemini: quota of nothing", 429,
+			"{\"error\":{\"details\":[{\"quotaId\":\"XPerDay\",\"quotaValue\":\"0\"}]}"
+			"}",
 			FAILURE_MODEL, 0 },
 		{ "Gemini: key", 400,
-			"{\"error\":{\"code\":400,\"message\":\"API key not valid. Please pass\",\"status\":\"INVALID_ARGUMENT\"}}",
+			"{\"error\":{\"code\":400,\"message\":\"API key not valid. Please "
+			"pass\",\"status\":\"INVALID_ARGUMENT\"}}",
 			FAILURE_KEY_INVALID, 0 },
 		{ "Gemini: key by reason", 400,
-			"{\"error\":{\"code\":400,\"message\":\"x\",\"details\":[{\"reason\": \"API_KEY_INVALID\"}]}}",
+			"{\"error\":{\"code\":400,\"message\":\"x\",\"details\":[{\"reason\": "
+			"\"API_KEY_INVALID\"}]}}",
 			FAILURE_KEY_INVALID, 0 },
 		{ "Gemini: region", 400,
-			"{\"error\":{\"message\":\"User location is not supported for the API use.\",\"status\":\"FAILED_PRECONDITION\"}}",
+			"{\"error\":{\"message\":\"User location is not supported for the API "
+			"use.\",\"status\":\"FAILED_PRECONDITION\"}}",
 			FAILURE_OVERLOADED, 0 },
-		{ "Gemini: overloaded", 503, "{\"error\":{\"code\":503,\"message\":\"The model is overloaded.\",\"status\":\"UNAVAILABLE\"}}",
+		{ "Gemini: overloaded", 503,
+			"{\"error\":{\"code\":503,\"message\":\"The model is "
+			"overloaded.\",\"status\":\"UNAVAILABLE\"}}",
 			FAILURE_OVERLOADED, 0 },
-		{ "Gemini: denied", 403, "{\"error\":{\"code\":403,\"message\":\"x\",\"status\":\"PERMISSION_DENIED\"}}",
+		{ "Gemini: denied", 403,
+			"{\"error\":{\"code\":403,\"message\":\"x\",\"status\":\"PERMISSION_"
+			"DENIED\"}}",
 			FAILURE_KEY_INVALID, 0 },
-		{ "Groq: hours", 429, ERROR("tokens", "rate_limit_exceeded", "tokens per day (TPD). Please try again in 7m12.5s."),
+		{ "Groq: hours", 429,
+			ERROR("tokens", "rate_limit_exceeded",
+				"tokens per day (TPD). Please try again in 7m12.5s."),
 			FAILURE_RATE_LIMITED, 432500 },
-		{ "Groq: too large", 413, ERROR("tokens", "rate_limit_exceeded", "Request too large for model"), FAILURE_REQUEST, 0 },
+		{ "Groq: too large", 413,
+			ERROR("tokens", "rate_limit_exceeded", "Request too large for model"),
+			FAILURE_REQUEST, 0 },
 		{ "Groq: flex", 498, "{}", FAILURE_OVERLOADED, 0 },
 		{ "Mistral: key", 401, "{\"message\":\"Unauthorized\"}", FAILURE_KEY_INVALID, 0 },
 		{ "Mistral: rate", 429,
-			"{\"object\":\"error\",\"message\":\"Rate limit exceeded\",\"type\":\"rate_limited\",\"param\":null,\"code\":\"1300\"}",
+			"{\"object\":\"error\",\"message\":\"Rate limit "
+			"exceeded\",\"type\":\"rate_limited\",\"param\":null,\"code\":\"1300\"}",
 			FAILURE_RATE_LIMITED, 0 },
-		{ "Mistral: tier", 429, "{\"object\":\"error\",\"message\":\"x\",\"type\":\"x\",\"code\":\"3505\"}",
+		{ "Mistral: tier", 429,
+			"{\"object\":\"error\",\"message\":\"x\",\"type\":\"x\",\"code\":\"3505\"}",
 			FAILURE_OVERLOADED, 0 },
 		{ "OpenRouter: credit", 402,
-			"{\"error\":{\"message\":\"Insufficient credits\",\"code\":402,\"metadata\":{\"error_type\":\"payment_required\"}}}",
+			"{\"error\":{\"message\":\"Insufficient "
+			"credits\",\"code\":402,\"metadata\":{\"error_type\":\"payment_required\"}}"
+			"}",
 			FAILURE_NO_CREDIT, 0 },
 		{ "OpenRouter: free models of the day", 429,
-			"{\"error\":{\"message\":\"Rate limit exceeded: free-models-per-day.\",\"code\":429,\"metadata\":{\"headers\":"
-			"{\"X-RateLimit-Remaining\":\"0\",\"X-RateLimit-Reset\":\"1768482000000\"}}}}",
+			"{\"error\":{\"message\":\"Rate limit exceeded: "
+			"free-models-per-day.\",\"code\":429,\"metadata\":{\"headers\":"
+			"{\"X-RateLimit-Remaining\":\"0\",\"X-RateLimit-Reset\":\"1768482000000\"}}"
+			"}}",
 			FAILURE_NO_CREDIT, 3600000 },
 		{ "OpenRouter: its own rate", 429,
-			"{\"error\":{\"message\":\"x\",\"code\":429,\"metadata\":{\"headers\":{\"X-RateLimit-Reset\":\"1768478460000\"}}}}",
+			"{\"error\":{\"message\":\"x\",\"code\":429,\"metadata\":{\"headers\":{\"X-"
+			"RateLimit-Reset\":\"1768478460000\"}}}}",
 			FAILURE_RATE_LIMITED, 60000 },
 		{ "OpenRouter: a provider's rate", 429,
-			"{\"error\":{\"message\":\"x\",\"code\":429,\"metadata\":{\"provider_name\":\"P\",\"raw\":\"x\"}}}",
+			"{\"error\":{\"message\":\"x\",\"code\":429,\"metadata\":{\"provider_"
+			"name\":\"P\",\"raw\":\"x\"}}}",
 			FAILURE_OVERLOADED, 0 },
 		{ "OpenRouter: moderation", 403,
-			"{\"error\":{\"code\":403,\"message\":\"x\",\"metadata\":{\"reasons\":[],\"flagged_input\":\"y\"}}}",
+			"{\"error\":{\"code\":403,\"message\":\"x\",\"metadata\":{\"reasons\":[],"
+			"\"flagged_input\":\"y\"}}}",
 			FAILURE_REQUEST, 0 },
-		{ "OpenRouter: an error in a 200", 200, "{\"error\":{\"code\":502,\"message\":\"Provider returned error\"}}",
+		{ "OpenRouter: an error in a 200", 200,
+			"{\"error\":{\"code\":502,\"message\":\"Provider returned error\"}}",
 			FAILURE_TRANSIENT, 0 },
-		{ "OpenRouter: in a stream", 200, ": OPENROUTER PROCESSING\n\ndata: {\"error\":{\"code\":429,\"message\":\"x\"}}\n\n",
+		{ "OpenRouter: in a stream", 200,
+			": OPENROUTER PROCESSING\n\ndata: "
+			"{\"error\":{\"code\":429,\"message\":\"x\"}}\n\n",
 			FAILURE_RATE_LIMITED, 0 },
-		{ "DeepSeek: balance", 402, ERROR("unknown_error", "invalid_request_error", "Insufficient Balance"),
+		{ "DeepSeek: balance", 402,
+			ERROR("unknown_error", "invalid_request_error", "Insufficient Balance"),
 			FAILURE_NO_CREDIT, 0 },
-		{ "Bedrock: key", 403, "{\"message\":\"The security token included in the request is invalid.\"}",
+		{ "Bedrock: key", 403,
+			"{\"message\":\"The security token included in the request is invalid.\"}",
 			FAILURE_KEY_INVALID, 0 },
-		{ "Bedrock: model", 403, "{\"message\":\"You are not allowed\"}", FAILURE_MODEL, 0 },
-		{ "Bedrock: quota", 400, "{\"__type\":\"ServiceQuotaExceededException\",\"message\":\"x\"}", FAILURE_NO_CREDIT, 0 },
-		{ "Bedrock: tokens of the day", 429, "{\"message\":\"Too many tokens per day, please wait\"}",
-			FAILURE_NO_CREDIT, 12 * 3600000 },
-		{ "Bedrock: throttled", 429, "{\"message\":\"Too many requests\"}", FAILURE_RATE_LIMITED, 0 },
+		{ "Bedrock: model", 403, "{\"message\":\"You are not allowed\"}", FAILURE_MODEL,
+			0 },
+		{ "Bedrock: quota", 400,
+			"{\"__type\":\"ServiceQuotaExceededException\",\"message\":\"x\"}",
+			FAILURE_NO_CREDIT, 0 },
+		{ "Bedrock: tokens of the day", 429,
+			"{\"message\":\"Too many tokens per day, please wait\"}", FAILURE_NO_CREDIT,
+			12 * 3600000 },
+		{ "Bedrock: throttled", 429, "{\"message\":\"Too many requests\"}",
+			FAILURE_RATE_LIMITED, 0 },
 		{ "responses: failed in the stream", 200,
-			"event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"error\":"
+			"event: response.failed\ndata: "
+			"{\"type\":\"response.failed\",\"response\":{\"error\":"
 			"{\"code\":\"rate_limit_exceeded\",\"message\":\"x\"}}}\n\n",
 			FAILURE_RATE_LIMITED, 0 },
-		{ "an error of no known word in a 200", 200, "{\"error\":\"what\"}", FAILURE_TRANSIENT, 0 },
-		{ "an answer", 200, "{\"id\":\"x\",\"error\":null,\"choices\":[]}", FAILURE_NONE, 0 },
+		{ "an error of no known word in a 200", 200, "{\"error\":\"what\"}",
+			FAILURE_TRANSIENT, 0 },
+		{ "an answer", 200, "{\"id\":\"x\",\"error\":null,\"choices\":[]}", FAILURE_NONE,
+			0 },
 		{ "no answer at all", 0, "", FAILURE_TRANSIENT, 0 },
 		{ "a gateway's page", 502, "<html>", FAILURE_TRANSIENT, 0 },
 		{ "a firewall's page", 403, "\n<!DOCTYPE html>", FAILURE_TRANSIENT, 0 },
@@ -189,12 +260,14 @@ each_provider_s_failure_has_its_class(void **state)
 		{ "a redirect", 302, "", FAILURE_TRANSIENT, 0 },
 		{ "not processable", 422, "{}", FAILURE_REQUEST, 0 },
 		{ "cloudflare", 524, "error code: 524", FAILURE_TRANSIENT, 0 },
-		{ "a body cut short", 429, "{\"error\":{\"message\":\"Please try again in 2s. ", FAILURE_RATE_LIMITED, 2000 },
+		{ "a body cut short", 429, "{\"error\":{\"message\":\"Please try again in 2s. ",
+			FAILURE_RATE_LIMITED, 2000 },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-		judge(cases[i].why, cases[i].status, cases[i].body, cases[i].want, cases[i].wait_ms);
+		judge(cases[i].why, cases[i].status, cases[i].body, cases[i].want,
+			cases[i].wait_ms);
 }
 
 /* Providers quote the request in what they say of it. */
@@ -202,16 +275,24 @@ static void
 a_client_s_words_condemn_no_key(void **state)
 {
 	(void)state;
-	judge("message", 400, ERROR("invalid_request_error", "invalid_value", "Invalid value: 'API key not valid'."),
+	judge("message", 400,
+		ERROR("invalid_request_error", "invalid_value",
+			"Invalid value: 'API key not valid'."),
 		FAILURE_REQUEST, 0);
 	judge("credit", 400,
-		ERROR("invalid_request_error", "invalid_value", "Invalid value: 'Your credit balance is too low'."),
+		ERROR("invalid_request_error", "invalid_value",
+			"Invalid value: 'Your credit balance is too low'."),
 		FAILURE_REQUEST, 0);
-	judge("reason", 400, ERROR("invalid_request_error", "invalid_value", "Invalid: '\\\"reason\\\":\\\"API_KEY_INVALID\\\"'"),
+	judge("reason", 400,
+		ERROR("invalid_request_error", "invalid_value",
+			"Invalid: '\\\"reason\\\":\\\"API_KEY_INVALID\\\"'"),
 		FAILURE_REQUEST, 0);
 }
 
-#define S(text) { text, sizeof(text) - 1 }
+#define S(text)                                                                                    \
+	{                                                                                          \
+		text, sizeof(text) - 1                                                             \
+	}
 
 static void
 waits_are_found_wherever_they_are_stated(void **state)
@@ -222,34 +303,58 @@ waits_are_found_wherever_they_are_stated(void **state)
 		int64_t wait_ms; /* 0: none */
 	} cases[] = {
 		{ "none", { .retry_after = S("") }, 0 },
-		{ "ms before seconds", { .retry_after_ms = S("1534.0"), .retry_after = S("2") }, 1534 },
-		{ "seconds", { .retry_after = S("12"), .remaining_requests = S("0"), .reset_requests = S("30s") }, 12000 },
+		{ "ms before seconds", { .retry_after_ms = S("1534.0"), .retry_after = S("2") },
+			1534 },
+		{ "seconds",
+			{ .retry_after = S("12"),
+				.remaining_requests = S("0"),
+				.reset_requests = S("30s") },
+			12000 },
 		{ "a fraction", { .retry_after = S("1.5") }, 1500 },
 		{ "a date", { .retry_after = S("Thu, 15 Jan 2026 12:00:30 GMT") }, 30000 },
 		{ "a date by a clock that is behind",
-			{ .retry_after = S("Thu, 15 Jan 2026 11:00:30 GMT"), .date = S("Thu, 15 Jan 2026 11:00:00 GMT") }, 30000 },
-		{ "a date that is over", { .retry_after = S("Thu, 15 Jan 2026 11:00:30 GMT") }, -1 },
+			{ .retry_after = S("Thu, 15 Jan 2026 11:00:30 GMT"),
+				.date = S("Thu, 15 Jan 2026 11:00:00 GMT") },
+			30000 },
+		{ "a date that is over", { .retry_after = S("Thu, 15 Jan 2026 11:00:30 GMT") },
+			-1 },
 		{ "12ms", { .reset_requests = S("12ms") }, 12 },
 		{ "6m0s", { .reset_requests = S("6m0s") }, 360000 },
 		{ "8.64s", { .reset_requests = S("8.64s") }, 8640 },
 		{ "1m30.5s", { .reset_tokens = S("1m30.5s") }, 90500 },
 		{ "seconds without a unit", { .reset_tokens = S("45") }, 45000 },
 		{ "what is spent, not what is later",
-			{ .remaining_requests = S("0"), .reset_requests = S("2s"), .remaining_tokens = S("5"),
+			{ .remaining_requests = S("0"),
+				.reset_requests = S("2s"),
+				.remaining_tokens = S("5"),
 				.reset_tokens = S("1h") },
 			2000 },
 		{ "the later of two that are spent",
-			{ .remaining_requests = S("0"), .reset_requests = S("2s"), .remaining_tokens = S("0"), .reset_tokens = S("9s") },
+			{ .remaining_requests = S("0"),
+				.reset_requests = S("2s"),
+				.remaining_tokens = S("0"),
+				.reset_tokens = S("9s") },
 			9000 },
 		{ "neither is spent",
-			{ .remaining_requests = S("1"), .reset_requests = S("2s"), .remaining_tokens = S("1"), .reset_tokens = S("9s") },
+			{ .remaining_requests = S("1"),
+				.reset_requests = S("2s"),
+				.remaining_tokens = S("1"),
+				.reset_tokens = S("9s") },
 			0 },
-		{ "unknown to Azure", { .remaining_tokens = S("-1"), .reset_tokens = S("7") }, 7000 },
-		{ "RFC 3339", { .remaining_requests = S("0"), .reset_requests = S("2026-01-15T12:00:30Z") }, 30000 },
+		{ "unknown to Azure", { .remaining_tokens = S("-1"), .reset_tokens = S("7") },
+			7000 },
+		{ "RFC 3339",
+			{ .remaining_requests = S("0"),
+				.reset_requests = S("2026-01-15T12:00:30Z") },
+			30000 },
 		{ "epoch seconds", { .unified_reset = S("1768482000") }, 3600000 },
 		{ "epoch milliseconds", { .reset_requests = S("1768482000000") }, 3600000 },
 		{ "a duration of years is a day", { .reset_requests = S("50000000m") }, 0 },
-		{ "rubbish", { .retry_after_ms = S("soon"), .retry_after = S("-5"), .reset_tokens = S("1 week") }, 0 },
+		{ "rubbish",
+			{ .retry_after_ms = S("soon"),
+				.retry_after = S("-5"),
+				.reset_tokens = S("1 week") },
+			0 },
 		{ "rubbish numbers", { .retry_after = S("1e9"), .reset_tokens = S("1.2.3") }, 0 },
 		{ "a huge number", { .retry_after_ms = S("99999999999999999999") }, 0 },
 		{ "blanks", { .retry_after = S(" 3 ") }, 3000 },
@@ -265,8 +370,9 @@ waits_are_found_wherever_they_are_stated(void **state)
 			continue;
 		}
 		assert_int_equal(got, FAILURE_RATE_LIMITED);
-		if (cases[i].wait_ms == 0 ? until != 0 :
-					    until - now != (cases[i].wait_ms < 0 ? 0 : cases[i].wait_ms))
+		if (cases[i].wait_ms == 0
+				? until != 0
+				: until - now != (cases[i].wait_ms < 0 ? 0 : cases[i].wait_ms))
 			fail_msg("%s: %lld", cases[i].why, (long long)(until - now));
 	}
 }
@@ -278,9 +384,11 @@ an_error_type_in_the_header_counts(void **state)
 	int64_t until;
 
 	(void)state;
-	assert_int_equal(failure_classify(403, &h, SPAN_LIT("{\"message\":\"x\"}"), 1, &until), FAILURE_KEY_INVALID);
+	assert_int_equal(failure_classify(403, &h, SPAN_LIT("{\"message\":\"x\"}"), 1, &until),
+		FAILURE_KEY_INVALID);
 	h.error_type = (struct span)S("AccessDeniedException");
-	assert_int_equal(failure_classify(403, &h, SPAN_LIT("{\"message\":\"x\"}"), 1, &until), FAILURE_MODEL);
+	assert_int_equal(failure_classify(403, &h, SPAN_LIT("{\"message\":\"x\"}"), 1, &until),
+		FAILURE_MODEL);
 }
 
 static void
@@ -293,7 +401,8 @@ a_quota_of_a_day_ends_at_midnight_in_california(void **state)
 		{ "2026-01-15T07:59:59Z", "2026-01-15T08:00:00Z" },
 		{ "2026-01-15T08:00:00Z", "2026-01-16T08:00:00Z" },
 		{ "2026-07-01T12:00:00Z", "2026-07-02T07:00:00Z" },
-		{ "2026-03-08T07:30:00Z", "2026-03-08T08:00:00Z" }, /* half an hour before the day of the change */
+		{ "2026-03-08T07:30:00Z",
+			"2026-03-08T08:00:00Z" }, /* half an hour before the day of the change */
 		{ "2026-03-08T09:00:00Z", "2026-03-09T07:00:00Z" }, /* that day is an hour short */
 		{ "2026-11-01T08:00:00Z", "2026-11-02T08:00:00Z" }, /* that day is an hour long */
 		{ "2026-12-31T23:00:00Z", "2027-01-01T08:00:00Z" },
@@ -304,10 +413,13 @@ a_quota_of_a_day_ends_at_midnight_in_california(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		assert_int_equal(failure_classify(429, &h, SPAN_LIT("{\"error\":{\"quotaId\":\"PerDay\"}}"),
-					 ms_of(cases[i].now), &until), FAILURE_NO_CREDIT);
+		assert_int_equal(
+			failure_classify(429, &h, SPAN_LIT("{\"error\":{\"quotaId\":\"PerDay\"}}"),
+				ms_of(cases[i].now), &until),
+			FAILURE_NO_CREDIT);
 		if (until != ms_of(cases[i].until))
-			fail_msg("%s: off by %lld s", cases[i].now, (long long)(until - ms_of(cases[i].until)) / 1000);
+			fail_msg("%s: off by %lld s", cases[i].now,
+				(long long)(until - ms_of(cases[i].until)) / 1000);
 	}
 }
 

@@ -27,10 +27,11 @@ skim(const char *body, const char *endpoint)
 static void
 reads_the_members_that_matter(void **state)
 {
-	struct openai_request q = skim(" {\"model\":\"gpt\\u002d4\",\"stream\":true,"
-				       "\"stream_options\":{\"include_usage\":true},\"max_tokens\":100,"
-				       "\"n\":3,\"user\":\"u1\",\"messages\":[]} ",
-		CHAT);
+	struct openai_request q =
+		skim(" {\"model\":\"gpt\\u002d4\",\"stream\":true,"
+		     "\"stream_options\":{\"include_usage\":true},\"max_tokens\":100,"
+		     "\"n\":3,\"user\":\"u1\",\"messages\":[]} ",
+			CHAT);
 
 	(void)state;
 	assert_string_equal(q.model, "gpt-4");
@@ -55,9 +56,10 @@ reads_the_members_that_matter(void **state)
 static void
 the_last_of_two_members_counts_however_it_is_written(void **state)
 {
-	struct openai_request q = skim("{\"model\":\"cheap\",\"mod\\u0065l\":\"dear\",\"max_tokens\":1,"
-				       "\"stream\":false,\"\\u0073tream\":true,\"max_tokens\":9}",
-		CHAT);
+	struct openai_request q =
+		skim("{\"model\":\"cheap\",\"mod\\u0065l\":\"dear\",\"max_tokens\":1,"
+		     "\"stream\":false,\"\\u0073tream\":true,\"max_tokens\":9}",
+			CHAT);
 
 	(void)state;
 	assert_string_equal(q.model, "dear");
@@ -94,8 +96,10 @@ counts_the_answers_asked_for(void **state)
 		{ CHAT, "{\"model\":\"a\",\"n\":0}", 1 },
 		{ CHAT, "{\"model\":\"a\",\"n\":null}", 1 },
 		{ CHAT, "{\"model\":\"a\",\"n\":2,\"best_of\":9,\"prompt\":[\"x\",\"y\"]}", 2 },
-		{ "/v1/completions", "{\"model\":\"a\",\"n\":2,\"best_of\":9,\"prompt\":\"x\"}", 9 },
-		{ "/v1/completions", "{\"model\":\"a\",\"n\":2,\"prompt\":[\"x\",\"y\",\"z\"]}", 6 },
+		{ "/v1/completions", "{\"model\":\"a\",\"n\":2,\"best_of\":9,\"prompt\":\"x\"}",
+			9 },
+		{ "/v1/completions", "{\"model\":\"a\",\"n\":2,\"prompt\":[\"x\",\"y\",\"z\"]}",
+			6 },
 		{ "/v1/completions", "{\"model\":\"a\",\"prompt\":[1,2,3]}", 1 },
 		{ "/v1/completions", "{\"model\":\"a\",\"prompt\":[[1],[2,3]]}", 2 },
 		{ CHAT, "{\"model\":\"a\",\"n\":9000000000000000000}", 1000000 },
@@ -173,20 +177,32 @@ estimates_text_by_its_size_and_media_by_kind(void **state)
 		{ "nothing", "{\"model\":\"a\"}", 0 },
 		{ "eight characters", "{\"model\":\"a\",\"input\":\"12345678\"}", 2 },
 		{ "a part of a token is one", "{\"model\":\"a\",\"input\":\"12345\"}", 2 },
-		{ "a message", "{\"model\":\"a\",\"messages\":[{\"role\":\"user\",\"content\":\"12345678\"}]}", 5 },
+		{ "a message",
+			"{\"model\":\"a\",\"messages\":[{\"role\":\"user\",\"content\":"
+			"\"12345678\"}]}",
+			5 },
 		{ "tokens as numbers", "{\"model\":\"a\",\"input\":[1, 22,333]}", 3 },
-		{ "instructions too", "{\"model\":\"a\",\"input\":\"1234\",\"instructions\":\"1234\"}", 2 },
+		{ "instructions too",
+			"{\"model\":\"a\",\"input\":\"1234\",\"instructions\":\"1234\"}", 2 },
 		{ "the whole of tools", "{\"model\":\"a\",\"tools\":[{\"name\":1}]}", 3 },
 		{ "an image by address",
-			"{\"model\":\"a\",\"messages\":[{\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"\"}}]}]}",
+			"{\"model\":\"a\",\"messages\":[{\"content\":[{\"type\":\"image_url\","
+			"\"image_url\":{\"url\":\"\"}}]}]}",
 			765 },
 		{ "an image of low detail",
-			"{\"model\":\"a\",\"messages\":[{\"content\":[{\"type\":\"image_url\",\"image_url\":"
-			"{\"url\":\"data:image/png;base64,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"detail\":\"low\"}}]}]}",
+			"{\"model\":\"a\",\"messages\":[{\"content\":[{\"type\":\"image_url\","
+			"\"image_url\":"
+			"{\"url\":\"data:image/"
+			"png;base64,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"detail\":\"low\"}}]}]}",
 			85 },
-		{ "a file by its id", "{\"model\":\"a\",\"input\":[{\"type\":\"input_file\",\"file_id\":\"1234\"}]}", 2001 },
+		{ "a file by its id",
+			"{\"model\":\"a\",\"input\":[{\"type\":\"input_file\",\"file_id\":\"1234\"}"
+			"]}",
+			2001 },
 		{ "a data URL as text is text",
-			"{\"model\":\"a\",\"input\":\"data:image/png;base64,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}", 13 },
+			"{\"model\":\"a\",\"input\":\"data:image/"
+			"png;base64,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}",
+			13 },
 	};
 
 	(void)state;
@@ -201,11 +217,16 @@ estimates_text_by_its_size_and_media_by_kind(void **state)
 		const char *before;
 		int64_t least, most;
 	} kinds[] = {
-		{ "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64,", 765, 765 },
-		{ "{\"type\":\"input_audio\",\"input_audio\":{\"format\":\"mp3\",\"data\":\"", 281, 283 },
-		{ "{\"type\":\"input_audio\",\"input_audio\":{\"format\":\"wav\",\"data\":\"UklGR", 70, 73 },
-		{ "{\"type\":\"file\",\"file\":{\"file_data\":\"data:application/pdf;base64,", 7030, 7033 },
-		{ "{\"type\":\"file\",\"file\":{\"file_data\":\"data:text/plain;base64,", 56249, 56251 },
+		{ "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64,", 765,
+			765 },
+		{ "{\"type\":\"input_audio\",\"input_audio\":{\"format\":\"mp3\",\"data\":\"", 281,
+			283 },
+		{ "{\"type\":\"input_audio\",\"input_audio\":{\"format\":\"wav\",\"data\":\"UklGR",
+			70, 73 },
+		{ "{\"type\":\"file\",\"file\":{\"file_data\":\"data:application/pdf;base64,", 7030,
+			7033 },
+		{ "{\"type\":\"file\",\"file\":{\"file_data\":\"data:text/plain;base64,", 56249,
+			56251 },
 	};
 	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
 		strcpy(big, "{\"model\":\"a\",\"messages\":[{\"content\":[");
@@ -232,22 +253,38 @@ splices_and_leaves_the_rest(void **state)
 		{ CHAT, "b\"/\xC3\xA4", "{ \"x\" : 1.50, \"model\" : \"a\" , \"y\":[ ] }",
 			"{ \"x\" : 1.50, \"model\" : \"b\\\"/\xC3\xA4\" , \"y\":[ ] }" },
 		{ CHAT, NULL, "{\"model\":\"a\",\"stream\":true}",
-			"{\"model\":\"a\",\"stream\":true,\"stream_options\":{\"include_usage\":true}}" },
+			"{\"model\":\"a\",\"stream\":true,\"stream_options\":{\"include_usage\":"
+			"true}}" },
 		{ CHAT, NULL, "{\"model\":\"a\",\"stream\":true }\n",
-			"{\"model\":\"a\",\"stream\":true ,\"stream_options\":{\"include_usage\":true}}\n" },
-		{ "/v1/completions", "b", "{\"stream_options\":null,\"model\":\"a\",\"stream\":true}",
-			"{\"stream_options\":{\"include_usage\":true},\"model\":\"b\",\"stream\":true}" },
+			"{\"model\":\"a\",\"stream\":true "
+			",\"stream_options\":{\"include_usage\":true}}\n" },
+		{ "/v1/completions", "b",
+			"{\"stream_options\":null,\"model\":\"a\",\"stream\":true}",
+			"{\"stream_options\":{\"include_usage\":true},\"model\":\"b\",\"stream\":"
+			"true}" },
 		{ CHAT, NULL, "{\"model\":\"a\",\"stream\":true,\"stream_options\":{}}",
-			"{\"model\":\"a\",\"stream\":true,\"stream_options\":{\"include_usage\":true}}" },
+			"{\"model\":\"a\",\"stream\":true,\"stream_options\":{\"include_usage\":"
+			"true}}" },
 		{ CHAT, NULL, "{\"model\":\"a\",\"stream\":true,\"stream_options\":{ }}",
-			"{\"model\":\"a\",\"stream\":true,\"stream_options\":{\"include_usage\":true }}" },
+			"{\"model\":\"a\",\"stream\":true,\"stream_options\":{\"include_usage\":"
+			"true }}" },
 		{ CHAT, NULL, "{\"model\":\"a\",\"stream\":true,\"stream_options\":{\"x\":1}}",
-			"{\"model\":\"a\",\"stream\":true,\"stream_options\":{\"include_usage\":true,\"x\":1}}" },
-		{ CHAT, "b", "{\"stream\":true,\"stream_options\":{\"include_usage\":false,\"x\":{}},\"model\":\"a\"}",
-			"{\"stream\":true,\"stream_options\":{\"include_usage\":true,\"x\":{}},\"model\":\"b\"}" },
-		{ CHAT, NULL, "{\"model\":\"a\",\"stream\":true,\"stream_options\":{\"include\\u005fusage\":null}}",
-			"{\"model\":\"a\",\"stream\":true,\"stream_options\":{\"include\\u005fusage\":true}}" },
-		{ CHAT, NULL, "{\"model\":\"a\",\"stream\":true,\"stream_options\":{\"include_usage\":true}}", NULL },
+			"{\"model\":\"a\",\"stream\":true,\"stream_options\":{\"include_usage\":"
+			"true,\"x\":1}}" },
+		{ CHAT, "b",
+			"{\"stream\":true,\"stream_options\":{\"include_usage\":false,\"x\":{}},"
+			"\"model\":\"a\"}",
+			"{\"stream\":true,\"stream_options\":{\"include_usage\":true,\"x\":{}},"
+			"\"model\":\"b\"}" },
+		{ CHAT, NULL,
+			"{\"model\":\"a\",\"stream\":true,\"stream_options\":{"
+			"\"include\\u005fusage\":null}}",
+			"{\"model\":\"a\",\"stream\":true,\"stream_options\":{"
+			"\"include\\u005fusage\":true}}" },
+		{ CHAT, NULL,
+			"{\"model\":\"a\",\"stream\":true,\"stream_options\":{\"include_usage\":"
+			"true}}",
+			NULL },
 		{ CHAT, NULL, "{\"model\":\"a\",\"stream\":false}", NULL },
 		{ CHAT, NULL, "{\"model\":\"a\",\"stream\":true,\"stream_options\":7}", NULL },
 		{ "/v1/responses", NULL, "{\"model\":\"a\",\"stream\":true}", NULL },
@@ -261,8 +298,8 @@ splices_and_leaves_the_rest(void **state)
 		struct openai_request q = skim(cases[i].in, cases[i].endpoint);
 
 		out = openai_rewrite(a, in, &q, cases[i].endpoint, cases[i].model);
-		if (cases[i].want == NULL ? out.at != in.at || out.len != in.len :
-					    !span_is(out, cases[i].want))
+		if (cases[i].want == NULL ? out.at != in.at || out.len != in.len
+					  : !span_is(out, cases[i].want))
 			fail_msg("%s\ngave %.*s", cases[i].in, (int)out.len, out.at);
 		arena_free(a);
 	}
@@ -272,7 +309,8 @@ static void
 no_memory_is_no_body(void **state)
 {
 	struct arena *a = arena_new(16);
-	const char *body = "{\"model\":\"a\",\"stream\":true,\"pad\":\"0123456789012345678901234567890123456789\"}";
+	const char *body = "{\"model\":\"a\",\"stream\":true,\"pad\":"
+			   "\"0123456789012345678901234567890123456789\"}";
 	struct openai_request q = skim(body, CHAT);
 
 	(void)state;
@@ -284,7 +322,8 @@ no_memory_is_no_body(void **state)
 
 #define TYPE "multipart/form-data; boundary=XyZ"
 #define FILE_PART                                                                                  \
-	"--XyZ\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a; name=\\\"model\\\"\"\r\n"   \
+	"--XyZ\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a; "                   \
+	"name=\\\"model\\\"\"\r\n"                                                                 \
 	"Content-Type: audio/wav\r\n\r\nRIFF\0--XyZ\r\n--Xy\r\n\r\nmodel\r\n"
 #define MODEL_PART "--XyZ\r\ncontent-disposition: form-data; NAME=model\r\n\r\nwhisper-1\r\n"
 #define QUOTED     "--XyZ\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n"
@@ -299,7 +338,8 @@ finds_the_model_in_any_part(void **state)
 	} cases[] = {
 		{ "before the file", TYPE, SPAN_LIT(MODEL_PART FILE_PART "--XyZ--\r\n"), 0 },
 		{ "behind the file", TYPE, SPAN_LIT(FILE_PART QUOTED "--XyZ--"), 0 },
-		{ "quoted boundary", "Multipart/Form-Data; charset=x; boundary=\"XyZ\"", SPAN_LIT(QUOTED "--XyZ--"), 0 },
+		{ "quoted boundary", "Multipart/Form-Data; charset=x; boundary=\"XyZ\"",
+			SPAN_LIT(QUOTED "--XyZ--"), 0 },
 		{ "a preamble", TYPE, SPAN_LIT("hello\r\n" QUOTED "--XyZ--\r\nbye"), 0 },
 		{ "none", TYPE, SPAN_LIT(FILE_PART "--XyZ--"), 1 },
 		{ "no part at all", TYPE, SPAN_LIT("--XyZ--"), 1 },
@@ -307,10 +347,13 @@ finds_the_model_in_any_part(void **state)
 		{ "cut in the file", TYPE, SPAN_LIT(QUOTED "--XyZ\r\nA: b\r\n\r\nRIFF"), -1 },
 		{ "two models", TYPE, SPAN_LIT(QUOTED MODEL_PART "--XyZ--"), -1 },
 		{ "no boundary named", "multipart/form-data", SPAN_LIT(QUOTED "--XyZ--"), -1 },
-		{ "another type", "application/json; boundary=XyZ", SPAN_LIT(QUOTED "--XyZ--"), -1 },
+		{ "another type", "application/json; boundary=XyZ", SPAN_LIT(QUOTED "--XyZ--"),
+			-1 },
 		{ "headers without end", TYPE, SPAN_LIT("--XyZ\r\nA: b\r\n--XyZ--"), -1 },
 		{ "an empty name", TYPE,
-			SPAN_LIT("--XyZ\r\nContent-Disposition: form-data; name=model\r\n\r\n\r\n--XyZ--"), -1 },
+			SPAN_LIT("--XyZ\r\nContent-Disposition: form-data; "
+				 "name=model\r\n\r\n\r\n--XyZ--"),
+			-1 },
 		{ "nothing", TYPE, SPAN_LIT(""), -1 },
 		{ "no type", NULL, SPAN_LIT(""), -1 },
 	};
@@ -319,7 +362,8 @@ finds_the_model_in_any_part(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		char model[64];
 		struct err err = { .code = ERR_NONE };
-		int rc = openai_skim_multipart(cases[i].body, cases[i].type, model, sizeof model, &err);
+		int rc = openai_skim_multipart(
+			cases[i].body, cases[i].type, model, sizeof model, &err);
 
 		if (rc != cases[i].rc)
 			fail_msg("%s: %d %s", cases[i].why, rc, err.text);

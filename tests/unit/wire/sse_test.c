@@ -85,7 +85,8 @@ events_are(const char *why, struct span in, struct span want)
 
 	for (size_t cut = 0; cut <= in.len; cut++) {
 		read_cut(in, cut, cut == 0 ? 1 : SIZE_MAX, &l);
-		if (l.events.len != want.len || (want.len > 0 && memcmp(l.events.at, want.at, want.len) != 0))
+		if (l.events.len != want.len ||
+			(want.len > 0 && memcmp(l.events.at, want.at, want.len) != 0))
 			fail_msg("%s, cut at %zu: got\n%s", why, cut, l.events.at);
 		done(&l);
 	}
@@ -113,22 +114,33 @@ finds_the_same_events_at_every_cut(void **state)
 		{ "a comment alone", ": ping\n\ndata: a\n\n", "|a\n" },
 		{ "a comment within", "data: a\n: ping\ndata: b\n\n", "|a\nb\n" },
 		{ "stray blank lines", "\n\n\r\n\rdata: a\n\n\n\n", "|a\n" },
-		{ "a mark", "\xEF\xBB\xBF" "data: a\n\n", "|a\n" },
+		{ "a mark",
+			"\xEF\xBB\xBF"
+			"data: a\n\n",
+			"|a\n" },
 		{ "a mark and a comment", "\xEF\xBB\xBF: x\n\ndata: a\n\n", "|a\n" },
 		{ "a mark and a blank line", "\xEF\xBB\xBF\ndata: a\n\n", "|a\n" },
-		{ "half a mark", "\xEF\xBB" "data: a\n\ndata: b\n\n", "|b\n" },
-		{ "a mark only at the start", "data: a\n\n\xEF\xBB\xBF" "data: b\n\n", "|a\n" },
+		{ "half a mark",
+			"\xEF\xBB"
+			"data: a\n\ndata: b\n\n",
+			"|b\n" },
+		{ "a mark only at the start",
+			"data: a\n\n\xEF\xBB\xBF"
+			"data: b\n\n",
+			"|a\n" },
 		{ "no empty line at the end", "data: a\n\ndata: b\n", "|a\n|b\n" },
 		{ "no line end at the end", "data: a\n\ndata: b", "|a\n|b\n" },
 		{ "a CR at the end", "data: a\r\n\r", "|a\n" },
-		{ "UTF-8", "data: \xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80\n\n", "|\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80\n" },
+		{ "UTF-8", "data: \xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80\n\n",
+			"|\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80\n" },
 		{ "name without data", "event: x\n\n", "x|\n" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
 		events_are(cases[i].why, span_of(cases[i].in), span_of(cases[i].want));
-	events_are("NUL bytes", SPAN_LIT("data: a\0b\n\nevent: x\0\ndata: c\n\n"), SPAN_LIT("|a\0b\nx\0|c\n"));
+	events_are("NUL bytes", SPAN_LIT("data: a\0b\n\nevent: x\0\ndata: c\n\n"),
+		SPAN_LIT("|a\0b\nx\0|c\n"));
 }
 
 /* 24 bytes more than fit, and as many as just fit. */
