@@ -162,7 +162,7 @@ static const struct field limit_fields[] = {
 	{ 21, "mode", FIELD_ENUM, 0, AT(limit, mode), 0, 0, "hard|soft|shadow", "hard",
 		"hard refuses, soft warns, shadow only counts" },
 	{ 22, "cap", FIELD_INT, FIELD_REQUIRED, AT(limit, cap), 0, INT64_MAX, NULL, NULL,
-		"the most; of cost in nano-dollars" },
+		"the most: requests, tokens, calls at once; dollars of cost" },
 	{ 23, "is_active", FIELD_BOOL, 0, AT(limit, is_active), 0, 0, NULL, "true",
 		"false: not looked at" },
 };
