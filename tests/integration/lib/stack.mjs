@@ -64,10 +64,12 @@ export function descendants(pid) {
 
 export class Stack {
   // server: a file of conf/ without its ending, or "" for none.  settings: lines for sluice.conf.
-  static async start({ server = "lighttpd-socket", settings = {}, mock = [], env = {}, seed = true } = {}) {
+  // fresh: no admin password yet, so that the page asks for the setup code.  state: a folder for it.
+  static async start({ server = "lighttpd-socket", settings = {}, mock = [], env = {}, seed = true,
+    fresh = false, state } = {}) {
     const stack = new Stack();
     try {
-      await stack.#start(server, settings, mock, env, seed);
+      await stack.#start(server, settings, mock, env, seed, fresh, state);
     } catch (error) {
       const logs = stack.logs();
       await stack.stop();
@@ -79,9 +81,9 @@ export class Stack {
 
   children = [];
 
-  async #start(server, settings, mock, env, seed) {
+  async #start(server, settings, mock, env, seed, fresh, state) {
     this.dir = fs.mkdtempSync(path.join(os.tmpdir(), "sluice-test-"));
-    this.state = path.join(this.dir, "state");
+    this.state = state ?? path.join(this.dir, "state");
     this.log = path.join(this.dir, "log");
     this.sockets = path.join(this.state, "run");
     this.config = path.join(this.dir, "sluice.conf");
@@ -90,7 +92,8 @@ export class Stack {
     fs.writeFileSync(this.config, Object.entries(lines).map(([k, v]) => `${k} = ${v}\n`).join(""));
     this.adminPassword = "correct horse battery";
     this.env = { ...process.env, ...env, SLUICE_CONFIG: this.config };
-    const init = this.command(["init", "--json"], { env: { SLUICE_ADMIN_PASSWORD: this.adminPassword } });
+    const init = this.command(["init", "--json"],
+      { env: { SLUICE_ADMIN_PASSWORD: fresh ? "" : this.adminPassword } });
     this.manageToken = init.management_token;
     fs.mkdirSync(this.sockets, { recursive: true });
     if (mock !== null) this.mock = await this.startMock(mock);
