@@ -33,7 +33,7 @@ export function signInPage({ initialised, note, enter }) {
 					try {
 						await signIn({ [kind]: secret.value });
 					} catch (err) {
-						if (err.status === 429 && err.retryAfter)
+						if (err.status === 429 && err.retryAfter && !/try again in/i.test(err.message))
 							err.message += ` Try again in ${err.retryAfter} s.`;
 						secret.select();
 						throw err;
