@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/money.h"
+#include "base/net.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -430,6 +431,43 @@ answer_options(struct gateway *gw, struct web_request *r)
 	web_answer(r, 204, NULL, l.line, l.count, SPAN_NONE);
 }
 
+/* Prometheus' text format, version 0.0.4: counts of all processes since the board was made. */
+static void
+answer_metrics(struct gateway *gw, struct web_request *r)
+{
+	static const struct {
+		enum board_count count;
+		const char *name, *help;
+	} counts[] = {
+		{ COUNT_EXCHANGES, "requests_total", "requests that came" },
+		{ COUNT_REFUSED, "refused_total", "requests refused before a provider was asked" },
+		{ COUNT_FAILED, "failed_total", "requests that no provider answered" },
+		{ COUNT_ATTEMPTS, "attempts_total", "calls of providers" },
+		{ COUNT_STREAMS, "streams_total", "answers streamed as events" },
+		{ COUNT_CLIENT_GONE, "client_gone_total", "clients that left early" },
+		{ COUNT_REAPED, "reaped_total", "exchanges settled for dead processes" },
+		{ COUNT_BYTES_IN, "received_bytes_total", "bytes of request bodies" },
+		{ COUNT_BYTES_OUT, "streamed_bytes_total", "bytes streamed to clients" },
+	};
+	struct bytes out = BYTES_LIMIT(16384);
+	struct board_health health;
+
+	for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+		bytes_printf(&out, "# HELP sluice_%s %s\n# TYPE sluice_%s counter\nsluice_%s %" PRId64
+				   "\n",
+			counts[i].name, counts[i].help, counts[i].name, counts[i].name,
+			board_counted(gw->board, counts[i].count));
+	board_health(gw->board, &health);
+	bytes_printf(&out,
+		"# HELP sluice_inflight exchanges under way\n# TYPE sluice_inflight gauge\n"
+		"sluice_inflight %" PRId64 "\n"
+		"# HELP sluice_counters rows of limits on the board\n# TYPE sluice_counters gauge\n"
+		"sluice_counters %" PRId64 "\n",
+		health.leases_used, health.rows_used);
+	web_answer(r, 200, "text/plain; version=0.0.4", NULL, 0, bytes_span(&out));
+	bytes_free(&out);
+}
+
 void
 answer_plain(struct gateway *gw, struct web_request *r, int found, const struct endpoint_match *m)
 {
@@ -449,7 +487,15 @@ answer_plain(struct gateway *gw, struct web_request *r, int found, const struct 
 			SPAN_LIT("{\"status\":\"ok\",\"version\":\"" SLUICE_VERSION "\"}"));
 		return;
 	}
-	if (found == 200)
+	if (found == 200 && m->endpoint->kind == ENDPOINT_METRICS) {
+		if (gw->conf.metrics_open ||
+			net_in_list(gw->conf.metrics_addresses, web_address(r))) {
+			answer_metrics(gw, r);
+			return;
+		}
+		err_set(&err, ERR_FORBIDDEN, "metrics for %s", web_address(r));
+		err_say(&err, "The settings metrics_addresses and metrics_open say who sees this.");
+	} else if (found == 200)
 		err_set(&err, ERR_MEMORY, "no memory for an exchange");
 	else
 		err_set(&err, found == 405 ? ERR_METHOD_NOT_ALLOWED : ERR_NOT_FOUND, "%s %.*s",

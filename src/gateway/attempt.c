@@ -363,7 +363,7 @@ attempt_start(struct exchange *x)
 	q.idle_ms = u->idle_ms > 0 ? u->idle_ms : conf->idle_timeout_ms;
 	q.total_ms = u->total_ms > 0 ? u->total_ms : conf->total_timeout_ms;
 	q.allow_private = u->allow_private;
-	q.http2 = u->http2;
+	q.http2 = u->http2 || conf->http2;
 	q.ca_file = u->ca_file[0] == '\0' ? NULL : u->ca_file;
 	q.client_cert = u->client_cert[0] == '\0' ? NULL : u->client_cert;
 	q.pool = u->name;

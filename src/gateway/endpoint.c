@@ -27,6 +27,7 @@ static const struct endpoint endpoints[] = {
 	OPENAI("GET", "/api/health", ENDPOINT_HEALTH, NULL, false),
 	OPENAI("GET", "/ready", ENDPOINT_HEALTH, NULL, false),
 	OPENAI("GET", "/live", ENDPOINT_HEALTH, NULL, false),
+	OPENAI("GET", "/metrics", ENDPOINT_METRICS, NULL, false),
 };
 #define COUNT (sizeof endpoints / sizeof endpoints[0])
 

@@ -16,7 +16,8 @@ enum endpoint_kind {
 	ENDPOINT_MODELS,    /* what this token may use */
 	ENDPOINT_MODEL,     /* one of them */
 	ENDPOINT_UPSTREAMS, /* their names */
-	ENDPOINT_HEALTH     /* open to all */
+	ENDPOINT_HEALTH,    /* open to all */
+	ENDPOINT_METRICS    /* to those the settings name */
 };
 
 struct endpoint {

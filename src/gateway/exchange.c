@@ -107,7 +107,7 @@ exchange_on_request(void *ctx, struct web_request *r)
 	board_count(gw->board, COUNT_EXCHANGES, 1);
 	board_count(gw->board, COUNT_BYTES_IN, web_body_bytes(r));
 	if (found != 200 || strcmp(web_method(r), "OPTIONS") == 0 ||
-		m.endpoint->kind == ENDPOINT_HEALTH || (x = exchange_new(gw, r, &m)) == NULL) {
+		m.endpoint->kind >= ENDPOINT_HEALTH || (x = exchange_new(gw, r, &m)) == NULL) {
 		answer_plain(gw, r, found, &m);
 		return;
 	}

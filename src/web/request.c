@@ -383,10 +383,13 @@ find_address(struct web_request *r)
 {
 	if (r->server->o.trust_forwarded) {
 		struct span list = web_header(r, "x-forwarded-for");
-		const char *comma = memchr(list.at, ',', list.len);
+		const char *comma = memrchr(list.at, ',', list.len);
 
-		if (comma != NULL)
-			list.len = (size_t)(comma - list.at);
+		/* the last entry is the trusted proxy's own; what is before it anybody may have sent */
+		if (comma != NULL) {
+			list.len -= (size_t)(comma + 1 - list.at);
+			list.at = comma + 1;
+		}
 		if (parse_address(list, r->address, sizeof r->address))
 			return;
 	}

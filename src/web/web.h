@@ -54,7 +54,7 @@ struct web_options {
 	int64_t body_deadline_ms;    /* for the whole body [300 s] */
 	int64_t body_min_rate;       /* bytes a second after the first 10 s; 0: none */
 	const char *spool_dir;       /* [NULL: no spooling, such bodies are refused with 503] */
-	bool trust_forwarded;        /* the client's address from X-Forwarded-For */
+	bool trust_forwarded;        /* the client's address is the last of X-Forwarded-For */
 	struct web_handler handler;
 };
 

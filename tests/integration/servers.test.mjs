@@ -48,7 +48,7 @@ async function leaves(stack, base, finPropagated) {
 for (const { server, mount = "", finPropagated } of ways) {
   test(`${server}: the openai package works`, { timeout: 60000 }, async (t) => {
     const stack = await Stack.start({ server, mock: ["--interval-ms", "30"],
-      settings: { heartbeat: `${HEARTBEAT_MS}ms` } });
+      settings: { heartbeat: `${HEARTBEAT_MS}ms`, metrics_addresses: "127.0.0.0/8" } });
     try {
       const base = stack.url + mount;
       const client = new OpenAI({ apiKey: stack.token, baseURL: `${base}/v1`, maxRetries: 0 });
@@ -108,6 +108,11 @@ for (const { server, mount = "", finPropagated } of ways) {
           && Number(e.headers.get("retry-after")) > 0 && Number(e.headers.get("retry-after")) <= 7);
         // the key rests now as its provider said; a new one makes the pool live again
         stack.command(["key", "enable", stack.key.id, "--yes"]);
+      });
+      await t.test("shows metrics to who the settings name", async () => {
+        const text = await (await fetch(`${base}/metrics`)).text();
+        assert.match(text, /^sluice_requests_total [1-9]/m);
+        assert.match(text, /^sluice_inflight \d+$/m);
       });
       await t.test("takes a path below the mount that is not known to it", async () => {
         const answer = await fetch(`${base}/v1/something/new?a=b%20c`, {

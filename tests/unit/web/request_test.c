@@ -93,7 +93,7 @@ the_address_is_the_web_servers_word_unless_told(void **state)
 	} cases[] = {
 		{ false, "HTTP_X_FORWARDED_FOR=203.0.113.9", "192.0.2.1" },
 		{ true, "HTTP_X_FORWARDED_FOR=203.0.113.9", "203.0.113.9" },
-		{ true, "HTTP_X_FORWARDED_FOR= 203.0.113.9 , 10.0.0.1", "203.0.113.9" },
+		{ true, "HTTP_X_FORWARDED_FOR= 10.0.0.1 , 203.0.113.9 ", "203.0.113.9" },
 		{ true, "HTTP_X_FORWARDED_FOR=203.0.113.9:4711", "203.0.113.9" },
 		{ true, "HTTP_X_FORWARDED_FOR=[2001:db8::1]:4711", "2001:db8::1" },
 		{ true, "HTTP_X_FORWARDED_FOR=2001:db8::1", "2001:db8::1" },
