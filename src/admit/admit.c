@@ -210,10 +210,11 @@ gather(struct taking *t, const struct snapshot *snapshot, const struct admit_cal
 	return 0;
 }
 
-/* What the store's rows say that counter has used, for a board that does not know it. */
+/* What the store's rows say that counter has used, for a board that does not know it: to the
+ * window's end, since the wall clock that rows have may be ahead of the board's. */
 static int
-seed(struct store *store, struct taking *t, int which, const struct admit_caller *caller,
-	const struct limit_values *values, int64_t now_ms, struct err *err)
+seed(struct store *store, struct taking *t, int which, const struct limit_values *values,
+	struct err *err)
 {
 	struct board_claim *c = &t->claim[which];
 
@@ -221,14 +222,14 @@ seed(struct store *store, struct taking *t, int which, const struct admit_caller
 	if (t->limit[which] == NULL) {
 		struct usage_sum sum;
 
-		if (store_usage_sum(store, BY_TOKEN, values->token, 0, now_ms, &sum, err) != 0)
+		if (store_usage_sum(store, BY_TOKEN, values->token, 0, WINDOW_FOREVER, &sum, err) !=
+			0)
 			return -1;
 		c->seed = limit_metric_of(METRIC_REQUESTS, &sum);
-		(void)caller;
 		return 0;
 	}
-	return limit_booked(
-		store, t->limit[which], values, t->start_ms[which], now_ms, &c->seed, err);
+	return limit_booked(store, t->limit[which], values, t->start_ms[which], c->window_end_ms,
+		&c->seed, err);
 }
 
 static void
@@ -316,7 +317,7 @@ admit_reserve(struct store *store, struct board *board, const struct snapshot *s
 					.resets_ms = t.claim[i].window_end_ms };
 			return 0;
 		}
-		if (seed(store, &t, verdict.which, caller, &values, now_ms, err) != 0)
+		if (seed(store, &t, verdict.which, &values, err) != 0)
 			return -1;
 	}
 	return err_set(err, ERR_OVERLOADED, "the board asked for more seeds than there are claims");
