@@ -220,7 +220,7 @@ house_key(struct house *h, struct id upstream, struct id project, int64_t weight
 }
 
 static inline struct limit
-house_limit_draft(enum limit_metric metric, enum limit_window window, int64_t cap)
+house_limit_draft(int metric, int window, int64_t cap)
 {
 	struct limit l;
 
@@ -232,7 +232,7 @@ house_limit_draft(enum limit_metric metric, enum limit_window window, int64_t ca
 }
 
 static inline struct limit
-house_limit(struct house *h, enum limit_metric metric, enum limit_window window, int64_t cap)
+house_limit(struct house *h, int metric, int window, int64_t cap)
 {
 	struct limit l = house_limit_draft(metric, window, cap);
 
@@ -276,12 +276,17 @@ house_leases(struct house *h)
 }
 
 /* A minute must not end within a test that counts by the minute: waits for the next one when this
- * one is nearly over. */
+ * one is nearly over; and the wall clock must be in it as well as the board's. */
 static inline void
 house_early_in_the_minute(const struct house *h)
 {
-	while (board_now_ms(h->board) % 60000 > 52000)
-		(void)usleep(100000);
+	for (;;) {
+		int64_t in_ms = board_now_ms(h->board) % 60000;
+
+		if (in_ms > 200 && in_ms < 50000)
+			return;
+		(void)usleep(50000);
+	}
 }
 
 /* ---- processes ---- */

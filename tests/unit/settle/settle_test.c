@@ -54,6 +54,48 @@ each_metric_is_charged_what_the_row_says(void **state)
 	}
 }
 
+static void
+a_request_counts_where_a_provider_worked_for_it(void **state)
+{
+	static const struct {
+		const char *why;
+		struct usage_row row;
+		int64_t want;
+	} cases[] = {
+		{ "answered", { .status = 200, .usage_source = USAGE_REPORTED }, 1 },
+		{ "answered without a word on usage", { .status = 200 }, 1 },
+		{ "the provider says it is wrong", { .status = 400, .ended_by = ENDED_PROVIDER },
+			1 },
+		{ "the client left", { .status = 499, .ended_by = ENDED_CLIENT }, 1 },
+		{ "broken off half-way",
+			{ .status = 200,
+				.usage_source = USAGE_COUNTED,
+				.ended_by = ENDED_PROVIDER },
+			1 },
+		{ "timed out with a part of the answer",
+			{ .status = 504,
+				.usage_source = USAGE_ESTIMATED,
+				.ended_by = ENDED_TIMEOUT },
+			1 },
+		{ "nobody could be reached", { .status = 502, .ended_by = ENDED_PROVIDER }, 0 },
+		{ "nobody answered in time", { .status = 504, .ended_by = ENDED_TIMEOUT }, 0 },
+		{ "the provider itself is broken", { .status = 500, .ended_by = ENDED_PROVIDER },
+			0 },
+		{ "died before anything was sent", { .ended_by = ENDED_CRASH }, 0 },
+		{ "died while a provider worked",
+			{ .ended_by = ENDED_CRASH, .usage_source = USAGE_ESTIMATED }, 1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		int64_t spent[BOARD_CLAIMS_MAX];
+
+		settle_charge(every_metric, 1, &cases[i].row, spent);
+		if (spent[0] != cases[i].want)
+			fail_msg("%s: counts %lld", cases[i].why, (long long)spent[0]);
+	}
+}
+
 /* ---- exchanges of a process that dies ---- */
 
 /* One limit of each metric, for all. */
@@ -61,7 +103,7 @@ static void
 make_limits(struct house *h, struct limit limits[METRICS])
 {
 	for (int m = 0; m < METRICS; m++)
-		limits[m] = house_limit(h, (enum limit_metric)m, WINDOW_TOTAL, INT64_MAX / 2);
+		limits[m] = house_limit(h, m, WINDOW_TOTAL, INT64_MAX / 2);
 }
 
 static void
@@ -192,7 +234,7 @@ a_death_is_settled_by_what_had_happened(void **state)
 	};
 	struct house *h = *state;
 	struct limit limits[METRICS];
-	int64_t spent[METRICS] = { 0 };
+	int64_t spent[METRICS] = { 0 }, nothing[METRICS] = { 0 };
 
 	make_limits(h, limits);
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -212,17 +254,18 @@ a_death_is_settled_by_what_had_happened(void **state)
 				usage_source_name(row.usage_source), (long long)row.tokens.input,
 				(long long)row.tokens.output, (long long)row.cost_nusd);
 		/* what a board without this row's counters would be told of it */
-		if (cases[i].moment != NOTE_UNFINISHED) {
-			struct usage_sum sum = { 0 };
+		struct usage_sum sum = { 0 };
 
-			usage_sum_add(&sum, &row);
-			for (int m = 0; m < METRICS; m++)
-				spent[m] += limit_metric_of((enum limit_metric)m, &sum);
-		}
+		usage_sum_add(&sum, &row);
+		for (int m = 0; m < METRICS; m++)
+			spent[m] += limit_metric_of((enum limit_metric)m, &sum);
+		if (cases[i].moment <= NOTHING_SENT)
+			assert_memory_equal(spent, nothing, sizeof spent);
 		assert_charged(h, limits, spent);
 		assert_int_equal(settle_reap(h->store, h->board, &err), 0);
 		assert_charged(h, limits, spent);
 	}
+	assert_int_equal(spent[METRIC_REQUESTS], 3);
 	assert_int_equal(spent[METRIC_COST], 2 * INPUT_ESTIMATE + 10 * 11 + 5 + 333);
 	assert_int_equal(spent[METRIC_INPUT_TOKENS], 2 * INPUT_ESTIMATE + 90);
 }
@@ -242,8 +285,10 @@ reaps_until_none_is_left(struct house *h, void *ctx)
 	(void)close(r->start[1]);
 	if (read(r->start[0], &byte, 1) != 0)
 		return 2;
-	for (int i = 0; i < 10000 && house_leases(h) > 0; i++)
+	for (int i = 0; i < 20000 && house_leases(h) > 0; i++) {
 		(void)settle_reap(h->store, h->board, &err);
+		(void)usleep(1000); /* the other one may be waiting for a recovery */
+	}
 	return house_leases(h) == 0 ? 0 : 3;
 }
 
@@ -305,6 +350,7 @@ what_is_charged_is_what_a_lost_board_is_told(void **state)
 		{ .status = 502, .err_code = ERR_UPSTREAM_UNREACHABLE, .ended_by = ENDED_PROVIDER },
 		{ .status = 0, .err_code = ERR_INTERNAL, .ended_by = ENDED_CRASH },
 		{ .status = 200, .tokens = { .input = -4, .output = INT64_MAX } },
+		{ .status = 429, .err_code = ERR_RATE_LIMITED, .ended_by = ENDED_REFUSED },
 	};
 	struct house *h = *state;
 	struct limit limits[METRICS];
@@ -313,11 +359,14 @@ what_is_charged_is_what_a_lost_board_is_told(void **state)
 	struct admit_need need = { "m-1", 1, 1, 1 };
 	struct admit_pass pass;
 	int64_t total[METRICS] = { 0 };
+	char project[ID_TEXT_BYTES], token[ID_TEXT_BYTES];
 
 	make_limits(h, limits);
 	house_snapshot(h);
 	c.project.head.id = id_random();
 	c.token.head.id = id_random();
+	id_text("prj_", c.project.head.id, project);
+	id_text("tok_", c.token.head.id, token);
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct usage_row row = rows[i];
 		uint8_t metric[BOARD_CLAIMS_MAX];
@@ -328,6 +377,11 @@ what_is_charged_is_what_a_lost_board_is_told(void **state)
 		row.exchange = id_timed(row.time_ms);
 		row.project = c.project.head.id;
 		row.token = c.token.head.id;
+		(void)strcpy(row.model, "m-1");
+		if (row.ended_by == ENDED_REFUSED) { /* holds nothing, uses nothing */
+			WORKS(store_book(h->store, &row, 1, &booked, &err));
+			continue;
+		}
 		WORKS(admit_reserve(h->store, h->board, h->snapshot, &c, &need, row.exchange, "", 0,
 			&pass, &err));
 		for (int k = 0; k < pass.count; k++)
@@ -338,14 +392,27 @@ what_is_charged_is_what_a_lost_board_is_told(void **state)
 		WORKS(store_book(h->store, &row, 1, &booked, &err));
 		assert_int_equal(board_settle(h->board, pass.lease, spent, pass.count, &err), 1);
 	}
-	for (int m = 0; m < METRICS; m++) {
-		int64_t told;
-
+	for (int m = 0; m < METRICS; m++)
 		house_assert_use(h, &limits[m], &v, total[m], 0);
-		WORKS(limit_booked(h->store, &limits[m], &v, 0, clock_wall_ms(), &told, &err));
-		if (told != total[m])
-			fail_msg("metric %d: charged %lld, told %lld", m, (long long)total[m],
-				(long long)told);
+	/* from rows, from rollups, and by the walk that a combination takes */
+	for (int folded = 0; folded < 2; folded++) {
+		for (int i = 0; i < METRICS * 3; i++) {
+			struct limit l = limits[i / 3];
+			struct limit_values of = { project, token, "m-1" };
+			int64_t seed;
+
+			if (i % 3 > 0)
+				(void)strcpy(l.scope_token, "each");
+			if (i % 3 > 1)
+				(void)strcpy(l.scope_model, "m-*");
+			WORKS(limit_booked(
+				h->store, &l, &of, 0, clock_wall_ms() + 60000, &seed, &err));
+			if (seed != total[i / 3])
+				fail_msg("metric %d, way %d, %s: charged %lld, told %lld", i / 3,
+					i % 3, folded ? "folded" : "not folded",
+					(long long)total[i / 3], (long long)seed);
+		}
+		WORKS(store_fold(h->store, &err));
 	}
 }
 
@@ -354,6 +421,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_metric_is_charged_what_the_row_says),
+		cmocka_unit_test(a_request_counts_where_a_provider_worked_for_it),
 		TEST(a_death_is_settled_by_what_had_happened),
 		TEST(reapers_at_once_settle_each_death_once),
 		TEST(what_is_charged_is_what_a_lost_board_is_told),
