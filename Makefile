@@ -172,7 +172,7 @@ install: all
 	install -m 644 $O/sluice.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5
 	cp -R htdocs/. $(DESTDIR)$(PREFIX)/share/sluice/htdocs
 	install -m 644 conf/prices.json conf/sluice.conf $(DESTDIR)$(PREFIX)/share/sluice/conf
-	install -m 644 contrib/systemd/sluice.service $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed -e 's|/usr/local|$(PREFIX)|g' contrib/systemd/sluice.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/sluice.service
 	for f in conf/*.conf conf/Caddyfile conf/htaccess-*; do case $$f in conf/sluice.conf) continue;; esac; \
 		sed -e 's|@PORT@|8080|g' -e 's|@HTDOCS@|$(PREFIX)/share/sluice/htdocs|g' \
 			-e 's|@SOCKETS@|/var/lib/sluice/run|g' -e 's|@LOG@|/var/log/sluice|g' \

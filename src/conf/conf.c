@@ -963,9 +963,12 @@ load_file(struct conf *c, const char *path, struct err *err)
 		if (rc != 0)
 			return rc;
 	}
-	rc = try_file(c, "conf/sluice.conf", false, err);
-	if (rc != 0)
-		return rc;
+	/* Where a person stands may be closed to sluice's user: root's home, under runuser or sudo. */
+	if (access("conf", X_OK) == 0) {
+		rc = try_file(c, "conf/sluice.conf", false, err);
+		if (rc != 0)
+			return rc;
+	}
 	return try_file(c, "/etc/sluice/sluice.conf", false, err);
 }
 
