@@ -5,6 +5,11 @@
  * each row counts once however often a fold is killed.  An answer adds the rows behind that
  * position to the sums.  It reads the position before and after: if a fold came between, it reads
  * again.
+ *
+ * Holes.  An aborted booking leaves a record without a row.  But so looks, for a moment, a record
+ * at the queue's end that is being appended (met in one of two million, under chaos).  So a fold
+ * passes a hole only when a row stands behind it, writes down which holes it passed, and looks
+ * at them again each time; only a recovery, which no transaction survives, settles them for good.
  */
 #include "store/store-int.h"
 
@@ -175,34 +180,58 @@ sum_get(struct attach *at, DB_TXN *txn, const struct sum_key *k, struct usage_su
 	return sum_read(bytes, data.size, sum);
 }
 
+#define FOLDED_HEAD 20
+
 int
-fold_position(struct attach *at, DB_TXN *txn, u_int32_t flags, uint32_t *position, uint64_t *total)
+fold_position(struct attach *at, DB_TXN *txn, u_int32_t flags, struct folded *folded)
 {
 	DB *db = at->table[TABLE_ROLLUPS];
-	uint8_t k = KEY_POSITION, bytes[12];
+	uint8_t k = KEY_POSITION, bytes[FOLDED_HEAD + 4 * FOLD_HOLES];
 	DBT key, data;
 	int rc;
 
+	memset(folded, 0, sizeof *folded);
 	dbt_in(&key, &k, 1);
 	dbt_out(&data, bytes, sizeof bytes);
 	rc = db->get(db, txn, &key, &data, flags);
-	*position = rc == 0 ? get_be32(bytes) : 0;
-	*total = rc == 0 ? get_be64(bytes + 4) : 0;
-	return rc == DB_NOTFOUND ? 0 : rc;
+	if (rc != 0)
+		return rc == DB_NOTFOUND ? 0 : rc;
+	folded->position = get_be32(bytes);
+	folded->total = get_be64(bytes + 4);
+	folded->epoch = get_be32(bytes + 12);
+	folded->holes = get_be32(bytes + 16);
+	if (folded->holes > FOLD_HOLES || data.size < FOLDED_HEAD + 4 * folded->holes)
+		return EILSEQ;
+	for (uint32_t i = 0; i < folded->holes; i++)
+		folded->hole[i] = get_be32(bytes + FOLDED_HEAD + 4 * i);
+	return 0;
 }
 
 static int
-put_position(struct attach *at, DB_TXN *txn, uint32_t position, uint64_t total)
+put_position(struct attach *at, DB_TXN *txn, const struct folded *folded)
 {
 	DB *db = at->table[TABLE_ROLLUPS];
-	uint8_t k = KEY_POSITION, bytes[12];
+	uint8_t k = KEY_POSITION, bytes[FOLDED_HEAD + 4 * FOLD_HOLES];
 	DBT key, data;
 
-	put_be32(bytes, position);
-	put_be64(bytes + 4, total);
+	put_be32(bytes, folded->position);
+	put_be64(bytes + 4, folded->total);
+	put_be32(bytes + 12, folded->epoch);
+	put_be32(bytes + 16, folded->holes);
+	for (uint32_t i = 0; i < folded->holes; i++)
+		put_be32(bytes + FOLDED_HEAD + 4 * i, folded->hole[i]);
 	dbt_in(&key, &k, 1);
-	dbt_in(&data, bytes, sizeof bytes);
+	dbt_in(&data, bytes, FOLDED_HEAD + 4 * folded->holes);
 	return db->put(db, txn, &key, &data, 0);
+}
+
+static void
+pass_hole(struct folded *folded, uint32_t recno)
+{
+	/* The oldest of so many is settled. */
+	if (folded->holes == FOLD_HOLES)
+		memmove(folded->hole, folded->hole + 1, --folded->holes * sizeof folded->hole[0]);
+	folded->hole[folded->holes++] = recno;
 }
 
 /* The first record that is not folded. */
@@ -230,8 +259,7 @@ struct contribution {
 struct fold {
 	int most;
 	int rows;
-	uint32_t position, reached;
-	uint64_t total;
+	struct folded before, after;
 	int parts;
 	struct usage_row *row;     /* FOLD_ROWS */
 	struct contribution *part; /* FOLD_ROWS * BY__COUNT * STEP__COUNT */
@@ -246,52 +274,91 @@ by_key_then_row(const void *a, const void *b)
 	return rc != 0 ? rc : x->row - y->row;
 }
 
+/* Adds the row in f->row[f->rows] to what is to be written. */
+static int
+fold_row(struct attach *at, struct fold *f)
+{
+	const struct usage_row *row = &f->row[f->rows];
+
+	for (int by = 0; by < BY__COUNT; by++) {
+		uint8_t value[16];
+		size_t len;
+		bool counts;
+		int rc = value_of(at, by, row, value, &len, &counts);
+
+		if (rc != 0)
+			return rc;
+		for (int step = 0; counts && step < STEP__COUNT; step++) {
+			struct contribution *c = &f->part[f->parts++];
+
+			c->row = f->rows;
+			c->key = sum_key_of(by, step, step_start(step, row->time_ms), value, len);
+		}
+	}
+	f->rows++;
+	return 0;
+}
+
+/* Rows where there were none when they were passed. */
+static int
+fold_holes(struct attach *at, struct fold *f)
+{
+	for (uint32_t i = 0; i < f->before.holes; i++) {
+		uint32_t recno = f->before.hole[i];
+		bool there = false;
+		int rc = 0;
+
+		if (f->rows < f->most)
+			rc = row_read(at, recno, &f->row[f->rows], &there);
+		if (rc != 0 && rc != DB_NOTFOUND)
+			return rc;
+		if (there && (rc = fold_row(at, f)) != 0)
+			return rc;
+		if (!there && (f->rows == f->most || f->before.epoch == at->epoch))
+			pass_hole(&f->after, recno);
+	}
+	return 0;
+}
+
 static int
 fold_gather(struct attach *at, struct fold *f)
 {
-	uint32_t recno;
+	uint32_t recno, hole[FOLD_HOLES], holes = 0;
 	int rc;
 
 	f->rows = f->parts = 0;
-	if ((rc = fold_position(at, NULL, 0, &f->position, &f->total)) != 0 ||
-		(rc = unfolded_first(at, f->position, &recno)) != 0)
+	if ((rc = fold_position(at, NULL, 0, &f->before)) != 0)
 		return rc;
-	f->reached = f->position;
-	/* A hole is passed only when a row stands behind it: the queue's end may yet be used again
-	 * after a crash. */
-	for (int holes = 0; f->rows < f->most && holes < 100000;) {
-		struct usage_row *row = &f->row[f->rows];
+	f->after = f->before;
+	f->after.holes = 0;
+	f->after.epoch = at->epoch;
+	if ((rc = fold_holes(at, f)) != 0 ||
+		(rc = unfolded_first(at, f->before.position, &recno)) != 0)
+		return rc;
+	while (f->rows < f->most) {
 		bool there;
 
-		rc = row_read(at, recno, row, &there);
+		rc = row_read(at, recno, &f->row[f->rows], &there);
 		if (rc == DB_NOTFOUND)
 			break;
 		if (rc != 0)
 			return rc;
 		if (there) {
-			f->reached = recno;
-			for (int by = 0; by < BY__COUNT; by++) {
-				uint8_t value[16];
-				size_t len;
-				bool counts;
-
-				if ((rc = value_of(at, by, row, value, &len, &counts)) != 0)
-					return rc;
-				for (int step = 0; counts && step < STEP__COUNT; step++) {
-					struct contribution *c = &f->part[f->parts++];
-
-					c->row = f->rows;
-					c->key = sum_key_of(by, step,
-						step_start(step, row->time_ms), value, len);
-				}
-			}
-			f->rows++;
+			if ((rc = fold_row(at, f)) != 0)
+				return rc;
+			for (uint32_t i = 0; i < holes; i++)
+				pass_hole(&f->after, hole[i]);
+			holes = 0;
+			f->after.position = recno;
 		} else {
-			holes++;
+			if (holes == FOLD_HOLES)
+				memmove(hole, hole + 1, --holes * sizeof hole[0]);
+			hole[holes++] = recno;
 		}
 		if (++recno == 0)
 			recno = 1;
 	}
+	f->after.total += (uint64_t)f->rows;
 	qsort(f->part, (size_t)f->parts, sizeof f->part[0], by_key_then_row);
 	return 0;
 }
@@ -300,13 +367,12 @@ static int
 fold_write(struct attach *at, DB_TXN *txn, const struct fold *f)
 {
 	DB *db = at->table[TABLE_ROLLUPS];
-	uint64_t total;
-	uint32_t position;
+	struct folded now;
 	int rc;
 
-	if ((rc = fold_position(at, txn, DB_RMW, &position, &total)) != 0)
+	if ((rc = fold_position(at, txn, DB_RMW, &now)) != 0)
 		return rc;
-	if (position != f->position)
+	if (memcmp(&now, &f->before, sizeof now) != 0)
 		return DB_LOCK_NOTGRANTED; /* another fold was faster: from the start */
 	for (int i = 0; i < f->parts;) {
 		const struct sum_key *k = &f->part[i].key;
@@ -324,7 +390,7 @@ fold_write(struct attach *at, DB_TXN *txn, const struct fold *f)
 		if ((rc = db->put(db, txn, &key, &data, 0)) != 0)
 			return rc;
 	}
-	return put_position(at, txn, f->reached, total + (uint64_t)f->rows);
+	return put_position(at, txn, &f->after);
 }
 
 static int
@@ -402,7 +468,7 @@ struct answer {
 	bool one;
 	struct usage_sum sum;
 
-	uint32_t position;
+	struct folded folded;
 	bool moved; /* a fold came between */
 };
 
@@ -599,37 +665,49 @@ add_tail_row(struct attach *at, struct answer *a, const struct usage_row *row)
 }
 
 static int
+answer_tail(struct attach *at, struct answer *a)
+{
+	struct usage_row row;
+	uint32_t recno;
+	bool there;
+	int rc;
+
+	for (uint32_t i = 0; i < a->folded.holes; i++) {
+		rc = row_read(at, a->folded.hole[i], &row, &there);
+		if (rc != 0 && rc != DB_NOTFOUND)
+			return rc;
+		if (there && (rc = add_tail_row(at, a, &row)) != 0)
+			return rc;
+	}
+	if ((rc = unfolded_first(at, a->folded.position, &recno)) != 0)
+		return rc;
+	while ((rc = row_read(at, recno, &row, &there)) == 0) {
+		if (there && (rc = add_tail_row(at, a, &row)) != 0)
+			return rc;
+		if (++recno == 0)
+			recno = 1;
+	}
+	return rc == DB_NOTFOUND ? 0 : rc;
+}
+
+static int
 answer(struct attach *at, void *arg, struct err *err)
 {
 	struct answer *a = arg;
-	uint32_t position, recno;
-	uint64_t total;
+	struct folded after;
 	int rc;
 
 	(void)err;
 	a->count = 0;
 	a->moved = false;
 	memset(&a->sum, 0, sizeof a->sum);
-	if ((rc = fold_position(at, NULL, 0, &a->position, &total)) != 0)
+	if ((rc = fold_position(at, NULL, 0, &a->folded)) != 0)
 		return rc;
 	rc = a->one ? sum_folded(at, a, clock_wall_ms()) : list_folded(at, a);
-	if (rc != 0 || (rc = unfolded_first(at, a->position, &recno)) != 0)
+	if (rc != 0 || (rc = answer_tail(at, a)) != 0 ||
+		(rc = fold_position(at, NULL, 0, &after)) != 0)
 		return rc;
-	for (;;) {
-		struct usage_row row;
-		bool there;
-
-		rc = row_read(at, recno, &row, &there);
-		if (rc == DB_NOTFOUND)
-			break;
-		if (rc != 0 || (there && (rc = add_tail_row(at, a, &row)) != 0))
-			return rc;
-		if (++recno == 0)
-			recno = 1;
-	}
-	if ((rc = fold_position(at, NULL, 0, &position, &total)) != 0)
-		return rc;
-	a->moved = position != a->position;
+	a->moved = memcmp(&after, &a->folded, sizeof after) != 0;
 	return a->moved ? DB_LOCK_NOTGRANTED : 0;
 }
 
@@ -883,19 +961,19 @@ expire_rows(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 {
 	struct expiring *e = arg;
 	DB *db = at->table[TABLE_ROWS];
-	uint32_t first, next, position;
-	uint64_t total;
+	uint32_t first, next;
+	struct folded folded;
 	int rc;
 
 	(void)err;
 	e->deleted = 0;
 	if ((rc = rows_bounds(at, &first, &next)) != 0 ||
-		(rc = fold_position(at, NULL, 0, &position, &total)) != 0)
+		(rc = fold_position(at, NULL, 0, &folded)) != 0)
 		return rc;
-	if (position == 0)
+	if (folded.position == 0)
 		return 0;
 	while (e->deleted < EXPIRE_DELETE && next - first > e->keep_rows &&
-		recno_before(first, position)) {
+		recno_before(first, folded.position)) {
 		db_recno_t number = first;
 		DBT key;
 

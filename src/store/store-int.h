@@ -172,8 +172,16 @@ recno_before(uint32_t a, uint32_t b)
 }
 
 /* ---- rollup.c ---- */
-/* Last row that is in the rollups; 0 none. */
-int fold_position(struct attach *at, DB_TXN *txn, u_int32_t flags, uint32_t *position, uint64_t *total);
+#define FOLD_HOLES 256
+struct folded {
+	uint32_t position; /* last row that is in the rollups; 0 none */
+	uint64_t total;    /* rows in them */
+	/* Records passed over because they held no row, of this epoch: see rollup.c. */
+	uint32_t epoch;
+	uint32_t holes;
+	uint32_t hole[FOLD_HOLES];
+};
+int fold_position(struct attach *at, DB_TXN *txn, u_int32_t flags, struct folded *folded);
 
 /* ---- small things ---- */
 static inline void

@@ -344,9 +344,8 @@ store_flush(struct store *s, struct err *err)
 }
 
 struct measuring {
-	uint32_t first, next, position;
-	uint64_t total;
-	uint32_t epoch;
+	uint32_t first, next, epoch;
+	struct folded folded;
 };
 
 static int
@@ -357,7 +356,7 @@ measure(struct attach *at, void *arg, struct err *err)
 
 	(void)err;
 	m->epoch = at->epoch;
-	return rc != 0 ? rc : fold_position(at, NULL, 0, &m->position, &m->total);
+	return rc != 0 ? rc : fold_position(at, NULL, 0, &m->folded);
 }
 
 static int64_t
@@ -384,16 +383,17 @@ int
 store_health(struct store *s, struct store_health *out, struct err *err)
 {
 	struct measuring m = { 0 };
-	uint32_t high;
+	uint32_t high, position;
 
 	memset(out, 0, sizeof *out);
 	if (store_call(s, "measuring", measure, &m, err) != 0)
 		return -1;
 	out->bytes_on_disk = bytes_in(s->home);
 	out->rows = (int64_t)(uint32_t)(m.next - m.first);
-	out->rows_unfolded = m.position == 0 || recno_before(m.position, m.first)
+	position = m.folded.position;
+	out->rows_unfolded = position == 0 || recno_before(position, m.first)
 				     ? out->rows
-				     : (int64_t)(uint32_t)(m.next - m.position) - 1;
+				     : (int64_t)(uint32_t)(m.next - position) - 1;
 	out->epoch = m.epoch;
 	high = roster_high(s->roster);
 	for (uint32_t i = 0; i < high; i++)

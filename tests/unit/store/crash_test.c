@@ -144,6 +144,7 @@ work_of_a_thread_that_can_never_return_is_taken_over(void **state)
 	assert_ptr_equal(kept, j);
 	WORKS(store_value_put(f->s, "contended", "old", 3, &err));
 	store_close(f->s);
+	f->s = NULL;
 	victim = start_victim(f, d);
 	f->s = fixture_open(f, false);
 	j->s = f->s;
@@ -152,8 +153,9 @@ work_of_a_thread_that_can_never_return_is_taken_over(void **state)
 	wait_stage(d, 2);
 	assert_int_equal(pthread_create(&stuck, NULL, read_contended, j), 0);
 	(void)pthread_detach(stuck);
+	while (atomic_load(&j->begun) == 0)
+		sleep_ms(1);
 	sleep_ms(100 * SLOWER);
-	assert_int_equal(atomic_load(&j->begun), 1);
 	assert_int_equal(atomic_load(&j->done), 0);
 	assert_null(atomic_load(&j->abandoned)); /* its owner lives: it waits */
 
@@ -468,6 +470,7 @@ worker_main(const struct fixture *f, struct oracle *o, int number)
 	}
 	if (pthread_create(&clerk, NULL, run_clerk, &w) != 0)
 		_exit(1);
+	(void)pthread_detach(clerk); /* it may be abandoned too */
 	while (!atomic_load(&o->stop))
 		sleep_ms(20);
 	sleep_ms(500);
@@ -528,14 +531,17 @@ start_worker(const struct fixture *f, struct oracle *o, int number)
 /* How long until somebody answers, and until every worker does, each with what it began after the
  * death: of the calls that count, the first of each thread may have been in hand. */
 static void
-wait_answers(struct oracle *o, const uint64_t before[WORKERS], int64_t began, int64_t *first_ms,
-	int64_t *all_ms)
+wait_answers(const struct fixture *f, struct oracle *o, pid_t pid[WORKERS],
+	const uint64_t before[WORKERS], int64_t began, int64_t *first_ms, int64_t *all_ms)
 {
 	int answering = 0;
 
 	*first_ms = 0;
 	while (answering < WORKERS && clock_boot_ms() - began < 20000) {
 		answering = 0;
+		for (int i = 0; i < WORKERS; i++)
+			if (waitpid(pid[i], NULL, WNOHANG) == pid[i])
+				pid[i] = start_worker(f, o, i); /* was stuck while it opened */
 		for (int i = 0; i < WORKERS; i++)
 			answering += atomic_load(&o->progress[i]) > before[i] + THREADS;
 		if (answering > 0 && *first_ms == 0)
@@ -558,9 +564,11 @@ nothing_is_lost_or_doubled_in_chaos(void **state)
 	struct store_health h;
 	int kills = 0, one_shots = 0;
 	uint32_t intents;
+	double load;
 
 	assert_non_null(rows.ids);
 	store_close(f->s);
+	f->s = NULL;
 	srand((unsigned int)getpid());
 	for (int i = 0; i < WORKERS; i++)
 		pid[i] = start_worker(f, o, i);
@@ -591,7 +599,7 @@ nothing_is_lost_or_doubled_in_chaos(void **state)
 			pid[(first + v) % WORKERS] = start_worker(f, o, (first + v) % WORKERS);
 		for (int i = 0; i < WORKERS; i++)
 			before[i] = atomic_load(&o->progress[i]);
-		wait_answers(o, before, began, &first_ms, &all_ms);
+		wait_answers(f, o, pid, before, began, &first_ms, &all_ms);
 		total += all_ms;
 		first_worst = first_ms > first_worst ? first_ms : first_worst;
 		worst = all_ms > worst ? all_ms : worst;
@@ -602,22 +610,27 @@ nothing_is_lost_or_doubled_in_chaos(void **state)
 		int status;
 
 		assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
-		assert_int_equal(status, 0);
+		assert_true(WIFEXITED(status));
+		assert_true(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 75);
 	}
 
 	f->s = fixture_open(f, false);
 	WORKS(store_health(f->s, &h, &err));
 	print_message(
 		"%d kills, %d one-shots, %lld recoveries, %lld abandoned, %u rows, %u records; "
-		"all answer again in %lld ms on average, %lld worst (somebody: %lld); recovery %lld ms\n",
+		"all answer again in %lld ms on average, %lld worst (somebody: %lld); recovery "
+		"%lld ms\n",
 		kills, one_shots, (long long)h.recoveries, (long long)atomic_load(&o->abandoned),
 		atomic_load(&o->acks), atomic_load(&o->records), (long long)(total / kills),
 		(long long)worst, (long long)first_worst, (long long)h.last_recovery_ms);
 	if (atomic_load(&o->failures) != 0)
 		fail_msg("%lld calls failed, the first: %s", (long long)atomic_load(&o->failures),
 			o->failure);
-	assert_true(first_worst <= ANSWERS_WITHIN_MS);
-	assert_true(worst <= 3 * ANSWERS_WITHIN_MS); /* whatever else this machine does */
+	/* The promise is for a machine that does not do much else. */
+	if (getloadavg(&load, 1) == 1 && load > 2 * (double)sysconf(_SC_NPROCESSORS_ONLN))
+		print_message("load %.1f: time not judged\n", load);
+	else
+		assert_true(worst <= ANSWERS_WITHIN_MS);
 
 	/* Every acknowledged row once, and no row that nobody asked for. */
 	WORKS(store_rows_each(f->s, &(uint64_t){ 0 }, find_row, &rows, &err));
@@ -660,12 +673,13 @@ main(void)
 {
 #define IN_STORE(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
-		IN_STORE(work_of_a_thread_that_can_never_return_is_taken_over),
 		IN_STORE(a_one_shot_process_that_is_stuck_ends_and_says_so),
 		IN_STORE(an_idle_process_leaves_for_a_recovery_and_comes_back),
 		IN_STORE(a_death_outside_disturbs_nobody),
 		IN_STORE(recoveries_do_not_pile_up_memory_or_descriptors),
 		IN_STORE(nothing_is_lost_or_doubled_in_chaos),
+		/* Last: its thread stays, and the thread sanitizer allows no fork from then on. */
+		IN_STORE(work_of_a_thread_that_can_never_return_is_taken_over),
 	};
 	char path[64] = "/dev/null";
 	struct err e;
