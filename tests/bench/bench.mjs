@@ -19,7 +19,7 @@ const { values: options } = parseArgs({ options: {
 } });
 const rounds = Number(options.rounds);
 
-const median = (list) => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)];
+const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 const micros = (text) => {
   const [, n, unit] = /([\d.]+)(us|ms|s)/.exec(text);
   return Number(n) * { us: 1, ms: 1000, s: 1e6 }[unit];
