@@ -100,7 +100,7 @@ reap_one(void *ctx, const struct board_orphan *o)
 
 	memcpy(&note, o->note, sizeof note);
 	if (note.count > o->count)
-		note.count = 0; /* died before the note was complete: nothing had been sent */
+		note.count = 0;    /* died before the note was complete: nothing had been sent */
 	if (note.row.time_ms == 0) /* no exchange: what somebody else holds on the board */
 		return board_settle(r->board, o->lease, spent, o->count, r->err) >= 0;
 	crash_row(&note, o->exchange, &row);
