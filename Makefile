@@ -137,7 +137,7 @@ fuzz:
 	@sh contrib/install-packages.sh build fuzz
 	@mkdir -p build/fuzz
 	@set -e; for f in $(FUZZ_SRC); do n=$$(basename $$f _fuzz.c); \
-		clang $(FUZZ_FLAGS) -o build/fuzz/$$n $$f $(wildcard src/base/*.c src/wire/*.c src/web/request.c) \
+		clang $(FUZZ_FLAGS) -o build/fuzz/$$n $$f $(wildcard src/base/*.c src/wire/*.c src/web/*.c) \
 			-lcjson -lcrypto -luv -lfcgi; \
 		mkdir -p build/fuzz/corpus/$$n; echo "== fuzz $$n for $(FUZZ_SECONDS) s"; \
 		build/fuzz/$$n -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -print_final_stats=1 \
