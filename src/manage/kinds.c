@@ -1009,7 +1009,7 @@ limit_use(struct call *c, const struct limit *l, const struct limit_values *v, i
 	board_health(c->m->board, &board);
 	if (start_ms >= board.remade_ms && !limit_has_past(l, start_ms))
 		return 1;
-	return limit_booked(c->m->store, l, v, start_ms, now_ms, used, &c->err) == 0 ? 1 : -1;
+	return limit_booked(c->m->store, l, v, start_ms, *end_ms, used, &c->err) == 0 ? 1 : -1;
 }
 
 static int

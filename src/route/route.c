@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define POOL_MAX 256 /* keys considered for one request */
+#define POOL_MAX 1024 /* keys considered for one request */
 
 #define REST_TRANSIENT_MS  2000
 #define REST_OVERLOADED_MS 5000
@@ -241,6 +241,8 @@ route_report(struct board *board, const struct route_candidate *c, enum failure 
 			atomic_store_explicit(&k->ok_at_ms, now_ms, memory_order_relaxed);
 		return;
 	}
+	if (failure == FAILURE_MODEL) /* says nothing about the key's other models */
+		return;
 	failures = atomic_fetch_add_explicit(&k->failures, 1, memory_order_relaxed) + 1;
 	atomic_store_explicit(&k->reason, (uint32_t)status, memory_order_relaxed);
 	atomic_store_explicit(&k->failed_at_ms, now_ms, memory_order_relaxed);

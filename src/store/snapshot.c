@@ -4,6 +4,7 @@
  */
 #include "store/snapshot.h"
 
+#include "base/log.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -122,14 +123,20 @@ load_keys(struct store *s, struct snapshot *p, struct err *err)
 	(void)madvise(p->secrets, p->secrets_bytes, MADV_DONTDUMP);
 	for (size_t i = 0; i < count; i++) {
 		const struct key *k = &((struct key *)records)[i];
+		struct err why = { 0 };
 		ptrdiff_t len;
 
 		if (snapshot_upstream(p, k->upstream) == NULL)
 			continue;
-		len = store_unseal(
-			s, k->head.id, &k->secret, p->secrets + used, p->secrets_bytes - used, err);
-		if (len < 0)
-			goto out;
+		len = store_unseal(s, k->head.id, &k->secret, p->secrets + used,
+			p->secrets_bytes - used, &why);
+		if (len < 0) { /* one damaged key must not take the others along */
+			char id[ID_TEXT_BYTES];
+
+			id_text(record_prefix(RECORD_KEY), k->head.id, id);
+			log_write(LOG_ERROR, "snapshot", "%s is left out: %s", id, why.text);
+			continue;
+		}
 		p->keys[p->key_count++] = (struct snapshot_key){ .id = k->head.id,
 			.upstream = k->upstream,
 			.project = k->project,
