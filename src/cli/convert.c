@@ -5,6 +5,7 @@
 #include "cli/cli-int.h"
 
 #include "base/arena.h"
+#include "wire/error.h"
 #include "wire/openai.h"
 
 #include <stdio.h>
@@ -61,14 +62,20 @@ convert_request(const struct options *o, struct span in)
 	struct span out;
 
 	if (openai_skim(in, ENDPOINT, &q, &err) != 0) {
+		struct bytes body = BYTES_LIMIT(65536);
+
+		/* what the client would read, and the same for a person */
+		if (error_body(DIALECT_OPENAI, &err, NULL, &body) == 0)
+			print(NULL, body.at, body.len, true);
+		bytes_free(&body);
 		arena_free(a);
-		return complain(EXIT_REFUSED, "%s", err_public(&err));
+		return complain(EXIT_REFUSED, "convert: %s", err_public(&err));
 	}
 	out = openai_rewrite(a, in, &q, ENDPOINT, o->upstream_model);
 	if (out.at != NULL)
 		print(NULL, out.at, out.len, true);
 	arena_free(a);
-	return out.at == NULL ? complain(EXIT_FAILED, "out of memory") : EXIT_DONE;
+	return out.at == NULL ? complain(EXIT_FAILED, "convert: out of memory") : EXIT_DONE;
 }
 
 static int
@@ -79,16 +86,16 @@ convert_stream(const struct options *o, struct span in)
 	int rc = 0;
 
 	if (w == NULL)
-		return complain(EXIT_FAILED, "out of memory");
+		return complain(EXIT_FAILED, "convert: out of memory");
 	openai_watch_init(w, !o->include_usage);
 	for (size_t at = 0; rc == 0 && at < in.len; at += step)
-		rc = openai_watch_feed(w, in.at + at, in.len - at < step ? in.len - at : step, print,
-			NULL);
+		rc = openai_watch_feed(
+			w, in.at + at, in.len - at < step ? in.len - at : step, print, NULL);
 	if (rc == 0)
 		rc = openai_watch_end(w, print, NULL);
 	openai_watch_free(w);
 	free(w);
-	return rc == 0 ? EXIT_DONE : complain(EXIT_FAILED, "out of memory");
+	return rc == 0 ? EXIT_DONE : complain(EXIT_FAILED, "convert: out of memory");
 }
 
 int
@@ -105,13 +112,15 @@ convert_main(int argc, char **argv)
 			"usage: sluice convert request|stream --from openai-chat --to openai-chat\n"
 			"       [--upstream-model M] [--include-usage] [--chunk N] <input");
 	if (strcmp(o.from, "openai-chat") != 0 || strcmp(o.to, "openai-chat") != 0)
-		return complain(EXIT_REFUSED, "there is no converter from %s to %s yet", o.from, o.to);
+		return complain(EXIT_REFUSED, "convert: there is no converter from %s to %s yet",
+			o.from, o.to);
 	while ((n = fread(piece, 1, sizeof piece, stdin)) > 0)
 		bytes_add(&in, piece, n);
 	if (in.len == 0)
-		rc = complain(EXIT_REFUSED, "nothing came on standard input");
+		rc = complain(EXIT_REFUSED, "convert: nothing came on standard input");
 	else if (in.failed)
-		rc = complain(EXIT_REFUSED, "the input is larger than %d MB", INPUT_BYTES >> 20);
+		rc = complain(
+			EXIT_REFUSED, "convert: the input is larger than %d MB", INPUT_BYTES >> 20);
 	else if (strcmp(o.kind, "request") == 0)
 		rc = convert_request(&o, bytes_span(&in));
 	else if (strcmp(o.kind, "stream") == 0)

@@ -17,9 +17,37 @@ static const struct column usage_columns[] = { { "FROM", "from", false, 17 },
 	{ "CACHED", "tokens.cache_read", true, 0 }, { "OUT", "tokens.output", true, 0 },
 	{ "COST $", "cost", true, 0 }, { "UNPRICED", "unpriced", true, 0 } };
 
+/* "--project-id" or "--project_id" is project_id; so is "--project", since names may be used. */
+static bool
+is_option(const char *word, const char *parameter)
+{
+	if (strncmp(word, "--", 2) != 0)
+		return false;
+	for (word += 2;
+		*word != '\0' && (*word == *parameter || (*word == '-' && *parameter == '_'));
+		word++)
+		parameter++;
+	return *word == '\0' && (*parameter == '\0' || strcmp(parameter, "_id") == 0);
+}
+
+static void
+print_usage(FILE *out, const char *verb, const char *const *parameters)
+{
+	fprintf(out, "usage: sluice %s [--json]%s", verb,
+		strcmp(verb, "requests") == 0 ? " [--failed]" : "");
+	for (; *parameters != NULL; parameters++) {
+		fputs(" [--", out);
+		for (const char *p = *parameters; *p != '\0' && strcmp(p, "_id") != 0; p++)
+			fputc(*p == '_' ? '-' : *p, out);
+		fputs(" X]", out);
+	}
+	fputc('\n', out);
+}
+
 /* Options that are query parameters of the API, passed on as they stand. */
 static int
-report(int argc, char **argv, const char *const *parameters, const struct column *columns, size_t count)
+report(int argc, char **argv, const char *const *parameters, const struct column *columns,
+	size_t count)
 {
 	char path[1024];
 	size_t n = (size_t)snprintf(path, sizeof path, "/manage/%s?", argv[0]);
@@ -44,19 +72,25 @@ report(int argc, char **argv, const char *const *parameters, const struct column
 			n += (size_t)snprintf(path + n, sizeof path - n, "failed=1&");
 			continue;
 		}
-		while (parameters[k] != NULL
-			&& (strncmp(argv[i], "--", 2) != 0 || strcmp(argv[i] + 2, parameters[k]) != 0))
+		if (strcmp(argv[i], "--help") == 0) {
+			print_usage(stdout, argv[0], parameters);
+			return EXIT_DONE;
+		}
+		while (parameters[k] != NULL && !is_option(argv[i], parameters[k]))
 			k++;
 		if (parameters[k] == NULL || value == NULL) {
-			fprintf(stderr, "usage: sluice %s [--json]", argv[0]);
-			for (k = 0; parameters[k] != NULL; k++)
-				fprintf(stderr, " [--%s X]", parameters[k]);
-			fputc('\n', stderr);
+			if (parameters[k] == NULL)
+				complain(
+					EXIT_USAGE, "%s: '%s' is not known here", argv[0], argv[i]);
+			else
+				complain(EXIT_USAGE, "%s: %s wants a value", argv[0], argv[i]);
+			print_usage(stderr, argv[0], parameters);
 			return EXIT_USAGE;
 		}
 		n += (size_t)snprintf(path + n, sizeof path - n, "%s=", parameters[k]);
 		for (const char *p = value; *p != '\0' && n + 4 < sizeof path; p++)
-			n += (size_t)snprintf(path + n, sizeof path - n, "%%%02X", (unsigned char)*p);
+			n += (size_t)snprintf(
+				path + n, sizeof path - n, "%%%02X", (unsigned char)*p);
 		n += (size_t)snprintf(path + n, sizeof path - n, "&");
 		i++;
 		if (n >= sizeof path - 64)
@@ -65,7 +99,8 @@ report(int argc, char **argv, const char *const *parameters, const struct column
 	path[n - 1] = '\0'; /* the last '&', or the '?' */
 	if (state_open(&s, false) != 0)
 		return EXIT_FAILED;
-	rc = state_call(&s, "GET", path, SPAN_NONE, &reply) < 300 ? EXIT_DONE : state_refused(&reply);
+	rc = state_call(&s, "GET", path, SPAN_NONE, &reply) < 300 ? EXIT_DONE
+								  : state_refused(&reply);
 	if (rc == EXIT_DONE && json)
 		printf("%.*s\n", (int)reply.body.len, reply.body.at);
 	else if (rc == EXIT_DONE)
@@ -78,8 +113,8 @@ report(int argc, char **argv, const char *const *parameters, const struct column
 int
 requests_main(int argc, char **argv)
 {
-	static const char *const parameters[] = { "limit", "cursor", "project_id", "token_id", "model",
-		"status", NULL };
+	static const char *const parameters[] = { "limit", "cursor", "project_id", "token_id",
+		"model", "status", NULL };
 
 	return report(argc, argv, parameters, request_columns,
 		sizeof request_columns / sizeof request_columns[0]);
