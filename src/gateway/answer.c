@@ -144,6 +144,13 @@ add_common(struct lines *l, const struct exchange *x)
 }
 
 static void
+add_passed(struct lines *l, const struct exchange *x)
+{
+	for (int i = 0; i < x->passed_count; i++)
+		add(l, x->passed[i].name, x->passed[i].value);
+}
+
+static void
 add_timing(struct lines *l, const struct exchange *x)
 {
 	double admit = (double)(x->admitted_us - x->began_us) / 1000.0;
@@ -162,7 +169,9 @@ answer_stream_head(struct exchange *x)
 	add(&l, "Cache-Control", "no-cache");
 	add(&l, "X-Accel-Buffering", "no");
 	add_common(&l, x);
+	add_passed(&l, x);
 	x->head_sent = true;
+	x->is_events = strncasecmp(x->content_type, "text/event-stream", 17) == 0;
 	web_head(x->request, x->answer_status, l.line, l.count);
 }
 
@@ -208,7 +217,7 @@ finish_error(struct exchange *x, struct lines *l)
 	struct bytes body = BYTES_LIMIT(8192);
 
 	if (x->head_sent) {
-		if (x->mode == ANSWER_EVENTS || x->mode == ANSWER_ERROR) {
+		if (x->is_events) {
 			if (error_event(d, &x->err, x->request_id, &body) == 0)
 				web_write(x->request, body.at, body.len);
 			bytes_free(&body);
@@ -233,6 +242,7 @@ finish_whole(struct exchange *x, struct lines *l)
 	char cost[MONEY_TEXT_BYTES];
 
 	add_common(l, x);
+	add_passed(l, x);
 	add_timing(l, x);
 	if (x->row.cost_nusd != COST_UNKNOWN) {
 		money_text(x->row.cost_nusd, cost);
@@ -453,8 +463,8 @@ answer_metrics(struct gateway *gw, struct web_request *r)
 	struct board_health health;
 
 	for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
-		bytes_printf(&out, "# HELP sluice_%s %s\n# TYPE sluice_%s counter\nsluice_%s %" PRId64
-				   "\n",
+		bytes_printf(&out,
+			"# HELP sluice_%s %s\n# TYPE sluice_%s counter\nsluice_%s %" PRId64 "\n",
 			counts[i].name, counts[i].help, counts[i].name, counts[i].name,
 			board_counted(gw->board, counts[i].count));
 	board_health(gw->board, &health);

@@ -162,6 +162,7 @@ send_bytes(struct exchange *x, const char *data, size_t len)
 		return;
 	if (!x->head_sent)
 		answer_stream_head(x);
+	x->content_sent = true;
 	x->wrote_ms = (int64_t)uv_now(&x->gw->loop);
 	board_count(x->gw->board, COUNT_BYTES_OUT, (int64_t)len);
 	if (!web_write(x->request, data, len))
@@ -212,12 +213,32 @@ type_is(struct span type, const char *name)
 	return type.len >= len && span_is_nocase((struct span){ type.at, len }, name);
 }
 
+/* interfaces.md, "Towards the client": content and retry headers; type and length are made anew. */
+static bool
+keep_header(void *ctx, struct span name, struct span value)
+{
+	static const char *const kept[] = { "content-encoding", "content-disposition",
+		"content-language", "content-range", "retry-after", "retry-after-ms" };
+	struct exchange *x = ctx;
+
+	for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
+		if (span_is_nocase(name, kept[i]) && x->passed_count < PASSED_HEADERS_MAX) {
+			const char *copy = arena_strndup(x->arena, value.at, value.len);
+
+			if (copy != NULL)
+				x->passed[x->passed_count++] =
+					(struct web_head_line){ kept[i], copy };
+		}
+	return true;
+}
+
 static void
 on_head(void *ctx, const struct forward_head *head)
 {
 	struct exchange *x = ctx;
 
-	x->call = head->call;
+	x->passed_count = 0;
+	(void)forward_each_response_header(head->call, keep_header, x);
 	if (x->head_sent) { /* a heartbeat committed us to events */
 		x->mode = head->status < 300 && type_is(head->content_type, "text/event-stream")
 				  ? ANSWER_EVENTS
@@ -371,6 +392,7 @@ attempt_start(struct exchange *x)
 	x->ended = false;
 	x->mode = ANSWER_NONE;
 	bytes_drop(&x->answer, x->answer.len);
+	bytes_drop(&x->held, x->held.len);
 	if (x->watching) {
 		openai_watch_free(&x->watch);
 		x->watching = false;
@@ -425,7 +447,7 @@ static void
 judge_refusal(struct exchange *x)
 {
 	const char *upstream = x->plan.candidate[x->candidate].upstream->name;
-	int status = x->answer_status;
+	int status = x->end.status;
 
 	switch (x->failure) {
 	case FAILURE_KEY_INVALID:
@@ -453,7 +475,13 @@ judge_refusal(struct exchange *x)
 	case FAILURE_NONE:
 	case FAILURE_MODEL:
 	case FAILURE_REQUEST:
-		break; /* its own answer goes through */
+		if (!x->head_sent)
+			break; /* its own answer goes through */
+		err_set(&x->err, ERR_BAD_REQUEST, "upstream %s answered with status %d", upstream,
+			x->end.status);
+		err_say(&x->err, "The provider refused this request with status %d.",
+			x->end.status);
+		break;
 	}
 }
 

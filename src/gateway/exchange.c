@@ -188,7 +188,7 @@ step_forward(struct exchange *x)
 {
 	if (!x->ended)
 		return EX_FORWARD;
-	if (x->head_sent || x->gone || !route_goes_on(x->failure))
+	if (x->content_sent || x->gone || !route_goes_on(x->failure))
 		return EX_SETTLE;
 	x->candidate++;
 	return x->candidate < x->plan.count ? EX_ROUTE : EX_SETTLE;

@@ -20,6 +20,7 @@
 #define ANSWER_HOLD_BYTES  (256 * 1024) /* a JSON answer up to this is read before its head goes out */
 #define ERROR_BODY_BYTES   (64 * 1024)  /* looked at of a provider's error */
 #define HELD_BYTES         (512 * 1024) /* of a stream's end, until it is booked */
+#define PASSED_HEADERS_MAX 8
 #define TAIL_BYTES         4096         /* of a long JSON answer: its usage stands at the end */
 #define SETTLE_WAIT_MS     2000         /* then the reply closes and the lease stays owing */
 #define AFTER_DONE_MS      1000         /* for a provider to end its answer after the last event */
@@ -120,6 +121,10 @@ struct exchange {
 	struct openai_watch watch;
 	bool watching;
 	bool head_sent, full, gone, closing;
+	bool is_events;            /* the head that was sent promises events */
+	bool content_sent;         /* more than a heartbeat: nobody else may be asked now */
+	int passed_count;
+	struct web_head_line passed[PASSED_HEADERS_MAX]; /* of the provider's, as they are */
 	int64_t wrote_ms, done_ms; /* loop time */
 	enum failure failure;      /* of the last attempt */
 	int64_t retry_at_ms;

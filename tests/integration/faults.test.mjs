@@ -29,7 +29,8 @@ function rawPost(stack, { length, send, hold = 200 }) {
 
 test("provider faults", { timeout: 90000 }, async (t) => {
   const stack = await Stack.start({ server: "nginx",
-    settings: { first_byte_timeout: "700ms", idle_timeout: "700ms", rest_default: "100ms" } });
+    settings: { first_byte_timeout: "700ms", idle_timeout: "700ms", rest_default: "100ms",
+      first_heartbeat: "200ms" } });
   const wake = () => stack.command(["key", "enable", stack.key.id, "--yes"]);
   const rowOf = (model) => until("its row", 3000, async () => (await stack.rows()).find((r) => r.model === model));
   try {
@@ -112,6 +113,15 @@ test("provider faults", { timeout: 90000 }, async (t) => {
       const tried = (await stack.rows()).filter((r) => r.attempts === 2);
       assert.equal(tried.length, 1, "the bad key cost one request a second attempt");
       stack.command(["key", "delete", bad.id, "--yes"]);
+    });
+    await t.test("silent behind a first heartbeat, then failing", async () => {
+      wake();
+      const answer = await stack.chat({ model: "mock:delay=650,status=500", stream: true });
+      const text = await answer.text();
+      assert.equal(answer.status, 200, "the heartbeat committed the status");
+      assert.match(text, /^: ping\n\n/);
+      assert.match(text, /"sluice_code":"upstream_unreachable"/);
+      wake();
     });
     await t.test("a model nobody serves, an upstream nobody has", async () => {
       const e = await errorOf(await stack.chat({ model: "unheard-of" }));
@@ -283,7 +293,7 @@ test("no secret is anywhere it can be read", { timeout: 60000 }, async () => {
       assert.match(fs.readFileSync(`/proc/${pid}/limits`, "utf8"), /Max core file size +0 +0/);
     }
     stack.command(["requests", "--json"]);
-    await stack.stop.call({ ...stack, dir: null, children: stack.children }); // keep the files
+    await stack.stop({ keep: true });
     const walk = (dir) => fs.readdirSync(dir, { withFileTypes: true }).flatMap((e) =>
       e.isDirectory() ? walk(path.join(dir, e.name)) : e.isFile() ? [path.join(dir, e.name)] : []);
     for (const file of walk(stack.dir)) look(file, fs.readFileSync(file, "latin1"));
