@@ -264,7 +264,12 @@ open_all(struct service *s, const char *program, struct err *err)
 		.body_deadline_ms = s->conf.body_deadline_ms,
 		.trust_forwarded = s->conf.trust_forwarded,
 		.handler = { s, on_request, on_refused, make_error, on_drained } };
+	struct err doubt = { 0 };
+	size_t prices;
 
+	/* Only by CGI: a pool's missing folder may be a disk that is not there, and init makes it. */
+	if (s->cgi && store.create)
+		(void)mkdir(s->conf.state_dir, 0700);
 	if (log_open(s->conf.log_file[0] == '\0' ? NULL : s->conf.log_file, program,
 		    s->conf.log_level, err) != 0 ||
 		(s->roster = roster_join(s->conf.state_dir, err)) == NULL ||
@@ -273,6 +278,8 @@ open_all(struct service *s, const char *program, struct err *err)
 		(s->manage = manage_new(s->store, s->board, &s->conf, err)) == NULL ||
 		manage_offer_setup(s->manage, err) != 0)
 		return -1;
+	if (store.create && manage_import_price_list(s->manage, &s->conf, "setup", &prices, &doubt) < 0)
+		log_write(LOG_WARN, "prices", "%s", doubt.text);
 	store_on_change(s->store, on_change, s);
 	store_watch(s->store, on_abandoned, s);
 	uv_loop_init(&s->loop);

@@ -5,14 +5,11 @@
 #include "cli/cli-int.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define PRICES_BYTES (16 << 20)
 
 struct given {
 	char password[512], token[512], master_key[512];
@@ -28,45 +25,6 @@ read_given(struct given *g)
 		|| conf_secret("master_key", g->master_key, sizeof g->master_key, &err) < 0)
 		return complain(EXIT_USAGE, "init: %s", err.text);
 	return EXIT_DONE;
-}
-
-/* The price list lies beside the settings, or where `make install` puts it, or in the source. */
-static int
-import_prices(struct state *s, size_t *changed)
-{
-	char folder[PATH_MAX] = ".", places[4][PATH_MAX + 64];
-	struct bytes text = BYTES_LIMIT(PRICES_BYTES);
-	struct err err = { 0 };
-	char piece[65536];
-	ssize_t len = readlink("/proc/self/exe", folder, sizeof folder - 1);
-	FILE *f = NULL;
-	int rc = EXIT_DONE;
-	size_t n;
-
-	if (len > 0) {
-		folder[len] = '\0';
-		*strrchr(folder, '/') = '\0';
-	}
-	snprintf(places[0], sizeof places[0], "%s", s->conf.file[0] == '\0' ? "." : s->conf.file);
-	if (strrchr(places[0], '/') != NULL)
-		*strrchr(places[0], '/') = '\0';
-	strncat(places[0], "/prices.json", 32);
-	snprintf(places[1], sizeof places[1], "%s/prices.json", folder);
-	snprintf(places[2], sizeof places[2], "%s/../../share/sluice/conf/prices.json", folder);
-	snprintf(places[3], sizeof places[3], "%s/../../conf/prices.json", folder);
-	for (size_t i = 0; i < 4 && f == NULL; i++)
-		f = fopen(places[i], "r");
-	if (f == NULL)
-		return complain(EXIT_DONE, "init: no prices.json found; costs are unknown until "
-					   "`sluice price import FILE`");
-	while ((n = fread(piece, 1, sizeof piece, f)) > 0)
-		bytes_add(&text, piece, n);
-	fclose(f);
-	if (text.failed
-		|| manage_import_prices(s->manage, bytes_span(&text), s->actor, changed, &err) != 0)
-		rc = complain(EXIT_FAILED, "init: prices.json: %s", err.text);
-	bytes_free(&text);
-	return rc;
 }
 
 static void
@@ -114,7 +72,7 @@ init_main(int argc, char **argv)
 	bool json = false;
 	size_t prices = 0, upstreams = 0;
 	mode_t mask;
-	int rc;
+	int rc, found;
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--json") == 0)
@@ -153,8 +111,11 @@ init_main(int argc, char **argv)
 			   &err)
 			!= 0)
 		rc = complain(EXIT_FAILED, "init: %s", err.text);
-	else
-		rc = import_prices(&s, &prices);
+	else if ((found = manage_import_price_list(s.manage, &s.conf, s.actor, &prices, &err)) < 0)
+		rc = complain(EXIT_FAILED, "init: prices.json: %s", err.text);
+	else if (found == 0)
+		complain(EXIT_DONE, "init: no prices.json found; costs are unknown until "
+				    "`sluice price import FILE`");
 	if (rc == EXIT_DONE)
 		show(json, &made, &s.conf, prices);
 	explicit_bzero(&made, sizeof made);

@@ -5,10 +5,12 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/money.h"
+#include "conf/conf.h"
 #include "manage/manage-int.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +19,7 @@
 
 #define MASTER_KEY_BYTES 32
 #define PRICES_MOST      4096
+#define PRICES_BYTES     (16 << 20)
 
 /* ---- master key ---- */
 
@@ -268,6 +271,47 @@ manage_import_prices(
 	arena_free(c.arena);
 	if (rc != 0 && err != NULL)
 		*err = c.err;
+	return rc;
+}
+
+/* It lies beside the settings, beside the program, where `make install` puts it, or in the source. */
+int
+manage_import_price_list(struct manage *m, const struct conf *conf, const char *actor,
+	size_t *changed, struct err *err)
+{
+	static const char *const from_program[] = {
+		"", "/../../share/sluice/conf", "/../../conf"
+	};
+	char program[PATH_MAX] = ".", path[PATH_MAX + 64], piece[16384];
+	ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
+	struct bytes text = BYTES_LIMIT(PRICES_BYTES);
+	const char *slash = strrchr(conf->file, '/');
+	FILE *f;
+	size_t n;
+	int rc = 1;
+
+	*changed = 0;
+	if (len > 0) {
+		program[len] = '\0';
+		*strrchr(program, '/') = '\0';
+	}
+	snprintf(path, sizeof path, "%.*s/prices.json", slash != NULL ? (int)(slash - conf->file) : 1,
+		slash != NULL ? conf->file : ".");
+	f = fopen(path, "re");
+	for (size_t i = 0; i < sizeof from_program / sizeof from_program[0] && f == NULL; i++) {
+		snprintf(path, sizeof path, "%s%s/prices.json", program, from_program[i]);
+		f = fopen(path, "re");
+	}
+	if (f == NULL)
+		return 0;
+	while ((n = fread(piece, 1, sizeof piece, f)) > 0)
+		bytes_add(&text, piece, n);
+	fclose(f);
+	if (text.failed)
+		rc = err_set(err, ERR_BAD_REQUEST, "%.200s is too long", path);
+	else if (manage_import_prices(m, bytes_span(&text), actor, changed, err) != 0)
+		rc = -1;
+	bytes_free(&text);
 	return rc;
 }
 

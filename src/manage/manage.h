@@ -136,5 +136,8 @@ int manage_import_upstreams(struct manage *m, struct span json, const char *acto
  */
 int manage_import_prices(struct manage *m, struct span json, const char *actor, size_t *changed,
 	struct err *err);
+/* The same with the prices.json of the installation.  1 done, 0 there is none, -1. */
+int manage_import_price_list(struct manage *m, const struct conf *conf, const char *actor,
+	size_t *changed, struct err *err);
 
 #endif
