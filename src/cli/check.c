@@ -12,11 +12,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define ANSWER_WAIT_S 3
+#define DISK_LOW_MB   16
 
 struct checking {
 	bool json, first;
@@ -67,6 +69,25 @@ check_modes(struct checking *c, const struct conf *conf)
 	snprintf(text, sizeof text, "%s%s", conf->master_key_file,
 		(st.st_mode & 0077) != 0 ? " can be read by others; chmod 600 it" : "");
 	answer(c, "master key", (st.st_mode & 0077) == 0, text);
+}
+
+/* What is booked needs room; a full disk is waited out, but somebody has to free it. */
+static void
+check_disk(struct checking *c, const struct conf *conf)
+{
+	struct statvfs disk;
+	char text[700];
+	long long free_mb;
+
+	if (statvfs(conf->state_dir, &disk) != 0) {
+		snprintf(text, sizeof text, "%s: %s", conf->state_dir, strerror(errno));
+		answer(c, "disk", false, text);
+		return;
+	}
+	free_mb = (long long)((unsigned long long)disk.f_bavail * disk.f_frsize >> 20);
+	snprintf(text, sizeof text, "%lld MB free at %s%s", free_mb, conf->state_dir,
+		free_mb < DISK_LOW_MB ? ": full or nearly so; free some space" : "");
+	answer(c, "disk", free_mb >= DISK_LOW_MB, text);
 }
 
 static size_t
@@ -218,8 +239,10 @@ check_main(int argc, char **argv)
 	} else {
 		answer(&c, "settings", true, conf->file[0] == '\0' ? "no file: all defaults" : conf->file);
 		check_modes(&c, conf);
-		if (c.failures == 0)
+		if (c.failures == 0) {
 			check_state(&c);
+			check_disk(&c, conf);
+		}
 		check_socket(&c, "gateway", conf->gateway_socket, "/health", 200);
 		check_socket(&c, "management", conf->manage_socket, "/manage/session", 401);
 	}
