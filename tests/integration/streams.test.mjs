@@ -10,25 +10,27 @@ const LONG = process.env.SLUICE_LONG === "1";
 const STREAMS = LONG ? 1000 : 300;
 test(`${STREAMS} streams at once through 2 workers, equal byte for byte`, { timeout: 120000 }, async (t) => {
   const stack = await Stack.start({ server: "nginx", settings: { workers: 2, heartbeat: "0" } });
+  let watch;
   try {
     const model = "mock:chunks=40,interval=50,bytes=20";
     const direct = await streamHash(stack.mock.url, "sk-direct", model);
     assert.match(direct, /^[0-9a-f]{64}$/);
     let peak = 0;
-    const watch = setInterval(() => { peak = Math.max(peak, residentKb(stack.workers())); }, 100);
+    watch = setInterval(() => { peak = Math.max(peak, residentKb(stack.workers())); }, 100);
     const all = await Promise.all(Array.from({ length: STREAMS }, () => streamHash(stack.url, stack.token, model)));
-    clearInterval(watch);
     const different = all.filter((h) => h !== direct);
     assert.deepEqual(different.slice(0, 3), [], `${different.length} differ`);
     t.diagnostic(`peak resident ${(peak / 1024).toFixed(1)} MB for both workers together`);
     assert.ok(peak < 100 * 1024, `${peak} KB`);
   } finally {
+    clearInterval(watch);
     await stack.stop();
   }
 });
 
 test("a reader of 1 KB/s of a 60 MB answer", { timeout: 60000 }, async (t) => {
   const stack = await Stack.start({ server: "nginx", settings: { workers: 1, heartbeat: "0" } });
+  let slow, sip;
   try {
     const model = "mock:chunks=20,interval=50,bytes=20";
     const direct = await streamHash(stack.mock.url, "sk-direct", model);
@@ -37,12 +39,12 @@ test("a reader of 1 KB/s of a 60 MB answer", { timeout: 60000 }, async (t) => {
     const [pid] = stack.workers();
     const before = residentKb([pid]);
     const body = JSON.stringify({ model: "mock-big-60m", messages: [{ role: "user", content: "x" }] });
-    const slow = net.connect({ port: stack.port, host: "127.0.0.1" });
+    slow = net.connect({ port: stack.port, host: "127.0.0.1" });
     slow.on("error", () => {});
     slow.write(`POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${stack.token}\r\n`
       + `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
     slow.pause();
-    const sip = setInterval(() => slow.read(1024), 1000);
+    sip = setInterval(() => slow.read(1024), 1000);
     await sleep(2500);
     const held = residentKb([pid]) - before;
     const began = performance.now();
@@ -52,9 +54,9 @@ test("a reader of 1 KB/s of a 60 MB answer", { timeout: 60000 }, async (t) => {
     t.diagnostic(`the worker grew by ${held} KB; 100 other streams of 1 s took ${took.toFixed(0)} ms`);
     assert.ok(held < 1024, `grew by ${held} KB`);
     assert.ok(took < 10000);
-    clearInterval(sip);
-    slow.destroy();
   } finally {
+    clearInterval(sip);
+    slow?.destroy();
     await stack.stop();
   }
 });
