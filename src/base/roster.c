@@ -122,8 +122,10 @@ attach(struct roster *r, const char *path, struct err *err)
 						 "does not exist; "
 						 "`sluice init` makes it",
 						 path)
-				       : err_set(err, ERR_STORE_UNAVAILABLE, "%s: %s", path,
-						 strerror(errno));
+				       : err_set(err, ERR_STORE_UNAVAILABLE,
+						 "%s: %s; it and its folder must be readable "
+						 "and writable for uid %d",
+						 path, strerror(errno), (int)geteuid());
 	r->file = mmap(NULL, sizeof *r->file, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
 	if (r->file == MAP_FAILED) {
 		r->file = NULL;

@@ -148,8 +148,9 @@ make_empty(const char *path, struct err *err)
 		return err_set(err, ERR_STORE_UNAVAILABLE, "the path %s is too long", path);
 	fd = mkostemp(own, O_CLOEXEC);
 	if (fd < 0)
-		return err_set(
-			err, ERR_STORE_UNAVAILABLE, "cannot make %s: %s", path, strerror(errno));
+		return err_set(err, ERR_STORE_UNAVAILABLE,
+			"cannot make %s: %s; its folder must be writable for uid %d", path,
+			strerror(errno), (int)geteuid());
 	rc = fchmod(fd, 0660) == 0 && (link(own, path) == 0 || errno == EEXIST)
 		     ? 0
 		     : err_set(err, ERR_STORE_UNAVAILABLE, "cannot make %s: %s", path,
@@ -319,8 +320,9 @@ open_once(struct board *b, const char *path, const char *boot_id, int type, stru
 	if (b->fd < 0 && errno == ENOENT)
 		return make_empty(path, err);
 	if (b->fd < 0)
-		return err_set(
-			err, ERR_STORE_UNAVAILABLE, "cannot open %s: %s", path, strerror(errno));
+		return err_set(err, ERR_STORE_UNAVAILABLE,
+			"cannot open %s: %s; it must be readable and writable for uid %d", path,
+			strerror(errno), (int)geteuid());
 	if (lock_file(b->fd, type, BOARD_OPEN_MS) != 0)
 		return err_set(
 			err, ERR_STORE_UNAVAILABLE, "cannot lock %s in %d ms", path, BOARD_OPEN_MS);

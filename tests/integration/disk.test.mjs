@@ -12,6 +12,7 @@ import { Stack, programs, sleep, until } from "./lib/stack.mjs";
 
 const INSIDE = process.env.SLUICE_TEST_DISK; // a small file system, seen by this process alone
 const DISK_MB = 96;
+const NOBODY = 65534;
 const root = process.getuid() === 0;
 const canMount = root && spawnSync("unshare", ["-m", "mount", "-t", "tmpfs", "none", "/mnt"]).status === 0;
 
@@ -106,6 +107,116 @@ async function fullDisk() {
   }
 }
 
+function permissions() {
+  test("a state folder that is not ours to write: 503, and the log names the path and the remedy",
+    { timeout: 60000, skip: !root && "needs root, to become somebody else" }, async (t) => {
+      const stack = await Stack.start({ server: "", mock: null, seed: false });
+      stack.serving.kill("SIGTERM");
+      await until("the workers end", 8000, () => stack.serving.exitCode !== null || stack.serving.signalCode !== null);
+      // where nobody can reach them
+      fs.chmodSync(stack.dir, 0o755);
+      for (const name of ["sluice", "sluice.fcgi"]) {
+        fs.copyFileSync(path.join(programs, name), path.join(stack.dir, name));
+        fs.chmodSync(path.join(stack.dir, name), 0o755);
+      }
+      const asNobody = (name, args, env) => {
+        const run = spawnSync("setpriv", [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups",
+          path.join(stack.dir, name), ...args], { encoding: "utf8", timeout: 20000, input: "", cwd: stack.dir,
+          env: { ...stack.env, ...env } });
+        return { out: run.stdout, err: run.stderr, code: run.status };
+      };
+      const worker = () => asNobody("sluice.fcgi", [], { GATEWAY_INTERFACE: "CGI/1.1", REQUEST_METHOD: "GET",
+        REQUEST_URI: "/v1/models", SERVER_PROTOCOL: "HTTP/1.1" });
+      const own = (uid) => spawnSync("chown", ["-R", `${uid}:${uid}`, stack.state]);
+      // 503 in the dialect for the client; the path and what to do for whoever reads the log
+      const unavailable = (file) => {
+        const run = worker();
+        assert.match(run.out, /^Status: 503/m, run.err);
+        assert.match(run.out, /"sluice_code":"store_unavailable"/);
+        assert.ok(!run.out.includes(stack.dir), "the client learns no path");
+        assert.ok(run.err.includes(file), `${file} is not named: ${run.err}`);
+        assert.match(run.err, /must (be|belong)|give it the group|chown|chmod/);
+        return run.err;
+      };
+      try {
+        await t.test("all is theirs: it works", () => {
+          own(NOBODY);
+          assert.match(worker().out, /^Status: 401/m);
+          assert.equal(asNobody("sluice", ["check"]).code, 0);
+        });
+        await t.test("the folder belongs to somebody else", () => {
+          own(0);
+          fs.chmodSync(stack.state, 0o700);
+          t.diagnostic(unavailable(stack.state).trim());
+          const run = asNobody("sluice", ["project", "list"]);
+          assert.equal(run.code, 1);
+          assert.match(run.err, /^sluice: /m);
+          assert.ok(run.err.includes(stack.state), run.err);
+        });
+        await t.test("the folder may be read only", () => {
+          own(NOBODY);
+          fs.chmodSync(stack.state, 0o500);
+          fs.rmSync(path.join(stack.state, "board"));
+          t.diagnostic(unavailable(stack.state).trim());
+          fs.chmodSync(stack.state, 0o770);
+        });
+        for (const file of ["master.key", "board", "roster", "gate", "db"])
+          await t.test(`${file} belongs to somebody else`, () => {
+            own(NOBODY);
+            assert.match(worker().out, /^Status: 401/m); // makes what is missing
+            const which = path.join(stack.state, file);
+            fs.chownSync(which, 0, 0);
+            const mode = fs.statSync(which).mode & 0o7777;
+            fs.chmodSync(which, mode & 0o7700);
+            t.diagnostic(unavailable(which).trim());
+            fs.chmodSync(which, mode);
+          });
+        await t.test("well again", () => {
+          own(NOBODY);
+          assert.match(worker().out, /^Status: 401/m);
+        });
+      } finally {
+        await stack.stop();
+      }
+    });
+}
+
+function damagedBoard() {
+  test("a board that is cut short or full of rubbish is made anew, and a budget stays exact", { timeout: 60000 },
+    async (t) => {
+      const stack = await Stack.start({ server: "nginx", settings: { workers: 2 } });
+      try {
+        await stack.manage("POST", "limits", { scope: { token: stack.tokenId }, metric: "requests", window: "total", cap: 10 });
+        let ran = 0;
+        const spend = async (n) => {
+          for (let i = 0; i < n; i++) assert.equal((await ask(stack)).status, 200, `call ${++ran} of 10`);
+        };
+        await spend(3);
+        for (const [what, damage] of [["cut short", (f) => fs.truncateSync(f, 100)],
+          ["empty", (f) => fs.truncateSync(f, 0)], ["gone", (f) => fs.rmSync(f)],
+          ["rubbish", (f) => fs.writeFileSync(f, Buffer.alloc(fs.statSync(f).size, 0xa5))]])
+          await t.test(what, async () => {
+            stack.serving.kill("SIGTERM");
+            await until("the workers end", 8000, () => stack.serving.exitCode !== null);
+            damage(path.join(stack.state, "board"));
+            await stack.serve();
+            await until("it answers", 5000, async () => (await fetch(`${stack.url}/health`)).ok);
+            await spend(1);
+            const [limit] = (await stack.manage("GET", "limits")).data;
+            assert.deepEqual([limit.used, limit.reserved], [ran, 0]);
+          });
+        await spend(10 - ran);
+        const over = await ask(stack);
+        assert.deepEqual([over.status, over.code], [429, "rate_limited"]);
+      } catch (error) {
+        error.message += `\n${stack.logs()}`;
+        throw error;
+      } finally {
+        await stack.stop();
+      }
+    });
+}
+
 if (INSIDE !== undefined) {
   await fullDisk();
 } else {
@@ -120,4 +231,6 @@ if (INSIDE !== undefined) {
       t.diagnostic(run.stdout.trim());
       assert.equal(run.status, 0, run.stdout + run.stderr);
     });
+  permissions();
+  damagedBoard();
 }
