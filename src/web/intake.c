@@ -458,9 +458,24 @@ intake_listen(struct web_server *s, int listen_fd)
 void
 intake_unlisten(struct web_server *s)
 {
+	(void)pthread_mutex_lock(&s->lock);
 	if (s->listen_fd >= 0)
 		(void)epoll_ctl(s->intake_fd, EPOLL_CTL_DEL, s->listen_fd, NULL);
 	s->listen_fd = -1;
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
+/* The kernel wakes whoever has waited longest in the listening socket's queue, and leaves it there:
+ * without stepping back, one worker would get all connections.  lock held. */
+static void
+step_back(struct web_server *s)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE, .data.fd = s->listen_fd };
+
+	if (s->listen_fd < 0)
+		return;
+	(void)epoll_ctl(s->intake_fd, EPOLL_CTL_DEL, s->listen_fd, NULL);
+	(void)epoll_ctl(s->intake_fd, EPOLL_CTL_ADD, s->listen_fd, &event);
 }
 
 static void
@@ -542,8 +557,10 @@ wait_for_request(struct web_server *s)
 		(void)pthread_mutex_unlock(&s->lock);
 		r = accept_request(s, event.data.fd);
 		(void)pthread_mutex_lock(&s->lock);
-		if (r != NULL)
+		if (r != NULL) {
+			step_back(s);
 			return r;
+		}
 	}
 	TAILQ_REMOVE(&s->waiting, r, link);
 	if (--s->waiting_count > 0)
