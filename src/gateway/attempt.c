@@ -205,6 +205,21 @@ pass_piece(struct exchange *x, const char *data, size_t len)
 	bytes_add(&x->answer, data, len);
 }
 
+/* Too long to be held: it goes out, and its memory is given back, as a slow client may take hours.
+ */
+static void
+pass_whole(struct exchange *x)
+{
+	char tail[TAIL_BYTES];
+	size_t len = x->answer.len < sizeof tail ? x->answer.len : sizeof tail;
+
+	send_bytes(x, x->answer.at, x->answer.len);
+	if (len > 0)
+		memcpy(tail, x->answer.at + x->answer.len - len, len);
+	bytes_free(&x->answer);
+	bytes_add(&x->answer, tail, len);
+}
+
 static bool
 type_is(struct span type, const char *name)
 {
@@ -284,7 +299,7 @@ on_data(void *ctx, const char *data, size_t len)
 			return true;
 		}
 		x->mode = ANSWER_BYTES;
-		bytes_add(&x->held, x->answer.at, x->answer.len);
+		pass_whole(x);
 		pass_piece(x, data, len);
 		return true;
 	case ANSWER_EVENTS:
