@@ -241,6 +241,9 @@ submit(struct exchange *x)
 	if (x->note != NULL) {
 		item->lease = x->pass.lease;
 		item->count = x->pass.count;
+		/* should this process die before it is booked, whoever finds the lease books the same */
+		x->note->row = x->row;
+		atomic_store(&x->note->complete, 1);
 		settle_charge(x->note->metric, x->pass.count, &x->row, item->spent);
 	}
 	x->item = item;

@@ -51,6 +51,8 @@ crash_row(const struct settle_note *n, struct id exchange, struct usage_row *row
 
 	*row = n->row;
 	row->exchange = exchange;
+	if (atomic_load(&n->complete) != 0) /* only its booking was left, as on a full disk */
+		return;
 	row->ended_by = ENDED_CRASH;
 	row->status = 0;
 	row->err_code = ERR_INTERNAL;

@@ -20,6 +20,7 @@ struct settle_note {
 	int64_t sent;               /* a provider may be working on it */
 	int64_t input_estimate;     /* tokens */
 	_Atomic int64_t output_chars; /* streamed so far */
+	_Atomic int64_t complete;   /* the row is as it is to be booked: the exchange is over */
 	int64_t count;
 	uint8_t metric[BOARD_CLAIMS_MAX]; /* enum limit_metric of each claim */
 };
@@ -29,8 +30,8 @@ _Static_assert(sizeof(struct settle_note) <= BOARD_NOTE_BYTES, "the note fits it
 void settle_charge(const uint8_t *metric, int count, const struct usage_row *row,
 	int64_t spent[BOARD_CLAIMS_MAX]);
 
-/* Settles what dead processes held: rows marked ended_by=crash with estimated usage, or, where the
- * row had been booked, the board's side alone.  Blocks; called by a clerk.  Returns how many. */
+/* Settles what dead processes held: the row as it is where the exchange was over, else marked
+ * ended_by=crash with estimated usage; where the row had been booked, the board's side alone.  Blocks; called by a clerk.  Returns how many. */
 int settle_reap(struct store *store, struct board *board, struct err *err);
 
 #endif
