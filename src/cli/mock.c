@@ -87,6 +87,7 @@ struct connection {
 	int fd;
 	enum state state;
 	struct connection *next_free;
+	struct connection *next_made;
 	struct bytes in, out, body;
 	size_t in_used;  /* bytes of `in` that are dealt with */
 	size_t in_want;  /* no need to parse before there are so many; 0: unknown */
@@ -109,6 +110,7 @@ static struct {
 	int listen_fd, epoll_fd, log_fd;
 	int64_t until_us, now_us;
 	struct connection *free;
+	struct connection *made; /* every one there is, open or free */
 	struct connection **heap;
 	size_t heap_count, heap_room;
 	char **good_keys;
@@ -1047,9 +1049,11 @@ accept_all(void)
 		if (c != NULL) {
 			struct bytes in = c->in, out = c->out, body = c->body, tail = c->x.tail,
 				     event = c->x.stream.event, ending = c->x.stream.ending;
+			struct connection *next_made = c->next_made;
 
 			mock.free = c->next_free;
 			memset(c, 0, sizeof *c);
+			c->next_made = next_made;
 			c->in = in;
 			c->out = out;
 			c->body = body;
@@ -1062,6 +1066,8 @@ accept_all(void)
 			c->body.limit = WHOLE_BYTES;
 			c->out.limit = c->x.tail.limit = c->x.stream.event.limit =
 				c->x.stream.ending.limit = MOCK_OUT_BYTES;
+			c->next_made = mock.made;
+			mock.made = c;
 		}
 		if (c == NULL) {
 			(void)close(fd);
@@ -1142,6 +1148,26 @@ on_signal(int number)
 	ended = 1;
 }
 
+/* Nothing is left for a leak checker to tell from a leak. */
+static void
+free_all(void)
+{
+	struct connection *c;
+
+	while ((c = mock.made) != NULL) {
+		mock.made = c->next_made;
+		bytes_free(&c->in);
+		bytes_free(&c->out);
+		bytes_free(&c->body);
+		bytes_free(&c->x.tail);
+		bytes_free(&c->x.stream.event);
+		bytes_free(&c->x.stream.ending);
+		free(c);
+	}
+	free(mock.heap);
+	bytes_free(&mock.log);
+}
+
 static int
 run(void)
 {
@@ -1176,6 +1202,7 @@ run(void)
 		}
 	}
 	write_log();
+	free_all();
 	return 0;
 }
 
