@@ -6,13 +6,20 @@
 
 #define DESCRIPTORS_UNLIMITED 1048576 /* taken for "no limit" */
 
+/* The leak sanitizer reads the process as a debugger does. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SECRETS_DUMPABLE 1
+#else
+#define SECRETS_DUMPABLE 0
+#endif
+
 void
 process_keep_secrets(void)
 {
 	struct rlimit none = { 0, 0 };
 
 	(void)setrlimit(RLIMIT_CORE, &none);
-	(void)prctl(PR_SET_DUMPABLE, 0); /* also keeps a piped core_pattern from getting one */
+	(void)prctl(PR_SET_DUMPABLE, SECRETS_DUMPABLE); /* also keeps a piped core_pattern from getting one */
 }
 
 int64_t

@@ -12,13 +12,26 @@ import { fileURLToPath } from "node:url";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
 export const programs = path.resolve(root, process.env.SLUICE_BUILD ?? "build/release");
-export const START_MS = 15000;
+
+// Sanitizers and valgrind cost time and memory: what a test promises is given so much more room.
+const flavour = /(?:^|\/)build\/(san|tsan)$/.exec(programs)?.[1] ?? "";
+export const SLOW = Number(process.env.SLUICE_SLOW ?? (flavour === "" ? 1 : 4));
+const START_MS = 15000;
+const STOP_MS = 8000 * SLOW;
+
+// A report ends the program with a code of its own and is found in the logs by stop().
+const sanitizers = {
+  ASAN_OPTIONS: "detect_leaks=1:exitcode=99",
+  UBSAN_OPTIONS: "print_stacktrace=1",
+  TSAN_OPTIONS: `exitcode=99:second_deadlock_stack=1:suppressions=${path.join(root, "tests/tools/tsan.supp")}`,
+};
+const REPORT = /^.*(?:ERROR: (?:Address|Leak)Sanitizer|LeakSanitizer has encountered|runtime error: |WARNING: ThreadSanitizer|FATAL: ThreadSanitizer)/m;
 const agent = new http.Agent({ keepAlive: false, maxSockets: Infinity });
 
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 export async function until(what, ms, probe) {
-  const end = Date.now() + ms;
+  const end = Date.now() + ms * SLOW;
   let last;
   while (Date.now() < end) {
     try {
@@ -29,7 +42,7 @@ export async function until(what, ms, probe) {
     }
     await sleep(20);
   }
-  throw new Error(`${what}: not within ${ms} ms (${last})`);
+  throw new Error(`${what}: not within ${ms * SLOW} ms (${last})`);
 }
 
 export async function freePort() {
@@ -62,6 +75,19 @@ export function descendants(pid) {
   return children.concat(children.flatMap(descendants));
 }
 
+// The first sanitizer's report in any log, with what follows it.
+function sanitizerReport(folder) {
+  if (!folder || !fs.existsSync(folder)) return "";
+  for (const name of fs.readdirSync(folder)) {
+    const file = path.join(folder, name);
+    if (!fs.statSync(file).isFile()) continue;
+    const text = fs.readFileSync(file, "utf8");
+    const found = REPORT.exec(text);
+    if (found) return `${name}: ${text.slice(found.index, found.index + 8000)}`;
+  }
+  return "";
+}
+
 export class Stack {
   // server: a file of conf/ without its ending, or "" for none.  settings: lines for sluice.conf.
   // fresh: no admin password yet, so that the page asks for the setup code.  state: a folder for it.
@@ -91,7 +117,7 @@ export class Stack {
     const lines = { state_dir: this.state, ...settings };
     fs.writeFileSync(this.config, Object.entries(lines).map(([k, v]) => `${k} = ${v}\n`).join(""));
     this.adminPassword = "correct horse battery";
-    this.env = { ...process.env, ...env, SLUICE_CONFIG: this.config };
+    this.env = { ...(flavour === "" ? {} : sanitizers), ...process.env, ...env, SLUICE_CONFIG: this.config };
     const init = this.command(["init", "--json"],
       { env: { SLUICE_ADMIN_PASSWORD: fresh ? "" : this.adminPassword } });
     this.manageToken = init.management_token;
@@ -109,7 +135,7 @@ export class Stack {
       env: { ...this.env, ...env },
       input,
       encoding: "utf8",
-      timeout: 20000,
+      timeout: 20000 * SLOW,
     });
     if (run.status !== code)
       throw new Error(`sluice ${args.join(" ")}: code ${run.status}, not ${code}\n${run.stdout}${run.stderr}`);
@@ -137,9 +163,11 @@ export class Stack {
   }
 
   async startMock(args = []) {
+    const log = fs.openSync(path.join(this.log, "mock.out"), "a");
     const child = spawn(path.join(programs, "sluice"),
-      ["mock", "--listen", "127.0.0.1:0", "--seconds", "900", ...args],
-      { stdio: ["ignore", "pipe", "inherit"], cwd: this.dir });
+      ["mock", "--listen", "127.0.0.1:0", "--seconds", String(900 * SLOW), ...args],
+      { env: this.env, stdio: ["ignore", "pipe", log], cwd: this.dir });
+    fs.closeSync(log);
     this.children.push(child);
     let text = "";
     for await (const piece of child.stdout) {
@@ -261,12 +289,12 @@ export class Stack {
       .join("\n");
   }
 
-  // Ends what was started, by id, and tells what would not go.
-  async stop() {
+  // Ends what was started, by id, and tells what would not go.  Throws a sanitizer's report.
+  async stop({ keep = Boolean(process.env.SLUICE_KEEP) } = {}) {
     const pids = this.children.map((child) => child.pid).filter(Boolean);
     const all = [...new Set(pids.concat(pids.flatMap(descendants)))];
     for (const pid of pids.reverse()) if (alive(pid)) process.kill(pid, "SIGTERM");
-    const end = Date.now() + 8000;
+    const end = Date.now() + STOP_MS;
     while (all.some(alive) && Date.now() < end) await sleep(20);
     const left = all.filter(alive);
     for (const pid of left) {
@@ -274,7 +302,9 @@ export class Stack {
         process.kill(pid, "SIGKILL");
       } catch { /* it went just now */ }
     }
-    if (this.dir && !process.env.SLUICE_KEEP) fs.rmSync(this.dir, { recursive: true, force: true });
+    const report = sanitizerReport(this.log);
+    if (this.dir && !keep) fs.rmSync(this.dir, { recursive: true, force: true });
+    if (report !== "") throw new Error(`a sanitizer reports in ${report}`);
     return left.length;
   }
 }
