@@ -895,7 +895,7 @@ take_requests(struct connection *c)
 {
 	while (c->state == READING && c->in_used < c->in.len && c->in.len >= c->in_want) {
 		char *at = c->in.at + c->in_used, *end;
-		size_t have = c->in.len - c->in_used, head, used;
+		size_t have = c->in.len - c->in_used, head, used = 0;
 		struct request r = { 0 };
 
 		c->in_want = 0;
