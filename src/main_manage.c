@@ -278,7 +278,8 @@ open_all(struct service *s, const char *program, struct err *err)
 		(s->manage = manage_new(s->store, s->board, &s->conf, err)) == NULL ||
 		manage_offer_setup(s->manage, err) != 0)
 		return -1;
-	if (store.create && manage_import_price_list(s->manage, &s->conf, "setup", &prices, &doubt) < 0)
+	if (store.create &&
+		manage_import_price_list(s->manage, &s->conf, "setup", &prices, &doubt) < 0)
 		log_write(LOG_WARN, "prices", "%s", doubt.text);
 	store_on_change(s->store, on_change, s);
 	store_watch(s->store, on_abandoned, s);

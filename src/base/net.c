@@ -22,8 +22,7 @@ same_bits(const unsigned char *a, const unsigned char *b, long bits)
 	size_t whole = (size_t)bits / 8;
 	int rest = (int)(bits % 8);
 
-	return memcmp(a, b, whole) == 0 &&
-	       (rest == 0 || (a[whole] ^ b[whole]) >> (8 - rest) == 0);
+	return memcmp(a, b, whole) == 0 && (rest == 0 || (a[whole] ^ b[whole]) >> (8 - rest) == 0);
 }
 
 bool

@@ -432,8 +432,8 @@ grow_locked(struct board *b, int64_t had, struct err *err)
 	if (allocate(b->fd, from, from + segment_bytes(b), err) != 0)
 		return -1;
 	word_set(&b->head->segments, now + 1);
-	log_write(LOG_INFO, "board", "grown to %lld counter rows",
-		(long long)((now + 1) * b->o.rows));
+	log_write(
+		LOG_INFO, "board", "grown to %lld counter rows", (long long)(now + 1) * b->o.rows);
 	return 0;
 }
 
@@ -444,7 +444,7 @@ board_grow(struct board *b, int64_t had, struct err *err)
 
 	if (had >= b->o.segments_max)
 		return err_set(err, ERR_OVERLOADED, "all %lld counter rows of the board are in use",
-			(long long)(had * b->o.rows));
+			(long long)had * b->o.rows);
 	if (section_lock(&b->growing) != 0)
 		return err_set(err, ERR_OVERLOADED, "the board is growing");
 	if (lock_file(b->fd, F_WRLCK, BOARD_LOCK_MS) != 0)

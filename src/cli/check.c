@@ -170,7 +170,8 @@ check_socket(struct checking *c, const char *what, const char *path, const char 
 	int status;
 
 	if (access(path, F_OK) != 0) { /* CGI and spawned pools have none: nothing is wrong then */
-		snprintf(why, sizeof why, "no socket at %s; fine unless `sluice serve` should run", path);
+		snprintf(why, sizeof why, "no socket at %s; fine unless `sluice serve` should run",
+			path);
 		answer(c, what, true, why);
 		return;
 	}
@@ -178,7 +179,8 @@ check_socket(struct checking *c, const char *what, const char *path, const char 
 	if (status == wanted)
 		snprintf(why, sizeof why, "%s answers", path);
 	else if (status > 0)
-		snprintf(why, sizeof why, "%s answers with status %d; its log tells why", path, status);
+		snprintf(why, sizeof why, "%s answers with status %d; its log tells why", path,
+			status);
 	answer(c, what, status == wanted, why);
 }
 
@@ -237,7 +239,8 @@ check_main(int argc, char **argv)
 	if (conf == NULL || conf_load(conf, NULL, &err) != 0) {
 		answer(&c, "settings", false, err.text);
 	} else {
-		answer(&c, "settings", true, conf->file[0] == '\0' ? "no file: all defaults" : conf->file);
+		answer(&c, "settings", true,
+			conf->file[0] == '\0' ? "no file: all defaults" : conf->file);
 		check_modes(&c, conf);
 		if (c.failures == 0) {
 			check_state(&c);

@@ -44,7 +44,8 @@ confirm(bool yes, const char *fmt, ...)
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
 	fputs(" [y/N] ", stderr);
-	return fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y');
+	return fgets(answer, sizeof answer, stdin) != NULL &&
+	       (answer[0] == 'y' || answer[0] == 'Y');
 }
 
 static int
@@ -73,7 +74,8 @@ config_main(int argc, char **argv)
 			file = argv[++i];
 		else {
 			free(conf);
-			return complain(EXIT_USAGE, "usage: sluice config [--json] [--config FILE]");
+			return complain(
+				EXIT_USAGE, "usage: sluice config [--json] [--config FILE]");
 		}
 	}
 	if (manual) { /* the options of sluice.conf(5), for make */
@@ -118,7 +120,8 @@ help_main(int argc, char **argv)
 	puts("usage: sluice VERB ...\n");
 	for (size_t i = 0; i < VERB_COUNT; i++)
 		printf("  %-10s %s\n", verbs[i].name, verbs[i].help);
-	puts("\nMost verbs take --json and --config FILE; `sluice KIND ACTION --help` lists options.\n"
+	puts("\nMost verbs take --json and --config FILE; `sluice KIND ACTION --help` lists "
+	     "options.\n"
 	     "The manual: sluice(8), sluice.conf(5).");
 	return EXIT_DONE;
 }

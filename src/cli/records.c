@@ -25,12 +25,14 @@ struct extra {
 	const char *object; /* member of this object: scope */
 };
 static const struct extra extras[] = {
-	{ RECORD_PROJECT, "api_key", FIELD_TEXT, "an OpenAI key for this project alone; - reads it", NULL },
+	{ RECORD_PROJECT, "api_key", FIELD_TEXT, "an OpenAI key for this project alone; - reads it",
+		NULL },
 	{ RECORD_TOKEN, "project", FIELD_TEXT, "name or id of its project", NULL },
 	{ RECORD_TOKEN, "duration_minutes", FIELD_INT, "expires after so many minutes", NULL },
 	{ RECORD_TOKEN, "secret", FIELD_TEXT, "a token brought along; - reads it", NULL },
 	{ RECORD_TOKEN, "secret_sha256", FIELD_TEXT, "the same, by its SHA-256", NULL },
-	{ RECORD_KEY, "secret", FIELD_TEXT, "the provider's key; - reads it from standard input", NULL },
+	{ RECORD_KEY, "secret", FIELD_TEXT, "the provider's key; - reads it from standard input",
+		NULL },
 	{ RECORD_KEY, "project", FIELD_TEXT, "for this project alone", NULL },
 	{ RECORD_LIMIT, "project", FIELD_TEXT, "one project, or each", "scope" },
 	{ RECORD_LIMIT, "token", FIELD_TEXT, "one token, or each", "scope" },
@@ -54,14 +56,15 @@ static const struct column key_columns[] = { { "ID", "id", false, 0 },
 	{ "UPSTREAM", "upstream_name", false, 24 }, { "KEY", "masked", false, 0 },
 	{ "LABEL", "label", false, 24 }, { "STATE", "state", false, 0 },
 	{ "RESTS UNTIL", "rests_until", false, 19 }, { "LAST ERROR", "last_error", false, 40 } };
-static const struct column limit_columns[] = { { "ID", "id", false, 0 }, { "SCOPE", "scope", false, 60 },
-	{ "METRIC", "metric", false, 0 }, { "WINDOW", "window", false, 0 }, { "CAP", "cap", true, 0 },
-	{ "USED", "used", true, 0 }, { "RESERVED", "reserved", true, 0 }, { "MODE", "mode", false, 0 },
+static const struct column limit_columns[] = { { "ID", "id", false, 0 },
+	{ "SCOPE", "scope", false, 60 }, { "METRIC", "metric", false, 0 },
+	{ "WINDOW", "window", false, 0 }, { "CAP", "cap", true, 0 }, { "USED", "used", true, 0 },
+	{ "RESERVED", "reserved", true, 0 }, { "MODE", "mode", false, 0 },
 	{ "RESETS", "resets_at", false, 19 } };
 static const struct column price_columns[] = { { "ID", "id", false, 0 },
-	{ "MODEL", "model", false, 32 }, { "FROM", "from", false, 10 }, { "INPUT $", "input", true, 0 },
-	{ "OUTPUT $", "output", true, 0 }, { "CACHE READ $", "cache_read", true, 0 },
-	{ "REQUEST $", "request", true, 0 } };
+	{ "MODEL", "model", false, 32 }, { "FROM", "from", false, 10 },
+	{ "INPUT $", "input", true, 0 }, { "OUTPUT $", "output", true, 0 },
+	{ "CACHE READ $", "cache_read", true, 0 }, { "REQUEST $", "request", true, 0 } };
 
 #define COLUMNS(c) (c), sizeof(c) / sizeof((c)[0])
 static const struct {
@@ -112,8 +115,8 @@ find_field(enum record_kind kind, const char *name)
 	const struct field *fields = record_fields(kind, &count);
 
 	for (size_t i = 0; i < count; i++)
-		if (strcmp(fields[i].name, name) == 0
-			&& (fields[i].flags & (FIELD_READ | FIELD_HIDDEN)) == 0)
+		if (strcmp(fields[i].name, name) == 0 &&
+			(fields[i].flags & (FIELD_READ | FIELD_HIDDEN)) == 0)
 			return &fields[i];
 	return NULL;
 }
@@ -143,8 +146,8 @@ print_options(enum record_kind kind)
 		if (extras[i].kind == kind)
 			print_option(extras[i].name, extras[i].type, extras[i].help);
 	for (size_t i = 0; i < count; i++)
-		if ((fields[i].flags & (FIELD_READ | FIELD_HIDDEN)) == 0
-			&& strncmp(fields[i].name, "scope_", 6) != 0)
+		if ((fields[i].flags & (FIELD_READ | FIELD_HIDDEN)) == 0 &&
+			strncmp(fields[i].name, "scope_", 6) != 0)
 			print_option(fields[i].name, fields[i].type, fields[i].help);
 	puts("\nLists are parted by commas; --no-OPTION turns a switch off.");
 }
@@ -257,26 +260,27 @@ take_option(struct words *w, const char *option, const char *value, bool *used)
 	for (; option[n] != '\0' && n < sizeof name - 1; n++)
 		name[n] = option[n] == '-' ? '_' : option[n];
 	name[n] = '\0';
-	if ((extra = find_extra(w->kind, name)) == NULL
-		&& (field = find_field(w->kind, name)) == NULL)
+	if ((extra = find_extra(w->kind, name)) == NULL &&
+		(field = find_field(w->kind, name)) == NULL)
 		return complain(EXIT_USAGE, "%s has no option --%s; --help lists them",
 			record_name(w->kind), option);
 	type = extra != NULL ? extra->type : field->type;
-	*used = type != FIELD_BOOL
-		|| (!off && value != NULL
-			&& (strcmp(value, "true") == 0 || strcmp(value, "false") == 0));
+	*used = type != FIELD_BOOL ||
+		(!off && value != NULL &&
+			(strcmp(value, "true") == 0 || strcmp(value, "false") == 0));
 	if (type == FIELD_BOOL)
 		value = *used ? value : off ? "false" : "true";
 	else if (value == NULL || off)
 		return complain(EXIT_USAGE, "--%s wants a value", option);
-	if (extra != NULL && (strcmp(name, "secret") == 0 || strcmp(name, "api_key") == 0)
-		&& (value = read_secret(value, secret, sizeof secret)) == NULL)
+	if (extra != NULL && (strcmp(name, "secret") == 0 || strcmp(name, "api_key") == 0) &&
+		(value = read_secret(value, secret, sizeof secret)) == NULL)
 		return complain(EXIT_USAGE, "--%s -: nothing came on standard input", option);
 	add_filter(w, name, value);
 	if (extra != NULL && extra->object != NULL)
 		add_member(&w->scope, name, type, value);
 	else /* a project may be named where the record has its id */
-		add_member(&w->body, strcmp(name, "project") == 0 ? "project_id" : name, type, value);
+		add_member(
+			&w->body, strcmp(name, "project") == 0 ? "project_id" : name, type, value);
 	explicit_bzero(secret, sizeof secret);
 	return EXIT_DONE;
 }
@@ -333,8 +337,8 @@ struct action {
 	const char *method;
 	const char *suffix; /* behind the id */
 	bool needs_which, takes_away;
-	const char *body;   /* fixed; NULL: the options' */
-	unsigned kinds;     /* 0: all */
+	const char *body; /* fixed; NULL: the options' */
+	unsigned kinds;   /* 0: all */
 };
 #define KIND(k) (1u << RECORD_##k)
 static const struct action actions[] = {
@@ -345,8 +349,10 @@ static const struct action actions[] = {
 	{ "revoke", "POST", "/revoke", true, true, "reason", KIND(TOKEN) },
 	{ "enable", "POST", "/enable", true, false, "{}", KIND(KEY) },
 	{ "disable", "POST", "/disable", true, true, "{}", KIND(KEY) },
-	{ "activate", "PATCH", "", true, false, "{\"is_active\":true}", KIND(PROJECT) | KIND(UPSTREAM) },
-	{ "deactivate", "PATCH", "", true, true, "{\"is_active\":false}", KIND(PROJECT) | KIND(UPSTREAM) },
+	{ "activate", "PATCH", "", true, false, "{\"is_active\":true}",
+		KIND(PROJECT) | KIND(UPSTREAM) },
+	{ "deactivate", "PATCH", "", true, true, "{\"is_active\":false}",
+		KIND(PROJECT) | KIND(UPSTREAM) },
 	{ "revoke-tokens", "POST", "/revoke-tokens", true, true, "{}", KIND(PROJECT) },
 	{ "delete", "DELETE", "", true, true, "",
 		KIND(UPSTREAM) | KIND(KEY) | KIND(PRICE) | KIND(LIMIT) },
@@ -356,8 +362,8 @@ static const struct action *
 find_action(const struct words *w)
 {
 	for (size_t i = 0; w->action != NULL && i < sizeof actions / sizeof actions[0]; i++)
-		if (strcmp(actions[i].name, w->action) == 0
-			&& (actions[i].kinds == 0 || (actions[i].kinds & 1u << w->kind) != 0))
+		if (strcmp(actions[i].name, w->action) == 0 &&
+			(actions[i].kinds == 0 || (actions[i].kinds & 1u << w->kind) != 0))
 			return &actions[i];
 	return NULL;
 }
@@ -455,8 +461,8 @@ import_prices(const struct words *w)
 		bytes_free(&text);
 		return EXIT_FAILED;
 	}
-	if (text.failed
-		|| manage_import_prices(s.manage, bytes_span(&text), s.actor, &changed, &err) != 0)
+	if (text.failed ||
+		manage_import_prices(s.manage, bytes_span(&text), s.actor, &changed, &err) != 0)
 		rc = complain(EXIT_REFUSED, "prices: %s",
 			text.failed ? "the file is too large" : err.text);
 	else if (w->json)
@@ -487,12 +493,13 @@ records_main(int argc, char **argv)
 		goto out;
 	}
 	if ((a = find_action(&w)) == NULL) {
-		rc = complain(EXIT_USAGE, "%s has no action '%s'; `sluice help` lists them", argv[0],
-			w.action);
+		rc = complain(EXIT_USAGE, "%s has no action '%s'; `sluice help` lists them",
+			argv[0], w.action);
 		goto out;
 	}
 	if (a->needs_which && w.which == NULL) {
-		rc = complain(EXIT_USAGE, "%s %s: which one? give its id or name", argv[0], w.action);
+		rc = complain(
+			EXIT_USAGE, "%s %s: which one? give its id or name", argv[0], w.action);
 		goto out;
 	}
 	if (w.which != NULL && (strcmp(a->name, "add") == 0 || strcmp(a->name, "list") == 0)) {

@@ -24,7 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define WORKERS_MAX     512 /* old generations included */
+#define WORKERS_MAX     512  /* old generations included */
 #define RESPAWN_FAST_MS 1000 /* a worker that lived shorter is started again after a rest */
 #define RESPAWN_REST_MS 500
 
@@ -33,7 +33,7 @@ enum program { PROGRAM_GATEWAY, PROGRAM_MANAGE, PROGRAM__COUNT };
 struct worker {
 	pid_t pid; /* 0: the slot is free */
 	enum program program;
-	bool old;  /* draining: not to be replaced */
+	bool old; /* draining: not to be replaced */
 	int64_t started_ms;
 };
 
@@ -223,8 +223,9 @@ open_sockets(struct serve *s, struct err *err)
 
 		snprintf(copy, sizeof copy, "%s", paths[p]);
 		if (mkdir(dirname(copy), 0750) != 0 && errno != EEXIST)
-			return err_set(err, ERR_INTERNAL, "the folder of socket %s cannot be made: %s",
-				paths[p], strerror(errno));
+			return err_set(err, ERR_INTERNAL,
+				"the folder of socket %s cannot be made: %s", paths[p],
+				strerror(errno));
 		if ((s->listen_fd[p] = web_listen(paths[p], err)) < 0)
 			return -1;
 		(void)fcntl(s->listen_fd[p], F_SETFD, FD_CLOEXEC);
@@ -259,11 +260,10 @@ serve_main(int argc, char **argv)
 	}
 	s.folder[len] = '\0';
 	*strrchr(s.folder, '/') = '\0';
-	if (conf_load(&s.conf, s.config[0] == '\0' ? NULL : s.config, &err) != 0
-		|| log_open(s.conf.log_file[0] == '\0' ? NULL : s.conf.log_file, "sluice serve",
-			   (enum log_level)s.conf.log_level, &err)
-			!= 0
-		|| open_sockets(&s, &err) != 0) {
+	if (conf_load(&s.conf, s.config[0] == '\0' ? NULL : s.config, &err) != 0 ||
+		log_open(s.conf.log_file[0] == '\0' ? NULL : s.conf.log_file, "sluice serve",
+			(enum log_level)s.conf.log_level, &err) != 0 ||
+		open_sockets(&s, &err) != 0) {
 		fprintf(stderr, "sluice: serve: %s\n", err.text);
 		return 1;
 	}

@@ -20,9 +20,9 @@ read_given(struct given *g)
 {
 	struct err err = { 0 };
 
-	if (conf_secret("admin_password", g->password, sizeof g->password, &err) < 0
-		|| conf_secret("management_token", g->token, sizeof g->token, &err) < 0
-		|| conf_secret("master_key", g->master_key, sizeof g->master_key, &err) < 0)
+	if (conf_secret("admin_password", g->password, sizeof g->password, &err) < 0 ||
+		conf_secret("management_token", g->token, sizeof g->token, &err) < 0 ||
+		conf_secret("master_key", g->master_key, sizeof g->master_key, &err) < 0)
 		return complain(EXIT_USAGE, "init: %s", err.text);
 	return EXIT_DONE;
 }
@@ -49,14 +49,15 @@ show(bool json, const struct manage_secrets *made, const struct conf *conf, size
 		bytes_free(&b);
 		return;
 	}
-	printf("state             %s\nmaster key        %s   (keep a copy elsewhere)\n", conf->state_dir,
-		conf->master_key_file);
+	printf("state             %s\nmaster key        %s   (keep a copy elsewhere)\n",
+		conf->state_dir, conf->master_key_file);
 	if (made->token[0] != '\0')
 		printf("management token  %s   (shown this once)\n", made->token);
 	if (made->took_password)
 		puts("admin password    as given");
 	if (made->setup_code[0] != '\0')
-		printf("setup code        %s   (for the first sign-in on the page)\n", made->setup_code);
+		printf("setup code        %s   (for the first sign-in on the page)\n",
+			made->setup_code);
 	if (made->token[0] == '\0' && made->setup_code[0] == '\0' && !made->took_password)
 		puts("nothing was missing");
 }
@@ -65,7 +66,8 @@ int
 init_main(int argc, char **argv)
 {
 	static struct given given;
-	struct manage_secrets made = { .given_token = given.token, .given_password = given.password };
+	struct manage_secrets made = { .given_token = given.token,
+		.given_password = given.password };
 	struct conf *conf = calloc(1, sizeof *conf);
 	struct err err = { 0 };
 	struct state s;
@@ -94,8 +96,8 @@ init_main(int argc, char **argv)
 	}
 	mask = umask(007);
 	if (mkdir(conf->state_dir, 02770) != 0 && errno != EEXIST)
-		rc = complain(EXIT_FAILED, "init: the folder %s cannot be made: %s", conf->state_dir,
-			strerror(errno));
+		rc = complain(EXIT_FAILED, "init: the folder %s cannot be made: %s",
+			conf->state_dir, strerror(errno));
 	else if (manage_make_master_key(conf->master_key_file, given.master_key, &err) < 0)
 		rc = complain(EXIT_FAILED, "init: %s", err.text);
 	umask(mask);
@@ -106,10 +108,9 @@ init_main(int argc, char **argv)
 		return EXIT_FAILED;
 	if (manage_init_secrets(s.manage, &made, &err) != 0)
 		rc = complain(EXIT_FAILED, "init: %s", err.text);
-	else if (s.conf.upstreams[0] != '\0'
-		&& manage_import_upstreams(s.manage, span_of(s.conf.upstreams), s.actor, &upstreams,
-			   &err)
-			!= 0)
+	else if (s.conf.upstreams[0] != '\0' &&
+		 manage_import_upstreams(
+			 s.manage, span_of(s.conf.upstreams), s.actor, &upstreams, &err) != 0)
 		rc = complain(EXIT_FAILED, "init: %s", err.text);
 	else if ((found = manage_import_price_list(s.manage, &s.conf, s.actor, &prices, &err)) < 0)
 		rc = complain(EXIT_FAILED, "init: prices.json: %s", err.text);

@@ -47,17 +47,18 @@ state_open(struct state *s, bool create)
 	if (create) {
 		mode_t mask = umask(007);
 
-		(void)mkdir(s->conf.state_dir, 02770); /* store_open says what is wrong, if anything */
+		(void)mkdir(
+			s->conf.state_dir, 02770); /* store_open says what is wrong, if anything */
 		umask(mask);
 	}
 	o.dir = s->conf.state_dir;
 	o.master_key_file = s->conf.master_key_file;
 	o.create = create;
 	o.cache_bytes = s->conf.cache_bytes;
-	if ((s->roster = roster_join(s->conf.state_dir, &err)) == NULL
-		|| (s->store = store_open(&o, s->roster, &err)) == NULL
-		|| (s->board = board_open(s->conf.state_dir, s->roster, &err)) == NULL
-		|| (s->manage = manage_new(s->store, s->board, &s->conf, &err)) == NULL) {
+	if ((s->roster = roster_join(s->conf.state_dir, &err)) == NULL ||
+		(s->store = store_open(&o, s->roster, &err)) == NULL ||
+		(s->board = board_open(s->conf.state_dir, s->roster, &err)) == NULL ||
+		(s->manage = manage_new(s->store, s->board, &s->conf, &err)) == NULL) {
 		complain(EXIT_FAILED, "%s", err.text);
 		state_close(s);
 		return -1;

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CELL_BYTES   256
-#define COLUMNS_MAX  16
+#define CELL_BYTES  256
+#define COLUMNS_MAX 16
 
 /* Any value as a person reads it; null and absent are a dash. */
 static void

@@ -279,9 +279,7 @@ int
 manage_import_price_list(struct manage *m, const struct conf *conf, const char *actor,
 	size_t *changed, struct err *err)
 {
-	static const char *const from_program[] = {
-		"", "/../../share/sluice/conf", "/../../conf"
-	};
+	static const char *const from_program[] = { "", "/../../share/sluice/conf", "/../../conf" };
 	char program[PATH_MAX] = ".", path[PATH_MAX + 64], piece[16384];
 	ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
 	struct bytes text = BYTES_LIMIT(PRICES_BYTES);
@@ -295,8 +293,8 @@ manage_import_price_list(struct manage *m, const struct conf *conf, const char *
 		program[len] = '\0';
 		*strrchr(program, '/') = '\0';
 	}
-	snprintf(path, sizeof path, "%.*s/prices.json", slash != NULL ? (int)(slash - conf->file) : 1,
-		slash != NULL ? conf->file : ".");
+	snprintf(path, sizeof path, "%.*s/prices.json",
+		slash != NULL ? (int)(slash - conf->file) : 1, slash != NULL ? conf->file : ".");
 	f = fopen(path, "re");
 	for (size_t i = 0; i < sizeof from_program / sizeof from_program[0] && f == NULL; i++) {
 		snprintf(path, sizeof path, "%s%s/prices.json", program, from_program[i]);

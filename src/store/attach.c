@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -444,6 +445,7 @@ go_in(struct store *s, struct slot *slot, struct err *err)
 			break;
 	}
 	if (rc == 0) {
+		assert(s->current != NULL);
 		slot->at = s->current;
 		slot->at->inside++;
 		slot_set(slot, SLOT_BUSY);

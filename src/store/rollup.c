@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -207,6 +208,14 @@ fold_position(struct attach *at, DB_TXN *txn, u_int32_t flags, struct folded *fo
 	return 0;
 }
 
+/* Both were cleared whole before they were read, so their padding is alike. */
+static bool
+same_position(const struct folded *a, const struct folded *b)
+{
+	/* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison) */
+	return memcmp(a, b, sizeof *a) == 0;
+}
+
 static int
 put_position(struct attach *at, DB_TXN *txn, const struct folded *folded)
 {
@@ -372,7 +381,7 @@ fold_write(struct attach *at, DB_TXN *txn, const struct fold *f)
 
 	if ((rc = fold_position(at, txn, DB_RMW, &now)) != 0)
 		return rc;
-	if (memcmp(&now, &f->before, sizeof now) != 0)
+	if (!same_position(&now, &f->before))
 		return DB_LOCK_NOTGRANTED; /* another fold was faster: from the start */
 	for (int i = 0; i < f->parts;) {
 		const struct sum_key *k = &f->part[i].key;
@@ -707,7 +716,7 @@ answer(struct attach *at, void *arg, struct err *err)
 	if (rc != 0 || (rc = answer_tail(at, a)) != 0 ||
 		(rc = fold_position(at, NULL, 0, &after)) != 0)
 		return rc;
-	a->moved = memcmp(&after, &a->folded, sizeof after) != 0;
+	a->moved = !same_position(&after, &a->folded);
 	return a->moved ? DB_LOCK_NOTGRANTED : 0;
 }
 
@@ -886,6 +895,7 @@ store_rollup_each(struct store *s, enum rollup_by by, enum rollup_step step, int
 			rc = store_call(s, "summing", name_all, &n, err);
 	}
 	if (rc == 0 && a.count > 0) {
+		assert(n.out != NULL);
 		if (by == BY_MODEL)
 			qsort(n.out, a.count, sizeof n.out[0], by_time_then_name);
 		for (size_t i = 0; i < a.count && fn(ctx, &n.out[i]); i++)

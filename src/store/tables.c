@@ -7,6 +7,7 @@
 #include "store/store-int.h"
 
 #include "base/clock.h"
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,8 @@ key_of(char type, const void *a, size_t a_len, const void *b, size_t b_len)
 	struct key_bytes k;
 
 	k.at[0] = (uint8_t)type;
-	memcpy(k.at + 1, a, a_len);
+	if (a_len > 0)
+		memcpy(k.at + 1, a, a_len);
 	if (b_len > 0)
 		memcpy(k.at + 1 + a_len, b, b_len);
 	k.len = 1 + a_len + b_len;
@@ -582,6 +584,7 @@ free_indexes(
 	if (kind == RECORD_TOKEN && (rc == 0 || rc == DB_NOTFOUND)) {
 		const struct token *was = old, *is = record;
 
+		assert(was != NULL);
 		if (is == NULL || memcmp(was->sha256, is->sha256, SHA256_BYTES) != 0) {
 			k = key_of(KEY_HASH, was->sha256, SHA256_BYTES, NULL, 0);
 			rc = delete_main(at, txn, &k);

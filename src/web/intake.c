@@ -259,7 +259,7 @@ static int
 read_body(struct web_request *r, struct reading *in, struct err *err)
 {
 	int64_t stated = request_length(r), limit = body_limit(r);
-	const char *at;
+	const char *at = NULL;
 	ptrdiff_t n;
 
 	if (stated > limit)

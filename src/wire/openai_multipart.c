@@ -174,7 +174,7 @@ struct span
 openai_rewrite_multipart(
 	struct arena *a, struct span body, const char *content_type, const char *upstream_model)
 {
-	struct span model;
+	struct span model = SPAN_NONE;
 	size_t before, len = strlen(upstream_model);
 	char *out;
 

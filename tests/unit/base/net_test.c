@@ -28,7 +28,8 @@ an_address_is_found_by_itself_and_by_its_network(void **state)
 		{ "kinds are not mixed", "0.0.0.0/0", "::1", false },
 		{ "empty list", "", "192.0.2.1", false },
 		{ "no address", "0.0.0.0/0", "unknown", false },
-		{ "a broken entry fits nothing", "10.0.0.0/x,10.0.0.0/99,nonsense", "10.0.0.1", false },
+		{ "a broken entry fits nothing", "10.0.0.0/x,10.0.0.0/99,nonsense", "10.0.0.1",
+			false },
 		{ "and hides no other", "nonsense,10.0.0.1", "10.0.0.1", true },
 	};
 
