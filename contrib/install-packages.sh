@@ -8,7 +8,7 @@ run="lighttpd curl ca-certificates"
 test="libcmocka-dev lighttpd apache2-bin media-types libapache2-mod-fcgid nginx-light caddy nodejs npm chromium curl valgrind db5.3-util mandoc"
 bench="nginx-light lighttpd wrk"
 lint="clang clang-format clang-tidy cppcheck"
-cov="gcovr"
+cov="lcov"
 fuzz="clang"
 
 wanted=""

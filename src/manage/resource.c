@@ -311,7 +311,7 @@ set_field(struct edit *e, const char *name, struct json_value v)
 
 	if (f == NULL || (f->flags & FIELD_HIDDEN) != 0 ||
 		(e->kind->hides != NULL && e->kind->hides(f)))
-		return call_refuse(c, ERR_BAD_REQUEST, name, "A %s has no field %s.",
+		return call_refuse(c, ERR_BAD_REQUEST, name, "A record of kind %s has no field %s.",
 			record_name(e->kind->record), name);
 	if ((f->flags & FIELD_READ) != 0)
 		return call_refuse(c, ERR_BAD_REQUEST, name, "%s is set by sluice itself.", name);
