@@ -39,6 +39,7 @@ struct gate_words {
 	_Atomic uint32_t recovery_us; /* of the last one */
 	_Atomic int64_t recovered_ms; /* wall clock */
 	_Atomic uint64_t boot;        /* hash of the boot's id: regions do not outlive a boot */
+	_Atomic uint32_t unchecked;   /* rows booked since somebody looked after checkpoints */
 };
 
 struct gate {

@@ -318,6 +318,7 @@ store_checkpoint(struct store *s, struct err *err)
 
 	if (!store_elect(s, GATE_CHECKPOINT))
 		return 0;
+	atomic_store(&s->gate.words->unchecked, 0);
 	rc = store_call(s, "checkpoint", checkpoint, NULL, err);
 	store_resign(s, GATE_CHECKPOINT);
 	return rc;

@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROW_VERSION 1
+#define ROW_VERSION    1
+#define UNCHECKED_ROWS 15000
 
 static const char *const source_names[] = {
 	[USAGE_NONE] = "none",
@@ -391,6 +392,10 @@ store_book(
 		}
 	} while (b.missing);
 	memcpy(booked, b.booked, count * sizeof booked[0]);
+	/* Clerks see to checkpoints.  Where there are none (CGI alone), or they are slow, we must:
+	 * when all of the cache is changed pages, each new one waits for an fsync. */
+	if (atomic_fetch_add(&s->gate.words->unchecked, (uint32_t)count) > UNCHECKED_ROWS)
+		(void)store_checkpoint(s, NULL);
 	return 0;
 }
 
