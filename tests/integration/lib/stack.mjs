@@ -14,7 +14,7 @@ const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../.
 export const programs = path.resolve(root, process.env.SLUICE_BUILD ?? "build/release");
 
 // Sanitizers and valgrind cost time and memory: what a test promises is given so much more room.
-const flavour = /(?:^|\/)build\/(san|tsan)$/.exec(programs)?.[1] ?? "";
+export const flavour = /(?:^|\/)build\/(san|tsan)$/.exec(programs)?.[1] ?? "";
 export const SLOW = Number(process.env.SLUICE_SLOW ?? (flavour === "" ? 1 : 4));
 const START_MS = 15000;
 const STOP_MS = 8000 * SLOW;
@@ -91,11 +91,12 @@ function sanitizerReport(folder) {
 export class Stack {
   // server: a file of conf/ without its ending, or "" for none.  settings: lines for sluice.conf.
   // fresh: no admin password yet, so that the page asks for the setup code.  state: a folder for it.
+  // under: a command that `sluice serve` starts its workers under; {log} in it is the logs' folder.
   static async start({ server = "lighttpd-socket", settings = {}, mock = [], env = {}, seed = true,
-    fresh = false, state } = {}) {
+    fresh = false, state, under } = {}) {
     const stack = new Stack();
     try {
-      await stack.#start(server, settings, mock, env, seed, fresh, state);
+      await stack.#start(server, settings, mock, env, seed, fresh, state, under);
     } catch (error) {
       const logs = stack.logs();
       await stack.stop();
@@ -107,7 +108,7 @@ export class Stack {
 
   children = [];
 
-  async #start(server, settings, mock, env, seed, fresh, state) {
+  async #start(server, settings, mock, env, seed, fresh, state, under) {
     this.dir = fs.mkdtempSync(path.join(os.tmpdir(), "sluice-test-"));
     this.state = state ?? path.join(this.dir, "state");
     this.log = path.join(this.dir, "log");
@@ -125,8 +126,21 @@ export class Stack {
     if (mock !== null) this.mock = await this.startMock(mock);
     if (seed && this.mock) this.seed();
     this.server = server;
+    this.programs = under ? this.#wrap(under) : programs;
     if (["", "lighttpd-socket", "apache-proxy-fcgi", "nginx", "Caddyfile"].includes(server)) await this.serve();
     if (server !== "") await this.startServer(server);
+  }
+
+  // `sluice serve` takes the workers of the folder it is in: scripts with their names.
+  #wrap(command) {
+    const folder = path.join(this.dir, "programs");
+    const words = command.map((word) => `'${word.replace("{log}", this.log)}'`).join(" ");
+    fs.mkdirSync(folder);
+    fs.copyFileSync(path.join(programs, "sluice"), path.join(folder, "sluice"));
+    for (const name of ["sluice.fcgi", "sluice-manage.fcgi"])
+      fs.writeFileSync(path.join(folder, name), `#!/bin/sh\nexec ${words} '${path.join(programs, name)}'\n`,
+        { mode: 0o755 });
+    return folder;
   }
 
   // What a person would type; an object when the command speaks JSON.
@@ -183,7 +197,7 @@ export class Stack {
   }
 
   async serve() {
-    this.serving = this.run(path.join(programs, "sluice"), ["serve"], { log: "serve.out" });
+    this.serving = this.run(path.join(this.programs, "sluice"), ["serve"], { log: "serve.out" });
     await until("serve", START_MS, () => fs.existsSync(path.join(this.sockets, "gateway.sock"))
       && fs.existsSync(path.join(this.sockets, "manage.sock")));
   }
