@@ -195,17 +195,14 @@ check_origin(struct exchange *x)
 		(int)(origin.len > 80 ? 80 : origin.len), origin.at);
 }
 
-int
-admission_run(struct exchange *x)
+/* All that is read from the store: who asks, for what, and whom we could ask. */
+static int
+look_up(struct exchange *x)
 {
 	struct gateway *gw = x->gw;
 	struct admit_secrets secrets;
-	struct route_ask ask;
 	int rc;
 
-	memset(&x->err, 0, sizeof x->err);
-	snapshot_drop(x->snapshot);
-	x->snapshot = NULL;
 	collect_secrets(x, &secrets);
 	rc = admit_identify(gw->store, &secrets, &x->caller, &x->known, &x->err);
 	explicit_bzero(&secrets, sizeof secrets);
@@ -220,7 +217,25 @@ admission_run(struct exchange *x)
 	if (admit_allow(&x->caller, span_of(x->ask.model), clock_wall_ms(), &x->err) != 0 ||
 		check_origin(x) != 0)
 		return -1;
-	if ((x->snapshot = gateway_snapshot(gw, &x->err)) == NULL)
+	x->snapshot = gateway_snapshot(gw, &x->err);
+	return x->snapshot == NULL ? -1 : 0;
+}
+
+int
+admission_run(struct exchange *x)
+{
+	struct gateway *gw = x->gw;
+	struct route_ask ask;
+	int rc;
+
+	memset(&x->err, 0, sizeof x->err);
+	snapshot_drop(x->snapshot);
+	x->snapshot = NULL;
+	store_stay(
+		gw->store, true); /* one visit of a brief process; it ends before the reservation */
+	rc = look_up(x);
+	store_stay(gw->store, false);
+	if (rc != 0)
 		return -1;
 	if (x->match.endpoint->kind != ENDPOINT_FORWARD)
 		return 0;

@@ -22,6 +22,7 @@
 #define LOADING_WAIT_MS  1000
 #define ABANDONED_MOST   16 /* threads lost to dead peers' locks; then a fresh process is cheaper */
 #define LEDGER_STOP_MS   3000
+#define EXPIRE_ONE_IN    64 /* CGI processes */
 #define OUTAGE_MS        3000
 #define STACK_BYTES      (512 * 1024)
 
@@ -245,10 +246,14 @@ clerk_run(void *arg)
 static void
 clerk_once(struct gateway *gw)
 {
-	struct duty duties[] = { { 0, 0, duty_reap }, { 0, 0, duty_fold },
-		{ 0, 0, duty_checkpoint } };
+	struct duty duties[] = { { 0, 0, duty_reap }, { 0, 0, duty_fold }, { 0, 0, duty_flush },
+		{ 0, 0, duty_checkpoint }, { 0, 0, duty_tick }, { 0, 0, duty_expire } };
+	size_t count = sizeof duties / sizeof duties[0];
 
-	clerk_round(gw, duties, sizeof duties / sizeof duties[0]);
+	/* looking for what is old costs more than a request: one process in so many does it */
+	store_stay(gw->store, true);
+	clerk_round(gw, duties, clock_mono_us() % EXPIRE_ONE_IN == 0 ? count : count - 1);
+	store_stay(gw->store, false);
 }
 
 static int
@@ -402,7 +407,8 @@ open_state(struct gateway *gw, struct err *err)
 	struct store_options store = { .dir = gw->conf.state_dir,
 		.master_key_file = gw->conf.master_key_file,
 		.brief = gw->conf.brief == BRIEF_YES || (gw->cgi && gw->conf.brief == BRIEF_AUTO),
-		.cache_bytes = gw->conf.cache_bytes };
+		.cache_bytes = gw->conf.cache_bytes,
+		.rows_cap_bytes = gw->conf.store_cap_bytes };
 
 	if ((gw->roster = roster_join(gw->conf.state_dir, err)) == NULL ||
 		(gw->store = store_open(&store, gw->roster, err)) == NULL ||
