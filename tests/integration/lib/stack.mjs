@@ -205,7 +205,7 @@ export class Stack {
   workers() {
     return descendants(this.serving.pid).filter((pid) => {
       try {
-        return fs.readFileSync(`/proc/${pid}/comm`, "utf8").trim() === "sluice.fcgi";
+        return alive(pid) && fs.readFileSync(`/proc/${pid}/comm`, "utf8").trim() === "sluice.fcgi";
       } catch {
         return false;
       }
