@@ -5,9 +5,10 @@
 #   make              the three programs, in build/release
 #   make check        unit tests, fuzz corpus, house rules: fast, no network   (T=admit only those)
 #   make SAN=1 …      the same under address+undefined sanitizers, in build/san
-#   make TSAN=1 …     the same under the thread sanitizer, in build/tsan
+#   make TSAN=1 …     the same under the thread sanitizer, in build/tsan; in both a report in any
+#                     program's log fails its test.  SAN=1 test and TSAN=1 test take minutes
 #   make bench        ratios to nginx and friends; tests/bench/README.md explains
-#   make soak         what takes longer than make test
+#   make soak         what takes longer than make test, 10,000 exchanges under valgrind among it
 #   make fuzz         fuzz each reader for FUZZ_SECONDS (60)
 #   make lint         clang-format, clang-tidy, cppcheck
 #   make cov          line coverage, at least 90 % outside cli/
