@@ -71,6 +71,14 @@ time_left(const struct reading *in)
 	return until - now_ms();
 }
 
+static bool
+is_ready(int fd, short what)
+{
+	struct pollfd pfd = { .fd = fd, .events = what };
+
+	return poll(&pfd, 1, 0) == 1;
+}
+
 /* The next bytes of the body: their number and *at, 0 at its end, or -1 with *err. */
 static ptrdiff_t
 next_bytes(struct web_request *r, struct reading *in, const char **at, struct err *err)
@@ -95,6 +103,8 @@ next_bytes(struct web_request *r, struct reading *in, const char **at, struct er
 				intake_timeout(r->watch.fd, SO_RCVTIMEO, left);
 				in->armed_ms = left;
 			}
+			if (!is_ready(r->watch.fd, POLLIN))
+				intake_spare(r->server);
 			/* Fills libfcgi's buffer with one read(); the byte it took is still there. */
 			if (FCGX_GetChar(stream) != EOF)
 				stream->rdNext--;
@@ -414,8 +424,9 @@ serve(struct web_server *s, struct web_request *r)
  *
  * An idle thread accepts a connection itself and goes on to read from it: no hand-over, one wake-up.
  * They all wait in one epoll set, in which the listening socket is exclusive, so that the kernel
- * wakes one thread of one worker for each connection.  Before a thread gets busy it sees to it that
- * another one waits.
+ * wakes one thread of one worker for each connection.  Only a thread that is about to wait for its
+ * peer sees to it that another one is there: more threads than that would only take turns on the
+ * same cores.
  */
 
 int
@@ -443,14 +454,23 @@ intake_close(struct web_server *s)
 static int start_thread(struct web_server *s);
 
 void
+intake_spare(struct web_server *s)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	if (s->idle_threads == 0 && s->live_threads < s->o.threads_most && !s->quit)
+		(void)start_thread(s);
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
+void
 intake_listen(struct web_server *s, int listen_fd)
 {
 	struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE, .data.fd = listen_fd };
 
 	(void)pthread_mutex_lock(&s->lock);
 	s->listen_fd = listen_fd;
-	if (s->live_threads == 0)
-		(void)start_thread(s);
+	while (s->live_threads < s->o.threads_least && start_thread(s) == 0)
+		;
 	(void)pthread_mutex_unlock(&s->lock);
 	(void)epoll_ctl(s->intake_fd, EPOLL_CTL_ADD, listen_fd, &event);
 }
@@ -552,8 +572,6 @@ wait_for_request(struct web_server *s)
 			(void)!read(s->wake_fd, &count, sizeof count);
 			continue;
 		}
-		if (s->idle_threads == 0 && s->live_threads < s->o.threads_most)
-			(void)start_thread(s);
 		(void)pthread_mutex_unlock(&s->lock);
 		r = accept_request(s, event.data.fd);
 		(void)pthread_mutex_lock(&s->lock);

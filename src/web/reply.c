@@ -246,6 +246,14 @@ close_writer(struct web_request *r)
 
 /* ---- at once ---- */
 
+static bool
+is_writable(const struct web_request *r)
+{
+	struct pollfd pfd = { .fd = r->watch.fd, .events = POLLOUT };
+
+	return poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT) != 0;
+}
+
 static int
 write_all(struct web_request *r, const char *at, size_t len)
 {
@@ -271,6 +279,8 @@ web_answer(struct web_request *r, int status, const char *content_type,
 	bool attached = r->state == REQUEST_ATTACHED;
 	int rc = -1;
 
+	if (!attached && (body.len > PIECE_BYTES || !is_writable(r)))
+		intake_spare(s);
 	reply_head(&head, status, content_type, lines, count, (int64_t)body.len);
 	if (status == 204 || status == 304)
 		body.len = 0;
@@ -331,14 +341,6 @@ base_mask(const struct web_request *r)
 {
 	/* Of a CGI's stdout only what comes unasked: errors and hang-up. */
 	return r->cgi ? 0 : EPOLLIN | EPOLLRDHUP;
-}
-
-static bool
-is_writable(const struct web_request *r)
-{
-	struct pollfd pfd = { .fd = r->watch.fd, .events = POLLOUT };
-
-	return poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT) != 0;
 }
 
 /* Bytes that may be written in one go without blocking. */

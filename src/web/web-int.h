@@ -155,6 +155,8 @@ void intake_close(struct web_server *s);
 /* Lets idle threads accept from that socket, or no longer.  [loop] */
 void intake_listen(struct web_server *s, int listen_fd);
 void intake_unlisten(struct web_server *s);
+/* The calling intake thread is about to wait for its peer: another must be there to go on. */
+void intake_spare(struct web_server *s);
 /* Hands a request to an intake thread, starting one if all are busy.  [loop] */
 void intake_give(struct web_server *s, struct web_request *r);
 /* Ends and joins all of them. */
