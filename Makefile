@@ -115,7 +115,7 @@ $(NODE_MODULES): tests/package.json tests/package-lock.json
 test:
 	@sh contrib/install-packages.sh build run test
 	@$(MAKE) --no-print-directory all check $(NODE_MODULES)
-	@cd tests && SLUICE_BUILD=$O node --test --test-concurrency=2 integration/*.test.mjs page/*.test.mjs
+	@cd tests && SLUICE_BUILD=$O node --test --test-concurrency=2 integration/*.test.mjs page/*.test.mjs soak/valgrind.test.mjs
 
 # The same tests, longer, and those that only pay when they run long.
 soak:
