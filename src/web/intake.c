@@ -29,7 +29,8 @@
 
 #define FIRST_BODY_BYTES 4096
 #define CGI_READ_BYTES   16384
-#define FIRST_BYTE_MS    5   /* a new connection that is silent longer is parked */
+#define FIRST_BYTE_MS    5 /* a new connection that is silent longer is parked */
+#define LISTEN_EVENTS    (EPOLLIN | EPOLLET | EPOLLEXCLUSIVE)
 #define ACCEPT_REST_MS   100 /* after accept() found no descriptor or memory */
 #define REARM_MS         100 /* a timeout that is right to this is not set again */
 
@@ -465,7 +466,7 @@ intake_spare(struct web_server *s)
 void
 intake_listen(struct web_server *s, int listen_fd)
 {
-	struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE, .data.fd = listen_fd };
+	struct epoll_event event = { .events = LISTEN_EVENTS, .data.fd = listen_fd };
 
 	(void)pthread_mutex_lock(&s->lock);
 	s->listen_fd = listen_fd;
@@ -485,12 +486,14 @@ intake_unlisten(struct web_server *s)
 	(void)pthread_mutex_unlock(&s->lock);
 }
 
-/* The kernel wakes whoever has waited longest in the listening socket's queue, and leaves it there:
+/* Each event is one wake-up (edge-triggered), and stepping back asks for the next: were it level-
+ * triggered, a second idle thread would be woken before the first has accepted.
+ * The kernel wakes whoever has waited longest in the listening socket's queue, and leaves it there:
  * without stepping back, one worker would get all connections.  lock held. */
 static void
 step_back(struct web_server *s)
 {
-	struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE, .data.fd = s->listen_fd };
+	struct epoll_event event = { .events = LISTEN_EVENTS, .data.fd = s->listen_fd };
 
 	if (s->listen_fd < 0)
 		return;
@@ -575,10 +578,9 @@ wait_for_request(struct web_server *s)
 		(void)pthread_mutex_unlock(&s->lock);
 		r = accept_request(s, event.data.fd);
 		(void)pthread_mutex_lock(&s->lock);
-		if (r != NULL) {
-			step_back(s);
+		step_back(s);
+		if (r != NULL)
 			return r;
-		}
 	}
 	TAILQ_REMOVE(&s->waiting, r, link);
 	if (--s->waiting_count > 0)
