@@ -364,7 +364,7 @@ open_loop(struct gateway *gw, struct err *err)
 	int64_t descriptors = process_raise_descriptors();
 	int64_t most = (descriptors - DESCRIPTORS_KEPT) / DESCRIPTORS_EACH;
 	struct web_options web = { .listen_fd = 0,
-		.threads_least = 4,
+		.threads_least = 2,
 		.threads_most = (int)gw->conf.intake_threads_max,
 		.requests_most = (int)(gw->conf.exchanges_max > 0 && gw->conf.exchanges_max < most
 					       ? gw->conf.exchanges_max

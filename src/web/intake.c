@@ -38,9 +38,9 @@
 struct reading {
 	int64_t began_ms, until_ms; /* until: the deadline */
 	int64_t min_rate;
-	int64_t got;
-	int64_t armed_ms; /* SO_RCVTIMEO as set */
-	char *buffer;     /* CGI only */
+	int64_t got, stated; /* stated: INT64_MAX when not known */
+	int64_t armed_ms;    /* SO_RCVTIMEO as set */
+	char *buffer;        /* CGI only */
 };
 
 static int64_t
@@ -104,7 +104,8 @@ next_bytes(struct web_request *r, struct reading *in, const char **at, struct er
 				intake_timeout(r->watch.fd, SO_RCVTIMEO, left);
 				in->armed_ms = left;
 			}
-			if (!is_ready(r->watch.fd, POLLIN))
+			/* behind the whole body only its end is left, and that came along */
+			if (in->got < in->stated && !is_ready(r->watch.fd, POLLIN))
 				intake_spare(r->server);
 			/* Fills libfcgi's buffer with one read(); the byte it took is still there. */
 			if (FCGX_GetChar(stream) != EOF)
@@ -275,6 +276,7 @@ read_body(struct web_request *r, struct reading *in, struct err *err)
 
 	if (stated > limit)
 		return too_large(err, limit, stated);
+	in->stated = stated >= 0 ? stated : INT64_MAX;
 	while ((n = next_bytes(r, in, &at, err)) > 0) {
 		in->got += n;
 		if (in->got > limit)
@@ -310,6 +312,7 @@ discard_body(struct web_request *r, struct reading *in)
 	in->until_ms = in->began_ms + DISCARD_WAIT_MS;
 	in->min_rate = 0;
 	in->got = 0;
+	in->stated = INT64_MAX;
 	while (in->got < DISCARD_BYTES && (n = next_bytes(r, in, &at, &ignored)) > 0)
 		in->got += n;
 	r->input_ended = n == 0;
