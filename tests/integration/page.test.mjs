@@ -6,9 +6,9 @@ import os from "node:os";
 import path from "node:path";
 import test, { after, before } from "node:test";
 import { chromium } from "playwright-core";
-import { Stack } from "./lib/stack.mjs";
+import { SLOW, Stack } from "./lib/stack.mjs";
 
-const STEP_MS = 8000; // for one thing to appear
+const STEP_MS = 8000 * SLOW; // for one thing to appear
 const PASSWORD = "battery staple horse";
 const SECRET = "sk-provider-of-the-page-0001";
 const GUESSES = 30; // more wrong passwords than any throttle lets through
@@ -193,7 +193,7 @@ async function leaveAndGuess(page, admin) {
 }
 
 for (const [server, mount] of [["lighttpd-socket", ""], ["apache-cgid", "/site"]]) {
-  test(`the page on ${server}${mount && `, below ${mount}`}`, { timeout: 60000 }, async (t) => {
+  test(`the page on ${server}${mount && `, below ${mount}`}`, { timeout: 60000 * SLOW }, async (t) => {
     const stack = await Stack.start({ server, seed: false, fresh: true });
     const admin = `${stack.url}${mount}/admin/`;
     const { context, page, faults, hosts, secrets } = await openPage();
