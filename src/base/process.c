@@ -1,9 +1,11 @@
 /* process.c */
 #include "base/process.h"
 
+#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#define STACK_BYTES           (512 * 1024)
 #define DESCRIPTORS_UNLIMITED 1048576 /* taken for "no limit" */
 
 /* The leak sanitizer reads the process as a debugger does. */
@@ -19,7 +21,8 @@ process_keep_secrets(void)
 	struct rlimit none = { 0, 0 };
 
 	(void)setrlimit(RLIMIT_CORE, &none);
-	(void)prctl(PR_SET_DUMPABLE, SECRETS_DUMPABLE); /* also keeps a piped core_pattern from getting one */
+	(void)prctl(PR_SET_DUMPABLE,
+		SECRETS_DUMPABLE); /* also keeps a piped core_pattern from getting one */
 }
 
 int64_t
@@ -36,4 +39,19 @@ process_raise_descriptors(void)
 	if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur == RLIM_INFINITY)
 		return DESCRIPTORS_UNLIMITED;
 	return l.rlim_cur > DESCRIPTORS_UNLIMITED ? DESCRIPTORS_UNLIMITED : (int64_t)l.rlim_cur;
+}
+
+int
+process_start_thread(void *(*run)(void *), void *arg)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int rc;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	rc = pthread_create(&thread, &attr, run, arg);
+	pthread_attr_destroy(&attr);
+	return rc;
 }

@@ -12,4 +12,8 @@ void process_keep_secrets(void);
 /* Raises RLIMIT_NOFILE to its hard limit; returns how many descriptors there may be. */
 int64_t process_raise_descriptors(void);
 
+/* Starts a detached thread with a stack of 512 KB, as threads that call the store need it.
+ * 0, or an errno. */
+int process_start_thread(void *(*run)(void *), void *arg);
+
 #endif

@@ -24,7 +24,6 @@
 #define LEDGER_STOP_MS   3000
 #define EXPIRE_ONE_IN    64 /* CGI processes */
 #define OUTAGE_MS        3000
-#define STACK_BYTES      (512 * 1024)
 
 /* ---- between threads ---- */
 
@@ -256,21 +255,6 @@ clerk_once(struct gateway *gw)
 	store_stay(gw->store, false);
 }
 
-static int
-start_detached(void *(*run)(void *), void *arg)
-{
-	pthread_attr_t attr;
-	pthread_t thread;
-	int rc;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	rc = pthread_create(&thread, &attr, run, arg);
-	pthread_attr_destroy(&attr);
-	return rc;
-}
-
 static void *
 admit_again(void *arg)
 {
@@ -288,9 +272,9 @@ on_abandoned(void *ctx, void *work)
 	if (work == NULL || ledger_take_over(gw->ledger, work)) {
 		;
 	} else if (work == gw) {
-		if (start_detached(clerk_run, gw) != 0)
+		if (process_start_thread(clerk_run, gw) != 0)
 			log_write(LOG_ERROR, "clerk", "its thread could not be replaced");
-	} else if (start_detached(admit_again, work) != 0) {
+	} else if (process_start_thread(admit_again, work) != 0) {
 		log_write(LOG_ERROR, "admit", "no thread to take an abandoned exchange over");
 	}
 	if (atomic_fetch_add(&gw->abandoned, 1) + 1 == ABANDONED_MOST) {
@@ -485,7 +469,7 @@ gateway_main(int argc, char **argv)
 	pthread_condattr_destroy(&monotonic);
 	if (open_state(&gw, &err) != 0 || open_loop(&gw, &err) != 0)
 		return fail(&gw, &err);
-	if (!gw.cgi && start_detached(clerk_run, &gw) != 0) {
+	if (!gw.cgi && process_start_thread(clerk_run, &gw) != 0) {
 		err_set(&err, ERR_MEMORY, "the clerk's thread could not be started");
 		return fail(&gw, &err);
 	}

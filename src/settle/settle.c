@@ -8,10 +8,10 @@
 #include "base/log.h"
 #include "settle/price.h"
 #include "store/window.h"
+#include "wire/openai.h"
 
 #include <string.h>
 
-#define CHARS_PER_TOKEN 4 /* wire/openai.h has the same rule for streams without usage */
 
 #define TOKENS_MAX ((1LL << 40) - 1) /* what the store keeps of a count (store_book) */
 
@@ -69,7 +69,7 @@ crash_row(const struct settle_note *n, struct id exchange, struct usage_row *row
 	}
 	row->usage_source = USAGE_ESTIMATED;
 	row->tokens = (struct tokens){ .input = n->input_estimate,
-		.output = (n->output_chars + CHARS_PER_TOKEN - 1) / CHARS_PER_TOKEN };
+		.output = openai_estimate_tokens(n->output_chars) };
 	row->cost_nusd = COST_UNKNOWN;
 	if (n->priced != 0) {
 		struct price price = { .input_nusd = n->input_nusd,
