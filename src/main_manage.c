@@ -262,6 +262,7 @@ open_all(struct service *s, const char *program, struct err *err)
 		.body_limit_bytes = MANAGE_BODY_MAX,
 		.body_limit = body_limit,
 		.body_deadline_ms = s->conf.body_deadline_ms,
+		.requests_take_long = true,
 		.trust_forwarded = s->conf.trust_forwarded,
 		.handler = { s, on_request, on_refused, make_error, on_drained } };
 	struct err doubt = { 0 };

@@ -141,13 +141,15 @@ char *
 arena_printf(struct arena *a, const char *fmt, ...)
 {
 	va_list args, again;
-	char *p = NULL;
+	char first[256], *p = NULL; /* most are short: printed once */
 	int len;
 
 	va_start(args, fmt);
 	va_copy(again, args);
-	len = vsnprintf(NULL, 0, fmt, args);
-	if (len >= 0 && (p = arena_alloc(a, (size_t)len + 1)) != NULL)
+	len = vsnprintf(first, sizeof first, fmt, args);
+	if (len >= 0 && (size_t)len < sizeof first)
+		p = arena_strndup(a, first, (size_t)len);
+	else if (len >= 0 && (p = arena_alloc(a, (size_t)len + 1)) != NULL)
 		(void)vsnprintf(p, (size_t)len + 1, fmt, again);
 	va_end(again);
 	va_end(args);

@@ -125,19 +125,30 @@ begin_row(struct exchange *x)
 	span_copy(web_header(x->request, "session_id"), row->session, sizeof row->session);
 }
 
+/* Finds the price each of the plan's candidates has now. */
+static void
+find_prices(struct exchange *x)
+{
+	int64_t now_ms = clock_wall_ms();
+
+	for (int i = 0; i < x->plan.count; i++)
+		x->price[i] = x->ask.model[0] == '\0'
+				      ? NULL
+				      : snapshot_price(x->snapshot,
+						x->plan.candidate[i].upstream->head.id,
+						span_of(x->ask.model), now_ms);
+}
+
 /* The dearest of the plan's candidates, or COST_UNKNOWN when none has a price. */
 static int64_t
 worst_cost(const struct exchange *x, int64_t input, int64_t output)
 {
-	int64_t worst = COST_UNKNOWN, now_ms = clock_wall_ms();
+	int64_t worst = COST_UNKNOWN;
 
 	if (x->ask.model[0] == '\0')
 		return 0;
 	for (int i = 0; i < x->plan.count; i++) {
-		int64_t cost = price_worst(
-			snapshot_price(x->snapshot, x->plan.candidate[i].upstream->head.id,
-				span_of(x->ask.model), now_ms),
-			input, output);
+		int64_t cost = price_worst(x->price[i], input, output);
 
 		if (cost > worst)
 			worst = cost;
@@ -169,6 +180,7 @@ reserve(struct exchange *x)
 		if (__builtin_mul_overflow(most, x->ask.choices, &need.output_tokens))
 			return err_set(&x->err, ERR_BAD_REQUEST, "n times max tokens overflows");
 	}
+	find_prices(x);
 	need.cost_nusd = worst_cost(x, need.input_tokens, need.output_tokens);
 	note.row = x->row;
 	note.input_estimate = x->ask.input_estimate;

@@ -150,14 +150,25 @@ add_passed(struct lines *l, const struct exchange *x)
 		add(l, x->passed[i].name, x->passed[i].value);
 }
 
+/* Tenths of a millisecond, as Server-Timing shows them. */
+static int64_t
+tenths(int64_t us)
+{
+	return (us + 50) / 100;
+}
+
 static void
 add_timing(struct lines *l, const struct exchange *x)
 {
-	double admit = (double)(x->admitted_us - x->began_us) / 1000.0;
+	int64_t admit = tenths(x->admitted_us - x->began_us), connect = tenths(x->end.connect_us);
+	int64_t first = tenths(x->first_byte_us);
 
 	add(l, "Server-Timing",
-		arena_printf(l->arena, "admit;dur=%.1f, connect;dur=%.1f, ttfb;dur=%.1f", admit,
-			(double)x->end.connect_us / 1000.0, (double)x->first_byte_us / 1000.0));
+		arena_printf(l->arena,
+			"admit;dur=%" PRId64 ".%d, connect;dur=%" PRId64 ".%d, ttfb;dur=%" PRId64
+			".%d",
+			admit / 10, (int)(admit % 10), connect / 10, (int)(connect % 10),
+			first / 10, (int)(first % 10)));
 }
 
 void

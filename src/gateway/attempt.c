@@ -34,7 +34,9 @@ add_header(struct header_list *l, const char *name, const char *value)
 static bool
 starts_with(const char *s, const char *prefix)
 {
-	return strncmp(s, prefix, strlen(prefix)) == 0;
+	while (*prefix != '\0' && *s == *prefix)
+		s++, prefix++;
+	return *prefix == '\0';
 }
 
 /* interfaces.md, "Request headers that pass to a provider": a list of what may, never of what may
@@ -49,7 +51,7 @@ may_pass(const struct upstream *u, const char *name)
 		"x-claude-code-" };
 
 	for (size_t i = 0; i < sizeof exact / sizeof exact[0]; i++)
-		if (strcmp(name, exact[i]) == 0)
+		if (name[0] == exact[i][0] && strcmp(name, exact[i]) == 0)
 			return true;
 	for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
 		if (starts_with(name, prefixes[i]))
@@ -348,10 +350,7 @@ static void
 tell_note(struct exchange *x, const struct route_candidate *c)
 {
 	struct settle_note *n = x->note;
-	const struct price *p = x->ask.model[0] == '\0'
-					? NULL
-					: snapshot_price(x->snapshot, c->upstream->head.id,
-						  span_of(x->ask.model), clock_wall_ms());
+	const struct price *p = x->price[x->candidate];
 
 	x->row.upstream = c->upstream->head.id;
 	x->row.key = c->key == NULL ? ID_NONE : c->key->id;
@@ -570,7 +569,6 @@ void
 attempt_usage(struct exchange *x)
 {
 	struct usage_row *row = &x->row;
-	const struct price *price;
 	struct wire_usage u;
 
 	if (!may_cost(x)) {
@@ -597,6 +595,7 @@ attempt_usage(struct exchange *x)
 		row->cost_nusd = 0;
 		return;
 	}
-	price = snapshot_price(x->snapshot, row->upstream, span_of(x->ask.model), clock_wall_ms());
-	row->cost_nusd = u.seen && u.cost_nusd >= 0 ? u.cost_nusd : price_cost(price, &row->tokens);
+	row->cost_nusd = u.seen && u.cost_nusd >= 0
+				 ? u.cost_nusd
+				 : price_cost(x->price[attempt_number(x) - 1], &row->tokens);
 }

@@ -40,8 +40,9 @@ struct gateway {
 	struct ledger *ledger;
 	bool cgi, draining;
 
-	pthread_mutex_t mutex;  /* over the next four */
-	struct exchange *inbox; /* for the loop, newest first */
+	_Atomic(struct exchange *) inbox; /* for the loop, newest first */
+
+	pthread_mutex_t mutex;  /* over the next three */
 	struct snapshot *snapshot;
 	bool clerk_stop, clerk_ended;
 	pthread_cond_t clerk_wake;
@@ -103,6 +104,7 @@ struct exchange {
 	struct span body;          /* to send on */
 	struct snapshot *snapshot;
 	struct route_plan plan;
+	const struct price *price[ROUTE_ATTEMPTS_MAX]; /* of the candidates; NULL: unknown, or no model */
 	struct admit_pass pass;
 	struct settle_note *note;  /* on the board */
 	int64_t began_us, admitted_us;

@@ -31,11 +31,11 @@ void
 gateway_to_loop(struct exchange *x)
 {
 	struct gateway *gw = x->gw;
+	struct exchange *first = atomic_load(&gw->inbox);
 
-	pthread_mutex_lock(&gw->mutex);
-	x->inbox_next = gw->inbox;
-	gw->inbox = x;
-	pthread_mutex_unlock(&gw->mutex);
+	do
+		x->inbox_next = first;
+	while (!atomic_compare_exchange_weak(&gw->inbox, &first, x));
 	uv_async_send(&gw->wake);
 }
 
@@ -49,12 +49,8 @@ static void
 on_wake(uv_async_t *wake)
 {
 	struct gateway *gw = wake->data;
-	struct exchange *newest, *first = NULL;
+	struct exchange *newest = atomic_exchange(&gw->inbox, NULL), *first = NULL;
 
-	pthread_mutex_lock(&gw->mutex);
-	newest = gw->inbox;
-	gw->inbox = NULL;
-	pthread_mutex_unlock(&gw->mutex);
 	while (newest != NULL) { /* in the order they came */
 		struct exchange *x = newest;
 
@@ -291,7 +287,10 @@ on_abandoned(void *ctx, void *work)
 static void
 on_tick(uv_timer_t *tick)
 {
-	exchange_tick(tick->data);
+	struct gateway *gw = tick->data;
+
+	exchange_tick(gw);
+	web_tend(gw->web);
 }
 
 static void

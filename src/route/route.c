@@ -15,11 +15,11 @@
 #define REST_OVERLOADED_MS 5000
 #define FAILURES_TO_REST   3 /* in a row, for failures that may be chance */
 
-struct pool {
+struct pool { /* large, so never cleared whole */
 	int count;
+	int64_t total;
 	struct route_candidate entry[POOL_MAX];
 	int64_t weight[POOL_MAX];
-	int64_t total;
 };
 
 bool
@@ -166,12 +166,14 @@ int
 route_plan(struct board *board, const struct snapshot *snapshot, const struct route_ask *ask,
 	struct route_plan *plan, struct err *err)
 {
-	struct pool all = { 0 }, live = { 0 };
+	struct pool all, live;
 	int64_t now_ms = board_now_ms(board), wakes_ms = INT64_MAX;
 	bool any_upstream;
 	int first;
 
 	plan->count = 0;
+	all.count = live.count = 0;
+	all.total = live.total = 0;
 	if (gather(&all, snapshot, ask, &any_upstream, err) != 0)
 		return -1;
 	if (!any_upstream) {

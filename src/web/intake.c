@@ -28,9 +28,12 @@
 #include <unistd.h>
 
 #define FIRST_BODY_BYTES 4096
+#define LARGE_BODY_BYTES (64 * 1024) /* going through more takes long */
 #define CGI_READ_BYTES   16384
+#define LOOK_AHEAD_BYTES 4096
 #define FIRST_BYTE_MS    5 /* a new connection that is silent longer is parked */
-#define LISTEN_EVENTS    (EPOLLIN | EPOLLET | EPOLLEXCLUSIVE)
+#define LISTEN_EVENTS    (EPOLLIN | EPOLLEXCLUSIVE)
+#define STEP_BACK_EVERY  4
 #define ACCEPT_REST_MS   100 /* after accept() found no descriptor or memory */
 #define REARM_MS         100 /* a timeout that is right to this is not set again */
 
@@ -87,6 +90,7 @@ next_bytes(struct web_request *r, struct reading *in, const char **at, struct er
 	int64_t left = time_left(in);
 	FCGX_Stream *stream = r->fx.in;
 	ptrdiff_t n;
+	bool waits;
 	int error;
 
 	if (left <= 0)
@@ -100,16 +104,21 @@ next_bytes(struct web_request *r, struct reading *in, const char **at, struct er
 		error = errno == ETIMEDOUT ? EAGAIN : errno;
 	} else {
 		if (stream->rdNext == stream->stop) {
-			if (left + REARM_MS < in->armed_ms || left > in->armed_ms) {
-				intake_timeout(r->watch.fd, SO_RCVTIMEO, left);
-				in->armed_ms = left;
-			}
 			/* behind the whole body only its end is left, and that came along */
-			if (in->got < in->stated && !is_ready(r->watch.fd, POLLIN))
-				intake_spare(r->server);
+			waits = !r->body_came && in->got < in->stated &&
+				!is_ready(r->watch.fd, POLLIN);
+			if (waits) {
+				intake_away(r->server);
+				if (left + REARM_MS < in->armed_ms || left > in->armed_ms) {
+					intake_timeout(r->watch.fd, SO_RCVTIMEO, left);
+					in->armed_ms = left;
+				}
+			}
 			/* Fills libfcgi's buffer with one read(); the byte it took is still there. */
 			if (FCGX_GetChar(stream) != EOF)
 				stream->rdNext--;
+			if (waits)
+				intake_back(r->server);
 		}
 		n = stream->stop - stream->rdNext;
 		*at = (const char *)stream->rdNext;
@@ -352,8 +361,9 @@ refuse(struct web_request *r, struct reading *in, const struct err *why)
 static int
 read_params(struct web_request *r)
 {
+	bool accepted;
+
 	intake_timeout(r->watch.fd, SO_RCVTIMEO, PARAMS_WAIT_MS);
-	intake_timeout(r->watch.fd, SO_SNDTIMEO, SEND_WAIT_MS);
 	if (FCGX_InitRequest(&r->fx, -1, 0) != 0)
 		return -1;
 	/* An accepted connection is put in by hand.  keepConnection, or the Finish_r() with which
@@ -362,7 +372,12 @@ read_params(struct web_request *r)
 	r->fx.ipcFd = r->watch.fd;
 	r->fx.keepConnection = 1;
 	(void)FCGX_Detach(&r->fx);
-	if (FCGX_Accept_r(&r->fx) != 0) {
+	if (!r->params_came)
+		intake_away(r->server);
+	accepted = FCGX_Accept_r(&r->fx) == 0;
+	if (!r->params_came)
+		intake_back(r->server);
+	if (!accepted) {
 		r->watch.fd = -1;
 		return -1;
 	}
@@ -387,8 +402,9 @@ static void
 serve(struct web_server *s, struct web_request *r)
 {
 	const struct web_handler *h = &s->o.handler;
-	struct reading in = { .min_rate = s->o.body_min_rate };
+	struct reading in = { .min_rate = s->o.body_min_rate, .armed_ms = PARAMS_WAIT_MS };
 	struct err err = { 0 };
+	bool takes_long;
 	int rc;
 
 	r->state = REQUEST_READING;
@@ -420,17 +436,26 @@ serve(struct web_server *s, struct web_request *r)
 	}
 	free(in.buffer);
 	atomic_fetch_sub(&s->reading, 1);
-	if (rc == 0)
-		h->on_request(h->ctx, r); /* and r is not ours any more */
+	if (rc != 0)
+		return;
+	takes_long = s->o.requests_take_long || in.got > LARGE_BODY_BYTES;
+	if (takes_long)
+		intake_away(s);
+	h->on_request(h->ctx, r); /* and r is not ours any more */
+	if (takes_long)
+		intake_back(s);
 }
 
 /* ---- the pool ----
  *
- * An idle thread accepts a connection itself and goes on to read from it: no hand-over, one wake-up.
- * They all wait in one epoll set, in which the listening socket is exclusive, so that the kernel
- * wakes one thread of one worker for each connection.  Only a thread that is about to wait for its
- * peer sees to it that another one is there: more threads than that would only take turns on the
- * same cores.
+ * One idle thread leads: it waits at the listening socket, accepts a connection itself and goes on
+ * to read from it, without a hand-over.  Nobody leads while it is busy: what comes meanwhile is for
+ * another worker's leader or stays in the backlog until this one is back, within microseconds, with
+ * warm caches.  Only a thread that is about to wait for its peer, or has a large body to go through,
+ * sees to it that another one leads; more threads than that would only take turns on the same cores.
+ *
+ * The listening socket is exclusive in the leaders' epoll sets, so that the kernel wakes one leader
+ * of one worker for each connection.
  */
 
 int
@@ -457,12 +482,44 @@ intake_close(struct web_server *s)
 
 static int start_thread(struct web_server *s);
 
+/* Nobody leads: an idle thread is to, or a new one where those at work will not be back soon.  lock
+ * held. */
+static void
+rouse(struct web_server *s, bool urgent)
+{
+	if (s->quit || s->roused || s->led)
+		return;
+	if (s->idle_threads > 0) {
+		s->roused = true;
+		(void)pthread_cond_signal(&s->idle_wake);
+	} else if ((urgent || s->away >= s->live_threads) && s->live_threads < s->o.threads_most)
+		s->roused = start_thread(s) == 0;
+}
+
 void
-intake_spare(struct web_server *s)
+intake_away(struct web_server *s)
 {
 	(void)pthread_mutex_lock(&s->lock);
-	if (s->idle_threads == 0 && s->live_threads < s->o.threads_most && !s->quit)
-		(void)start_thread(s);
+	s->away++;
+	rouse(s, false);
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
+void
+intake_back(struct web_server *s)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	s->away--;
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
+void
+web_tend(struct web_server *s)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	if (s->turns == s->turns_tended)
+		rouse(s, true);
+	s->turns_tended = s->turns;
 	(void)pthread_mutex_unlock(&s->lock);
 }
 
@@ -489,27 +546,47 @@ intake_unlisten(struct web_server *s)
 	(void)pthread_mutex_unlock(&s->lock);
 }
 
-/* Each event is one wake-up (edge-triggered), and stepping back asks for the next: were it level-
- * triggered, a second idle thread would be woken before the first has accepted.
- * The kernel wakes whoever has waited longest in the listening socket's queue, and leaves it there:
- * without stepping back, one worker would get all connections.  lock held. */
+/* The kernel wakes whoever has waited longest in the listening socket's queue, and leaves it there:
+ * without stepping back, one worker would get all connections while it keeps up with them.  One
+ * request at a time does stay where the caches are warm.  lock held. */
 static void
 step_back(struct web_server *s)
 {
 	struct epoll_event event = { .events = LISTEN_EVENTS, .data.fd = s->listen_fd };
 
-	if (s->listen_fd < 0)
+	if (s->listen_fd < 0 || atomic_load(&s->open) <= 1 || ++s->accepted % STEP_BACK_EVERY != 0)
 		return;
 	(void)epoll_ctl(s->intake_fd, EPOLL_CTL_DEL, s->listen_fd, NULL);
 	(void)epoll_ctl(s->intake_fd, EPOLL_CTL_ADD, s->listen_fd, &event);
 }
 
 static void
-wake_one(struct web_server *s)
+wake_leader(struct web_server *s)
 {
 	const uint64_t one = 1;
 
 	(void)!write(s->wake_fd, &one, sizeof one);
+}
+
+/* Looks at what has come, without taking it: has all that reading will ask for?  Its bytes, as of
+ * recv(). */
+static ptrdiff_t
+look_ahead(struct web_request *r)
+{
+	unsigned char bytes[LOOK_AHEAD_BYTES];
+	ptrdiff_t n = recv(r->watch.fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+
+	for (ptrdiff_t at = 0; at + FCGI_HEADER_LEN <= n;) {
+		const unsigned char *header = bytes + at;
+		ptrdiff_t content = header[4] << 8 | header[5];
+
+		at += FCGI_HEADER_LEN + content + header[6];
+		if (content == 0 && header[1] == FCGI_PARAMS)
+			r->params_came = true;
+		if (content == 0 && header[1] == FCGI_STDIN)
+			r->body_came = true;
+	}
+	return n;
 }
 
 /* A request from the listening socket, or NULL: another was faster, or the peer stays silent. */
@@ -518,6 +595,7 @@ accept_request(struct web_server *s, int listen_fd)
 {
 	struct pollfd pfd = { .events = POLLIN };
 	struct web_request *r = NULL;
+	ptrdiff_t came;
 
 	/* counted first: whoever waits for the last request to end must not overlook this one */
 	bool overloaded = atomic_fetch_add(&s->open, 1) >= s->o.requests_most;
@@ -532,24 +610,61 @@ accept_request(struct web_server *s, int listen_fd)
 		}
 		goto none;
 	}
-	if (poll(&pfd, 1, FIRST_BYTE_MS) != 1) {
-		server_park(s, pfd.fd, false);
-		goto none;
-	}
-	if (server_has_spoken(pfd.fd) <= 0) {
-		(void)close(pfd.fd);
-		goto none;
-	}
 	if ((r = request_new(s, pfd.fd)) == NULL) {
 		log_write(LOG_ERROR, "web", "out of memory for a request");
-		(void)close(pfd.fd);
-		goto none;
+		goto close;
 	}
+	if ((came = look_ahead(r)) < 0 && errno == EAGAIN) {
+		if (poll(&pfd, 1, FIRST_BYTE_MS) != 1) {
+			server_park(s, pfd.fd, false);
+			goto free;
+		}
+		came = look_ahead(r);
+	}
+	if (came <= 0)
+		goto close;
 	r->overloaded = overloaded;
 	return r;
+close:
+	(void)close(pfd.fd);
+free:
+	if (r != NULL)
+		request_free(r);
 none:
 	server_ended(s);
 	return NULL;
+}
+
+/* Waits at the door.  A request, or NULL after a while or when something else is to be done. */
+static struct web_request *
+lead(struct web_server *s, int listen_fd)
+{
+	struct epoll_event event;
+	uint64_t count;
+	struct web_request *r = listen_fd < 0 ? NULL : accept_request(s, listen_fd);
+
+	if (r != NULL || epoll_wait(s->intake_fd, &event, 1, IDLE_THREAD_S * 1000) <= 0)
+		return r;
+	if (event.data.fd >= 0)
+		return accept_request(s, event.data.fd);
+	(void)!read(s->wake_fd, &count, sizeof count);
+	return NULL;
+}
+
+/* Idle while another one leads.  False: it was for so long that this thread is to leave.  lock
+ * held. */
+static bool
+rest(struct web_server *s)
+{
+	struct timespec until;
+	int rc;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += IDLE_THREAD_S;
+	s->idle_threads++;
+	rc = pthread_cond_timedwait(&s->idle_wake, &s->lock, &until);
+	s->idle_threads--;
+	return rc != ETIMEDOUT || s->live_threads <= s->o.threads_least || s->roused;
 }
 
 /* The next request, or NULL: this thread is to leave.  lock held. */
@@ -557,37 +672,35 @@ static struct web_request *
 wait_for_request(struct web_server *s)
 {
 	struct web_request *r;
-	int n;
 
 	while ((r = TAILQ_FIRST(&s->waiting)) == NULL) {
-		struct epoll_event event;
-		uint64_t count;
+		int listen_fd = s->listen_fd;
 
 		if (s->quit)
 			return NULL;
-		s->idle_threads++;
-		(void)pthread_mutex_unlock(&s->lock);
-		n = epoll_wait(s->intake_fd, &event, 1, IDLE_THREAD_S * 1000);
-		(void)pthread_mutex_lock(&s->lock);
-		s->idle_threads--;
-		if (n == 0 && TAILQ_EMPTY(&s->waiting) && s->live_threads > s->o.threads_least)
-			return NULL;
-		if (n <= 0 || s->quit)
-			continue;
-		if (event.data.fd < 0) {
-			(void)!read(s->wake_fd, &count, sizeof count);
+		if (s->led) {
+			if (!rest(s))
+				return NULL;
 			continue;
 		}
+		s->led = true;
+		s->turns++;
+		s->roused = false;
 		(void)pthread_mutex_unlock(&s->lock);
-		r = accept_request(s, event.data.fd);
+		r = lead(s, listen_fd);
 		(void)pthread_mutex_lock(&s->lock);
-		step_back(s);
-		if (r != NULL)
+		s->led = false;
+		if (r != NULL) {
+			step_back(s);
+			if (s->waiting_count > 0)
+				rouse(s, false);
 			return r;
+		}
 	}
 	TAILQ_REMOVE(&s->waiting, r, link);
+	s->roused = false;
 	if (--s->waiting_count > 0)
-		wake_one(s);
+		rouse(s, false);
 	return r;
 }
 
@@ -656,14 +769,15 @@ intake_give(struct web_server *s, struct web_request *r)
 	(void)pthread_mutex_lock(&s->lock);
 	TAILQ_INSERT_TAIL(&s->waiting, r, link);
 	s->waiting_count++;
-	if (s->waiting_count > s->idle_threads && s->live_threads < s->o.threads_most)
-		(void)start_thread(s);
+	if (s->led)
+		wake_leader(s);
+	else
+		rouse(s, s->live_threads == 0);
 	lost = s->live_threads == 0;
 	if (lost) {
 		TAILQ_REMOVE(&s->waiting, r, link);
 		s->waiting_count--;
-	} else
-		wake_one(s);
+	}
 	(void)pthread_mutex_unlock(&s->lock);
 	if (lost) {
 		if (!r->cgi)
@@ -677,8 +791,9 @@ void
 intake_stop(struct web_server *s)
 {
 	(void)pthread_mutex_lock(&s->lock);
-	s->quit = true; /* nobody reads wake_fd any more: it wakes them all */
-	wake_one(s);
+	s->quit = true;
+	wake_leader(s);
+	(void)pthread_cond_broadcast(&s->idle_wake);
 	(void)pthread_mutex_unlock(&s->lock);
 	for (int i = 0; i < s->o.threads_most; i++) {
 		bool used;

@@ -177,9 +177,13 @@ reply_head(struct bytes *out, int status, const char *content_type,
 		memmove(&all[longest], &all[longest + 1], (--n - longest) * sizeof all[0]);
 	}
 	(void)bytes_printf(out, "Status: %d %s\r\n", status, web_reason(status));
-	for (size_t i = 0; i < n; i++)
-		(void)bytes_printf(out, "%s: %s\r\n", all[i].name, all[i].value);
-	(void)bytes_puts(out, "\r\n");
+	for (size_t i = 0; i < n; i++) {
+		(void)bytes_puts(out, all[i].name);
+		(void)bytes_add(out, ": ", 2);
+		(void)bytes_puts(out, all[i].value);
+		(void)bytes_add(out, "\r\n", 2);
+	}
+	(void)bytes_add(out, "\r\n", 2);
 }
 
 /* ---- the connection's end ---- */
@@ -206,8 +210,11 @@ reply_close(struct web_request *r, bool complete)
 {
 	static const char no_record[FCGI_HEADER_LEN];
 	int fd = r->watch.fd;
+	bool parks = complete && r->input_ended && r->fx.keepConnection != 0;
 
-	server_unwatch(r);
+	if (parks || r->cgi)
+		server_unwatch(r);
+	r->watched = false; /* closing takes it out of the set */
 	r->state = REQUEST_ENDED;
 	if (r->cgi) {
 		if (r->server->cgi_request == r)
@@ -220,7 +227,7 @@ reply_close(struct web_request *r, bool complete)
 	FCGX_Free(&r->fx, 0);
 	r->fx.ipcFd = -1;
 	r->watch.fd = -1;
-	if (complete && r->input_ended && r->fx.keepConnection != 0) {
+	if (parks) {
 		server_park(r->server, fd, true);
 		return;
 	}
@@ -277,10 +284,14 @@ web_answer(struct web_request *r, int status, const char *content_type,
 	struct web_server *s = r->server;
 	struct bytes head = BYTES_LIMIT(WEB_REPLY_HEADERS_BYTES + 1024);
 	bool attached = r->state == REQUEST_ATTACHED;
+	bool waits = !attached && (body.len > PIECE_BYTES || !is_writable(r));
 	int rc = -1;
 
-	if (!attached && (body.len > PIECE_BYTES || !is_writable(r)))
-		intake_spare(s);
+	if (waits) {
+		intake_away(s);
+		if (!r->cgi)
+			intake_timeout(r->watch.fd, SO_SNDTIMEO, SEND_WAIT_MS);
+	}
 	reply_head(&head, status, content_type, lines, count, (int64_t)body.len);
 	if (status == 204 || status == 304)
 		body.len = 0;
@@ -290,6 +301,8 @@ web_answer(struct web_request *r, int status, const char *content_type,
 		rc = close_writer(r);
 	bytes_free(&head);
 	reply_close(r, rc == 0);
+	if (waits)
+		intake_back(s);
 	if (attached) {
 		server_due(s, r);
 		return;
@@ -357,6 +370,9 @@ write_piece(struct web_request *r, const char *at, size_t len)
 {
 	if (r->cgi)
 		return cgi_write(r, at, len);
+	/* most replies are one piece, which a new connection always has room for */
+	if (r->pieces < 2 && ++r->pieces == 2)
+		intake_timeout(r->watch.fd, SO_SNDTIMEO, SEND_WAIT_MS);
 	if (FCGX_PutStr(at, (int)len, r->fx.out) < 0)
 		return -1;
 	return FCGX_FFlush(r->fx.out);

@@ -61,16 +61,26 @@ request_free(struct web_request *r)
 	free(r);
 }
 
+/* What follows prefix, or NULL.  Most variables differ in the first letters: no call for those. */
+static inline const char *
+behind(const char *variable, const char *prefix)
+{
+	for (; *prefix != '\0'; prefix++, variable++)
+		if (*variable != *prefix)
+			return NULL;
+	return variable;
+}
+
 const char *
 request_param(const struct web_request *r, const char *name)
 {
-	size_t len = strlen(name);
+	const char *rest;
 
 	if (r->env == NULL)
 		return NULL;
 	for (char **p = r->env; *p != NULL; p++)
-		if (strncmp(*p, name, len) == 0 && (*p)[len] == '=')
-			return *p + len + 1;
+		if ((rest = behind(*p, name)) != NULL && *rest == '=')
+			return rest + 1;
 	return NULL;
 }
 
@@ -161,9 +171,8 @@ web_query(const struct web_request *r)
 static bool
 is_hidden(const char *variable)
 {
-	return strncmp(variable, "PROXY=", 6) == 0 ||
-	       strncmp(variable, "CONTENT_LENGTH=", 15) == 0 ||
-	       strncmp(variable, "CONTENT_TYPE=", 13) == 0;
+	return behind(variable, "PROXY=") != NULL || behind(variable, "CONTENT_LENGTH=") != NULL ||
+	       behind(variable, "CONTENT_TYPE=") != NULL;
 }
 
 /* Apache gives the variables of a request new names when it redirects inside. */
@@ -184,12 +193,14 @@ redirected_authorization(const char *variable)
 static const char *
 header_of(const char *variable)
 {
-	if (strncmp(variable, "HTTP_", 5) == 0)
-		return is_hidden(variable + 5) ? NULL : variable + 5;
-	if (strncmp(variable, "CONTENT_TYPE=", 13) == 0)
-		return variable[13] == '\0' ? NULL : variable;
-	if (strncmp(variable, "CONTENT_LENGTH=", 15) == 0)
-		return parse_length(variable + 15) < 0 ? NULL : variable;
+	const char *rest;
+
+	if ((rest = behind(variable, "HTTP_")) != NULL)
+		return is_hidden(rest) ? NULL : rest;
+	if ((rest = behind(variable, "CONTENT_TYPE=")) != NULL)
+		return *rest == '\0' ? NULL : variable;
+	if ((rest = behind(variable, "CONTENT_LENGTH=")) != NULL)
+		return parse_length(rest) < 0 ? NULL : variable;
 	return NULL;
 }
 
@@ -439,7 +450,7 @@ request_check(struct web_request *r, struct err *err)
 
 	find_address(r);
 	for (char **p = r->env; *p != NULL; p++)
-		if (strncmp(*p, "HTTP_", 5) == 0)
+		if (behind(*p, "HTTP_") != NULL)
 			total += strlen(*p);
 	if (total > WEB_HEADERS_BYTES) {
 		(void)err_set(err, ERR_BAD_REQUEST, "%zu bytes of request headers", total);

@@ -440,6 +440,7 @@ destroy(struct web_server *s)
 		(void)close(s->epoll_fd);
 	intake_close(s);
 	(void)pthread_mutex_destroy(&s->lock);
+	(void)pthread_cond_destroy(&s->idle_wake);
 	free(s->threads);
 	free(s);
 }
@@ -448,6 +449,7 @@ static struct web_server *
 server_new(uv_loop_t *loop, const struct web_options *o, bool cgi, struct err *err)
 {
 	struct web_server *s = calloc(1, sizeof *s);
+	pthread_condattr_t monotonic;
 
 	if (s == NULL) {
 		(void)err_set(err, ERR_MEMORY, "no memory for the server");
@@ -462,6 +464,10 @@ server_new(uv_loop_t *loop, const struct web_options *o, bool cgi, struct err *e
 	LIST_INIT(&s->parked);
 	LIST_INIT(&s->swept);
 	(void)pthread_mutex_init(&s->lock, NULL);
+	(void)pthread_condattr_init(&monotonic);
+	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&s->idle_wake, &monotonic);
+	(void)pthread_condattr_destroy(&monotonic);
 	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	s->threads = calloc((size_t)s->o.threads_most, sizeof *s->threads);
 	if (s->epoll_fd < 0 || s->threads == NULL || intake_open(s) != 0 ||

@@ -68,6 +68,7 @@ struct web_request {
 	struct Params *params; /* of fx, kept until the end */
 	bool cgi;
 	bool overloaded;   /* to be refused as soon as its parameters are known */
+	bool params_came, body_came; /* whole, before reading began: no read of it will wait */
 	bool input_ended;  /* nothing of this request is left to read */
 	bool detached_out; /* fx.out was closed */
 	char **env;        /* NAME=value, NULL at the end */
@@ -90,6 +91,7 @@ struct web_request {
 	bool full;         /* web_write() said so */
 	bool due;          /* in server->due */
 	bool head_sent;
+	uint8_t pieces;    /* written so far: 0, 1, or 2 for more */
 	bool cut;
 	bool told;         /* on_gone was called */
 	_Atomic bool gone; /* the client left */
@@ -115,7 +117,7 @@ struct web_server {
 	int handles;
 	int epoll_fd;
 	bool ticking, closing;
-	int intake_fd; /* epoll set of the idle intake threads: listener and wake_fd */
+	int intake_fd; /* epoll set of the leading intake thread: listener and wake_fd */
 	int wake_fd;   /* eventfd: `waiting` holds something, or quit */
 	int listen_fd; /* -1: none, or no longer */
 	_Atomic bool stopping;
@@ -129,7 +131,14 @@ struct web_server {
 
 	pthread_mutex_t lock; /* of all that follows */
 	TAILQ_HEAD(, web_request) waiting;
-	int waiting_count, idle_threads, live_threads;
+	int waiting_count, live_threads;
+	int idle_threads;      /* they wait for idle_wake */
+	int away;              /* they wait for a peer, or do what takes long */
+	bool led;              /* one waits for connections */
+	bool roused;           /* one has been called and did not come yet */
+	unsigned accepted;
+	unsigned turns, turns_tended; /* of leading; those web_tend() has seen */
+	pthread_cond_t idle_wake;
 	bool quit;
 	struct intake_thread *threads; /* o.threads_most */
 	LIST_HEAD(, parked) parked;
@@ -155,8 +164,10 @@ void intake_close(struct web_server *s);
 /* Lets idle threads accept from that socket, or no longer.  [loop] */
 void intake_listen(struct web_server *s, int listen_fd);
 void intake_unlisten(struct web_server *s);
-/* The calling intake thread is about to wait for its peer: another must be there to go on. */
-void intake_spare(struct web_server *s);
+/* The calling intake thread will wait for its peer, or is busy for long, and another one must be
+ * there to go on; until intake_back(). */
+void intake_away(struct web_server *s);
+void intake_back(struct web_server *s);
 /* Hands a request to an intake thread, starting one if all are busy.  [loop] */
 void intake_give(struct web_server *s, struct web_request *r);
 /* Ends and joins all of them. */

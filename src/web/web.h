@@ -54,6 +54,7 @@ struct web_options {
 	int64_t body_deadline_ms;    /* for the whole body [300 s] */
 	int64_t body_min_rate;       /* bytes a second after the first 10 s; 0: none */
 	const char *spool_dir;       /* [NULL: no spooling, such bodies are refused with 503] */
+	bool requests_take_long;     /* on_request often blocks: another thread waits meanwhile */
 	bool trust_forwarded;        /* the client's address is the last of X-Forwarded-For */
 	struct web_handler handler;
 };
@@ -71,6 +72,9 @@ struct web_server *web_start_cgi(uv_loop_t *loop, const struct web_options *o, s
 /* Stops accepting; running requests go on; handler.on_drained follows, never from within this
  * call.  In CGI it follows the one request by itself.  The listening socket stays open.  [loop] */
 void web_stop(struct web_server *s);
+/* To be called a few times a second: sees to it that new connections are taken although the thread
+ * that took the last one is still busy with it.  [loop] */
+void web_tend(struct web_server *s);
 /* After on_drained, or in it.  All handles on the loop are closed by then; waits for the intake
  * threads, which must have come back from on_request. */
 void web_free(struct web_server *s);
