@@ -303,8 +303,8 @@ admit_reserve(struct store *store, struct board *board, const struct snapshot *s
 	if (gather(&t, snapshot, caller, &values, need, now_ms, err) != 0)
 		return -1;
 	for (int round = 0; round < SEED_ROUNDS; round++) {
-		if (board_admit(board, exchange, t.claim, t.count, note, note_bytes, &pass->lease,
-			    &verdict, err) != 0)
+		if (board_admit(board, exchange, t.claim, t.count, NULL, note, note_bytes,
+			    &pass->lease, &verdict, err) != 0)
 			return -1;
 		if (verdict.outcome == BOARD_REFUSED)
 			return refuse(&t, &verdict, err);

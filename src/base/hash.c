@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -148,6 +149,59 @@ hash_64(const void *data, size_t len, uint64_t seed)
 	}
 	h = fold_mul(a ^ MIX_B ^ h, b ^ MIX_C ^ (h << 29 | h >> 35));
 	return fold_mul(h ^ MIX_A, MIX_C ^ (h >> 32));
+}
+
+static inline uint64_t
+rotate(uint64_t v, int bits)
+{
+	return v << bits | v >> (64 - bits);
+}
+
+static inline void
+sip_rounds(uint64_t v[4], int rounds)
+{
+	while (rounds-- > 0) {
+		v[0] += v[1];
+		v[2] += v[3];
+		v[1] = rotate(v[1], 13) ^ v[0];
+		v[3] = rotate(v[3], 16) ^ v[2];
+		v[0] = rotate(v[0], 32) + v[3];
+		v[2] += v[1];
+		v[3] = rotate(v[3], 21) ^ v[0];
+		v[1] = rotate(v[1], 17) ^ v[2];
+		v[2] = rotate(v[2], 32);
+	}
+}
+
+void
+hash_keyed(const uint64_t key[2], const void *data, size_t len, uint64_t out[2])
+{
+	uint64_t v[4] = { key[0] ^ UINT64_C(0x736f6d6570736575),
+		key[1] ^ UINT64_C(0x646f72616e646f6d), key[0] ^ UINT64_C(0x6c7967656e657261),
+		key[1] ^ UINT64_C(0x7465646279746573) };
+	const unsigned char *at = data;
+	uint64_t word;
+
+	v[1] ^= 0xee; /* asks for 128 bits */
+	for (size_t left = len; left >= sizeof word; left -= sizeof word, at += sizeof word) {
+		memcpy(&word, at, sizeof word);
+		word = le64toh(word);
+		v[3] ^= word;
+		sip_rounds(v, 2);
+		v[0] ^= word;
+	}
+	word = (uint64_t)len << 56;
+	for (size_t i = 0; i < len % sizeof word; i++)
+		word |= (uint64_t)at[i] << 8 * i;
+	v[3] ^= word;
+	sip_rounds(v, 2);
+	v[0] ^= word;
+	v[2] ^= 0xee;
+	sip_rounds(v, 4);
+	out[0] = v[0] ^ v[1] ^ v[2] ^ v[3];
+	v[1] ^= 0xdd;
+	sip_rounds(v, 4);
+	out[1] = v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
 void

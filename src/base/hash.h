@@ -17,6 +17,9 @@ void hash_hmac(const void *key, size_t key_len, const void *data, size_t len,
 uint32_t hash_crc32(const void *data, size_t len); /* IEEE 802.3 */
 /* Fast, not keyed, well mixed; for hash tables that hold no attacker-chosen ordering. */
 uint64_t hash_64(const void *data, size_t len, uint64_t seed);
+/* SipHash-2-4 with 128 bits of output (Aumasson and Bernstein): fast for short texts, and nobody
+ * without the key can find two that collide. */
+void hash_keyed(const uint64_t key[2], const void *data, size_t len, uint64_t out[2]);
 /* Cryptographic randomness; ends the process if the kernel has none. */
 void hash_random(void *out, size_t len);
 /* Compares in a time that does not depend on the content. */

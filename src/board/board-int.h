@@ -16,10 +16,10 @@
 #include <stdatomic.h>
 
 #define BOARD_MAGIC        INT64_C(0x31647261426c7300) /* changes with nothing; the version does */
-#define BOARD_VERSION      1
+#define BOARD_VERSION      2
 #define BOARD_ROWS         262144 /* of a segment; a power of two */
 #define BOARD_SEGMENTS_MAX 16
-#define BOARD_LEASES       16384
+#define BOARD_LEASES       8192
 #define BOARD_PROBES       32            /* rows looked at for a key in each segment */
 #define BOARD_KEEP_MS      (2 * 3600000) /* a row outlives its window by this */
 #define BOARD_UNDO         256           /* words one section may change */
@@ -49,7 +49,7 @@ struct lease_head {
 };
 _Static_assert(sizeof(struct lease_head) == 64, "a lease head is a cache line");
 
-/* Two to a page, so that none is torn over pages when the machine dies. */
+/* A page each, so that none is torn over pages when the machine dies. */
 struct lease_body {
 	int64_t serial; /* the head's; another one after a reboot tells a torn lease */
 	int64_t spare[7];
@@ -57,10 +57,11 @@ struct lease_body {
 		int64_t row; /* its number over all segments; -1: it went with an earlier board */
 		int64_t key; /* second half of the row's key */
 		int64_t amount;
+		int64_t slice; /* of a rolling window, that it was taken in */
 	} claim[BOARD_CLAIMS_MAX];
 	_Alignas(8) unsigned char note[BOARD_NOTE_BYTES];
 };
-_Static_assert(sizeof(struct lease_body) == 2048, "two bodies fill a page");
+_Static_assert(sizeof(struct lease_body) == 4096, "a body fills a page");
 
 struct key_slot {
 	_Atomic int64_t id[2]; /* 0: free; the halves are set one after the other by CAS */
@@ -84,6 +85,7 @@ struct layout {
 struct head {
 	struct layout layout;
 	char boot_id[BOOT_ID_BYTES];
+	uint64_t hash_key[2]; /* of counters' names; made with the file */
 	_Atomic int64_t made_ms;
 	_Atomic int64_t segments;
 

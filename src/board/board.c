@@ -295,6 +295,8 @@ prepare(struct board *b, const char *boot_id, bool anew, struct err *err)
 	board_generation_bump(b);
 	h->layout = layout_of(&b->o);
 	memcpy(h->boot_id, boot_id, BOOT_ID_BYTES);
+	if (anew)
+		hash_random(h->hash_key, sizeof h->hash_key);
 	if (!anew)
 		log_write(LOG_INFO, "board", "first use since a reboot: %lld leases are owed",
 			(long long)word_get(&h->leases_used));

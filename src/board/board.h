@@ -20,7 +20,10 @@
 
 #define BOARD_LOCK_MS    50
 #define BOARD_CLAIMS_MAX 24   /* counters one admission can take from */
-#define BOARD_NOTE_BYTES 1408 /* what a lease carries for settling it after a crash */
+#define BOARD_NOTE_BYTES 3264 /* what a lease carries for settling it after a crash */
+#define BOARD_SLICES     60   /* of a rolling window; the oldest counts whole */
+#define BOARD_WARNS_MAX  3    /* shares of a cap that are told of */
+#define BOARD_REPEAT_MS  3600000 /* an idempotency key is remembered this long */
 
 struct board;
 
@@ -39,24 +42,44 @@ void board_tick(struct board *b); /* a clerk, each second */
 
 /* ---- counters and leases ---- */
 
+/* A counter's name: SipHash-2-4 (128 bit) of what it is of, under a random key of this board, so that
+ * nobody outside can make two counters share a row.  Good as long as the board.  [loop] */
+void board_counter_key(const struct board *b, const void *data, size_t len, uint64_t key[2]);
+
 struct board_claim {
-	uint64_t key[2];    /* 128-bit hash of limit, scope values and window start */
+	uint64_t key[2];    /* board_counter_key() of limit, scope values and calendar window */
 	int64_t amount;     /* >= 0: reserved now */
 	int64_t cap;        /* spent + reserved + amount must stay <= cap; INT64_MAX: only counted */
 	int64_t window_start_ms, window_end_ms; /* board time; end INT64_MAX: for ever */
+	/* 0, or a rolling window of that length, in BOARD_SLICES slices: what was spent in the slice
+	 * that now lies in and the 60 before it counts, and all that is reserved.  The key then names
+	 * no window, and start and end are not looked at. */
+	int64_t rolling_ms;
+	int64_t warn[BOARD_WARNS_MAX]; /* tell when spent + reserved first reaches it; 0: none */
 	/* The counter's use before this board knew it.  A row that does not exist yet and whose window
 	 * began before the board was made is only created when `seeded` is true.  A row goes when no
 	 * lease names it and its window ended two hours ago, or it is at nothing: then it may want
-	 * its seed again. */
+	 * its seed again.  A rolling one's seed counts as spent one slice ago. */
 	bool seeded;
 	int64_t seed;
 };
 
+/* An exchange that must not run twice. */
+struct board_repeat {
+	uint64_t key[2];  /* board_counter_key() of project and idempotency key; zeros: none */
+	uint64_t body[2]; /* the same of the request's body */
+};
+
 struct board_verdict {
-	enum { BOARD_TAKEN, BOARD_REFUSED, BOARD_NEEDS_SEED } outcome;
+	enum { BOARD_TAKEN, BOARD_REFUSED, BOARD_NEEDS_SEED, BOARD_RUNNING, BOARD_REPEATED, BOARD_OTHER_BODY } outcome;
 	int which;               /* index of the claim that refuses or needs its seed */
 	int64_t spent, reserved; /* of that counter */
+	int64_t frees_ms;        /* refused, rolling: board time at which the amount fits by age alone */
 	int64_t used[BOARD_CLAIMS_MAX]; /* taken: spent and reserved of each, this one included */
+	int64_t held[BOARD_CLAIMS_MAX]; /* of which reserved */
+	uint8_t warned[BOARD_CLAIMS_MAX]; /* taken: bit i: warn[i] was reached for the first time */
+	struct id first;         /* RUNNING, REPEATED: the exchange that had the idempotency key first */
+	int status;              /* REPEATED: what its client got */
 };
 
 /* A lease: what one exchange holds until it is settled.  The handle is good in this process. */
@@ -65,21 +88,33 @@ struct board_lease {
 	uint64_t serial; /* 0: none */
 };
 
-/* Checks all claims, then takes all or none, and writes the lease with its owner and note
- * (note_bytes <= BOARD_NOTE_BYTES) in the same section.  0 with *verdict (refused is no error);
- * -1: ERR_OVERLOADED when the mutex, a lease or a counter row is not to be had. */
+/* Checks the idempotency key (repeat may be NULL) and all claims, then takes all or none, and writes
+ * the lease with its owner and note (note_bytes <= BOARD_NOTE_BYTES) in the same section.  0 with
+ * *verdict (refused is no error); -1: ERR_OVERLOADED when the mutex, a lease, a counter row or a
+ * place for the idempotency key is not to be had. */
 int board_admit(struct board *b, struct id exchange, const struct board_claim *claims, int count,
-	const void *note, size_t note_bytes, struct board_lease *lease, struct board_verdict *verdict,
-	struct err *err);
+	const struct board_repeat *repeat, const void *note, size_t note_bytes,
+	struct board_lease *lease, struct board_verdict *verdict, struct err *err);
+
+/* Reserves more for a lease that runs: amount[i] >= 0 on top for claim i, cap[i] as it is now; all or
+ * none.  0 with *verdict (TAKEN or REFUSED); also TAKEN, of nothing, when the lease is gone. */
+int board_raise(struct board *b, struct board_lease lease, const int64_t *amount,
+	const int64_t *cap, int count, struct board_verdict *verdict, struct err *err);
 
 /* What is in a counter: 1 row there, 0 none (both zero), -1 the mutex was not to be had. */
-int board_peek(struct board *b, const uint64_t key[2], int64_t *spent, int64_t *reserved);
+int board_peek(struct board *b, const uint64_t key[2], int64_t rolling_ms, int64_t *spent,
+	int64_t *reserved);
+/* Adds to what a counter has spent (or takes from it, not below 0), as of at_ms of board time; a
+ * counter that has no row, or whose window at_ms is not in, is left alone.  0, or -1. */
+int board_correct(struct board *b, const uint64_t key[2], int64_t rolling_ms, int64_t at_ms,
+	int64_t add, struct err *err);
 
 /* Settles: reserved goes down by what was taken, spent up by spent[i] >= 0 for claim i (by 0 for
- * those beyond count, which may be less than was claimed), the lease is freed.  Returns 1 when it
+ * those beyond count, which may be less than was claimed), as of the time of admission; the lease is
+ * freed.  Its idempotency key is kept with status, or freed when status is 0.  Returns 1 when it
  * settled; 0 when the lease is settled already, or lost with its board; -1: ERR_OVERLOADED. */
 int board_settle(struct board *b, struct board_lease lease, const int64_t *spent, int count,
-	struct err *err);
+	int status, struct err *err);
 
 /* The lease's note, to be changed in place while the exchange runs.  Only its owner writes, field by
  * field of at most 8 aligned bytes, so that a reader after a crash sees old or new.  After a reboot
@@ -99,6 +134,11 @@ struct board_orphan {
 };
 int board_reap(struct board *b, bool (*fn)(void *ctx, const struct board_orphan *o), void *ctx,
 	struct err *err);
+
+/* Asks the owner of a running exchange to end it.  1 asked, 0 it does not run, -1 no mutex. */
+int board_cut(struct board *b, struct id exchange);
+/* Was that asked of this lease?  [loop] */
+bool board_is_cut(const struct board *b, struct board_lease lease);
 
 /* What runs now: a copy of each live lease, orphans too; fn returning false ends it.  How many were
  * shown, or -1 when the mutex was not to be had. */

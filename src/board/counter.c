@@ -6,6 +6,7 @@
  * nowhere.  Probes are triangular (0, 1, 3, 6, ...): the first ones share cache lines' neighbourhood,
  * the later ones leave clusters.
  */
+#include "base/hash.h"
 #include "board/board-int.h"
 
 struct row *
@@ -58,11 +59,13 @@ nowhere:
 }
 
 int
-board_peek(struct board *b, const uint64_t key[2], int64_t *spent, int64_t *reserved)
+board_peek(struct board *b, const uint64_t key[2], int64_t rolling_ms, int64_t *spent,
+	int64_t *reserved)
 {
 	struct err ignored;
 	int64_t number;
 
+	(void)rolling_ms;
 	*spent = *reserved = 0;
 	if (section_enter(b, &ignored) != 0)
 		return -1;
@@ -73,4 +76,12 @@ board_peek(struct board *b, const uint64_t key[2], int64_t *spent, int64_t *rese
 	}
 	section_leave(b);
 	return number >= 0;
+}
+
+void
+board_counter_key(const struct board *b, const void *data, size_t len, uint64_t key[2])
+{
+	hash_keyed(b->head->hash_key, data, len, key);
+	if (key[0] == 0 && key[1] == 0) /* a key of zeros means "none" */
+		key[0] = 1;
 }

@@ -200,9 +200,10 @@ leave:
 
 int
 board_admit(struct board *b, struct id exchange, const struct board_claim *claims, int count,
-	const void *note, size_t note_bytes, struct board_lease *lease,
-	struct board_verdict *verdict, struct err *err)
+	const struct board_repeat *repeat, const void *note, size_t note_bytes,
+	struct board_lease *lease, struct board_verdict *verdict, struct err *err)
 {
+	(void)repeat;
 	*lease = (struct board_lease){ 0 };
 	*verdict = (struct board_verdict){ 0 };
 	if (count < 0 || count > BOARD_CLAIMS_MAX || note_bytes > BOARD_NOTE_BYTES)
@@ -247,12 +248,13 @@ give_back(struct board *b, const struct lease_body *body, int i, int64_t spent)
 }
 
 int
-board_settle(
-	struct board *b, struct board_lease lease, const int64_t *spent, int count, struct err *err)
+board_settle(struct board *b, struct board_lease lease, const int64_t *spent, int count, int status,
+	struct err *err)
 {
 	struct lease_head *head;
 	int rc = 0;
 
+	(void)status;
 	for (int i = 0; i < count; i++)
 		if (spent[i] < 0)
 			return err_set(err, ERR_INTERNAL, "claim %d spent a negative amount", i);

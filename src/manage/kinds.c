@@ -865,16 +865,16 @@ scope_member(void *ctx, const struct json_member *m)
 	size_t room;
 
 	if (span_is(m->key, "project")) {
-		to = l->scope_project;
-		room = sizeof l->scope_project;
+		to = l->scope[DIMENSION_PROJECT];
+		room = sizeof l->scope[DIMENSION_PROJECT];
 	} else if (span_is(m->key, "token")) {
 		kind = RECORD_TOKEN;
-		to = l->scope_token;
-		room = sizeof l->scope_token;
+		to = l->scope[DIMENSION_TOKEN];
+		room = sizeof l->scope[DIMENSION_TOKEN];
 	} else if (span_is(m->key, "model")) {
 		kind = RECORD__COUNT;
-		to = l->scope_model;
-		room = sizeof l->scope_model;
+		to = l->scope[DIMENSION_MODEL];
+		room = sizeof l->scope[DIMENSION_MODEL];
 	} else {
 		call_refuse(c, ERR_BAD_REQUEST, "scope",
 			"A scope is made of project, token and model, each an id, \"each\" or "
@@ -912,18 +912,19 @@ limit_member(struct edit *e, const char *name, struct json_value v)
 	}
 	if (strcmp(name, "scope") != 0)
 		return 0;
-	memset(l->scope_project, 0, sizeof l->scope_project);
-	memset(l->scope_token, 0, sizeof l->scope_token);
-	memset(l->scope_model, 0, sizeof l->scope_model);
+	memset(l->scope[DIMENSION_PROJECT], 0, sizeof l->scope[DIMENSION_PROJECT]);
+	memset(l->scope[DIMENSION_TOKEN], 0, sizeof l->scope[DIMENSION_TOKEN]);
+	memset(l->scope[DIMENSION_MODEL], 0, sizeof l->scope[DIMENSION_MODEL]);
 	if (v.type != JSON_NULL && json_each(v.raw, scope_member, &walk, NULL) != 0 &&
 		c->err.code == ERR_NONE)
 		call_refuse(c, ERR_BAD_REQUEST, name,
 			"scope must be an object such as {\"project\": \"…\"}.");
 	if (c->err.code != ERR_NONE)
 		return -1;
-	if (before != NULL && (strcmp(l->scope_project, before->scope_project) != 0 ||
-				      strcmp(l->scope_token, before->scope_token) != 0 ||
-				      strcmp(l->scope_model, before->scope_model) != 0))
+	if (before != NULL &&
+		(strcmp(l->scope[DIMENSION_PROJECT], before->scope[DIMENSION_PROJECT]) != 0 ||
+			strcmp(l->scope[DIMENSION_TOKEN], before->scope[DIMENSION_TOKEN]) != 0 ||
+			strcmp(l->scope[DIMENSION_MODEL], before->scope[DIMENSION_MODEL]) != 0))
 		return call_refuse(c, ERR_BAD_REQUEST, name,
 			"scope is fixed when a limit is made; make another one.");
 	return 1;
@@ -954,9 +955,9 @@ limit_finish(struct edit *e)
 static bool
 limit_hides(const struct field *f)
 {
-	return f->offset == offsetof(struct limit, scope_project) ||
-	       f->offset == offsetof(struct limit, scope_token) ||
-	       f->offset == offsetof(struct limit, scope_model) ||
+	return f->offset == offsetof(struct limit, scope[DIMENSION_PROJECT]) ||
+	       f->offset == offsetof(struct limit, scope[DIMENSION_TOKEN]) ||
+	       f->offset == offsetof(struct limit, scope[DIMENSION_MODEL]) ||
 	       f->offset == offsetof(struct limit, cap);
 }
 
@@ -973,12 +974,12 @@ static void
 put_scope(struct bytes *out, const struct limit *l)
 {
 	bytes_puts(out, ",\"scope\":{");
-	if (l->scope_project[0] != '\0')
-		shape_text(out, "project", l->scope_project);
-	if (l->scope_token[0] != '\0')
-		shape_text(out, "token", l->scope_token);
-	if (l->scope_model[0] != '\0')
-		shape_text(out, "model", l->scope_model);
+	if (l->scope[DIMENSION_PROJECT][0] != '\0')
+		shape_text(out, "project", l->scope[DIMENSION_PROJECT]);
+	if (l->scope[DIMENSION_TOKEN][0] != '\0')
+		shape_text(out, "token", l->scope[DIMENSION_TOKEN]);
+	if (l->scope[DIMENSION_MODEL][0] != '\0')
+		shape_text(out, "model", l->scope[DIMENSION_MODEL]);
 	bytes_puts(out, "}");
 }
 
@@ -994,12 +995,12 @@ limit_use(struct call *c, const struct limit *l, const struct limit_values *v, i
 
 	window_bounds(l->metric == METRIC_PARALLEL ? WINDOW_TOTAL : (enum limit_window)l->window,
 		now_ms, &start_ms, end_ms);
-	if ((strcmp(l->scope_project, "each") == 0 && v->project[0] == '\0') ||
-		(strcmp(l->scope_token, "each") == 0 && v->token[0] == '\0') ||
-		(strcmp(l->scope_model, "each") == 0 && v->model[0] == '\0'))
+	if ((strcmp(l->scope[DIMENSION_PROJECT], "each") == 0 && v->project[0] == '\0') ||
+		(strcmp(l->scope[DIMENSION_TOKEN], "each") == 0 && v->token[0] == '\0') ||
+		(strcmp(l->scope[DIMENSION_MODEL], "each") == 0 && v->model[0] == '\0'))
 		return 0;
 	limit_counter_key(l, v, start_ms, key);
-	rc = board_peek(c->m->board, key, used, reserved);
+	rc = board_peek(c->m->board, key, 0, used, reserved);
 	if (rc < 0)
 		return err_set(&c->err, ERR_OVERLOADED, "the board is not to be had");
 	if (rc > 0)
@@ -1058,22 +1059,24 @@ limit_passes(const void *record, const struct filter *f)
 
 	if (f->active >= 0 && l->is_active != (f->active != 0))
 		return false;
-	if (f->model[0] != '\0' && (l->scope_model[0] == '\0' ||
-					   (strcmp(l->scope_model, "each") != 0 &&
-						   !glob_match(l->scope_model, span_of(f->model)))))
+	if (f->model[0] != '\0' &&
+		(l->scope[DIMENSION_MODEL][0] == '\0' ||
+			(strcmp(l->scope[DIMENSION_MODEL], "each") != 0 &&
+				!glob_match(l->scope[DIMENSION_MODEL], span_of(f->model)))))
 		return false;
 	if (!id_is_none(f->project)) {
 		id_text(record_prefix(RECORD_PROJECT), f->project, project);
-		if (!binds(l->scope_project, project))
+		if (!binds(l->scope[DIMENSION_PROJECT], project))
 			return false;
 	}
 	if (!id_is_none(f->token)) {
 		/* Of a token: its own, and those its project puts on it. */
 		id_text(record_prefix(RECORD_TOKEN), f->token, token);
 		id_text(record_prefix(RECORD_PROJECT), f->token_project, project);
-		if (!binds(l->scope_token, token) &&
-			!(l->scope_token[0] == '\0' && l->scope_project[0] != '\0' &&
-				binds(l->scope_project, project)))
+		if (!binds(l->scope[DIMENSION_TOKEN], token) &&
+			!(l->scope[DIMENSION_TOKEN][0] == '\0' &&
+				l->scope[DIMENSION_PROJECT][0] != '\0' &&
+				binds(l->scope[DIMENSION_PROJECT], project)))
 			return false;
 	}
 	return true;

@@ -291,11 +291,11 @@ guess_count(
 	static const int64_t one[GUESS_COUNTERS] = { 1, 1 };
 	struct board_lease lease;
 
-	if (board_admit(c->m->board, id_random(), claims, GUESS_COUNTERS, NULL, 0, &lease, v,
+	if (board_admit(c->m->board, id_random(), claims, GUESS_COUNTERS, NULL, NULL, 0, &lease, v,
 		    &c->err) != 0)
 		return -1;
 	if (v->outcome == BOARD_TAKEN &&
-		board_settle(c->m->board, lease, one, GUESS_COUNTERS, &c->err) < 0)
+		board_settle(c->m->board, lease, one, GUESS_COUNTERS, 0, &c->err) < 0)
 		return -1;
 	return 0;
 }
@@ -334,7 +334,7 @@ guess_begin(struct call *c, int64_t *now_ms)
 	for (int i = 0; i < GUESS_COUNTERS; i++) {
 		int64_t spent = 0, reserved = 0;
 
-		if (board_peek(c->m->board, right[i].key, &spent, &reserved) < 0)
+		if (board_peek(c->m->board, right[i].key, 0, &spent, &reserved) < 0)
 			return err_set(&c->err, ERR_OVERLOADED, "the board is not to be had");
 		claims[i].cap = most[i] + spent;
 	}

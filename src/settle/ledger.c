@@ -138,8 +138,8 @@ settle_item(struct ledger *l, struct ledger_item *item)
 	struct err err = { 0 };
 
 	/* the row is booked, so the lease may wait for a reaper if the board is not to be had now */
-	if (item->lease.serial != 0 &&
-		board_settle(l->board, item->lease, item->spent, item->count, &err) < 0)
+	if (item->lease.serial != 0 && board_settle(l->board, item->lease, item->spent, item->count,
+					       item->row.status, &err) < 0)
 		log_write(LOG_ERROR, "settle", "a lease stays owing: %s", err.text);
 	if (atomic_compare_exchange_strong(&item->fate, &expected, BOOKED))
 		l->done(item);

@@ -12,7 +12,6 @@
 
 #include <string.h>
 
-
 #define TOKENS_MAX ((1LL << 40) - 1) /* what the store keeps of a count (store_book) */
 
 static int64_t
@@ -104,14 +103,14 @@ reap_one(void *ctx, const struct board_orphan *o)
 	if (note.count > o->count)
 		note.count = 0;    /* died before the note was complete: nothing had been sent */
 	if (note.row.time_ms == 0) /* no exchange: what somebody else holds on the board */
-		return board_settle(r->board, o->lease, spent, o->count, r->err) >= 0;
+		return board_settle(r->board, o->lease, spent, o->count, 0, r->err) >= 0;
 	crash_row(&note, o->exchange, &row);
 	if (store_book(r->store, &row, 1, &booked, r->err) != 0)
 		goto failed;
 	if (!booked && store_row_get(r->store, o->exchange, &row, r->err) < 0)
 		goto failed;
 	settle_charge(note.metric, (int)note.count, &row, spent);
-	if (board_settle(r->board, o->lease, spent, o->count, r->err) < 0)
+	if (board_settle(r->board, o->lease, spent, o->count, row.status, r->err) < 0)
 		goto failed;
 	board_count(r->board, COUNT_REAPED, 1);
 	id_text("req_", o->exchange, request);

@@ -36,6 +36,16 @@ static const struct field project_fields[] = {
 		"patterns of models it may use; empty: all" },
 	{ 20, "allowed_origins", FIELD_LIST, 0, AT(project, allowed_origins), 0, 0, NULL, NULL,
 		"web origins that may call from a browser; empty: those of the settings" },
+	{ 21, "allowed_endpoints", FIELD_LIST, 0, AT(project, allowed_endpoints), 0, 0, NULL, NULL,
+		"patterns of paths it may call; empty: all" },
+	{ 22, "allowed_networks", FIELD_LIST, 0, AT(project, allowed_networks), 0, 0, NULL, NULL,
+		"networks its clients may call from, as 10.0.0.0/8; empty: all" },
+	{ 23, "disconnect", FIELD_TEXT, 0, AT(project, disconnect), 0, 0, NULL, NULL,
+		"when a client leaves: cancel, drain or drain:<seconds>; empty: as in the settings" },
+	{ 24, "fail_mode", FIELD_ENUM, 0, AT(project, fail_mode), 0, 0, "closed|open", "closed",
+		"without the store: closed refuses, open lets known tokens pass and books later" },
+	{ 25, "refuse_unpriced", FIELD_BOOL, 0, AT(project, refuse_unpriced), 0, 0, NULL, "false",
+		"refuse requests whose price is not known" },
 };
 
 static const struct field token_fields[] = {
@@ -61,6 +71,24 @@ static const struct field token_fields[] = {
 		"most requests in its life; 0: no limit" },
 	{ 26, "allowed_models", FIELD_LIST, 0, AT(token, allowed_models), 0, 0, NULL, NULL,
 		"patterns of models it may use, within the project's; empty: all of those" },
+	{ 27, "allowed_endpoints", FIELD_LIST, 0, AT(token, allowed_endpoints), 0, 0, NULL, NULL,
+		"patterns of paths it may call" },
+	{ 28, "allowed_methods", FIELD_LIST, 0, AT(token, allowed_methods), 0, 0, NULL, NULL,
+		"methods it may use" },
+	{ 29, "allowed_origins", FIELD_LIST, 0, AT(token, allowed_origins), 0, 0, NULL, NULL,
+		"web origins that may call with it" },
+	{ 30, "allowed_networks", FIELD_LIST, 0, AT(token, allowed_networks), 0, 0, NULL, NULL,
+		"networks it may be used from, as 10.0.0.0/8" },
+	{ 31, "allowed_params", FIELD_LIST, 0, AT(token, allowed_params), 0, 0, NULL, NULL,
+		"name=pattern: what top-level members of a request may say" },
+	{ 32, "required_headers", FIELD_LIST, 0, AT(token, required_headers), 0, 0, NULL, NULL,
+		"\"Name: value\" that every request must carry" },
+	{ 33, "metadata", FIELD_LIST, 0, AT(token, metadata), 0, 0, NULL, NULL,
+		"name=value, for people" },
+	{ 34, "old_secret_sha256", FIELD_HASH, FIELD_HIDDEN, AT(token, old_sha256), 0, 0, NULL,
+		NULL, "SHA-256 of the secret before the last rotation" },
+	{ 35, "old_secret_until", FIELD_TIME, FIELD_READ, AT(token, old_until_ms), 0, 0, NULL, NULL,
+		"until when the secret before the last rotation is good" },
 };
 
 static const struct field upstream_fields[] = {
@@ -103,6 +131,8 @@ static const struct field upstream_fields[] = {
 		"certificates to trust instead of the system's" },
 	{ 35, "client_cert", FIELD_TEXT, 0, AT(upstream, client_cert), 0, 0, NULL, NULL,
 		"PEM file with our certificate and its key" },
+	{ 36, "price_factor", FIELD_MONEY, 0, AT(upstream, price_factor), 0, INT64_MAX, NULL, "1",
+		"multiplies the prices of what goes there" },
 };
 
 static const struct field key_fields[] = {
@@ -144,27 +174,82 @@ static const struct field price_fields[] = {
 		"dollars a request" },
 	{ 25, "is_builtin", FIELD_BOOL, FIELD_READ, AT(price, is_builtin), 0, 0, NULL, "false",
 		"came with sluice; replaced by the next import" },
+	{ 26, "tier", FIELD_TEXT, 0, AT(price, tier), 0, 0, NULL, NULL,
+		"the service tier it holds for, such as flex, priority or batch; empty: any other" },
+	{ 27, "above_tokens", FIELD_INT, 0, AT(price, above_tokens), 0, INT64_MAX, NULL, "0",
+		"holds for requests with more input tokens than this" },
+	{ 28, "reasoning", FIELD_MONEY, 0, AT(price, reasoning_nusd), -1, INT64_MAX, NULL,
+		"-0.000000001", "dollars a million reasoning tokens" },
+	{ 29, "audio_input", FIELD_MONEY, 0, AT(price, audio_input_nusd), -1, INT64_MAX, NULL,
+		"-0.000000001", "dollars a million audio tokens heard" },
+	{ 30, "audio_output", FIELD_MONEY, 0, AT(price, audio_output_nusd), -1, INT64_MAX, NULL,
+		"-0.000000001", "dollars a million audio tokens spoken" },
+	{ 31, "image", FIELD_MONEY, 0, AT(price, image_nusd), 0, INT64_MAX, NULL, "0",
+		"dollars an image made" },
 };
+
+#define SCOPE(tag, name, dimension, what)                                                          \
+	{ tag, name, FIELD_TEXT, FIELD_FIXED, AT(limit, scope[dimension]), 0, 0, NULL, NULL, what }
 
 static const struct field limit_fields[] = {
 	HEAD_FIELDS(struct limit, "lim_"),
-	{ 16, "scope_project", FIELD_TEXT, FIELD_FIXED, AT(limit, scope_project), 0, 0, NULL, NULL,
-		"a project, \"each\", or empty" },
-	{ 17, "scope_token", FIELD_TEXT, FIELD_FIXED, AT(limit, scope_token), 0, 0, NULL, NULL,
-		"a token, \"each\", or empty" },
-	{ 18, "scope_model", FIELD_TEXT, FIELD_FIXED, AT(limit, scope_model), 0, 0, NULL, NULL,
-		"a pattern of models, \"each\", or empty" },
+	SCOPE(16, "scope_project", DIMENSION_PROJECT, "a project, \"each\", or empty"),
+	SCOPE(17, "scope_token", DIMENSION_TOKEN, "a token, \"each\", or empty"),
+	SCOPE(18, "scope_model", DIMENSION_MODEL, "a pattern of models, \"each\", or empty"),
 	{ 19, "metric", FIELD_ENUM, FIELD_REQUIRED | FIELD_FIXED, AT(limit, metric), 0, 0,
 		"requests|input_tokens|output_tokens|tokens|cost|parallel", NULL,
 		"what is counted" },
 	{ 20, "window", FIELD_ENUM, FIELD_FIXED, AT(limit, window), 0, 0,
-		"minute|hour|day|week|month|total", "total", "over which time" },
+		"minute|hour|day|week|month|total|rolling", "total", "over which time" },
 	{ 21, "mode", FIELD_ENUM, 0, AT(limit, mode), 0, 0, "hard|soft|shadow", "hard",
 		"hard refuses, soft warns, shadow only counts" },
 	{ 22, "cap", FIELD_INT, FIELD_REQUIRED, AT(limit, cap), 0, INT64_MAX, NULL, NULL,
 		"the most: requests, tokens, calls at once; dollars of cost" },
 	{ 23, "is_active", FIELD_BOOL, 0, AT(limit, is_active), 0, 0, NULL, "true",
 		"false: not looked at" },
+	SCOPE(24, "scope_end_user", DIMENSION_END_USER, "an end user, \"each\", or empty"),
+	SCOPE(25, "scope_address", DIMENSION_ADDRESS,
+		"a network of clients, \"each\" address, or empty"),
+	SCOPE(26, "scope_tag", DIMENSION_TAG, "a pattern of tags, \"each\", or empty"),
+	SCOPE(27, "scope_upstream", DIMENSION_UPSTREAM, "an upstream, \"each\", or empty"),
+	SCOPE(28, "scope_key", DIMENSION_KEY, "a provider key, \"each\", or empty"),
+	{ 29, "reserve", FIELD_ENUM, 0, AT(limit, reserve), 0, 0, "worst|expected", "worst",
+		"worst never goes above the cap; expected reserves what is usual and may" },
+	{ 30, "window_s", FIELD_INT, FIELD_FIXED, AT(limit, window_s), 0, 366 * 86400LL, NULL, "0",
+		"length of a rolling window in seconds" },
+	{ 31, "timezone", FIELD_TEXT, FIELD_FIXED, AT(limit, timezone), 0, 0, NULL, NULL,
+		"where days, weeks and months begin, such as Europe/Berlin; empty: UTC" },
+	{ 32, "warn_at", FIELD_LIST_INT, 0, AT(limit, warn_at), 0, 0, NULL, NULL,
+		"shares of the cap, in percent, that are told of" },
+	{ 33, "stops_streams", FIELD_BOOL, 0, AT(limit, stops_streams), 0, 0, NULL, "false",
+		"end a stream that uses it up" },
+};
+
+#define VALUE(tag, name, dimension)                                                                \
+	{ tag, name, FIELD_TEXT, FIELD_FIXED, AT(grant, value[dimension]), 0, 0, NULL, NULL,       \
+		"whose counter, where the limit has one for each" }
+
+static const struct field grant_fields[] = {
+	HEAD_FIELDS(struct grant, "grt_"),
+	{ 16, "limit", FIELD_ID, FIELD_REQUIRED | FIELD_FIXED, AT(grant, limit), 0, 0, "lim_", NULL,
+		"the limit it is for" },
+	VALUE(17, "project", DIMENSION_PROJECT),
+	VALUE(18, "token", DIMENSION_TOKEN),
+	VALUE(19, "model", DIMENSION_MODEL),
+	VALUE(20, "end_user", DIMENSION_END_USER),
+	VALUE(21, "address", DIMENSION_ADDRESS),
+	VALUE(22, "tag", DIMENSION_TAG),
+	VALUE(23, "upstream", DIMENSION_UPSTREAM),
+	VALUE(24, "key", DIMENSION_KEY),
+	{ 25, "amount", FIELD_INT, FIELD_REQUIRED | FIELD_FIXED, AT(grant, amount), 0, INT64_MAX,
+		NULL, NULL, "on top of the cap, in the limit's unit" },
+	{ 26, "is_reset", FIELD_BOOL, FIELD_READ, AT(grant, is_reset), 0, 0, NULL, "false",
+		"takes back what had been used" },
+	{ 27, "from", FIELD_TIME, FIELD_FIXED, AT(grant, from_ms), 0, TIME_MAX, NULL, NULL,
+		"holds from then on" },
+	{ 28, "until", FIELD_TIME, FIELD_FIXED, AT(grant, until_ms), 0, TIME_MAX, NULL, NULL,
+		"and until then; null: for ever" },
+	{ 29, "reason", FIELD_TEXT, FIELD_FIXED, AT(grant, reason), 0, 0, NULL, NULL, "why" },
 };
 
 static const struct kind {
@@ -184,6 +269,7 @@ static const struct kind {
 	[RECORD_KEY] = KIND(key, "key_", NULL),
 	[RECORD_PRICE] = KIND(price, "prc_", NULL),
 	[RECORD_LIMIT] = KIND(limit, "lim_", NULL),
+	[RECORD_GRANT] = KIND(grant, "grt_", NULL),
 };
 
 const struct field *

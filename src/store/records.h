@@ -12,12 +12,16 @@
 #include <stdbool.h>
 
 enum record_kind {
-	RECORD_PROJECT, RECORD_TOKEN, RECORD_UPSTREAM, RECORD_KEY, RECORD_PRICE, RECORD_LIMIT,
+	RECORD_PROJECT, RECORD_TOKEN, RECORD_UPSTREAM, RECORD_KEY, RECORD_PRICE, RECORD_LIMIT, RECORD_GRANT,
 	RECORD__COUNT
 };
 
-#define NAME_BYTES 64
+#define NAME_BYTES  64
+#define MODEL_BYTES 128
+#define USER_BYTES  64  /* of an end user's name, as clients send it */
+#define LABEL_BYTES 64  /* of a request's tag: "feature=search" */
 #define LIST_BYTES 2048
+#define SHORT_LIST_BYTES 512
 #define URL_BYTES  512
 
 struct record {
@@ -27,6 +31,8 @@ struct record {
 	struct record_rest rest;
 };
 
+enum fail_mode { FAIL_CLOSED, FAIL_OPEN };
+
 struct project {
 	struct record head;
 	char name[NAME_BYTES]; /* unique */
@@ -34,6 +40,11 @@ struct project {
 	int64_t deactivated_ms;
 	char allowed_models[LIST_BYTES];  /* globs; empty: all */
 	char allowed_origins[LIST_BYTES]; /* web origins for CORS; empty: those of the settings */
+	char allowed_endpoints[SHORT_LIST_BYTES]; /* globs of paths; empty: all */
+	char allowed_networks[SHORT_LIST_BYTES];  /* CIDR; empty: all */
+	char disconnect[24]; /* "cancel", "drain" or "drain:<seconds>"; empty: the settings' */
+	int32_t fail_mode;   /* enum fail_mode: when the store is not to be had */
+	bool refuse_unpriced; /* requests whose price is not known */
 };
 
 struct token {
@@ -48,7 +59,14 @@ struct token {
 	int64_t expires_ms;    /* 0: never */
 	int64_t not_before_ms;
 	int64_t max_requests;  /* 0: no limit */
-	char allowed_models[LIST_BYTES]; /* narrows the project's */
+	char allowed_models[LIST_BYTES]; /* narrows the project's, as all that follow */
+	char allowed_endpoints[SHORT_LIST_BYTES], allowed_methods[64];
+	char allowed_origins[SHORT_LIST_BYTES], allowed_networks[SHORT_LIST_BYTES];
+	char allowed_params[SHORT_LIST_BYTES];   /* "name=glob": a top-level member of the body must match */
+	char required_headers[SHORT_LIST_BYTES]; /* "Name: value": what the client must repeat */
+	char metadata[SHORT_LIST_BYTES];         /* "name=value", for people */
+	uint8_t old_sha256[SHA256_BYTES];  /* the secret before the last rotation; zeros: none */
+	int64_t old_until_ms;              /* which is good until then */
 };
 
 enum upstream_protocol { PROTOCOL_OPENAI };
@@ -72,6 +90,7 @@ struct upstream {
 	char forward_headers[LIST_BYTES]; /* more names of client headers that pass */
 	char ca_file[URL_BYTES];
 	char client_cert[URL_BYTES]; /* PEM with certificate and key */
+	int64_t price_factor;        /* multiplies every price, in billionths: 1,000,000,000 is one */
 };
 
 struct key {
@@ -85,31 +104,66 @@ struct key {
 	int64_t weight; /* 1..1000 */
 };
 
-/* Nano-dollars a million tokens.  The last row of a model whose from_ms is not later counts. */
+/*
+ * Nano-dollars a million tokens, unless said otherwise.  Of the rows that fit a request the dearest
+ * to it counts, in this order: named upstream before any; the longest pattern; the service tier
+ * asked for before ""; the greatest above_tokens that the request's input (cached or not) exceeds;
+ * the latest from_ms that has come.
+ */
 struct price {
 	struct record head;
-	char model[NAME_BYTES * 2]; /* glob of the provider's model name */
-	struct id upstream;         /* none: any */
+	char model[MODEL_BYTES]; /* glob of the provider's model name */
+	struct id upstream;      /* none: any */
+	char tier[24];           /* of service: "", "flex", "priority", "batch" */
+	int64_t above_tokens;    /* a step for long contexts; 0: from the first token on */
 	int64_t from_ms;
 	int64_t input_nusd, output_nusd;
-	int64_t cache_read_nusd, cache_write_5m_nusd, cache_write_1h_nusd; /* -1: not stated */
+	/* -1: not stated, see settle/price.h for what goes instead */
+	int64_t cache_read_nusd, cache_write_5m_nusd, cache_write_1h_nusd;
+	int64_t reasoning_nusd, audio_input_nusd, audio_output_nusd;
 	int64_t request_nusd; /* each request */
+	int64_t image_nusd;   /* each image made */
 	bool is_builtin;      /* from conf/prices.json; a new import replaces it */
 };
 
 enum limit_metric {
 	METRIC_REQUESTS, METRIC_INPUT_TOKENS, METRIC_OUTPUT_TOKENS, METRIC_TOKENS, METRIC_COST, METRIC_PARALLEL
 };
-enum limit_window { WINDOW_MINUTE, WINDOW_HOUR, WINDOW_DAY, WINDOW_WEEK, WINDOW_MONTH, WINDOW_TOTAL };
+enum limit_window { WINDOW_MINUTE, WINDOW_HOUR, WINDOW_DAY, WINDOW_WEEK, WINDOW_MONTH, WINDOW_TOTAL, WINDOW_ROLLING };
 enum limit_mode { LIMIT_HARD, LIMIT_SOFT, LIMIT_SHADOW };
+enum limit_reserve { RESERVE_WORST, RESERVE_EXPECTED };
+
+/* The dimensions of a limit's scope.  Upstream and key are known when a provider is chosen, the
+ * others when the request came. */
+enum limit_dimension {
+	DIMENSION_PROJECT, DIMENSION_TOKEN, DIMENSION_END_USER, DIMENSION_MODEL, DIMENSION_ADDRESS,
+	DIMENSION_TAG, DIMENSION_UPSTREAM, DIMENSION_KEY, DIMENSION__COUNT
+};
 
 struct limit {
 	struct record head;
-	/* "" (not part of the scope), "each" (a counter for every value) or one id or name */
-	char scope_project[ID_TEXT_BYTES], scope_token[ID_TEXT_BYTES], scope_model[NAME_BYTES * 2];
-	int32_t metric, window, mode;
-	int64_t cap; /* requests, tokens, calls; nano-dollars for cost */
+	/* "" (not part of the scope), "each" (a counter for every value) or one id or name; of
+	 * models and tags a glob, of addresses a network */
+	char scope[DIMENSION__COUNT][MODEL_BYTES];
+	int32_t metric, window, mode, reserve;
+	int64_t window_s;  /* WINDOW_ROLLING: its length */
+	char timezone[48]; /* of calendar windows, as in "Europe/Berlin"; "": UTC */
+	int64_t cap;       /* requests, tokens, calls; nano-dollars for cost */
+	char warn_at[64];  /* shares of the cap in percent that are told of */
+	bool stops_streams; /* what streams past it is ended (hard limits of cost and tokens) */
 	bool is_active;
+};
+
+/* Changes what one counter of a limit may still take, for a time; the counter itself stays as it
+ * is, so that it always tells what was used. */
+struct grant {
+	struct record head;
+	struct id limit;
+	char value[DIMENSION__COUNT][MODEL_BYTES]; /* whose counter, where the scope says "each"; else "" */
+	int64_t amount;  /* on top of the cap */
+	bool is_reset;   /* amount is what had been used: shown as used no more */
+	int64_t from_ms, until_ms; /* 0: for ever */
+	char reason[128];
 };
 
 const struct field *record_fields(enum record_kind kind, size_t *count);

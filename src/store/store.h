@@ -143,12 +143,14 @@ int store_rows_each(struct store *s, uint64_t *cursor,
 	bool (*fn)(void *ctx, const struct usage_row *row), void *ctx, struct err *err);
 int store_row_get(struct store *s, struct id exchange, struct usage_row *out, struct err *err);
 
-enum rollup_by { BY_TOTAL, BY_PROJECT, BY_TOKEN, BY_MODEL, BY_UPSTREAM, BY_KEY, BY__COUNT };
+enum rollup_by {
+	BY_TOTAL, BY_PROJECT, BY_TOKEN, BY_MODEL, BY_UPSTREAM, BY_KEY, BY_END_USER, BY_TAG, BY__COUNT
+};
 enum rollup_step { STEP_MINUTE, STEP_HOUR, STEP_DAY };
 struct rollup {
 	int64_t from_ms;          /* start of the step, UTC */
 	struct id id;             /* of project, token, upstream, key */
-	char name[128];           /* of model */
+	char name[128];           /* of model, end user, tag */
 	struct usage_sum sum;
 };
 /* Sums by step and value in [from, to), the unfolded tail included, in order of time then value.
@@ -159,7 +161,7 @@ int store_rollup_each(struct store *s, enum rollup_by by, enum rollup_step step,
 /* The sum of one value over [from, to) (from 0: since ever), exact, tail included. from must be
  * a whole minute within two days, else a whole hour within 90 days, else a whole day; so must to,
  * unless it lies in the present or later: then the minute it falls in counts whole.
- * value: id text, of BY_MODEL the name, of BY_TOTAL NULL. */
+ * value: id text; of BY_MODEL, BY_END_USER and BY_TAG the name; of BY_TOTAL NULL. */
 int store_usage_sum(struct store *s, enum rollup_by by, const char *value, int64_t from_ms,
 	int64_t to_ms, struct usage_sum *out, struct err *err);
 

@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define USAGE_TAGS_MAX 4 /* of one request */
+
 /* Four disjoint counters; reasoning is a part of output (architecture.md, section 5). */
 struct tokens {
 	int64_t input;       /* not cached */
@@ -19,6 +21,9 @@ struct tokens {
 	int64_t cache_write_1h;
 	int64_t output;
 	int64_t reasoning;
+	/* parts of input and output that have prices of their own */
+	int64_t audio_input, audio_output;
+	int64_t images; /* made: no tokens, but counted with them */
 };
 
 enum usage_source { USAGE_NONE, USAGE_REPORTED, USAGE_COUNTED, USAGE_ESTIMATED };
@@ -38,6 +43,9 @@ struct usage_row {
 	char upstream_request_id[64];
 	char session[64];
 	char end_user[64];
+	char tags[USAGE_TAGS_MAX][64];   /* "feature=search"; "" none */
+	char tier[24];      /* of service, as the provider reported it; "" none */
+	uint64_t address;   /* of the client: hash_64() of its text, 0 unknown; the text is not kept */
 	char error[160];    /* why it failed, for the operator; "" */
 	uint16_t status;    /* what the client got */
 	uint16_t err_code;  /* enum err_code */

@@ -79,6 +79,7 @@ window_bounds(enum limit_window window, int64_t now_ms, int64_t *start_ms, int64
 		*end_ms = days_of_month(month + 1) * DAY_MS;
 		return;
 	case WINDOW_TOTAL:
+	case WINDOW_ROLLING:
 		break;
 	}
 	*start_ms = 0;
@@ -102,9 +103,9 @@ dimension_applies(const char *scope, const char *value, bool is_glob)
 bool
 limit_applies(const struct limit *l, const struct limit_values *v)
 {
-	return dimension_applies(l->scope_project, v->project, false) &&
-	       dimension_applies(l->scope_token, v->token, false) &&
-	       dimension_applies(l->scope_model, v->model, true);
+	return dimension_applies(l->scope[DIMENSION_PROJECT], v->project, false) &&
+	       dimension_applies(l->scope[DIMENSION_TOKEN], v->token, false) &&
+	       dimension_applies(l->scope[DIMENSION_MODEL], v->model, true);
 }
 
 /* What stands for a dimension in the key. */
@@ -161,9 +162,9 @@ limit_counter_key(const struct limit *l, const struct limit_values *v, int64_t w
 	n += sizeof window;
 	memcpy(parts + n, &start, sizeof start);
 	n += sizeof start;
-	n += put_text(parts + n, 256, counted_value(l->scope_project, v->project));
-	n += put_text(parts + n, 256, counted_value(l->scope_token, v->token));
-	n += put_text(parts + n, 256, counted_value(l->scope_model, v->model));
+	n += put_text(parts + n, 256, counted_value(l->scope[DIMENSION_PROJECT], v->project));
+	n += put_text(parts + n, 256, counted_value(l->scope[DIMENSION_TOKEN], v->token));
+	n += put_text(parts + n, 256, counted_value(l->scope[DIMENSION_MODEL], v->model));
 	key_of((struct span){ (const char *)parts, n }, key);
 }
 
@@ -235,9 +236,9 @@ add_row(void *ctx, const struct usage_row *row)
 	id_text(record_prefix(RECORD_TOKEN), row->token, token);
 	if (!limit_applies(w->limit, &v))
 		return true;
-	if (is_other(w->limit->scope_project, want->project, project) ||
-		is_other(w->limit->scope_token, want->token, token) ||
-		is_other(w->limit->scope_model, want->model, row->model))
+	if (is_other(w->limit->scope[DIMENSION_PROJECT], want->project, project) ||
+		is_other(w->limit->scope[DIMENSION_TOKEN], want->token, token) ||
+		is_other(w->limit->scope[DIMENSION_MODEL], want->model, row->model))
 		return true;
 	usage_sum_add(&w->sum, row);
 	return true;
@@ -248,7 +249,7 @@ add_rollup(void *ctx, const struct rollup *r)
 {
 	struct walk *w = ctx;
 
-	if (glob_match(w->limit->scope_model, span_of(r->name)))
+	if (glob_match(w->limit->scope[DIMENSION_MODEL], span_of(r->name)))
 		usage_sum_merge(&w->sum, &r->sum);
 	return true;
 }
@@ -258,9 +259,9 @@ limit_booked(struct store *s, const struct limit *l, const struct limit_values *
 	int64_t to_ms, int64_t *used, struct err *err)
 {
 	struct walk w = { l, v, from_ms, to_ms, { 0 } };
-	const char *project = counted_value(l->scope_project, v->project);
-	const char *token = counted_value(l->scope_token, v->token);
-	const char *model = counted_value(l->scope_model, v->model);
+	const char *project = counted_value(l->scope[DIMENSION_PROJECT], v->project);
+	const char *token = counted_value(l->scope[DIMENSION_TOKEN], v->token);
+	const char *model = counted_value(l->scope[DIMENSION_MODEL], v->model);
 	int64_t age_ms = to_ms == WINDOW_FOREVER ? INT64_MAX : to_ms - from_ms;
 	uint64_t cursor = 0;
 	int rc;

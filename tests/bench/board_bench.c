@@ -73,14 +73,14 @@ run(struct shared *s, uint64_t token, int pairs)
 		bool timed = i % 64 == 0;
 		int64_t began = timed ? clock_mono_us() : 0;
 
-		if (board_admit(b, (struct id){ { 1 } }, c, CLAIMS, note, sizeof note, &lease, &v,
+		if (board_admit(b, (struct id){ { 1 } }, c, CLAIMS, NULL, note, sizeof note, &lease, &v,
 			    &err) != 0) {
 			atomic_fetch_add(&s->overloaded, 1);
 			continue;
 		}
 		if (v.outcome != BOARD_TAKEN)
 			atomic_fetch_add(&s->failed, 1);
-		while (board_settle(b, lease, spent, CLAIMS, &err) < 0)
+		while (board_settle(b, lease, spent, CLAIMS, 0, &err) < 0)
 			atomic_fetch_add(&s->overloaded, 1);
 		if (timed)
 			keep_longest(&s->longest_us, clock_mono_us() - began);

@@ -250,7 +250,7 @@ house_assert_use(struct house *h, const struct limit *l, const struct limit_valu
 
 	window_bounds((enum limit_window)l->window, board_now_ms(h->board), &start, &end);
 	limit_counter_key(l, v, start, key);
-	assert_true(board_peek(h->board, key, &got_spent, &got_reserved) >= 0);
+	assert_true(board_peek(h->board, key, 0, &got_spent, &got_reserved) >= 0);
 	if (got_spent != spent || got_reserved != reserved)
 		fail_msg("spent %lld, reserved %lld; wanted %lld, %lld", (long long)got_spent,
 			(long long)got_reserved, (long long)spent, (long long)reserved);

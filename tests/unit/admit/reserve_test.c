@@ -56,7 +56,7 @@ settle(struct house *h, const struct admit_pass *pass, int64_t first_spent)
 {
 	int64_t spent[BOARD_CLAIMS_MAX] = { first_spent };
 
-	assert_int_equal(board_settle(h->board, pass->lease, spent, pass->count, &err), 1);
+	assert_int_equal(board_settle(h->board, pass->lease, spent, pass->count, 0, &err), 1);
 }
 
 /* ---- what binds whom ---- */
@@ -120,9 +120,9 @@ each_metric_window_and_scope_lets_exactly_its_cap_pass(void **state)
 
 				model_2.model = "m-2";
 				model_x.model = "x";
-				(void)strcpy(l.scope_project, scopes[i].project);
-				(void)strcpy(l.scope_token, scopes[i].token);
-				(void)strcpy(l.scope_model, scopes[i].model);
+				(void)strcpy(l.scope[DIMENSION_PROJECT], scopes[i].project);
+				(void)strcpy(l.scope[DIMENSION_TOKEN], scopes[i].token);
+				(void)strcpy(l.scope[DIMENSION_MODEL], scopes[i].model);
 				house_early_in_the_minute(h);
 				for (; held < PASSES; held++)
 					if (reserve(h, &s, &same, &small_need, &pass[held]) != 0)
@@ -159,8 +159,8 @@ without_a_model_limits_by_model_do_not_bind(void **state)
 	struct admit_need need = { .model = "" };
 	struct admit_pass pass;
 
-	(void)strcpy(l[0].scope_model, "each");
-	(void)strcpy(l[1].scope_model, "*");
+	(void)strcpy(l[0].scope[DIMENSION_MODEL], "each");
+	(void)strcpy(l[1].scope[DIMENSION_MODEL], "*");
 	for (int i = 0; i < 3; i++) {
 		WORKS(reserve(h, &s, &c, &need, &pass));
 		assert_int_equal(pass.count, 0);
@@ -470,9 +470,9 @@ a_lost_board_counts_what_the_rows_say(void **state)
 					struct admit_pass pass;
 					int64_t one = amount_of(metric);
 
-					(void)strcpy(l.scope_project, scopes[i].project);
-					(void)strcpy(l.scope_token, scopes[i].token);
-					(void)strcpy(l.scope_model, scopes[i].model);
+					(void)strcpy(l.scope[DIMENSION_PROJECT], scopes[i].project);
+					(void)strcpy(l.scope[DIMENSION_TOKEN], scopes[i].token);
+					(void)strcpy(l.scope[DIMENSION_MODEL], scopes[i].model);
 					WORKS(reserve(h, &s, &c, &small_need, &pass));
 					if (pass.hold[0].used != (scopes[i].rows + 1) * one)
 						fail_msg("%s: metric %d, window %d, %s: %lld",
@@ -547,7 +547,7 @@ race(struct house *h, void *ctx)
 				   : pass.hold[i].metric == METRIC_TOKENS ? 4
 									  : 0;
 		atomic_fetch_add(r->passed, 1);
-		if (board_settle(h->board, pass.lease, spent, pass.count, &err) != 1)
+		if (board_settle(h->board, pass.lease, spent, pass.count, 0, &err) != 1)
 			return 3;
 	}
 	return err.code == ERR_RATE_LIMITED ? 0 : 4;

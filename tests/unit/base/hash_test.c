@@ -9,6 +9,34 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The reference implementation's vectors: key 00..0f, input 00, 01, ... of that length. */
+static void
+keyed_known_answers(void **state)
+{
+	static const struct {
+		size_t len;
+		const char *hex;
+	} cases[] = {
+		{ 0, "a3817f04ba25a8e66df67214c7550293" },
+		{ 1, "da87c1d86b99af44347659119b22fc45" },
+		{ 15, "5493e99933b0a8117e08ec0f97cfc3d9" },
+	};
+	uint64_t key[2], out[2];
+	unsigned char data[64], bytes[16];
+	char hex[33];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof data; i++)
+		data[i] = (unsigned char)i;
+	memcpy(key, data, sizeof key);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		hash_keyed(key, data, cases[i].len, out);
+		memcpy(bytes, out, sizeof bytes);
+		hash_hex(bytes, sizeof bytes, hex);
+		assert_string_equal(hex, cases[i].hex);
+	}
+}
+
 static void
 sha256_known_answers(void **state)
 {
@@ -173,6 +201,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(keyed_known_answers),
 		cmocka_unit_test(sha256_known_answers),
 		cmocka_unit_test(hmac_known_answers),
 		cmocka_unit_test(crc32_known_answers_at_every_length),

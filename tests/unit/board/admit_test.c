@@ -22,7 +22,7 @@ all_claims_are_taken_or_none(void **state)
 	assert_use(b, 2, 0, 1);
 	assert_use(b, 3, 0, 2);
 
-	assert_int_equal(board_settle(b, first, (int64_t[]){ 4, 1, 0 }, 3, &err), 1);
+	assert_int_equal(board_settle(b, first, (int64_t[]){ 4, 1, 0 }, 3, 0, &err), 1);
 	assert_use(b, 1, 4, 0);
 	assert_use(b, 2, 1, 0);
 	assert_use(b, 3, 0, 0);
@@ -42,7 +42,7 @@ a_refused_admission_leaves_no_new_counter(void **state)
 
 	(void)state;
 	assert_int_equal(admit(b, c, 2, &lease, &v), BOARD_REFUSED);
-	assert_int_equal(board_peek(b, c[0].key, &s, &r), 0);
+	assert_int_equal(board_peek(b, c[0].key, 0, &s, &r), 0);
 	board_health(b, &health);
 	assert_int_equal(health.rows_used, 0);
 	assert_int_equal(health.leases_used, 0);
@@ -63,7 +63,7 @@ the_refusal_names_the_claim_that_binds(void **state)
 		for (int i = 0; i < 4; i++)
 			c[i] = claim_on((uint64_t)(10 * binds + i + 1), 2, i == binds ? 3 : 100);
 		assert_int_equal(admit(b, c, 4, &lease, &v), BOARD_TAKEN);
-		assert_int_equal(board_settle(b, lease, (int64_t[]){ 1, 1, 1, 1 }, 4, &err), 1);
+		assert_int_equal(board_settle(b, lease, (int64_t[]){ 1, 1, 1, 1 }, 4, 0, &err), 1);
 		c[binds].amount = 1;
 		assert_int_equal(admit(b, c, 4, &lease, &v), BOARD_TAKEN);
 		c[binds].amount = 2;
@@ -92,7 +92,7 @@ two_claims_on_one_counter_add_up(void **state)
 	assert_int_equal(v.used[0], 5);
 	assert_int_equal(v.used[1], 5);
 	assert_use(b, 1, 0, 5);
-	assert_int_equal(board_settle(b, lease, (int64_t[]){ 1, 1 }, 2, &err), 1);
+	assert_int_equal(board_settle(b, lease, (int64_t[]){ 1, 1 }, 2, 0, &err), 1);
 	assert_use(b, 1, 2, 0);
 	assert_int_equal(assert_whole(b), 0);
 	board_close(b);
@@ -139,9 +139,9 @@ amounts_near_the_end_of_the_number_never_wrap(void **state)
 			fail_msg("%s: got %d", cases[i].why, got);
 		assert_use(b, i + 1, cases[i].seed, cases[i].reserved);
 		/* What was really taken is what goes back. */
-		board_settle(b, lease, NULL, 0, &err);
+		board_settle(b, lease, NULL, 0, 0, &err);
 		assert_use(b, i + 1, cases[i].seed, cases[i].held);
-		board_settle(b, keep, (int64_t[]){ INT64_MAX }, 1, &err);
+		board_settle(b, keep, (int64_t[]){ INT64_MAX }, 1, 0, &err);
 		assert_use(b, i + 1, INT64_MAX, 0);
 	}
 	assert_int_equal(assert_whole(b), 0);
@@ -161,7 +161,7 @@ a_counter_from_before_the_board_is_seeded_once(void **state)
 	c[1].window_start_ms = LONG_AGO;
 	assert_int_equal(admit(b, c, 2, &lease, &v), BOARD_NEEDS_SEED);
 	assert_int_equal(v.which, 1);
-	assert_int_equal(board_peek(b, c[0].key, &s, &r), 0);
+	assert_int_equal(board_peek(b, c[0].key, 0, &s, &r), 0);
 
 	c[1].seeded = true;
 	c[1].seed = 6;
@@ -193,16 +193,16 @@ settling_twice_books_once(void **state)
 	assert_int_equal(admit(b, &c, 1, &lease, &v), BOARD_TAKEN);
 	assert_non_null(board_note(b, lease));
 	assert_string_equal(board_note(b, lease), "note");
-	assert_int_equal(board_settle(b, lease, (int64_t[]){ 3 }, 1, &err), 1);
-	assert_int_equal(board_settle(b, lease, (int64_t[]){ 3 }, 1, &err), 0);
+	assert_int_equal(board_settle(b, lease, (int64_t[]){ 3 }, 1, 0, &err), 1);
+	assert_int_equal(board_settle(b, lease, (int64_t[]){ 3 }, 1, 0, &err), 0);
 	assert_null(board_note(b, lease));
 	/* The place is used again; the old handle still means the old lease. */
 	assert_int_equal(admit(b, &c, 1, &next, &v), BOARD_TAKEN);
 	assert_int_equal(next.index, lease.index);
-	assert_int_equal(board_settle(b, lease, (int64_t[]){ 3 }, 1, &err), 0);
+	assert_int_equal(board_settle(b, lease, (int64_t[]){ 3 }, 1, 0, &err), 0);
 	assert_use(b, 1, 3, 5);
-	assert_int_equal(board_settle(b, (struct board_lease){ 0 }, NULL, 0, &err), 0);
-	assert_int_equal(board_settle(b, (struct board_lease){ 1u << 30, 1 }, NULL, 0, &err), 0);
+	assert_int_equal(board_settle(b, (struct board_lease){ 0 }, NULL, 0, 0, &err), 0);
+	assert_int_equal(board_settle(b, (struct board_lease){ 1u << 30, 1 }, NULL, 0, 0, &err), 0);
 	board_close(b);
 }
 
@@ -220,16 +220,16 @@ what_makes_no_sense_is_refused_whole(void **state)
 		c[i] = claim_on((uint64_t)i + 1, 1, 10);
 	assert_int_equal(admit(b, c, BOARD_CLAIMS_MAX + 1, &lease, &v), -1);
 	assert_int_equal(
-		board_admit(b, id_random(), c, 1, note, sizeof note, &lease, &v, &err), -1);
+		board_admit(b, id_random(), c, 1, NULL, note, sizeof note, &lease, &v, &err), -1);
 	c[1].amount = -1;
 	assert_int_equal(admit(b, c, 2, &lease, &v), -1);
 	assert_int_equal(err.code, ERR_INTERNAL);
 	assert_int_equal(assert_whole(b), 0);
 	c[1].amount = 1;
 	assert_int_equal(admit(b, c, BOARD_CLAIMS_MAX, &lease, &v), BOARD_TAKEN);
-	assert_int_equal(board_settle(b, lease, (int64_t[]){ -1 }, 1, &err), -1);
+	assert_int_equal(board_settle(b, lease, (int64_t[]){ -1 }, 1, 0, &err), -1);
 	assert_int_equal(board_settle(b, lease, (int64_t[BOARD_CLAIMS_MAX + 1]){ 0 },
-				 BOARD_CLAIMS_MAX + 1, &err),
+				 BOARD_CLAIMS_MAX + 1, 0, &err),
 		-1);
 	assert_int_equal(assert_whole(b), 1);
 	board_close(b);
@@ -249,7 +249,7 @@ without_a_free_lease_nothing_is_taken(void **state)
 	assert_int_equal(admit(b, &c, 1, &more, &v), -1);
 	assert_int_equal(err.code, ERR_OVERLOADED);
 	assert_use(b, 1, 0, 256);
-	board_settle(b, lease[77], NULL, 0, &err);
+	board_settle(b, lease[77], NULL, 0, 0, &err);
 	assert_int_equal(admit(b, &c, 1, &more, &v), BOARD_TAKEN);
 	assert_int_equal(more.index, lease[77].index);
 	assert_int_equal(assert_whole(b), 256);
@@ -280,7 +280,7 @@ race_for_one(struct board *b, void *ctx)
 		if (got != BOARD_TAKEN)
 			continue;
 		atomic_fetch_add(race->taken, 1);
-		while ((got = board_settle(b, lease, (int64_t[]){ 1, 1, 1 }, 3, &err)) < 0)
+		while ((got = board_settle(b, lease, (int64_t[]){ 1, 1, 1 }, 3, 0, &err)) < 0)
 			if (err.code != ERR_OVERLOADED)
 				_exit(2);
 		if (got != 1)
@@ -339,7 +339,7 @@ share_the_handle(void *ctx)
 		struct board_lease lease;
 		struct board_verdict v;
 
-		while (board_admit(b, id_random(), c, 2, "note", 5, &lease, &v, &e) != 0)
+		while (board_admit(b, id_random(), c, 2, NULL, "note", 5, &lease, &v, &e) != 0)
 			if (e.code != ERR_OVERLOADED)
 				return ctx;
 		if (*(char *)board_note(b, lease) != 'n' || board_now_ms(b) < LONG_AGO)
@@ -347,7 +347,7 @@ share_the_handle(void *ctx)
 		board_inflight(b, look, NULL);
 		board_reap(b, reap_nothing, &wrong, &e);
 		board_tick(b);
-		while (board_settle(b, lease, (int64_t[]){ 1, 1 }, 2, &e) < 0)
+		while (board_settle(b, lease, (int64_t[]){ 1, 1 }, 2, 0, &e) < 0)
 			;
 	}
 	return NULL;

@@ -51,7 +51,7 @@ refused_late(struct board *b, struct board_lease lease)
 static void
 settle_it(struct board *b, struct board_lease lease)
 {
-	if (board_settle(b, lease, (int64_t[]){ 4, 2 }, 2, &err) != 1)
+	if (board_settle(b, lease, (int64_t[]){ 4, 2 }, 2, 0, &err) != 1)
 		_exit(1);
 }
 
@@ -71,7 +71,7 @@ forget(void *ctx, const struct board_orphan *o)
 {
 	struct err e;
 
-	return board_settle(ctx, o->lease, NULL, 0, &e) == 1;
+	return board_settle(ctx, o->lease, NULL, 0, 0, &e) == 1;
 }
 
 /* before[] and after[]: spent and reserved of counters 1 and 2.  Returns at which step it was
@@ -97,13 +97,13 @@ die_at_each_step(void (*act)(struct board *, struct board_lease), const int64_t 
 			assert_int_equal(WTERMSIG(status), SIGKILL);
 		assert_whole(b);
 		for (int i = 0; i < 2; i++)
-			board_peek(b, c[i].key, &got[2 * i], &got[2 * i + 1]);
+			board_peek(b, c[i].key, 0, &got[2 * i], &got[2 * i + 1]);
 		if (memcmp(got, before, sizeof got) != 0 && memcmp(got, after, sizeof got) != 0)
 			fail_msg("step %d: neither before nor after: %lld %lld %lld %lld", die_at,
 				(long long)got[0], (long long)got[1], (long long)got[2],
 				(long long)got[3]);
 		/* What is left is the child's lease, if it got that far. */
-		board_settle(b, plan.lease, NULL, 0, &err);
+		board_settle(b, plan.lease, NULL, 0, 0, &err);
 		assert_true(board_reap(b, forget, b, &err) >= 0);
 		assert_int_equal(assert_whole(b), 0);
 		board_close(b);
@@ -206,7 +206,7 @@ work_until_killed(struct board *b, void *ctx)
 				_exit(1);
 			continue;
 		}
-		while (board_settle(b, lease, spent, COUNTERS, &err) < 0)
+		while (board_settle(b, lease, spent, COUNTERS, 0, &err) < 0)
 			;
 	}
 }
@@ -223,7 +223,7 @@ settle_as_usual(void *ctx, const struct board_orphan *o)
 		spent[k] = k == COUNTERS - 1 ? 0 : k + 1;
 	}
 	assert_string_equal(o->note, "note");
-	return board_settle(ctx, o->lease, spent, COUNTERS, &e) == 1;
+	return board_settle(ctx, o->lease, spent, COUNTERS, 0, &e) == 1;
 }
 
 /* What was settled is what was ever leased less what still is; each spends the same. */
@@ -237,7 +237,7 @@ assert_booked(struct board *b)
 	for (int k = 0; k < COUNTERS - 1; k++) {
 		struct board_claim c = claim_on((uint64_t)k + 1, 0, 0);
 
-		board_peek(b, c.key, &spent, &reserved);
+		board_peek(b, c.key, 0, &spent, &reserved);
 		if (spent != (serial - live) * (k + 1) || reserved != live * (k + 1))
 			fail_msg("counter %d: spent %lld, reserved %lld after %lld leases of which "
 				 "%lld live",
@@ -326,7 +326,7 @@ note_and_settle(void *ctx, const struct board_orphan *o)
 	if (r->die_after > 0 && ++r->mine == r->die_after)
 		raise(SIGKILL);
 	atomic_fetch_add(&r->handed[o->lease.index], 1);
-	while (board_settle(r->b, o->lease, (int64_t[]){ 1 }, 1, &e) < 0)
+	while (board_settle(r->b, o->lease, (int64_t[]){ 1 }, 1, 0, &e) < 0)
 		;
 	return true;
 }
@@ -428,7 +428,7 @@ the_living_are_not_reaped(void **state)
 	assert_int_equal(admit(b, &c, 1, &lease, &v), BOARD_TAKEN);
 	assert_int_equal(board_reap(b, not_now, &seen, &err), 0);
 	wait_ok(child_runs(reap_all, &small, &r));
-	assert_int_equal(board_settle(b, lease, NULL, 0, &err), 1);
+	assert_int_equal(board_settle(b, lease, NULL, 0, 0, &err), 1);
 	board_close(b);
 }
 
@@ -455,11 +455,11 @@ inflight_shows_the_note_as_it_stands(void **state)
 	uint64_t half = 0;
 
 	(void)state;
-	assert_int_equal(board_admit(b, exchange, &c, 1, "begun", 6, &lease, &v, &err), 0);
+	assert_int_equal(board_admit(b, exchange, &c, 1, NULL, "begun", 6, &lease, &v, &err), 0);
 	memcpy(&half, "half", 4);
 	*(uint64_t *)board_note(b, lease) = half;
 	assert_int_equal(board_inflight(b, list, &exchange), 1);
-	board_settle(b, lease, NULL, 0, &err);
+	board_settle(b, lease, NULL, 0, 0, &err);
 	assert_int_equal(board_inflight(b, list, &exchange), 0);
 	board_close(b);
 }

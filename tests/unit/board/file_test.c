@@ -220,7 +220,7 @@ settle_debt(void *ctx, const struct board_orphan *o)
 	assert_int_equal(o->count, 2);
 	d->amount += o->amount[0];
 	assert_string_equal(o->note, "note");
-	return board_settle(d->b, o->lease, (int64_t[]){ 1, 1 }, 2, &err) == 1;
+	return board_settle(d->b, o->lease, (int64_t[]){ 1, 1 }, 2, 0, &err) == 1;
 }
 
 static void
@@ -245,7 +245,7 @@ after_a_reboot_leases_are_owed_and_counters_want_their_seed(void **state)
 	b = open_with(&o);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(admit(b, c, 2, &lease[i], &v), BOARD_TAKEN);
-	assert_int_equal(board_settle(b, lease[1], (int64_t[]){ 7, 7 }, 2, &err), 1);
+	assert_int_equal(board_settle(b, lease[1], (int64_t[]){ 7, 7 }, 2, 0, &err), 1);
 	atomic_store(&board_key(b, key)->rest_until_ms, 77);
 	generation = board_generation(b);
 	/* The power goes while a section is open and the mutex held. */
@@ -277,7 +277,7 @@ after_a_reboot_leases_are_owed_and_counters_want_their_seed(void **state)
 	/* They held nothing of this boot's counters. */
 	assert_use(b, 1, 7, 10);
 	assert_int_equal(assert_whole(b), 1);
-	assert_int_equal(board_settle(b, lease[0], NULL, 0, &err), 0);
+	assert_int_equal(board_settle(b, lease[0], NULL, 0, 0, &err), 0);
 	board_close(b);
 }
 
@@ -320,7 +320,7 @@ the_board_grows_and_every_process_sees_it(void **state)
 		struct board_verdict v;
 
 		assert_int_equal(admit(b, &c, 1, &lease, &v), BOARD_TAKEN);
-		assert_int_equal(board_settle(b, lease, (int64_t[]){ (int64_t)n }, 1, &err), 1);
+		assert_int_equal(board_settle(b, lease, (int64_t[]){ (int64_t)n }, 1, 0, &err), 1);
 		board_health(b, &health);
 	} while (health.rows < 3 * 1024);
 	assert_int_equal(other->segments, 1);
@@ -353,7 +353,7 @@ a_full_board_refuses_what_it_cannot_count(void **state)
 		c[1] = claim_on(++n, 1, UNCAPPED);
 		if (admit(b, c, 2, &lease, &v) != BOARD_TAKEN)
 			break;
-		board_settle(b, lease, (int64_t[]){ 1, 1 }, 2, &err);
+		board_settle(b, lease, (int64_t[]){ 1, 1 }, 2, 0, &err);
 	}
 	assert_int_equal(err.code, ERR_OVERLOADED);
 	assert_non_null(strstr(err.text, "counter rows"));
@@ -392,7 +392,7 @@ rows_are_reclaimed_two_hours_after_their_window(void **state)
 			c.window_start_ms = start;
 			c.window_end_ms = start + 60000;
 			assert_int_equal(admit(b, &c, 1, &lease, &v), BOARD_TAKEN);
-			assert_int_equal(board_settle(b, lease, (int64_t[]){ 1 }, 1, &err), 1);
+			assert_int_equal(board_settle(b, lease, (int64_t[]){ 1 }, 1, 0, &err), 1);
 		}
 		/* An hour and 59 minutes after its end a counter is still there. */
 		if (minute >= 119)
@@ -424,9 +424,9 @@ a_row_that_a_lease_names_is_not_reclaimed(void **state)
 	for (uint64_t i = 2; i < 5000; i++) {
 		c = claim_on(i, 1, UNCAPPED);
 		assert_int_equal(admit(b, &c, 1, &lease, &v), BOARD_TAKEN);
-		assert_int_equal(board_settle(b, lease, NULL, 0, &err), 1);
+		assert_int_equal(board_settle(b, lease, NULL, 0, 0, &err), 1);
 	}
-	assert_int_equal(board_settle(b, held, (int64_t[]){ 42 }, 1, &err), 1);
+	assert_int_equal(board_settle(b, held, (int64_t[]){ 42 }, 1, 0, &err), 1);
 	assert_use(b, 1, 42, 0);
 	assert_int_equal(assert_whole(b), 0);
 	board_close(b);
@@ -441,7 +441,7 @@ fill_much(struct board *b, void *ctx)
 		struct board_verdict v;
 
 		if (admit(b, &c, 1, &lease, &v) != BOARD_TAKEN ||
-			board_settle(b, lease, (int64_t[]){ 1 }, 1, &err) != 1)
+			board_settle(b, lease, (int64_t[]){ 1 }, 1, 0, &err) != 1)
 			_exit(1);
 	}
 }

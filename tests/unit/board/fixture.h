@@ -23,7 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LONG_AGO  1000             /* a window that began before any board */
+#define LONG_AGO  1000 /* a window that began before any board */
 #define FOR_EVER  INT64_MAX
 #define UNCAPPED  INT64_MAX
 #define FAR_START (INT64_MAX / 2) /* a window that begins after the board was made: no seed */
@@ -95,7 +95,7 @@ static inline int
 admit(struct board *b, const struct board_claim *claims, int count, struct board_lease *lease,
 	struct board_verdict *v)
 {
-	if (board_admit(b, id_random(), claims, count, "note", 5, lease, v, &err) != 0)
+	if (board_admit(b, id_random(), claims, count, NULL, "note", 5, lease, v, &err) != 0)
 		return -1;
 	return (int)v->outcome;
 }
@@ -106,7 +106,7 @@ assert_use(struct board *b, uint64_t key, int64_t spent, int64_t reserved)
 	struct board_claim c = claim_on(key, 0, 0);
 	int64_t s, r;
 
-	board_peek(b, c.key, &s, &r);
+	board_peek(b, c.key, 0, &s, &r);
 	if (s != spent || r != reserved)
 		fail_msg("counter %llu: spent %lld, reserved %lld; wanted %lld, %lld",
 			(unsigned long long)key, (long long)s, (long long)r, (long long)spent,

@@ -490,7 +490,7 @@ take(const char *limit, const char *project, int64_t amount)
 		&claim.window_end_ms);
 	limit_counter_key(&l, &v, claim.window_start_ms, claim.key);
 	assert_int_equal(
-		board_admit(board, id_random(), &claim, 1, NULL, 0, &lease, &verdict, &err), 0);
+		board_admit(board, id_random(), &claim, 1, NULL, NULL, 0, &lease, &verdict, &err), 0);
 	assert_int_equal(verdict.outcome, BOARD_TAKEN);
 	return lease;
 }
@@ -520,7 +520,7 @@ limits_show_what_is_used(void **state)
 	assert_string_equal(text_of("used"), "0.000000000");
 	assert_string_equal(text_of("reserved"), "2.500000000");
 	assert_string_equal(text_of("remaining"), "8.000000000");
-	assert_int_equal(board_settle(board, lease, &spent, 1, &err), 1);
+	assert_int_equal(board_settle(board, lease, &spent, 1, 0, &err), 1);
 	CALL(200, "GET", path, "");
 	assert_string_equal(text_of("used"), "1.250000000");
 	assert_string_equal(text_of("reserved"), "0.000000000");
@@ -550,7 +550,7 @@ a_limit_on_each_shows_the_use_of_the_one_asked_for(void **state)
 	assert_string_equal(raw_of("cap"), "5");
 	snprintf(id, sizeof id, "%s", text_of("id"));
 	lease = take(id, one, 3);
-	assert_int_equal(board_settle(board, lease, &spent, 1, &err), 1);
+	assert_int_equal(board_settle(board, lease, &spent, 1, 0, &err), 1);
 
 	CALL(200, "GET", "/manage/limits?project_id=one", "");
 	assert_true(row(0));

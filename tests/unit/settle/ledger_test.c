@@ -68,7 +68,7 @@ new_item(struct house *h)
 	item->row.status = 200;
 	item->row.cost_nusd = 1;
 	WORKS(board_admit(
-		h->board, item->row.exchange, &counter, 1, "", 0, &item->lease, &v, &err));
+		h->board, item->row.exchange, &counter, 1, NULL, "", 0, &item->lease, &v, &err));
 	assert_int_equal(v.outcome, BOARD_TAKEN);
 	item->count = 1;
 	item->spent[0] = EACH_SPENDS;
@@ -96,7 +96,7 @@ assert_all_settled(struct house *h, int64_t count)
 
 	WORKS(store_usage_sum(h->store, BY_TOTAL, NULL, 0, clock_wall_ms(), &sum, &err));
 	assert_int_equal(sum.requests, count);
-	assert_true(board_peek(h->board, counter.key, &spent, &reserved) >= 0);
+	assert_true(board_peek(h->board, counter.key, 0, &spent, &reserved) >= 0);
 	assert_int_equal(spent, count * EACH_SPENDS);
 	assert_int_equal(reserved, 0);
 	assert_int_equal(house_leases(h), 0);

@@ -1,4 +1,5 @@
 /* price_test.c - money is exact to the nano-dollar, and what is reserved is never too little. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -51,17 +52,17 @@ each_kind_of_token_has_its_price(void **unused)
 		struct tokens t; /* input, read, write, of which 1h, output, reasoning */
 		int64_t want_nusd;
 	} cases[] = {
-		{ "nothing used, nothing due", &plain, { 0, 0, 0, 0, 0, 0 }, 0 },
-		{ "each direction at its own price", &plain, { 10, 0, 0, 0, 2, 0 }, 60 },
-		{ "reasoning is a part of output", &plain, { 0, 0, 0, 0, 2, 2 }, 30 },
-		{ "cache kinds at their own", &cached, { 1, 1, 3, 1, 1, 0 }, 3 + 1 + 8 + 6 + 15 },
-		{ "reads not stated: as input", &plain, { 0, 5, 0, 0, 0, 0 }, 15 },
-		{ "writes not stated: as input", &plain, { 0, 0, 5, 2, 0, 0 }, 15 },
-		{ "an hour not stated: as 5m", &write_5m, { 0, 0, 5, 2, 0, 0 }, 20 },
-		{ "stated as free is free", &free_reads, { 0, 5, 0, 0, 0, 0 }, 0 },
-		{ "each request", &request, { 9, 9, 9, 9, 9, 9 }, 7 },
-		{ "half a nano-dollar rounds up", &half, { 500000, 0, 0, 0, 0, 0 }, 1 },
-		{ "less than half rounds down", &half, { 499999, 0, 0, 0, 0, 0 }, 0 },
+		{ "nothing used, nothing due", &plain, { 0, 0, 0, 0, 0, 0, 0, 0, 0 }, 0 },
+		{ "each direction at its own price", &plain, { 10, 0, 0, 0, 2, 0, 0, 0, 0 }, 60 },
+		{ "reasoning is a part of output", &plain, { 0, 0, 0, 0, 2, 2, 0, 0, 0 }, 30 },
+		{ "cache kinds at their own", &cached, { 1, 1, 3, 1, 1, 0, 0, 0, 0 }, 3 + 1 + 8 + 6 + 15 },
+		{ "reads not stated: as input", &plain, { 0, 5, 0, 0, 0, 0, 0, 0, 0 }, 15 },
+		{ "writes not stated: as input", &plain, { 0, 0, 5, 2, 0, 0, 0, 0, 0 }, 15 },
+		{ "an hour not stated: as 5m", &write_5m, { 0, 0, 5, 2, 0, 0, 0, 0, 0 }, 20 },
+		{ "stated as free is free", &free_reads, { 0, 5, 0, 0, 0, 0, 0, 0, 0 }, 0 },
+		{ "each request", &request, { 9, 9, 9, 9, 9, 9, 0, 0, 0 }, 7 },
+		{ "half a nano-dollar rounds up", &half, { 500000, 0, 0, 0, 0, 0, 0, 0, 0 }, 1 },
+		{ "less than half rounds down", &half, { 499999, 0, 0, 0, 0, 0, 0, 0, 0 }, 0 },
 		{ "rounded once for the row, not once a kind", &half,
 			{ 250000, 250000, 0, 0, 0, 0 }, 1 },
 		{ "too much for a word: its end", &dear,

@@ -390,7 +390,7 @@ what_is_charged_is_what_a_lost_board_is_told(void **state)
 		for (int k = 0; k < pass.count; k++)
 			total[metric[k]] += spent[k];
 		WORKS(store_book(h->store, &row, 1, &booked, &err));
-		assert_int_equal(board_settle(h->board, pass.lease, spent, pass.count, &err), 1);
+		assert_int_equal(board_settle(h->board, pass.lease, spent, pass.count, 0, &err), 1);
 	}
 	for (int m = 0; m < METRICS; m++)
 		house_assert_use(h, &limits[m], &v, total[m], 0);
@@ -402,9 +402,9 @@ what_is_charged_is_what_a_lost_board_is_told(void **state)
 			int64_t seed;
 
 			if (i % 3 > 0)
-				(void)strcpy(l.scope_token, "each");
+				(void)strcpy(l.scope[DIMENSION_TOKEN], "each");
 			if (i % 3 > 1)
-				(void)strcpy(l.scope_model, "m-*");
+				(void)strcpy(l.scope[DIMENSION_MODEL], "m-*");
 			WORKS(limit_booked(
 				h->store, &l, &of, 0, clock_wall_ms() + 60000, &seed, &err));
 			if (seed != total[i / 3])

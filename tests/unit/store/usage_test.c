@@ -218,6 +218,8 @@ value_name(enum rollup_by by, const struct usage_row *r, char out[ID_TEXT_BYTES]
 		return out;
 	case BY_MODEL:
 		return r->model;
+	case BY_END_USER:
+	case BY_TAG:
 	case BY_TOTAL:
 	case BY__COUNT:
 		break;
@@ -288,7 +290,7 @@ check_everything(struct store *s, int64_t now)
 	int64_t minute = now - now % MINUTE_MS, hour = now - now % HOUR_MS,
 		day = now - now % DAY_MS;
 
-	for (enum rollup_by by = 0; by < BY__COUNT; by++) {
+	for (enum rollup_by by = 0; by < BY_END_USER; by++) {
 		for (int step = 0; step < 3; step++) {
 			struct check_list c = { .by = by, .step_ms = step_ms[step] };
 			int64_t counted = 0;

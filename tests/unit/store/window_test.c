@@ -92,11 +92,11 @@ a_counter_is_one_value_of_one_limit_in_one_window(void **state)
 	(void)state;
 	l.head.id = id_random();
 	assert_true(same_key(&l, &a, &l, &b, 0)); /* not in its scope */
-	strcpy(l.scope_project, "each");
+	strcpy(l.scope[DIMENSION_PROJECT], "each");
 	assert_false(same_key(&l, &a, &l, &b, 0));
 	assert_false(same_key(&l, &a, &l, &a, 1));
-	strcpy(l.scope_project, "");
-	strcpy(l.scope_model, "gpt-*");
+	strcpy(l.scope[DIMENSION_PROJECT], "");
+	strcpy(l.scope[DIMENSION_MODEL], "gpt-*");
 	b.model = "gpt-5";
 	assert_true(same_key(&l, &a, &l, &b, 0)); /* a pattern is one counter */
 	other = l;
@@ -110,7 +110,7 @@ a_counter_is_one_value_of_one_limit_in_one_window(void **state)
 	assert_true(limit_applies(&l, &b));
 	b.model = "claude";
 	assert_false(limit_applies(&l, &b));
-	strcpy(l.scope_model, "each");
+	strcpy(l.scope[DIMENSION_MODEL], "each");
 	assert_true(limit_applies(&l, &b));
 	b.model = NULL;
 	assert_false(limit_applies(&l, &b));
@@ -162,8 +162,8 @@ what_is_booked_seeds_a_counter(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct limit l = { .metric = cases[i].metric, .window = WINDOW_DAY };
 
-		strcpy(l.scope_project, cases[i].scope_project);
-		strcpy(l.scope_model, cases[i].scope_model);
+		strcpy(l.scope[DIMENSION_PROJECT], cases[i].scope_project);
+		strcpy(l.scope[DIMENSION_MODEL], cases[i].scope_model);
 		WORKS(limit_booked(f->s, &l, &v, start, clock_wall_ms() + 1, &used, &err));
 		if (used != cases[i].want)
 			fail_msg("case %zu: %lld", i, (long long)used);
