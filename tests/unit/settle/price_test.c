@@ -365,19 +365,20 @@ static void
 the_price_that_is_nearest_counts(void **state)
 {
 	static const struct row_given rows[] = {
-		{ "*", false, 0, "", 0 },            /* 0 */
-		{ "gpt-*", false, 0, "", 0 },        /* 1 */
-		{ "gpt-4o", false, 0, "", 0 },       /* 2 */
-		{ "gpt-4o", false, 2000, "", 0 },    /* 3 */
-		{ "gpt-4o", false, 1000, "", 0 },    /* 4 */
-		{ "g*", true, 0, "", 0 },            /* 5 */
-		{ "own-*", true, 500, "", 0 },       /* 6 */
-		{ "own-model", true, 9000, "", 0 },  /* 7 */
-		{ "gpt-4o*", false, 0, "", 0 },      /* 8 */
-		{ "gpt-4*", false, 0, "flex", 0 },   /* 9 */
-		{ "gpt-*", false, 0, "flex", 0 },    /* 10 */
-		{ "gpt-4*", false, 0, "", 10 },      /* 11 */
-		{ "gpt-4o", false, 1500, "flex", 0 } /* 12 */
+		{ "*", false, 0, "", 0 },             /* 0 */
+		{ "gpt-*", false, 0, "", 0 },         /* 1 */
+		{ "gpt-4o", false, 0, "", 0 },        /* 2 */
+		{ "gpt-4o", false, 2000, "", 0 },     /* 3 */
+		{ "gpt-4o", false, 1000, "", 0 },     /* 4 */
+		{ "g*", true, 0, "", 0 },             /* 5 */
+		{ "own-*", true, 500, "", 0 },        /* 6 */
+		{ "own-model", true, 9000, "", 0 },   /* 7 */
+		{ "gpt-4o*", false, 0, "", 0 },       /* 8 */
+		{ "gpt-4*", false, 0, "flex", 0 },    /* 9 */
+		{ "gpt-*", false, 0, "flex", 0 },     /* 10 */
+		{ "gpt-4*", false, 0, "", 10 },       /* 11 */
+		{ "gpt-4o", false, 1500, "flex", 0 }, /* 12 */
+		{ "gpt-*", false, 0, "flex", 5 },     /* 13 */
 	};
 	static const struct {
 		const char *why;
@@ -405,6 +406,8 @@ the_price_that_is_nearest_counts(void **state)
 		{ "a nearer pattern has the tier alone", false, "gpt-4.1", 5000, "flex", 0, 9 },
 		{ "which says nothing of others", false, "gpt-4.1", 5000, "", 10, 1 },
 		{ "but of long ones", false, "gpt-4.1", 5000, "", 11, 11 },
+		{ "whatever steps stand farther off", false, "gpt-4.1", 5000, "flex", 6, 9 },
+		{ "which count where they are near", false, "gpt-5", 5000, "flex", 6, 13 },
 		{ "the tier of the only pattern", false, "gpt-5", 5000, "flex", 0, 10 },
 	};
 	struct fixture *f = *state;
