@@ -8,7 +8,7 @@
 #include "gateway/gateway-int.h"
 
 #include "base/clock.h"
-#include "settle/price.h"
+#include "base/money.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -132,11 +132,38 @@ find_prices(struct exchange *x)
 	int64_t now_ms = clock_wall_ms();
 
 	for (int i = 0; i < x->plan.count; i++)
-		x->price[i] = x->ask.model[0] == '\0'
-				      ? NULL
-				      : snapshot_price(x->snapshot,
-						x->plan.candidate[i].upstream->head.id,
-						span_of(x->ask.model), now_ms);
+		price_find(x->snapshot, x->plan.candidate[i].upstream, span_of(x->ask.model),
+			now_ms, &x->price[i]);
+}
+
+/* Where the project refuses what has no price, those are not asked; with nobody left it is refused. */
+static int
+drop_unpriced(struct exchange *x, int64_t input, int64_t output)
+{
+	int kept = 0;
+
+	if (!x->caller.project.refuse_unpriced || x->ask.model[0] == '\0')
+		return 0;
+	for (int i = 0; i < x->plan.count; i++) {
+		if (price_worst(&x->price[i], input, output) == COST_UNKNOWN)
+			continue;
+		x->plan.candidate[kept] = x->plan.candidate[i];
+		x->price[kept++] = x->price[i];
+	}
+	x->plan.count = kept;
+	if (kept > 0)
+		return 0;
+	err_set(&x->err, ERR_MODEL_NOT_ALLOWED, "no price is known for model %.80s", x->ask.model);
+	return err_say(&x->err,
+		"The price of model '%.64s' is not known, and this project takes no such requests. "
+		"The operator can add it: sluice price add --model NAME --input N --output N.",
+		x->ask.model);
+}
+
+static bool
+makes_images(const struct exchange *x)
+{
+	return span_starts(x->match.path, "/v1/images/");
 }
 
 /* The dearest of the plan's candidates, or COST_UNKNOWN when none has a price. */
@@ -148,8 +175,10 @@ worst_cost(const struct exchange *x, int64_t input, int64_t output)
 	if (x->ask.model[0] == '\0')
 		return 0;
 	for (int i = 0; i < x->plan.count; i++) {
-		int64_t cost = price_worst(x->price[i], input, output);
+		int64_t cost = price_worst(&x->price[i], input, output);
 
+		if (cost != COST_UNKNOWN && makes_images(x))
+			cost = money_add(cost, price_worst_images(&x->price[i], x->ask.choices));
 		if (cost > worst)
 			worst = cost;
 	}
@@ -181,6 +210,8 @@ reserve(struct exchange *x)
 			return err_set(&x->err, ERR_BAD_REQUEST, "n times max tokens overflows");
 	}
 	find_prices(x);
+	if (drop_unpriced(x, need.input_tokens, need.output_tokens) != 0)
+		return -1;
 	need.cost_nusd = worst_cost(x, need.input_tokens, need.output_tokens);
 	note.row = x->row;
 	note.input_estimate = x->ask.input_estimate;
