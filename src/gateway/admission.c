@@ -7,6 +7,7 @@
  */
 #include "gateway/gateway-int.h"
 
+#include "admit/allow.h"
 #include "base/clock.h"
 #include "base/money.h"
 
@@ -225,17 +226,28 @@ reserve(struct exchange *x)
 	return 0;
 }
 
-/* A page of a web origin that neither the settings nor the project name gets no answer to read. */
-static int
-check_origin(struct exchange *x)
+static struct span
+header_of(const void *request, const char *name)
 {
-	struct span origin = web_header(x->request, "origin");
-	const char *own = x->caller.project.allowed_origins;
+	return web_header(request, name);
+}
 
-	if (origin.len == 0 || own[0] == '\0' || glob_list_match(own, origin))
-		return 0;
-	return err_set(&x->err, ERR_ORIGIN_NOT_ALLOWED, "origin %.*s",
-		(int)(origin.len > 80 ? 80 : origin.len), origin.at);
+/* What the caller's token and project say of this request. */
+static int
+check_allowed(struct exchange *x)
+{
+	struct span type = web_header(x->request, "content-type");
+	struct admit_request r = { .method = web_method(x->request),
+		.path = x->match.path,
+		.model = span_of(x->ask.model),
+		.body = x->is_json ? x->body : SPAN_NONE,
+		.address = web_address(x->request),
+		.header = header_of,
+		.header_ctx = x->request };
+
+	r.has_form = is_ours(type, "multipart/form-data");
+	r.has_other_body = x->body.len > 0 && !x->is_json && !r.has_form;
+	return admit_allow_request(&x->caller, &r, clock_wall_ms(), &x->err);
 }
 
 /* All that is read from the store: who asks, for what, and whom we could ask. */
@@ -257,8 +269,7 @@ look_up(struct exchange *x)
 	begin_row(x);
 	if (rc != 0)
 		return -1;
-	if (admit_allow(&x->caller, span_of(x->ask.model), clock_wall_ms(), &x->err) != 0 ||
-		check_origin(x) != 0)
+	if (check_allowed(x) != 0)
 		return -1;
 	x->snapshot = gateway_snapshot(gw, &x->err);
 	return x->snapshot == NULL ? -1 : 0;
