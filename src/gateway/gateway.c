@@ -299,6 +299,7 @@ drain(struct gateway *gw)
 	if (gw->draining)
 		return;
 	gw->draining = true;
+	gw->draining_ms = (int64_t)uv_now(&gw->loop);
 	log_write(LOG_INFO, "drain", "no new requests; the running ones go on");
 	web_stop(gw->web);
 }
