@@ -11,8 +11,11 @@
 #include "wire/openai.h"
 
 #include <string.h>
+#include <time.h>
 
-#define TOKENS_MAX ((1LL << 40) - 1) /* what the store keeps of a count (store_book) */
+#define FIRST_HOUR_MS 3600000
+#define FIRST_NAP_MS  10
+#define TOKENS_MAX    ((1LL << 40) - 1) /* what the store keeps of a count (store_book) */
 
 static int64_t
 kept(int64_t tokens)
@@ -129,4 +132,39 @@ settle_reap(struct store *store, struct board *board, struct err *err)
 	int handed = board_reap(board, reap_one, &r, err);
 
 	return r.failed ? -1 : handed;
+}
+
+/* ---- the first of all ---- */
+
+static bool
+count_ownerless(void *ctx, struct id exchange, struct roster_owner owner, const void *note)
+{
+	int *count = ctx;
+
+	(void)exchange;
+	(void)note;
+	*count += owner.incarnation == 0;
+	return true;
+}
+
+int
+settle_reap_first(struct store *store, struct board *board, struct err *err)
+{
+	const struct timespec nap = { 0, FIRST_NAP_MS * 1000000L };
+	struct board_health health;
+	int owed = 0;
+
+	board_health(board, &health);
+	if (health.leases_used == 0 || board_now_ms(board) - health.remade_ms > FIRST_HOUR_MS)
+		return 0;
+	for (int waited = 0; waited < SETTLE_FIRST_MS; waited += FIRST_NAP_MS) {
+		owed = 0;
+		if (settle_reap(store, board, err) < 0 ||
+			board_inflight(board, count_ownerless, &owed) < 0)
+			return -1;
+		if (owed == 0)
+			break;
+		nanosleep(&nap, NULL);
+	}
+	return owed;
 }

@@ -34,4 +34,10 @@ void settle_charge(const uint8_t *metric, int count, const struct usage_row *row
  * ended_by=crash with estimated usage; where the row had been booked, the board's side alone.  Blocks; called by a clerk.  Returns how many. */
 int settle_reap(struct store *store, struct board *board, struct err *err);
 
+/* After a reboot (board.h) nobody may be admitted before the store knows what the leases of before
+ * have spent: settles them, and waits for other processes that are at it, SETTLE_FIRST_MS at most.
+ * Costs nothing when the board is older than an hour.  Returns how many are still owed, or -1. */
+#define SETTLE_FIRST_MS 5000
+int settle_reap_first(struct store *store, struct board *board, struct err *err);
+
 #endif

@@ -331,6 +331,39 @@ reapers_at_once_settle_each_death_once(void **state)
 	assert_int_equal(sum.cost_nusd, CROWD * 315);
 }
 
+/* The machine went down under a running exchange; the counters went with it, not what they knew. */
+static void
+after_a_reboot_all_is_settled_before_anybody_is_admitted(void **state)
+{
+	static const struct board_options next_boot = {
+		.rows = 1024, .segments_max = 2, .leases = 256, .boot_id = "another boot"
+	};
+	static const struct limit_values global = { "", "", "" };
+	struct house *h = *state;
+	struct dying d = {
+		.moment = SENT, .count = 1, .project = id_random(), .token = id_random()
+	};
+	struct limit limits[METRICS];
+	struct usage_row row;
+	int64_t used;
+
+	make_limits(h, limits);
+	house_snapshot(h);
+	assert_int_equal(live_until(h, &d, &row), 0);
+	assert_int_equal(settle_reap_first(h->store, h->board, &err), 0);
+	assert_int_equal(house_leases(h), 1); /* it runs: nobody touches it */
+	board_close(h->board);
+	h->board = board_open_sized(h->dir, h->roster, &next_boot, &err);
+	assert_non_null(h->board);
+	assert_int_equal(settle_reap_first(h->store, h->board, &err), 0);
+	assert_int_equal(house_leases(h), 0);
+	assert_int_equal(store_row_get(h->store, row.exchange, &row, &err), 1);
+	assert_int_equal(row.ended_by, ENDED_CRASH);
+	WORKS(limit_booked(
+		h->store, &limits[METRIC_COST], &global, 0, clock_wall_ms() + 60000, &used, &err));
+	assert_int_equal(used, 2 * INPUT_ESTIMATE + 10 * 11 + 5);
+}
+
 /* ---- the board and the rows say the same ---- */
 
 static void
@@ -424,6 +457,7 @@ main(void)
 		cmocka_unit_test(a_request_counts_where_a_provider_worked_for_it),
 		TEST(a_death_is_settled_by_what_had_happened),
 		TEST(reapers_at_once_settle_each_death_once),
+		TEST(after_a_reboot_all_is_settled_before_anybody_is_admitted),
 		TEST(what_is_charged_is_what_a_lost_board_is_told),
 	};
 
