@@ -124,7 +124,7 @@ settle_item(struct ledger *l, struct ledger_item *item)
 
 	/* the row is booked, so the lease may wait for a reaper if the board is not to be had now */
 	if (item->lease.serial != 0 && board_settle(l->board, item->lease, item->spent, item->count,
-					       item->row.status, &err) < 0)
+					       settle_status(&item->row), &err) < 0)
 		log_write(LOG_ERROR, "settle", "a lease stays owing: %s", err.text);
 	if (atomic_compare_exchange_strong(&item->fate, &expected, BOOKED))
 		l->done(item);

@@ -45,6 +45,16 @@ settle_charge(const uint8_t *metric, int count, const struct usage_row *row,
 	}
 }
 
+int
+settle_status(const struct usage_row *row)
+{
+	bool failed = row->ended_by != ENDED_DONE || row->status >= 400 || row->err_code != 0;
+
+	if (failed && row->cost_nusd == 0)
+		return 0;
+	return row->status == 0 ? 500 : row->status;
+}
+
 /* The row of an exchange whose process died while it ran. */
 static void
 crash_row(const struct settle_note *n, struct id exchange, struct usage_row *row)
@@ -113,7 +123,7 @@ reap_one(void *ctx, const struct board_orphan *o)
 	if (!booked && store_row_get(r->store, o->exchange, &row, r->err) < 0)
 		goto failed;
 	settle_charge(note.metric, (int)note.count, &row, spent);
-	if (board_settle(r->board, o->lease, spent, o->count, row.status, r->err) < 0)
+	if (board_settle(r->board, o->lease, spent, o->count, settle_status(&row), r->err) < 0)
 		goto failed;
 	board_count(r->board, COUNT_REAPED, 1);
 	id_text("req_", o->exchange, request);

@@ -96,6 +96,44 @@ a_request_counts_where_a_provider_worked_for_it(void **state)
 	}
 }
 
+static void
+a_failure_that_cost_nothing_frees_its_idempotency_key(void **state)
+{
+	static const struct {
+		const char *why;
+		struct usage_row row;
+		int want;
+	} cases[] = {
+		{ "answered", { .status = 200, .cost_nusd = 5 }, 200 },
+		{ "answered for nothing", { .status = 200 }, 200 },
+		{ "the provider refused", { .status = 400 }, 0 },
+		{ "nobody could be reached",
+			{ .status = 502,
+				.err_code = ERR_UPSTREAM_UNREACHABLE,
+				.ended_by = ENDED_PROVIDER },
+			0 },
+		{ "a timeout that may be charged",
+			{ .status = 504,
+				.err_code = ERR_UPSTREAM_TIMEOUT,
+				.ended_by = ENDED_TIMEOUT,
+				.cost_nusd = 7 },
+			504 },
+		{ "nobody knows what it cost",
+			{ .status = 504, .ended_by = ENDED_TIMEOUT, .cost_nusd = COST_UNKNOWN },
+			504 },
+		{ "broken off within 200", { .status = 200, .ended_by = ENDED_PROVIDER }, 0 },
+		{ "stopped at its budget",
+			{ .status = 200, .ended_by = ENDED_BUDGET, .cost_nusd = 9 }, 200 },
+		{ "died before anything was sent", { .ended_by = ENDED_CRASH }, 0 },
+		{ "died at work", { .ended_by = ENDED_CRASH, .cost_nusd = 3 }, 500 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		if (settle_status(&cases[i].row) != cases[i].want)
+			fail_msg("%s: %d", cases[i].why, settle_status(&cases[i].row));
+}
+
 /* ---- exchanges of a process that dies ---- */
 
 /* One limit of each metric, for all. */
@@ -453,6 +491,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_failure_that_cost_nothing_frees_its_idempotency_key),
 		cmocka_unit_test(each_metric_is_charged_what_the_row_says),
 		cmocka_unit_test(a_request_counts_where_a_provider_worked_for_it),
 		TEST(a_death_is_settled_by_what_had_happened),
