@@ -10,6 +10,7 @@
 #include "admit/allow.h"
 #include "base/clock.h"
 #include "base/money.h"
+#include "gateway/tags.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -108,10 +109,25 @@ read_ask(struct exchange *x)
 	return 0;
 }
 
+/* A header that the operator's own programs set is believed before the body. */
+static void
+name_end_user(const struct exchange *x, struct usage_row *row)
+{
+	const char *header = x->gw->conf.end_user_header;
+	struct span name = header[0] == '\0' ? SPAN_NONE : web_header(x->request, header);
+
+	for (size_t i = 0; i < name.len; i++)
+		if ((unsigned char)name.at[i] < ' ' || name.at[i] == 0x7F)
+			return;
+	if (name.len > 0)
+		span_copy(name, row->end_user, sizeof row->end_user);
+}
+
 static void
 begin_row(struct exchange *x)
 {
 	struct usage_row *row = &x->row;
+	const char *address = web_address(x->request);
 
 	memset(row, 0, sizeof *row);
 	row->exchange = x->id;
@@ -123,6 +139,8 @@ begin_row(struct exchange *x)
 	span_copy(span_of(x->ask.model), row->upstream_model, sizeof row->upstream_model);
 	span_copy(x->match.path, row->endpoint, sizeof row->endpoint);
 	span_copy(span_of(x->ask.end_user), row->end_user, sizeof row->end_user);
+	name_end_user(x, row);
+	row->address = address[0] == '\0' ? 0 : hash_64(address, strlen(address), 0);
 	span_copy(web_header(x->request, "session_id"), row->session, sizeof row->session);
 }
 
@@ -267,7 +285,7 @@ look_up(struct exchange *x)
 	begin_row(x);
 	rc = read_ask(x);
 	begin_row(x);
-	if (rc != 0)
+	if (rc != 0 || tags_read(web_header(x->request, "x-sluice-tag"), x->row.tags, &x->err) != 0)
 		return -1;
 	if (check_allowed(x) != 0)
 		return -1;

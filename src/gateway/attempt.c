@@ -276,7 +276,7 @@ on_head(void *ctx, const struct forward_head *head)
 		openai_watch_init(&x->watch, x->wants_usage_hidden);
 		x->watching = true;
 		board_count(x->gw->board, COUNT_STREAMS, 1);
-		if (!x->head_sent)
+		if (!x->head_sent && !x->gone)
 			answer_stream_head(x);
 	}
 }
