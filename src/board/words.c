@@ -70,8 +70,8 @@ board_health(struct board *b, struct board_health *out)
 	const struct head *h = b->head;
 
 	*out = (struct board_health){
-		.rows = word_get(&h->segments) * b->o.rows,
-		.rows_used = word_get(&h->rows_used),
+		.rows = board_segments(b, ROWS) * b->o.rows,
+		.rows_used = word_get(&h->used[ROWS]),
 		.leases = b->o.leases,
 		.leases_used = word_get(&h->leases_used),
 		.rollbacks = word_get(&h->rollbacks),
