@@ -230,7 +230,6 @@ int section_lock(pthread_mutex_t *m);
 /* In a section.  The record's ref, or -1 with *room (may be NULL) where to make it, or -1. */
 int64_t table_find(struct board *b, enum kind table, const uint64_t key[2], int64_t now_ms,
 	int64_t *room);
-void *table_at(const struct board *b, int64_t ref);
 /* In the file, and held by a lease that knows its key: damage must not spread from one lease. */
 bool table_holds(const struct board *b, int64_t ref, int64_t key);
 /* Names a record that table_find() had room for. */
@@ -241,6 +240,20 @@ static inline enum kind
 table_of(int64_t ref)
 {
 	return (enum kind)(ref & 3);
+}
+
+static inline void *
+table_record(const struct table *t, int64_t number)
+{
+	int64_t in = number & ((INT64_C(1) << t->shift) - 1);
+
+	return t->segment[number >> t->shift].at + (size_t)in * t->record_bytes;
+}
+
+static inline void *
+table_at(const struct board *b, int64_t ref)
+{
+	return table_record(&b->table[table_of(ref)], ref >> 2);
 }
 
 /* ---- counter.c: rows and rings alike, in a section ---- */

@@ -9,20 +9,6 @@
 #include "base/hash.h"
 #include "board/board-int.h"
 
-static inline struct entry *
-record(const struct table *t, int64_t number)
-{
-	int64_t in = number & ((INT64_C(1) << t->shift) - 1);
-
-	return (void *)(t->segment[number >> t->shift].at + (size_t)in * t->record_bytes);
-}
-
-void *
-table_at(const struct board *b, int64_t ref)
-{
-	return record(&b->table[table_of(ref)], ref >> 2);
-}
-
 bool
 table_holds(const struct board *b, int64_t ref, int64_t key)
 {
@@ -34,7 +20,7 @@ table_holds(const struct board *b, int64_t ref, int64_t key)
 	t = &b->table[table_of(ref)];
 	if ((ref >> 2) >> t->shift >= t->count)
 		return false;
-	e = record(t, ref >> 2);
+	e = table_record(t, ref >> 2);
 	return word_get(&e->life) >= 2 && word_get(&e->key[1]) == key;
 }
 
@@ -68,7 +54,7 @@ table_find(struct board *b, enum kind table, const uint64_t key[2], int64_t now_
 			at += i;
 
 			int64_t number = ((int64_t)k << t->shift) + ((int64_t)at & mask);
-			const struct entry *e = record(t, number);
+			const struct entry *e = table_record(t, number);
 			bool unused = word_get(&e->life) == 0;
 
 			if (!unused && word_get(&e->key[0]) == (int64_t)key[0] &&
