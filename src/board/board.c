@@ -275,6 +275,68 @@ orphan_all(struct board *b)
 	word_set(&h->leases_used, used);
 }
 
+/* Counters are cleared where they stand: the file keeps its blocks. */
+static int
+clear_segment(struct board *b, int64_t k, struct err *err)
+{
+	static const char zeros[65536];
+	off_t from = file_bytes(b, k), to = file_bytes(b, k + 1);
+
+	if (fallocate(b->fd, FALLOC_FL_ZERO_RANGE, from, to - from) == 0)
+		return 0;
+	/* Not every file system can. */
+	while (from < to) {
+		off_t left = to - from, most = (off_t)sizeof zeros;
+		ssize_t n = pwrite(b->fd, zeros, (size_t)(left < most ? left : most), from);
+
+		if (n < 0 && errno != EINTR)
+			return err_set(err, ERR_STORE_UNAVAILABLE, "cannot clear the board: %s",
+				strerror(errno));
+		from += n > 0 ? n : 0;
+	}
+	return 0;
+}
+
+/* Idempotency keys are still owed an answer after a reboot, so their segments stay, and with them
+ * all others.  False when there are none, or the head does not say what is where. */
+static bool
+keeps_segments(const struct board *b)
+{
+	struct stat st;
+
+	return segments_are_right(b, b->head) && board_segments(b, REPEATS) > 0 &&
+	       fstat(b->fd, &st) == 0 && st.st_size >= file_bytes(b, word_get(&b->head->segments));
+}
+
+/* Mapped, and nothing in its counters. */
+static int
+prepare_segments(struct board *b, bool anew, struct err *err)
+{
+	/* Down and up again: the rows are zero without being written. */
+	if (anew && (ftruncate(b->fd, 0) != 0))
+		goto cannot;
+	if (anew && allocate(b->fd, 0, (size_t)file_bytes(b, 1), err) != 0)
+		return -1;
+	if (map_base(b, err) != 0)
+		return -1;
+	if (!anew && keeps_segments(b)) {
+		for (int64_t k = 0; k < word_get(&b->head->segments); k++)
+			if (word_get(&b->head->table_of[k]) != REPEATS &&
+				clear_segment(b, k, err) != 0)
+				return -1;
+		return section_map(b, err);
+	}
+	if (!anew && ftruncate(b->fd, file_bytes(b, 0)) != 0)
+		goto cannot;
+	if (!anew && allocate(b->fd, 0, (size_t)file_bytes(b, 1), err) != 0)
+		return -1;
+	word_set(&b->head->table_of[0], ROWS);
+	word_set(&b->head->segments, 1);
+	return 0;
+cannot:
+	return err_set(err, ERR_STORE_UNAVAILABLE, "cannot clear the board: %s", strerror(errno));
+}
+
 /* Under the exclusive lock, mapped by nobody: first use, or first use since a reboot.  The boot id
  * is written last, so that whoever dies here leaves it to be done again. */
 static int
@@ -283,12 +345,8 @@ prepare(struct board *b, const char *boot_id, bool anew, struct err *err)
 	struct head *h;
 	int rc;
 
-	/* Down and up again: the rows are zero without being written. */
-	if (ftruncate(b->fd, anew ? 0 : (off_t)b->base_bytes) != 0)
-		return err_set(
-			err, ERR_STORE_UNAVAILABLE, "cannot clear the board: %s", strerror(errno));
-	if (allocate(b->fd, 0, b->base_bytes + segment_bytes(b), err) != 0 ||
-		map_base(b, err) != 0) {
+	if (prepare_segments(b, anew, err) != 0) {
+		unmap(b);
 		if (anew && ftruncate(b->fd, 0) != 0)
 			log_write(LOG_WARN, "board", "an unfinished board stays behind");
 		return -1;
@@ -301,10 +359,8 @@ prepare(struct board *b, const char *boot_id, bool anew, struct err *err)
 			strerror(rc));
 	}
 	word_set(&h->undo_count, 0);
-	for (int i = 0; i < TABLES; i++)
-		word_set(&h->used[i], 0);
-	word_set(&h->table_of[0], ROWS);
-	word_set(&h->segments, 1);
+	word_set(&h->used[ROWS], 0);
+	word_set(&h->used[RINGS], 0);
 	orphan_all(b);
 	repeat_mend(b);
 	for (int i = 0; i < BOARD_KEYS; i++)
@@ -312,10 +368,11 @@ prepare(struct board *b, const char *boot_id, bool anew, struct err *err)
 	clock_make(b);
 	word_set(&h->made_ms, board_now_ms(b));
 	board_generation_bump(b);
-	h->layout = layout_of(&b->o);
-	memcpy(h->boot_id, boot_id, BOOT_ID_BYTES);
 	if (anew)
 		hash_random(h->hash_key, sizeof h->hash_key);
+	/* From here on a death leaves a board of an earlier boot, and before a damaged one. */
+	h->layout = layout_of(&b->o);
+	memcpy(h->boot_id, boot_id, BOOT_ID_BYTES);
 	if (!anew)
 		log_write(LOG_INFO, "board", "first use since a reboot: %lld leases are owed",
 			(long long)word_get(&h->leases_used));

@@ -182,6 +182,46 @@ a_reaper_finishes_the_key_of_the_dead(void **state)
 	board_close(b);
 }
 
+static void
+keys_outlive_a_reboot_as_their_leases_do(void **state)
+{
+	struct board *b = open_timed("one");
+	struct id running = id_random(), done = id_random();
+	struct board_lease lease, torn, other;
+	struct board_verdict v;
+
+	(void)state;
+	assert_int_equal(ask(b, key_of(1, 7), done, UNCAPPED, &lease, &v), BOARD_TAKEN);
+	assert_int_equal(board_settle(b, lease, (int64_t[]){ 5 }, 1, 201, &err), 1);
+	assert_int_equal(ask(b, key_of(2, 7), running, UNCAPPED, &lease, &v), BOARD_TAKEN);
+	assert_int_equal(ask(b, key_of(3, 7), id_random(), UNCAPPED, &torn, &v), BOARD_TAKEN);
+	/* The power goes in the middle of an admission, and of the writing of a page. */
+	b->bodies[torn.index].serial = 0;
+	assert_int_equal(section_enter(b, &err), 0);
+	section_change(b, &b->head->used[REPEATS], 99);
+	munmap(b->head, b->base_bytes);
+	b->head = NULL;
+	board_close(b);
+
+	pass(60000);
+	b = open_timed("two");
+	assert_int_equal(assert_whole(b), 1);
+	assert_use(b, 1, 0, 0);
+	assert_int_equal(ask(b, key_of(1, 7), id_random(), UNCAPPED, &other, &v), BOARD_REPEATED);
+	assert_true(id_equal(v.first, done));
+	assert_int_equal(v.status, 201);
+	assert_int_equal(ask(b, key_of(2, 7), id_random(), UNCAPPED, &other, &v), BOARD_RUNNING);
+	assert_true(id_equal(v.first, running));
+	/* Nobody holds it any more. */
+	assert_int_equal(ask(b, key_of(3, 7), id_random(), UNCAPPED, &other, &v), BOARD_TAKEN);
+	assert_int_equal(board_settle(b, other, NULL, 0, 0, &err), 1);
+	assert_int_equal(board_reap(b, book_as_crashed, b, &err), 1);
+	assert_int_equal(ask(b, key_of(2, 7), id_random(), UNCAPPED, &other, &v), BOARD_REPEATED);
+	assert_int_equal(v.status, 502);
+	assert_int_equal(assert_whole(b), 0);
+	board_close(b);
+}
+
 /* ---- the table ---- */
 
 static void
@@ -279,6 +319,7 @@ main(void)
 		TEST(what_cost_nothing_frees_its_key),
 		TEST(a_refused_request_leaves_its_key_free),
 		TEST(a_reaper_finishes_the_key_of_the_dead),
+		TEST(keys_outlive_a_reboot_as_their_leases_do),
 		TEST(keys_are_forgotten_for_new_ones_only_when_over),
 		TEST(one_of_eight_gets_each_key),
 	};
