@@ -352,6 +352,49 @@ a_death_while_a_ring_changes_its_key(void **state)
 	}
 }
 
+static int64_t fake_ms;
+
+static int64_t
+fake_clock(void)
+{
+	return fake_ms;
+}
+
+/* A slot that a slice of long ago had: what was spent then never counts as spent now. */
+static void
+a_death_while_a_slot_changes_its_slice(void **state)
+{
+	struct board_options o = small;
+	struct board_claim c = rolling_on(1, 7, UNCAPPED);
+	int status = 0;
+
+	(void)state;
+	o.wall_ms = o.boot_ms = fake_clock;
+	for (int die_at = 0; die_at == 0 || !WIFEXITED(status); die_at++) {
+		struct plan plan = { .act = settle_it, .die_at = die_at };
+		struct board *b;
+		struct board_lease lease;
+		struct board_verdict v;
+		int64_t s, r;
+
+		fake_ms = 1000000 * (int64_t)DAY;
+		b = open_with(&o);
+		assert_int_equal(admit(b, &c, 1, &lease, &v), BOARD_TAKEN);
+		assert_int_equal(board_settle(b, lease, (int64_t[]){ 7 }, 1, 0, &err), 1);
+		fake_ms += DAY / BOARD_SLICES * RING_SLOTS;
+		hold_all(b, &plan.lease);
+		waitpid(child_runs(act_and_die, &o, &plan), &status, 0);
+		assert_whole(b);
+		board_peek(b, c.key, DAY, &s, &r);
+		if (r == 5)
+			assert_int_equal(s, 0);
+		else
+			assert_int_equal(s, 4);
+		board_close(b);
+		unlink_board();
+	}
+}
+
 /* Dies in the middle of putting back what another death left half done. */
 static void
 a_death_in_the_rollback_is_rolled_back(void **state)
@@ -744,6 +787,7 @@ main(void)
 		TEST(a_death_at_any_step_of_a_raise),
 		TEST(a_death_at_any_step_of_a_correction),
 		TEST(a_death_while_a_ring_changes_its_key),
+		TEST(a_death_while_a_slot_changes_its_slice),
 		TEST(a_death_in_the_rollback_is_rolled_back),
 		TEST(random_kills_lose_and_leak_nothing),
 		TEST(each_orphan_is_handed_to_one_reaper),

@@ -189,15 +189,18 @@ keys_outlive_a_reboot_as_their_leases_do(void **state)
 	struct id running = id_random(), done = id_random();
 	struct board_lease lease, torn, other;
 	struct board_verdict v;
+	int64_t ref;
 
 	(void)state;
 	assert_int_equal(ask(b, key_of(1, 7), done, UNCAPPED, &lease, &v), BOARD_TAKEN);
 	assert_int_equal(board_settle(b, lease, (int64_t[]){ 5 }, 1, 201, &err), 1);
 	assert_int_equal(ask(b, key_of(2, 7), running, UNCAPPED, &lease, &v), BOARD_TAKEN);
 	assert_int_equal(ask(b, key_of(3, 7), id_random(), UNCAPPED, &torn, &v), BOARD_TAKEN);
-	/* The power goes in the middle of an admission, and of the writing of a page. */
+	/* The power goes in the middle of a settlement, and of the writing of a page. */
 	b->bodies[torn.index].serial = 0;
+	ref = b->bodies[lease.index].repeat;
 	assert_int_equal(section_enter(b, &err), 0);
+	section_change_at(b, ref, &((struct repeat *)table_at(b, ref))->until, INT64_MAX);
 	section_change(b, &b->head->used[REPEATS], 99);
 	munmap(b->head, b->base_bytes);
 	b->head = NULL;

@@ -506,6 +506,7 @@ rings_grow_and_end_by_saying_so(void **state)
 	struct board_options o = b->o;
 	struct board *other = open_with(&o);
 	struct board_claim c[2] = { rolling_claim(1, 1, UNCAPPED) };
+	struct board_health health;
 	struct board_lease lease;
 	struct board_verdict v;
 	uint64_t n = 1;
@@ -520,8 +521,11 @@ rings_grow_and_end_by_saying_so(void **state)
 	assert_int_equal(err.code, ERR_OVERLOADED);
 	assert_non_null(strstr(err.text, "rolling counters"));
 	assert_true(n > 128);
-	assert_int_equal(b->table[RINGS].count, 4);
-	assert_int_equal(b->table[ROWS].count, 1);
+	board_health(b, &health);
+	assert_int_equal(health.rings, 256);
+	assert_in_range(health.rings_used, n - 1, 256);
+	assert_int_equal(health.rows, 1024);
+	assert_int_equal(health.repeats, 0);
 	for (uint64_t i = 2; i < n; i++)
 		assert_ring(other, i, 1, 0);
 	assert_ring(other, 1, (int64_t)n - 2, 0);
