@@ -45,11 +45,12 @@ file_bytes(const struct store *s, const char *name)
 	return stat(path, &st) == 0 ? (int64_t)st.st_blocks * 512 : 0;
 }
 
-/* Rows get what the others leave, less the first file, of which only the last row may be left. */
+/* Rows get what the others leave, less the first file, of which only the last row may be left, and
+ * less what may come until the next look. */
 static uint32_t
 rows_allowed(int64_t cap, int64_t others)
 {
-	int64_t rows = (cap - others) / ROW_DISK_BYTES - ROWS_OF_FILE;
+	int64_t rows = (cap - cap / 16 - others) / ROW_DISK_BYTES - ROWS_OF_FILE;
 	int64_t least = cap / ROW_DISK_BYTES / 4;
 
 	if (rows < least)

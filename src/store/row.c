@@ -127,24 +127,17 @@ pass_text(struct pass *p, char *text, size_t room, const uint8_t *end)
 		text[len] = '\0';
 }
 
-/* Seven bits a byte, the low ones first; nothing is written or read behind `end`. */
+/* Nothing is read behind `end`. */
 static uint64_t
 pass_varint(struct pass *p, uint64_t value, const uint8_t *end)
 {
-	int shift = 0;
+	const uint8_t *at = p->at;
 
-	if (!p->reading) {
-		for (; value > 0x7f; value >>= 7)
-			*p->at++ = (uint8_t)(value | 0x80);
-		*p->at++ = (uint8_t)value;
-		return 0;
-	}
-	for (value = 0; p->at < end && shift < 64; shift += 7) {
-		uint8_t byte = *p->at++;
-
-		value |= (uint64_t)(byte & 0x7f) << shift;
-		if ((byte & 0x80) == 0)
-			break;
+	if (p->reading) {
+		value = get_varint(&at, end);
+		p->at += at - p->at;
+	} else {
+		p->at = put_varint(p->at, value);
 	}
 	return value;
 }

@@ -244,6 +244,31 @@ put_be64(uint8_t *p, uint64_t v)
 	for (int i = 7; i >= 0; i--, v >>= 8)
 		p[i] = (uint8_t)v;
 }
+/* Seven bits a byte, the low ones first: where the next one goes. */
+#define VARINT_BYTES 10
+static inline uint8_t *
+put_varint(uint8_t *p, uint64_t v)
+{
+	for (; v > 0x7f; v >>= 7)
+		*p++ = (uint8_t)(v | 0x80);
+	*p++ = (uint8_t)v;
+	return p;
+}
+/* 0 at the end.  *p moves along. */
+static inline uint64_t
+get_varint(const uint8_t **p, const uint8_t *end)
+{
+	uint64_t v = 0;
+
+	for (int shift = 0; *p < end && shift < 64; shift += 7) {
+		uint8_t byte = *(*p)++;
+
+		v |= (uint64_t)(byte & 0x7f) << shift;
+		if ((byte & 0x80) == 0)
+			break;
+	}
+	return v;
+}
 static inline uint32_t
 get_be32(const uint8_t *p)
 {

@@ -6,9 +6,10 @@
 #include <errno.h>
 #include <string.h>
 
-#define SUM_VERSION     1
+/* 1: eight bytes a number, in another order. */
+#define SUM_VERSION     2
 #define SUM_NUMBERS     17
-#define SUM_NUMBERS_OLD 14 /* what every program knows */
+#define SUM_NUMBERS_ONE 14
 
 /* Names have theirs in the dictionary.  Checked against the count at the last fold, so it takes
  * hold FOLD_ROWS early. */
@@ -71,33 +72,72 @@ sum_key_compare(const struct sum_key *a, const struct sum_key *b)
 
 /* ---- numbers ---- */
 
-/* In the order in which they came to be: a sum ends behind the last one that its writer had use for,
- * and what is missing is zero. */
+/* Those that are often zero last, as a sum ends behind the last that is not.  A new one goes to the
+ * end: who does not know it passes over it, and what is missing is zero. */
 static void
 sum_numbers(struct usage_sum *sum, int64_t *of[SUM_NUMBERS])
 {
-	int64_t *const list[SUM_NUMBERS] = { &sum->requests, &sum->errors, &sum->unpriced,
-		&sum->tokens.input, &sum->tokens.cache_read, &sum->tokens.cache_write,
-		&sum->tokens.cache_write_1h, &sum->tokens.output, &sum->tokens.reasoning,
-		&sum->cost_nusd, &sum->duration_ms, &sum->ttfb_ms, &sum->last_ms, &sum->counted,
-		&sum->tokens.audio_input, &sum->tokens.audio_output, &sum->tokens.images };
+	struct tokens *t = &sum->tokens;
+	int64_t *const list[SUM_NUMBERS] = { &sum->requests, &sum->counted, &sum->last_ms,
+		&sum->duration_ms, &sum->ttfb_ms, &t->input, &t->output, &sum->cost_nusd,
+		&t->cache_read, &sum->errors, &t->reasoning, &t->cache_write, &t->cache_write_1h,
+		&sum->unpriced, &t->audio_input, &t->audio_output, &t->images };
 
 	memcpy(of, list, sizeof list);
+}
+
+static int
+read_version_one(const uint8_t *in, size_t len, struct usage_sum *sum)
+{
+	struct tokens *t = &sum->tokens;
+	int64_t *const number[SUM_NUMBERS_ONE] = { &sum->requests, &sum->errors, &sum->unpriced,
+		&t->input, &t->cache_read, &t->cache_write, &t->cache_write_1h, &t->output,
+		&t->reasoning, &sum->cost_nusd, &sum->duration_ms, &sum->ttfb_ms, &sum->last_ms,
+		&sum->counted };
+
+	for (size_t i = 0; i < SUM_NUMBERS_ONE && 1 + 8 * i + 8 <= len; i++)
+		*number[i] = (int64_t)get_be64(in + 1 + 8 * i);
+	return 0;
 }
 
 int
 sum_read(const uint8_t *in, size_t len, struct usage_sum *sum)
 {
+	const uint8_t *at = in + 1, *end = in + len;
 	int64_t *number[SUM_NUMBERS];
-	size_t count = len > 0 ? (len - 1) / 8 : 0;
 
 	memset(sum, 0, sizeof *sum);
-	if (count == 0 || in[0] != SUM_VERSION)
+	if (len > 0 && in[0] == 1)
+		return read_version_one(in, len, sum);
+	if (len == 0 || in[0] != SUM_VERSION)
 		return EILSEQ;
 	sum_numbers(sum, number);
-	for (size_t i = 0; i < count && i < SUM_NUMBERS; i++)
-		*number[i] = (int64_t)get_be64(in + 1 + 8 * i);
+	for (int i = 0; i < SUM_NUMBERS; i++) {
+		uint64_t n = get_varint(&at, end);
+
+		*number[i] = (int64_t)(n >> 1 ^ -(n & 1)); /* the sign is the lowest bit */
+	}
 	return 0;
+}
+
+static size_t
+sum_write(uint8_t out[SUM_ROOM], const struct usage_sum *sum)
+{
+	struct usage_sum copy = *sum;
+	int64_t *number[SUM_NUMBERS];
+	uint8_t *at = out, *end;
+
+	sum_numbers(&copy, number);
+	*at++ = SUM_VERSION;
+	end = at;
+	for (int i = 0; i < SUM_NUMBERS; i++) {
+		uint64_t n = (uint64_t)*number[i];
+
+		at = put_varint(at, n << 1 ^ -(n >> 63));
+		if (n != 0)
+			end = at;
+	}
+	return (size_t)(end - out);
 }
 
 int
@@ -123,19 +163,11 @@ int
 sum_put(struct attach *at, DB_TXN *txn, const struct sum_key *k, const struct usage_sum *sum)
 {
 	DB *db = at->table[TABLE_ROLLUPS];
-	uint8_t bytes[1 + 8 * SUM_NUMBERS] = { SUM_VERSION };
-	struct usage_sum copy = *sum;
-	int64_t *number[SUM_NUMBERS];
-	size_t count = SUM_NUMBERS;
+	uint8_t bytes[SUM_ROOM];
 	DBT key, data;
 
-	sum_numbers(&copy, number);
-	while (count > SUM_NUMBERS_OLD && *number[count - 1] == 0)
-		count--;
-	for (size_t i = 0; i < count; i++)
-		put_be64(bytes + 1 + 8 * i, (uint64_t)*number[i]);
 	dbt_in(&key, k->at, k->len);
-	dbt_in(&data, bytes, 1 + 8 * count);
+	dbt_in(&data, bytes, sum_write(bytes, sum));
 	return db->put(db, txn, &key, &data, 0);
 }
 
