@@ -78,6 +78,7 @@ struct store {
 	struct gate gate;
 	struct roster *roster;
 	bool own_roster, brief, create;
+	bool copy; /* nobody else's, made while others wrote: recovered from the whole log */
 	int64_t cache_bytes, rows_cap_bytes;
 	struct expiry {
 		int level;           /* how much sooner sums go than they should */
@@ -130,6 +131,10 @@ void attach_retire(struct store *s, struct attach *at);
 void attach_thread_gone(struct store *s, struct slot *slot);
 void attach_left(struct store *s, struct attach *at);
 
+/* ---- store.c ---- */
+/* A copy in a state directory of its own (care-int.h). */
+struct store *store_open_copy(const struct store_options *o, struct err *err);
+
 /* ---- warden.c ---- */
 int warden_start(struct store *s, struct err *err);
 void warden_end(struct store *s);
@@ -137,6 +142,7 @@ void warden_end(struct store *s);
 /* ---- env.c: the only opening and closing of handles ---- */
 int env_open(struct store *s, struct attach *at, bool recover);
 int env_open_tables(struct store *s, struct attach *at);
+const char *env_table_file(enum table table); /* "main.db" */
 void env_close(struct attach *at);        /* a good one */
 void env_panic(struct attach *at);        /* a store to memory, no more: the warden may */
 void env_drop(struct attach *at);         /* one that may hold a dead process's locks */

@@ -62,7 +62,10 @@ int store_get(struct store *s, enum record_kind kind, struct id id, void *record
 /* By unique name (project, upstream); id text is accepted too. */
 int store_find(struct store *s, enum record_kind kind, const char *name_or_id, void *record,
 	struct err *err);
-/* The hot path: one plain get by SHA-256, no cache, so that a change bites on the next request. */
+/* The hot path: one plain get by SHA-256, no cache, so that a change bites on the next request.
+ * 1 the token's secret; STORE_OLD_SECRET the one before its last rotation, whose time
+ * (old_until_ms) the caller looks at; 0 not there; -1. */
+#define STORE_OLD_SECRET 2
 int store_token_by_hash(struct store *s, const uint8_t sha256[SHA256_BYTES], struct token *out,
 	struct err *err);
 
