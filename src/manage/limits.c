@@ -140,7 +140,7 @@ put_scope(struct bytes *out, const char scope[DIMENSION__COUNT][MODEL_BYTES])
 
 /* ---- limits: in ---- */
 
-/* "rolling:3600"; the names of calendar windows are the field's own. */
+/* A calendar window's name, or "rolling:3600". */
 static int
 read_window(struct edit *e, struct json_value v)
 {
@@ -151,15 +151,19 @@ read_window(struct edit *e, struct json_value v)
 	char text[48], *end;
 	long long seconds;
 
-	if (v.type != JSON_STRING || json_string(v, text, sizeof text) < 0 ||
-		strncmp(text, word, sizeof word - 1) != 0)
-		return 0;
-	seconds = strtoll(text + sizeof word - 1, &end, 10);
-	if (end == text + sizeof word - 1 || *end != '\0' || seconds < 1 || seconds > ROLLING_MOST)
-		return call_refuse(c, ERR_BAD_REQUEST, "window",
-			"A rolling window is \"rolling:<seconds>\", from 1 to %lld.", ROLLING_MOST);
-	l->window = WINDOW_ROLLING;
-	l->window_s = seconds;
+	if (v.type == JSON_STRING && json_string(v, text, sizeof text) >= 0 &&
+		strncmp(text, word, sizeof word - 1) == 0) {
+		seconds = strtoll(text + sizeof word - 1, &end, 10);
+		if (end == text + sizeof word - 1 || *end != '\0' || seconds < 1 ||
+			seconds > ROLLING_MOST)
+			return call_refuse(c, ERR_BAD_REQUEST, "window",
+				"A rolling window is \"rolling:<seconds>\", from 1 to %lld.",
+				ROLLING_MOST);
+		l->window = WINDOW_ROLLING;
+		l->window_s = seconds;
+	} else if (shape_set(c, shape_field_named(RECORD_LIMIT, "window"), v, l) != 0) {
+		return -1;
+	}
 	if (before != NULL && (before->window != l->window || before->window_s != l->window_s))
 		return call_refuse(c, ERR_BAD_REQUEST, "window",
 			"window is fixed when a limit is made and cannot be changed.");
@@ -401,6 +405,15 @@ index_one(struct call *c, const struct limit *l)
 	return limit_index_new(l, 1, own, count, clock_wall_ms(), &c->err);
 }
 
+static void
+put_window(struct bytes *out, const struct limit *l)
+{
+	if (l->window == WINDOW_ROLLING)
+		bytes_printf(out, ",\"window\":\"rolling:%lld\"", (long long)l->window_s);
+	else
+		shape_member(out, shape_field_named(RECORD_LIMIT, "window"), l);
+}
+
 /* The shares of the cap that have been reached. */
 static void
 put_warned(struct bytes *out, const struct limit *l, int64_t used, int64_t cap)
@@ -457,6 +470,7 @@ limit_extra(struct call *c, const void *record, const struct filter *f, struct b
 	if (rc != 0)
 		return -1;
 	put_scope(out, l->scope);
+	put_window(out, l);
 	put_amount(out, "cap", l, l->cap);
 	if (u.known)
 		put_use(out, l, &u);
