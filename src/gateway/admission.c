@@ -215,7 +215,11 @@ static int
 reserve(struct exchange *x)
 {
 	struct gateway *gw = x->gw;
-	struct admit_need need = { .model = x->ask.model, .input_tokens = x->ask.input_estimate };
+	struct admit_ask ask = { .caller = &x->caller,
+		.need = { .model = x->ask.model, .input_tokens = x->ask.input_estimate },
+		.end_user = x->row.end_user,
+		.address = web_address(x->request) };
+	struct admit_need *need = &ask.need;
 	struct settle_note note = { 0 };
 
 	if (makes_output(x)) {
@@ -225,17 +229,22 @@ reserve(struct exchange *x)
 			most = x->plan.candidate[0].upstream->max_output_tokens;
 		if (most <= 0)
 			most = gw->conf.default_max_output_tokens;
-		if (__builtin_mul_overflow(most, x->ask.choices, &need.output_tokens))
+		if (__builtin_mul_overflow(most, x->ask.choices, &need->output_tokens))
 			return err_set(&x->err, ERR_BAD_REQUEST, "n times max tokens overflows");
 	}
+	for (int i = 0; i < USAGE_TAGS_MAX; i++)
+		ask.tag[i] = x->row.tags[i];
 	find_prices(x);
-	if (drop_unpriced(x, need.input_tokens, need.output_tokens) != 0)
+	if (drop_unpriced(x, need->input_tokens, need->output_tokens) != 0)
 		return -1;
-	need.cost_nusd = worst_cost(x, need.input_tokens, need.output_tokens);
+	need->cost_nusd = worst_cost(x, need->input_tokens, need->output_tokens);
+	need->usual_output = admit_usual_output(
+		gw->store, x->snapshot, x->caller.token.head.id, x->ask.model, need->output_tokens);
+	need->usual_cost_nusd = worst_cost(x, need->input_tokens, need->usual_output);
 	note.row = x->row;
 	note.input_estimate = x->ask.input_estimate;
-	if (admit_reserve(gw->store, gw->board, x->snapshot, &x->caller, &need, x->id, &note,
-		    sizeof note, &x->pass, &x->err) != 0)
+	if (admit_reserve(gw->store, gw->board, x->snapshot, &ask, x->id, &note, sizeof note,
+		    &x->pass, &x->err) != 0)
 		return -1;
 	x->note = board_note(gw->board, x->pass.lease);
 	for (int i = 0; i < x->pass.count; i++)

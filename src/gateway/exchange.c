@@ -257,6 +257,8 @@ make_row(struct exchange *x)
 	else
 		row->ended_by = ENDED_DONE;
 	attempt_usage(x);
+	if (row->ended_by == ENDED_DONE && row->usage_source == USAGE_REPORTED)
+		admit_learn(row->token, row->model, row->tokens.output);
 }
 
 /* Hands the ledger a copy of all it needs: the exchange may be over before it is booked. */

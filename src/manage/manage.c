@@ -72,6 +72,11 @@ static const struct endpoint {
 	{ "GET",    "/manage/limits/{id}",                NEEDS_ADMIN,   0,         limits_get },
 	{ "PATCH",  "/manage/limits/{id}",                NEEDS_ADMIN,   64 * KIB,  limits_patch },
 	{ "DELETE", "/manage/limits/{id}",                NEEDS_ADMIN,   4 * KIB,   limits_delete },
+	{ "POST",   "/manage/limits/{id}/reset",          NEEDS_ADMIN,   4 * KIB,   limits_reset },
+	{ "POST",   "/manage/limits/{id}/grant",          NEEDS_ADMIN,   4 * KIB,   limits_grant },
+	{ "GET",    "/manage/grants",                     NEEDS_ADMIN,   0,         grants_list },
+	{ "GET",    "/manage/grants/{id}",                NEEDS_ADMIN,   0,         grants_get },
+	{ "DELETE", "/manage/grants/{id}",                NEEDS_ADMIN,   4 * KIB,   grants_delete },
 
 	{ "GET",    "/manage/requests",                   NEEDS_ADMIN,   0,         requests_list },
 	{ "GET",    "/manage/requests/{id}",              NEEDS_ADMIN,   0,         requests_get },
