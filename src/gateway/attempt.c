@@ -601,7 +601,8 @@ attempt_usage(struct exchange *x)
 		row->cost_nusd = 0;
 		return;
 	}
-	row->cost_nusd = u.seen && u.cost_nusd >= 0 ? u.cost_nusd
-						    : price_cost(&x->price[attempt_number(x) - 1],
-							      row->tier, &row->tokens);
+	row->cost_stated = u.seen && u.cost_nusd >= 0;
+	row->cost_nusd = row->cost_stated ? u.cost_nusd
+					  : price_cost(&x->price[attempt_number(x) - 1], row->tier,
+						    &row->tokens);
 }

@@ -832,7 +832,9 @@ keys_disable(struct call *c)
 static int
 price_finish(struct edit *e)
 {
-	((struct price *)e->record)->is_builtin = false; /* made by hand now: an import leaves it */
+	struct price *p = e->record;
+
+	p->is_builtin = p->is_imported = false; /* made by hand now: an import leaves it */
 	return 0;
 }
 
