@@ -42,10 +42,14 @@ static const struct endpoint {
 
 	{ "GET",    "/manage/tokens",                     NEEDS_ADMIN,   0,         tokens_list },
 	{ "POST",   "/manage/tokens",                     NEEDS_ADMIN,   64 * KIB,  tokens_post },
+	{ "POST",   "/manage/tokens/mint",                NEEDS_ADMIN,   64 * KIB,  tokens_mint },
+	{ "POST",   "/manage/tokens/revoke",              NEEDS_ADMIN,   64 * KIB,  tokens_revoke_many },
+	{ "POST",   "/manage/tokens/cleanup",             NEEDS_ADMIN,   4 * KIB,   tokens_cleanup },
 	{ "GET",    "/manage/tokens/{id}",                NEEDS_ADMIN,   0,         tokens_get },
 	{ "PATCH",  "/manage/tokens/{id}",                NEEDS_ADMIN,   64 * KIB,  tokens_patch },
 	{ "DELETE", "/manage/tokens/{id}",                NEEDS_ADMIN,   4 * KIB,   tokens_delete },
 	{ "POST",   "/manage/tokens/{id}/revoke",         NEEDS_ADMIN,   4 * KIB,   tokens_revoke },
+	{ "POST",   "/manage/tokens/{id}/rotate",         NEEDS_ADMIN,   4 * KIB,   tokens_rotate },
 
 	{ "GET",    "/manage/upstreams",                  NEEDS_ADMIN,   0,         upstreams_list },
 	{ "POST",   "/manage/upstreams",                  NEEDS_ADMIN,   64 * KIB,  upstreams_post },
