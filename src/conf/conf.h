@@ -46,6 +46,7 @@ struct conf {
 
 	/* processes and threads */
 	int64_t workers; /* 0: as many as cores; conf_workers() */
+	bool pin_workers;
 	int64_t manage_workers;
 	int64_t intake_threads_max;
 	int64_t exchanges_max; /* of one worker; 0: what RLIMIT_NOFILE allows */

@@ -10,6 +10,7 @@
 #include "gateway/endpoint.h"
 #include "route/route.h"
 #include "settle/ledger.h"
+#include "settle/price.h"
 #include "web/web.h"
 #include "wire/openai.h"
 
@@ -106,7 +107,7 @@ struct exchange {
 	struct span body;          /* to send on */
 	struct snapshot *snapshot;
 	struct route_plan plan;
-	const struct price *price[ROUTE_ATTEMPTS_MAX]; /* of the candidates; NULL: unknown, or no model */
+	struct price_list price[ROUTE_ATTEMPTS_MAX]; /* of the candidates; empty: unknown, or no model */
 	struct admit_pass pass;
 	struct settle_note *note;  /* on the board */
 	int64_t began_us, admitted_us;

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/money.h"
 #include "settle/price.h"
 #include "store/window.h"
 #include "wire/openai.h"
@@ -89,9 +90,13 @@ crash_row(const struct settle_note *n, struct id exchange, struct usage_row *row
 			.request_nusd = n->request_nusd,
 			.cache_read_nusd = -1,
 			.cache_write_5m_nusd = -1,
-			.cache_write_1h_nusd = -1 };
+			.cache_write_1h_nusd = -1,
+			.reasoning_nusd = -1,
+			.audio_input_nusd = -1,
+			.audio_output_nusd = -1 };
+		struct price_list list = { 1, { &price }, NUSD_PER_USD };
 
-		row->cost_nusd = price_cost(&price, &row->tokens);
+		row->cost_nusd = price_cost(&list, "", &row->tokens);
 	}
 }
 

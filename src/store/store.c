@@ -231,8 +231,8 @@ start(struct store *s, const struct store_options *o, struct err *err)
 	return check_self(s, o, err);
 }
 
-struct store *
-store_open(const struct store_options *o, struct roster *roster, struct err *err)
+static struct store *
+open_store(const struct store_options *o, struct roster *roster, bool copy, struct err *err)
 {
 	struct store *s = calloc(1, sizeof *s);
 	pthread_condattr_t monotonic;
@@ -251,6 +251,7 @@ store_open(const struct store_options *o, struct roster *roster, struct err *err
 	s->roster = roster;
 	s->brief = o->brief;
 	s->create = o->create;
+	s->copy = copy;
 	s->cache_bytes = o->cache_bytes;
 	s->rows_cap_bytes = o->rows_cap_bytes;
 	(void)pthread_mutex_init(&s->lock, NULL);
@@ -270,6 +271,18 @@ store_open(const struct store_options *o, struct roster *roster, struct err *err
 		return NULL;
 	}
 	return s;
+}
+
+struct store *
+store_open(const struct store_options *o, struct roster *roster, struct err *err)
+{
+	return open_store(o, roster, false, err);
+}
+
+struct store *
+store_open_copy(const struct store_options *o, struct err *err)
+{
+	return open_store(o, NULL, true, err);
 }
 
 void
