@@ -127,6 +127,8 @@ struct exchange {
 	bool watching;
 	bool head_sent, full, gone, closing;
 	bool is_events;            /* the head that was sent promises events */
+	bool cut;                  /* the operator wants it ended */
+	int64_t sent_bytes;        /* to the client */
 	bool content_sent;         /* more than a heartbeat: nobody else may be asked now */
 	int passed_count;
 	struct web_head_line passed[PASSED_HEADERS_MAX]; /* of the provider's, as they are */

@@ -182,6 +182,7 @@ endpoint_fn prices_list, prices_post, prices_get, prices_patch, prices_delete;
 endpoint_fn limits_list, limits_post, limits_get, limits_patch, limits_delete;
 
 /* ---- report.c ---- */
+endpoint_fn inflight_list, inflight_cut; /* inflight.c */
 endpoint_fn requests_list, requests_get, usage_get, audit_list, health_get;
 
 #endif
