@@ -282,6 +282,7 @@ submit(struct exchange *x)
 	}
 	item->row = x->row;
 	item->ctx = x;
+	item->may_journal = x->caller.project.fail_mode == FAIL_OPEN;
 	if (x->note != NULL) {
 		item->lease = x->pass.lease;
 		item->count = x->pass.count;
