@@ -130,6 +130,7 @@ texts_never_take_the_room_of_numbers(void **state)
 		memset(r.session, 's', (size_t)added);
 		r.address = (added & 1) != 0 ? 0xab00000000000000 : 0;
 		(void)snprintf(r.tier, sizeof r.tier, "%s", (added & 2) != 0 ? "priority" : "");
+		memset(r.tags, 0, sizeof r.tags);
 		for (int tag = 0; tag < USAGE_TAGS_MAX; tag++)
 			(void)snprintf(r.tags[tag], sizeof r.tags[tag],
 				(added & 4) != 0 ? "t%d" : "", tag);
