@@ -103,6 +103,7 @@ static const struct verb verbs[] = {
 	{ "price", "add, list, show, set, delete, import", records_main },
 	{ "requests", "the newest requests, and why they failed", requests_main },
 	{ "usage", "sums by project, token, model, upstream or key", usage_main },
+	{ "inflight", "what runs now; inflight cut ID ends one", inflight_main },
 	{ "check", "is this installation right?", check_main },
 	{ "config", "the settings in force, and where they come from", config_main },
 	{ "convert", "run one converter on standard input", convert_main },

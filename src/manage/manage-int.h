@@ -216,6 +216,7 @@ int lists_check_project(struct edit *e);
 int lists_check_token(struct edit *e, const struct project *project);
 
 /* ---- report.c ---- */
+endpoint_fn inflight_list, inflight_cut; /* inflight.c */
 endpoint_fn requests_list, requests_get, usage_get, audit_list, health_get;
 
 #endif

@@ -84,6 +84,8 @@ static const struct endpoint {
 
 	{ "GET",    "/manage/requests",                   NEEDS_ADMIN,   0,         requests_list },
 	{ "GET",    "/manage/requests/{id}",              NEEDS_ADMIN,   0,         requests_get },
+	{ "GET",    "/manage/inflight",                   NEEDS_ADMIN,   0,         inflight_list },
+	{ "POST",   "/manage/inflight/{id}/cut",          NEEDS_ADMIN,   4 * KIB,   inflight_cut },
 	{ "GET",    "/manage/usage",                      NEEDS_ADMIN,   0,         usage_get },
 	{ "GET",    "/manage/audit",                      NEEDS_ADMIN,   0,         audit_list },
 	{ "GET",    "/manage/health",                     NEEDS_ADMIN,   0,         health_get },
