@@ -546,6 +546,215 @@ a_table_that_is_cut_off_is_not_rebuilt_but_restored(void **state)
 	assert_int_equal(requests_of(f->s), 64);
 }
 
+/* ---- the portable form ---- */
+
+static struct id
+make_key_record(struct store *s, const char *secret)
+{
+	struct upstream u;
+	struct key k;
+
+	record_init(RECORD_UPSTREAM, &u);
+	(void)snprintf(u.name, sizeof u.name, "provider");
+	(void)snprintf(u.base_url, sizeof u.base_url, "https://provider.example/v1");
+	(void)snprintf(u.models, sizeof u.models, "gpt-*\n\"quoted\" \\ é");
+	WORKS(store_create(s, RECORD_UPSTREAM, &u, &change, &err));
+	record_init(RECORD_KEY, &k);
+	k.head.id = id_random();
+	k.upstream = u.head.id;
+	WORKS(store_seal(s, k.head.id, span_of(secret), &k.secret, &err));
+	WORKS(store_create(s, RECORD_KEY, &k, &change, &err));
+	return k.head.id;
+}
+
+static char *
+dump_text(struct store *s, const struct dump_options *o, size_t *len)
+{
+	struct care_report r;
+	char *text = NULL;
+	FILE *out = open_memstream(&text, len);
+
+	assert_non_null(out);
+	WORKS(store_dump(s, out, o, &care, &r, &err));
+	assert_int_equal(fclose(out), 0);
+	return text;
+}
+
+static int
+load_text(struct store *s, const char *text, size_t len, const struct dump_options *o)
+{
+	struct care_report r;
+	FILE *in = fmemopen((void *)(uintptr_t)text, len, "r");
+	int rc;
+
+	assert_non_null(in);
+	err = (struct err){ 0 };
+	rc = store_load(s, in, o, &care, &r, &err);
+	(void)fclose(in);
+	return rc;
+}
+
+/* The head tells when it was made and how it is sealed; all else must be alike. */
+static const char *
+behind_head(const char *text)
+{
+	return strchr(text, '\n') + 1;
+}
+
+static void
+fill_for_dump(struct fixture *f, struct id *key)
+{
+	struct project p = make_project(f->s, "first");
+	struct token t = make_token(f->s, p.head.id);
+	struct usage_row row = make_row(&t, 0);
+	struct limit l;
+	struct price price;
+	bool booked;
+
+	*key = make_key_record(f->s, "sk-provider-secret");
+	(void)snprintf(p.allowed_models, sizeof p.allowed_models, "a*\nb");
+	p.head.rest.len = 9; /* a field of a newer program */
+	memcpy(p.head.rest.data, "\001\000\000\000\000\003new", 9);
+	WORKS(store_update(f->s, RECORD_PROJECT, &p, 0, &change, &err));
+	record_init(RECORD_LIMIT, &l);
+	l.cap = INT64_MAX - 1;
+	l.metric = METRIC_COST;
+	(void)snprintf(l.warn_at, sizeof l.warn_at, "50\n80");
+	WORKS(store_create(f->s, RECORD_LIMIT, &l, &change, &err));
+	record_init(RECORD_PRICE, &price);
+	(void)snprintf(price.model, sizeof price.model, "gpt-*");
+	price.input_nusd = 2500000001;
+	WORKS(store_create(f->s, RECORD_PRICE, &price, &change, &err));
+	book_many(f->s, &t, 160);
+	row.exchange = id_timed(clock_wall_ms());
+	row.cost_nusd = COST_UNKNOWN;
+	row.status = 502;
+	(void)snprintf(row.error, sizeof row.error, "it said \"no\"");
+	WORKS(store_book(f->s, &row, 1, &booked, &err));
+	WORKS(store_value_put(f->s, "plain", "text", 4, &err));
+	WORKS(store_value_put(f->s, "binary", "\000\377\n", 3, &err));
+	WORKS(store_value_put(f->s, "admin.password", "scrypt:…", 9, &err));
+	WORKS(store_value_put(f->s, "session.1", "signed in", 9, &err));
+}
+
+static void
+a_dump_loaded_into_an_empty_store_gives_an_equal_dump(void **state)
+{
+	struct fixture *f = *state, other;
+	struct dump_options o = { .secrets = DUMP_NO_SECRETS };
+	char *first, *second;
+	size_t first_len, second_len;
+	struct id key;
+
+	fill_for_dump(f, &key);
+	first = dump_text(f->s, &o, &first_len);
+	assert_null(strstr(first, "scrypt"));
+	assert_null(strstr(first, "signed in"));
+	assert_null(strstr(first, "\"secret\""));
+	assert_non_null(strstr(first, "\"rest\":\"010000000003"));
+
+	fixture_dir(&other);
+	other.s = fixture_open(&other, true);
+	if (load_text(other.s, first, first_len, &o) != 0)
+		fail_msg("%s", err.text);
+	second = dump_text(other.s, &o, &second_len);
+	assert_string_equal(behind_head(first), behind_head(second));
+	assert_int_equal(requests_of(other.s), requests_of(f->s));
+	assert_int_equal(load_text(other.s, first, first_len, &o), -1);
+	assert_int_equal(err.code, ERR_CONFLICT);
+	store_close(other.s);
+	remove_tree(other.dir);
+	free(first);
+	free(second);
+}
+
+static void
+unseals(struct store *s, struct id key)
+{
+	char secret[64];
+	struct key k;
+
+	assert_int_equal(store_get(s, RECORD_KEY, key, &k, &err), 1);
+	WORKS(store_unseal(s, key, &k.secret, secret, sizeof secret, &err));
+	assert_string_equal(secret, "sk-provider-secret");
+}
+
+static void
+secrets_are_carried_under_the_master_key_or_a_passphrase(void **state)
+{
+	struct fixture *f = *state, other;
+	struct dump_options sealed = { .secrets = DUMP_SEALED };
+	struct dump_options phrase = { .secrets = DUMP_PASSPHRASE, .passphrase = "correct horse" };
+	struct dump_options wrong = { .passphrase = "battery staple" };
+	char *text;
+	size_t len;
+	struct id key;
+
+	fill_for_dump(f, &key);
+	fixture_dir(&other);
+	other.s = fixture_open(&other, true); /* with a master key of its own */
+	text = dump_text(f->s, &sealed, &len);
+	assert_null(strstr(text, "sk-provider"));
+	assert_int_equal(load_text(other.s, text, len, &sealed), -1);
+	assert_non_null(strstr(err.text, "another master key"));
+	store_close(other.s);
+	remove_tree(other.dir);
+
+	assert_int_equal(mkdir(other.dir, 0700), 0);
+	copy_key(f->key, other.key);
+	other.s = fixture_open(&other, true);
+	if (load_text(other.s, text, len, &sealed) != 0)
+		fail_msg("%s", err.text);
+	unseals(other.s, key);
+	store_close(other.s);
+	remove_tree(other.dir);
+	free(text);
+
+	text = dump_text(f->s, &phrase, &len);
+	assert_null(strstr(text, "sk-provider"));
+	assert_non_null(strstr(text, "admin.password"));
+	assert_int_equal(mkdir(other.dir, 0700), 0);
+	other.s = fixture_open(&other, true);
+	assert_int_equal(load_text(other.s, text, len, &wrong), -1);
+	assert_non_null(strstr(err.text, "not the passphrase"));
+	if (load_text(other.s, text, len, &phrase) != 0)
+		fail_msg("%s", err.text);
+	unseals(other.s, key);
+	store_close(other.s);
+	remove_tree(other.dir);
+	free(text);
+}
+
+static void
+a_dump_that_is_cut_short_or_damaged_names_its_line(void **state)
+{
+	struct fixture *f = *state;
+	struct dump_options o = { .secrets = DUMP_NO_SECRETS };
+	struct id key;
+	char *text;
+	size_t len;
+
+	fill_for_dump(f, &key);
+	text = dump_text(f->s, &o, &len);
+	for (int i = 0; i < 12; i++) {
+		struct fixture other;
+		char *copy = strdup(text);
+		size_t cut = len - 2 - (size_t)i * (len / 12);
+
+		assert_non_null(copy);
+		fixture_dir(&other);
+		other.s = fixture_open(&other, true);
+		assert_int_equal(load_text(other.s, copy, cut, &o), -1);
+		assert_int_equal(err.code, ERR_BAD_REQUEST);
+		if (strstr(err.text, "line ") == NULL)
+			fail_msg("%s", err.text);
+		store_close(other.s);
+		remove_tree(other.dir);
+		free(copy);
+	}
+	free(text);
+}
+
 int
 main(void)
 {
@@ -561,6 +770,9 @@ main(void)
 		WITH_STORE(a_backup_fits_its_master_key_and_carries_it_only_when_asked),
 		WITH_STORE(a_log_that_is_lost_or_damaged_is_said_and_rebuilt_without),
 		WITH_STORE(a_table_that_is_cut_off_is_not_rebuilt_but_restored),
+		WITH_STORE(a_dump_loaded_into_an_empty_store_gives_an_equal_dump),
+		WITH_STORE(secrets_are_carried_under_the_master_key_or_a_passphrase),
+		WITH_STORE(a_dump_that_is_cut_short_or_damaged_names_its_line),
 	};
 
 	return cmocka_run_group_tests_name("store/care", tests, NULL, NULL);
