@@ -6,6 +6,7 @@
  *   setup.c    init                                        check.c    check
  *   convert.c  convert                                     serve.c    serve
  *   mock.c     mock                                        table.c    columns for people
+ *   care.c     backup, restore, verify, dump, load
  *
  * The command changes things by the same calls as the page: manage_handle(), in this process.
  */
@@ -68,6 +69,7 @@ int requests_main(int argc, char **argv);
 int usage_main(int argc, char **argv);
 int init_main(int argc, char **argv);
 int check_main(int argc, char **argv);
+int care_main(int argc, char **argv); /* backup, restore, verify, dump, load */
 int convert_main(int argc, char **argv);
 
 #endif
