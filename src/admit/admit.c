@@ -71,6 +71,7 @@ admit_identify(struct store *store, const struct admit_secrets *secrets,
 			return err_say(err, "The request carries two different tokens; send one.");
 		}
 		caller->token = token;
+		caller->is_old_secret = rc == STORE_OLD_SECRET;
 	}
 	if (found == 0) {
 		err_set(err, ERR_INVALID_TOKEN,
@@ -89,46 +90,6 @@ admit_identify(struct store *store, const struct admit_secrets *secrets,
 	default:
 		return -1;
 	}
-}
-
-int
-admit_allow(const struct admit_caller *caller, struct span model, int64_t now_ms, struct err *err)
-{
-	const struct token *t = &caller->token;
-
-	if (!t->is_active) {
-		err_set(err, ERR_TOKEN_REVOKED, "token %s is revoked", t->masked);
-		if (t->revoked_reason[0] != '\0')
-			err_say(err, "This token has been revoked: %s", t->revoked_reason);
-		return -1;
-	}
-	if (t->expires_ms != 0 && now_ms >= t->expires_ms) {
-		char when[CLOCK_TEXT_BYTES];
-
-		clock_rfc3339(t->expires_ms, when);
-		err_set(err, ERR_TOKEN_EXPIRED, "token %s expired at %s", t->masked, when);
-		return err_say(err, "This token expired at %s; ask for a new one.", when);
-	}
-	if (t->not_before_ms != 0 && now_ms < t->not_before_ms) {
-		char when[CLOCK_TEXT_BYTES];
-
-		clock_rfc3339(t->not_before_ms, when);
-		err_set(err, ERR_INVALID_TOKEN, "token %s is valid from %s on", t->masked, when);
-		return err_say(err, "This token is valid from %s on.", when);
-	}
-	if (!caller->project.is_active)
-		return err_set(
-			err, ERR_PROJECT_INACTIVE, "project %s is inactive", caller->project.name);
-	if (model.len > 0 && (!glob_list_match(caller->project.allowed_models, model) ||
-				     !glob_list_match(t->allowed_models, model))) {
-		err_set(err, ERR_MODEL_NOT_ALLOWED, "model %.*s is not allowed for token %s",
-			(int)model.len, model.at, t->masked);
-		return err_say(err,
-			"This token may not use the model '%.*s'; GET /v1/models lists those it "
-			"may.",
-			(int)(model.len > 100 ? 100 : model.len), model.at);
-	}
-	return 0;
 }
 
 /* ---- limits ---- */

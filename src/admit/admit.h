@@ -26,6 +26,7 @@ void admit_add_secret(struct admit_secrets *s, struct span value);
 struct admit_caller {
 	struct token token;
 	struct project project;
+	bool is_old_secret; /* known by the secret before the last rotation (allow.h) */
 };
 /*
  * Finds the one secret that is a token of ours and reads its project.  ERR_MISSING_TOKEN,
@@ -34,10 +35,6 @@ struct admit_caller {
  */
 int admit_identify(struct store *store, const struct admit_secrets *secrets,
 	struct admit_caller *caller, bool *known, struct err *err);
-
-/* Revoked, expired, not yet valid, project inactive, model not allowed.  model may be empty. */
-int admit_allow(const struct admit_caller *caller, struct span model, int64_t now_ms,
-	struct err *err);
 
 /* What the request takes at worst, for the limits' metrics. */
 struct admit_need {

@@ -16,13 +16,13 @@
 #include <stdatomic.h>
 
 #define BOARD_MAGIC        INT64_C(0x31647261426c7300) /* changes with nothing; the version does */
-#define BOARD_VERSION      2
+#define BOARD_VERSION      3
 #define BOARD_ROWS         262144 /* of a segment; a power of two */
 #define BOARD_SEGMENTS_MAX 16
 #define BOARD_LEASES       8192
 #define BOARD_PROBES       32            /* rows looked at for a key in each segment */
 #define BOARD_KEEP_MS      (2 * 3600000) /* a row outlives its window by this */
-#define BOARD_UNDO         256           /* words one section may change */
+#define BOARD_UNDO         512           /* words one section may change */
 #define BOARD_OPEN_MS      5000          /* wait for another process that is making the file */
 #define BOARD_TICK_LEAST_MS 500
 #define BOOT_ID_BYTES      37
@@ -32,9 +32,9 @@
 struct row {
 	_Atomic int64_t key[2];
 	_Atomic int64_t spent, reserved;
-	_Atomic int64_t end_ms;
+	_Atomic int64_t start_ms, end_ms;
 	_Atomic int64_t life;
-	int64_t spare[2];
+	_Atomic int64_t told; /* the highest share of a cap that was told of */
 };
 _Static_assert(sizeof(struct row) == 64, "a row is a cache line");
 
@@ -45,7 +45,7 @@ struct lease_head {
 	_Atomic int64_t exchange[2];
 	_Atomic int64_t count;
 	_Atomic int64_t next; /* in the free list: index + 1 */
-	int64_t spare;
+	_Atomic int64_t cut;  /* the serial that was asked to end */
 };
 _Static_assert(sizeof(struct lease_head) == 64, "a lease head is a cache line");
 
@@ -56,7 +56,7 @@ struct lease_body {
 	struct {
 		int64_t row; /* its number over all segments; -1: it went with an earlier board */
 		int64_t key; /* second half of the row's key */
-		int64_t amount;
+		_Atomic int64_t amount;
 		int64_t slice; /* of a rolling window, that it was taken in */
 	} claim[BOARD_CLAIMS_MAX];
 	_Alignas(8) unsigned char note[BOARD_NOTE_BYTES];
@@ -157,6 +157,23 @@ int section_lock(pthread_mutex_t *m);
 /* In a section.  The row's number, or -1 with *room (may be NULL) a row to make it in, or -1. */
 int64_t counter_find(struct board *b, const uint64_t key[2], int64_t now_ms, int64_t *room);
 struct row *counter_row(const struct board *b, int64_t number);
+/* Makes the claim's row where counter_find() had room. */
+void counter_make(struct board *b, int64_t number, const struct board_claim *c);
+/* Reserves `amount`, or all there is room for when the cap is INT64_MAX, and says in *v what was
+ * there before.  How much it took, or -1: too much for the cap. */
+int64_t counter_reserve(struct board *b, int64_t number, int64_t amount, int64_t cap,
+	struct board_verdict *v);
+/* Which of the shares in `warn` the counter's use reaches for the first time, as bits. */
+uint8_t counter_tell(struct board *b, int64_t number, const int64_t warn[BOARD_WARNS_MAX]);
+
+/* v + add, which is >= 0, held at the end of int64_t. */
+static inline int64_t
+add_held(int64_t v, int64_t add)
+{
+	int64_t sum;
+
+	return __builtin_add_overflow(v, add, &sum) ? INT64_MAX : sum;
+}
 
 /* ---- slew.c ---- */
 void clock_make(struct board *b);

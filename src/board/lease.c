@@ -48,37 +48,6 @@ lease_of(struct board *b, struct board_lease lease)
 /* Also NO_ROOM: the table must grow first. */
 enum { TAKE_NO_ROOM = BOARD_NEEDS_SEED + 1 };
 
-static int64_t
-make_row(struct board *b, const struct board_claim *c, int64_t number)
-{
-	struct row *row = counter_row(b, number);
-
-	if (word_get(&row->life) == 0)
-		section_change(b, &b->head->rows_used, word_get(&b->head->rows_used) + 1);
-	section_change_row(b, number, &row->key[0], (int64_t)c->key[0]);
-	section_change_row(b, number, &row->key[1], (int64_t)c->key[1]);
-	section_change_row(b, number, &row->spent, c->seeded ? c->seed : 0);
-	section_change_row(b, number, &row->reserved, 0);
-	section_change_row(b, number, &row->end_ms, c->window_end_ms);
-	section_change_row(b, number, &row->life, 1);
-	return number;
-}
-
-/* The amount to take: as asked, but only counted ones stop at the end of int64_t; -1: refused. */
-static int64_t
-takes(const struct board_claim *c, int64_t spent, int64_t reserved)
-{
-	int64_t sum;
-
-	if (c->cap == INT64_MAX)
-		return c->amount <= INT64_MAX - reserved ? c->amount : INT64_MAX - reserved;
-	if (__builtin_add_overflow(reserved, c->amount, &sum))
-		return -1;
-	if (__builtin_add_overflow(spent, sum, &sum))
-		return -1;
-	return sum <= c->cap ? c->amount : -1;
-}
-
 static int
 take(struct board *b, const struct board_claim *c, int64_t now_ms, struct lease_body *body, int i,
 	struct board_verdict *v)
@@ -86,24 +55,24 @@ take(struct board *b, const struct board_claim *c, int64_t now_ms, struct lease_
 	int64_t room, amount, number = counter_find(b, c->key, now_ms, &room);
 	struct row *row;
 
+	v->which = i;
 	if (number < 0) {
 		if (!c->seeded && c->window_start_ms < word_get(&b->head->made_ms))
 			return BOARD_NEEDS_SEED;
 		if (room < 0)
 			return TAKE_NO_ROOM;
-		number = make_row(b, c, room);
+		number = room;
+		counter_make(b, number, c);
 	}
-	row = counter_row(b, number);
-	v->spent = word_get(&row->spent);
-	v->reserved = word_get(&row->reserved);
-	amount = takes(c, v->spent, v->reserved);
+	amount = counter_reserve(b, number, c->amount, c->cap, v);
 	if (amount < 0)
 		return BOARD_REFUSED;
-	section_change_row(b, number, &row->reserved, v->reserved + amount);
+	row = counter_row(b, number);
 	section_change_row(b, number, &row->life, word_get(&row->life) + 1);
 	body->claim[i].row = number;
 	body->claim[i].key = (int64_t)c->key[1];
-	body->claim[i].amount = amount;
+	word_set(&body->claim[i].amount, amount);
+	v->warned[i] = counter_tell(b, number, c->warn);
 	return BOARD_TAKEN;
 }
 
@@ -135,6 +104,7 @@ lease_out(struct board *b, int64_t index, struct id exchange, int count)
 	memcpy(half, &exchange, sizeof half);
 	word_set(&lease->owner, owner_pack(roster_self(b->roster)));
 	word_set(&lease->reaper, 0);
+	word_set(&lease->cut, 0);
 	word_set(&lease->exchange[0], half[0]);
 	word_set(&lease->exchange[1], half[1]);
 	word_set(&lease->count, count);
@@ -143,13 +113,22 @@ lease_out(struct board *b, int64_t index, struct id exchange, int count)
 	return (uint64_t)serial;
 }
 
-/* v + add, which is >= 0, held at the end of int64_t. */
-static int64_t
-add_held(int64_t v, int64_t add)
+/* Taken: what each claim's counter now says. */
+static void
+tell_use(const struct board *b, const struct lease_body *body, int count, struct board_verdict *v)
 {
-	int64_t sum;
+	v->outcome = BOARD_TAKEN;
+	v->which = 0;
+	v->spent = v->reserved = 0;
+	for (int i = 0; i < count; i++) {
+		const struct row *row;
 
-	return __builtin_add_overflow(v, add, &sum) ? INT64_MAX : sum;
+		if (body->claim[i].row < 0)
+			continue;
+		row = counter_row(b, body->claim[i].row);
+		v->held[i] = word_get(&row->reserved);
+		v->used[i] = add_held(word_get(&row->spent), v->held[i]);
+	}
 }
 
 /* 0, -1, or 1 when a row found no room. */
@@ -169,10 +148,8 @@ admit_once(struct board *b, struct id exchange, const struct board_claim *claims
 			(long long)b->o.leases);
 		goto leave;
 	}
-	for (int i = 0; i < count && outcome == BOARD_TAKEN; i++) {
-		*v = (struct board_verdict){ .which = i };
+	for (int i = 0; i < count && outcome == BOARD_TAKEN; i++)
 		outcome = take(b, &claims[i], now_ms, &b->bodies[index], i, v);
-	}
 	if (outcome != BOARD_TAKEN) {
 		section_undo(b);
 		if (outcome == TAKE_NO_ROOM)
@@ -187,12 +164,7 @@ admit_once(struct board *b, struct id exchange, const struct board_claim *claims
 	lease->index = (uint32_t)index;
 	lease->serial = lease_out(b, index, exchange, count);
 	section_commit(b);
-	*v = (struct board_verdict){ .outcome = BOARD_TAKEN };
-	for (int i = 0; i < count; i++) {
-		const struct row *row = counter_row(b, b->bodies[index].claim[i].row);
-
-		v->used[i] = add_held(word_get(&row->spent), word_get(&row->reserved));
-	}
+	tell_use(b, &b->bodies[index], count, v);
 leave:
 	section_leave(b);
 	return rc;
@@ -225,26 +197,95 @@ board_admit(struct board *b, struct id exchange, const struct board_claim *claim
 	}
 }
 
+/* The row of a lease's claim, or -1: it went with an earlier board.  A lease always holds its rows;
+ * damage must not spread from one. */
+static int64_t
+held_row(const struct board *b, const struct lease_body *body, int i)
+{
+	int64_t number = body->claim[i].row;
+	const struct row *row;
+
+	if (number < 0 || number >= b->segments * b->o.rows)
+		return -1;
+	row = counter_row(b, number);
+	return word_get(&row->life) >= 2 && word_get(&row->key[1]) == body->claim[i].key ? number
+											 : -1;
+}
+
+/* ---- more for one that runs ---- */
+
+static bool
+raise_claim(struct board *b, struct lease_body *body, int i, int64_t amount, int64_t cap,
+	struct board_verdict *v)
+{
+	int64_t number = held_row(b, body, i), taken;
+
+	if (number < 0)
+		return true;
+	v->which = i;
+	taken = counter_reserve(b, number, amount, cap, v);
+	if (taken < 0)
+		return false;
+	section_change(b, &body->claim[i].amount, word_get(&body->claim[i].amount) + taken);
+	return true;
+}
+
+int
+board_raise(struct board *b, struct board_lease lease, const int64_t *amount, const int64_t *cap,
+	int count, struct board_verdict *v, struct err *err)
+{
+	struct lease_head *head;
+	struct lease_body *body;
+	bool fits = true;
+	int rc = 0;
+
+	*v = (struct board_verdict){ .outcome = BOARD_TAKEN };
+	for (int i = 0; i < count; i++)
+		if (amount[i] < 0)
+			return err_set(
+				err, ERR_INTERNAL, "claim %d is raised by a negative amount", i);
+	if (section_enter(b, err) != 0)
+		return -1;
+	head = lease_of(b, lease);
+	if (head == NULL)
+		goto leave;
+	if (count > (int)word_get(&head->count)) {
+		rc = err_set(err, ERR_INTERNAL, "%d claims to raise where %d are held", count,
+			(int)word_get(&head->count));
+		goto leave;
+	}
+	body = &b->bodies[lease.index];
+	/* Who asks for no more is not held up by what others have used up. */
+	for (int i = 0; i < count && fits; i++)
+		fits = amount[i] == 0 || raise_claim(b, body, i, amount[i], cap[i], v);
+	if (fits) {
+		section_commit(b);
+		tell_use(b, body, (int)word_get(&head->count), v);
+	} else {
+		section_undo(b);
+		v->outcome = BOARD_REFUSED;
+	}
+leave:
+	section_leave(b);
+	return rc;
+}
+
 /* ---- settlement ---- */
 
 static void
 give_back(struct board *b, const struct lease_body *body, int i, int64_t spent)
 {
-	int64_t number = body->claim[i].row, life;
+	int64_t number = held_row(b, body, i);
 	struct row *row;
 
-	if (number < 0 || number >= b->segments * b->o.rows)
+	if (number < 0)
 		return;
 	row = counter_row(b, number);
-	life = word_get(&row->life);
-	/* Both always hold for a lease of this board; damage must not spread from one row. */
-	if (life < 2 || word_get(&row->key[1]) != body->claim[i].key)
-		return;
-	section_change_row(
-		b, number, &row->reserved, word_get(&row->reserved) - body->claim[i].amount);
+	section_change_row(b, number, &row->reserved,
+		word_get(&row->reserved) - word_get(&body->claim[i].amount));
 	if (spent > 0)
 		section_change_row(b, number, &row->spent, add_held(word_get(&row->spent), spent));
-	section_change_row(b, number, &row->life, life - 1);
+	section_change_row(b, number, &row->life, word_get(&row->life) - 1);
 }
 
 int
@@ -288,6 +329,38 @@ void *
 board_note(struct board *b, struct board_lease lease)
 {
 	return lease_of(b, lease) != NULL ? b->bodies[lease.index].note : NULL;
+}
+
+/* ---- cutting ---- */
+
+int
+board_cut(struct board *b, struct id exchange)
+{
+	struct err ignored;
+	int rc = 0;
+
+	for (int64_t i = 0; i < word_get(&b->head->leases_high) && rc == 0; i++) {
+		struct lease_head *head = &b->leases[i];
+
+		/* Seen without the mutex it may be half of one and half of another. */
+		if (word_get(&head->serial) == 0 || !id_equal(exchange_of(head), exchange))
+			continue;
+		if (section_enter(b, &ignored) != 0)
+			return -1;
+		if (word_get(&head->serial) != 0 && id_equal(exchange_of(head), exchange)) {
+			word_set(&head->cut, word_get(&head->serial));
+			rc = 1;
+		}
+		section_leave(b);
+	}
+	return rc;
+}
+
+bool
+board_is_cut(const struct board *b, struct board_lease lease)
+{
+	return lease.serial != 0 && lease.index < b->o.leases &&
+	       (uint64_t)word_get(&b->leases[lease.index].cut) == lease.serial;
 }
 
 /* Its owner may be writing it: word by word, each old or new. */
@@ -359,7 +432,7 @@ adopt(struct board *b, struct board_lease lease, int64_t owner, int64_t reaper,
 		.note = note,
 	};
 	for (int i = 0; i < o->count; i++)
-		o->amount[i] = body->claim[i].amount;
+		o->amount[i] = word_get(&body->claim[i].amount);
 	copy_note(body, note);
 	rc = 1;
 leave:

@@ -3,6 +3,7 @@
  */
 #include "gateway/gateway-int.h"
 
+#include "admit/allow.h"
 #include "base/clock.h"
 #include "base/money.h"
 #include "base/net.h"

@@ -276,7 +276,7 @@ on_head(void *ctx, const struct forward_head *head)
 		openai_watch_init(&x->watch, x->wants_usage_hidden);
 		x->watching = true;
 		board_count(x->gw->board, COUNT_STREAMS, 1);
-		if (!x->head_sent)
+		if (!x->head_sent && !x->gone)
 			answer_stream_head(x);
 	}
 }
@@ -350,16 +350,17 @@ static void
 tell_note(struct exchange *x, const struct route_candidate *c)
 {
 	struct settle_note *n = x->note;
-	const struct price *p = x->price[x->candidate];
+	struct price_rates rates;
+	bool priced = price_rates(&x->price[x->candidate], x->ask.input_estimate, &rates);
 
 	x->row.upstream = c->upstream->head.id;
 	x->row.key = c->key == NULL ? ID_NONE : c->key->id;
 	n->row.upstream = x->row.upstream;
 	n->row.key = x->row.key;
-	n->priced = p != NULL || x->ask.model[0] == '\0';
-	n->input_nusd = p == NULL ? 0 : p->input_nusd;
-	n->output_nusd = p == NULL ? 0 : p->output_nusd;
-	n->request_nusd = p == NULL ? 0 : p->request_nusd;
+	n->priced = priced || x->ask.model[0] == '\0';
+	n->input_nusd = rates.input_nusd;
+	n->output_nusd = rates.output_nusd;
+	n->request_nusd = rates.request_nusd;
 	atomic_store_explicit(&n->output_chars, 0, memory_order_relaxed);
 	n->sent = 1;
 }
@@ -577,13 +578,16 @@ attempt_usage(struct exchange *x)
 		return;
 	}
 	find_usage(x, &u);
+	span_copy(span_of(u.tier), row->tier, sizeof row->tier);
 	if (u.seen) {
 		row->usage_source = USAGE_REPORTED;
 		row->tokens = (struct tokens){ .input = or_zero(u.input),
 			.cache_read = or_zero(u.cache_read),
 			.cache_write = or_zero(u.cache_write),
 			.output = or_zero(u.output),
-			.reasoning = or_zero(u.reasoning) };
+			.reasoning = or_zero(u.reasoning),
+			.audio_input = or_zero(u.audio_input),
+			.audio_output = or_zero(u.audio_output) };
 	} else if (x->ask.model[0] != '\0' && x->is_json) {
 		row->usage_source = USAGE_ESTIMATED;
 		row->tokens = (struct tokens){ .input = x->ask.input_estimate,
@@ -591,11 +595,13 @@ attempt_usage(struct exchange *x)
 	} else {
 		row->usage_source = USAGE_NONE;
 	}
+	/* they come as asked for or not at all */
+	row->tokens.images = span_starts(x->match.path, "/v1/images/") ? x->ask.choices : 0;
 	if (x->ask.model[0] == '\0') {
 		row->cost_nusd = 0;
 		return;
 	}
-	row->cost_nusd = u.seen && u.cost_nusd >= 0
-				 ? u.cost_nusd
-				 : price_cost(x->price[attempt_number(x) - 1], &row->tokens);
+	row->cost_nusd = u.seen && u.cost_nusd >= 0 ? u.cost_nusd
+						    : price_cost(&x->price[attempt_number(x) - 1],
+							      row->tier, &row->tokens);
 }

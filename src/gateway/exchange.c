@@ -147,17 +147,48 @@ on_room(void *ctx)
 		forward_resume(x->call);
 }
 
+/* How long the provider is still listened to; 0: not at all. */
+static int64_t
+drain_ms(const struct exchange *x)
+{
+	const char *own = x->caller.project.disconnect;
+	int64_t ms;
+
+	if (own[0] != '\0' && conf_disconnect(own, &ms) == 0)
+		return ms;
+	return conf_disconnect(x->gw->conf.disconnect, &ms) == 0 ? ms : 0;
+}
+
+/* The provider does not charge less for an answer that nobody hears, so a project may want to hear
+ * it out: then the cost is what the provider says and no estimate.  The request stays open, as its
+ * body may still be on its way to the provider. */
 static void
 on_gone(void *ctx)
 {
 	struct exchange *x = ctx;
+	int64_t now_ms = (int64_t)uv_now(&x->gw->loop), ms;
 
 	if (x->gone)
 		return;
 	x->gone = true;
 	board_count(x->gw->board, COUNT_CLIENT_GONE, 1);
-	if (x->call != NULL)
+	if (x->call == NULL)
+		return;
+	if ((ms = drain_ms(x)) == 0) {
 		forward_cancel(x->call);
+		return;
+	}
+	x->drain_until_ms = ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + ms;
+	x->full = false;
+	forward_resume(x->call);
+}
+
+/* Has the time of an exchange come whose client has left? */
+static bool
+has_drained(const struct exchange *x, int64_t now_ms)
+{
+	return now_ms >= x->drain_until_ms ||
+	       (x->gw->draining && now_ms - x->gw->draining_ms >= DRAIN_STOP_MS);
 }
 
 static void
@@ -203,6 +234,8 @@ make_row(struct exchange *x)
 	row->attempts = (uint8_t)(x->note == NULL ? 0 : attempt_number(x));
 	row->duration_ms = (uint32_t)((now_us - x->began_us) / 1000);
 	row->ttfb_ms = (uint32_t)(x->first_byte_us / 1000);
+	if (x->gone && x->err.code == ERR_NONE) /* it was read to its end all the same */
+		err_set(&x->err, ERR_CLIENT_GONE, "the client left before the end");
 	row->err_code = (uint16_t)x->err.code;
 	row->status = (uint16_t)(x->err.code == ERR_NONE || x->head_sent
 					 ? x->answer_status
@@ -303,8 +336,8 @@ heartbeat(struct exchange *x, int64_t now_ms)
 	static const char ping[] = ": ping\n\n";
 	int64_t wait_ms = x->head_sent ? x->gw->conf.heartbeat_ms : x->gw->conf.first_heartbeat_ms;
 
-	if (x->state != EX_FORWARD || wait_ms <= 0 || now_ms - x->wrote_ms < wait_ms || x->full ||
-		x->watch.sse.overflowed)
+	if (x->state != EX_FORWARD || x->gone || wait_ms <= 0 || now_ms - x->wrote_ms < wait_ms ||
+		x->full || x->watch.sse.overflowed)
 		return;
 	if (!x->head_sent) {
 		if (!x->ask.stream)
@@ -329,6 +362,8 @@ exchange_tick(struct gateway *gw)
 	for (struct exchange *x = gw->open, *next; x != NULL; x = next) {
 		next = x->next;
 		heartbeat(x, now_ms);
+		if (x->state == EX_FORWARD && x->gone && x->call != NULL && has_drained(x, now_ms))
+			forward_cancel(x->call);
 		if (x->state == EX_FORWARD && x->done_ms != 0 && x->call != NULL &&
 			now_ms - x->done_ms >= AFTER_DONE_MS)
 			forward_cancel(x->call);

@@ -10,6 +10,7 @@
 #include "gateway/endpoint.h"
 #include "route/route.h"
 #include "settle/ledger.h"
+#include "settle/price.h"
 #include "web/web.h"
 #include "wire/openai.h"
 
@@ -25,6 +26,7 @@
 #define SETTLE_WAIT_MS     2000         /* then the reply closes and the lease stays owing */
 #define AFTER_DONE_MS      1000         /* for a provider to end its answer after the last event */
 #define TICK_MS            250
+#define DRAIN_STOP_MS      5000         /* a stopping worker reads on for clients that have left */
 
 struct gateway {
 	struct conf conf;
@@ -39,6 +41,7 @@ struct gateway {
 	struct board *board;
 	struct ledger *ledger;
 	bool cgi, draining;
+	int64_t draining_ms;    /* [loop] loop time since when */
 
 	_Atomic(struct exchange *) inbox; /* for the loop, newest first */
 
@@ -104,7 +107,7 @@ struct exchange {
 	struct span body;          /* to send on */
 	struct snapshot *snapshot;
 	struct route_plan plan;
-	const struct price *price[ROUTE_ATTEMPTS_MAX]; /* of the candidates; NULL: unknown, or no model */
+	struct price_list price[ROUTE_ATTEMPTS_MAX]; /* of the candidates; empty: unknown, or no model */
 	struct admit_pass pass;
 	struct settle_note *note;  /* on the board */
 	int64_t began_us, admitted_us;
@@ -128,6 +131,7 @@ struct exchange {
 	int passed_count;
 	struct web_head_line passed[PASSED_HEADERS_MAX]; /* of the provider's, as they are */
 	int64_t wrote_ms, done_ms; /* loop time */
+	int64_t drain_until_ms;    /* the client left: the answer is read on until then */
 	enum failure failure;      /* of the last attempt */
 	int64_t retry_at_ms;
 	int64_t first_byte_us;

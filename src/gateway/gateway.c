@@ -299,6 +299,7 @@ drain(struct gateway *gw)
 	if (gw->draining)
 		return;
 	gw->draining = true;
+	gw->draining_ms = (int64_t)uv_now(&gw->loop);
 	log_write(LOG_INFO, "drain", "no new requests; the running ones go on");
 	web_stop(gw->web);
 }
@@ -384,6 +385,18 @@ on_change(void *ctx, enum record_kind kind)
 	board_generation_bump(((struct gateway *)ctx)->board);
 }
 
+/* Seeds of the first admissions must know what ran before a reboot. */
+static void
+reap_first(struct gateway *gw)
+{
+	struct err err = { 0 };
+	int owed = settle_reap_first(gw->store, gw->board, &err);
+
+	if (owed != 0)
+		log_write(LOG_WARN, "start", "what ran before the reboot is not settled yet: %s",
+			owed < 0 ? err.text : "somebody else is at it");
+}
+
 static int
 open_state(struct gateway *gw, struct err *err)
 {
@@ -400,6 +413,7 @@ open_state(struct gateway *gw, struct err *err)
 		return -1;
 	store_on_change(gw->store, on_change, gw);
 	store_watch(gw->store, on_abandoned, gw);
+	reap_first(gw);
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/money.h"
+#include "conf/conf.h"
 #include "manage/manage-int.h"
 #include "store/window.h"
 
@@ -108,11 +109,15 @@ static int
 project_finish(struct edit *e)
 {
 	struct project *p = e->record;
+	int64_t drain_ms;
 
 	if (e->revoke_tokens &&
 		(p->is_active || !edit_gave(e, offsetof(struct project, is_active))))
 		return call_refuse(e->call, ERR_BAD_REQUEST, "revoke_tokens",
 			"revoke_tokens goes together with \"is_active\": false.");
+	if (p->disconnect[0] != '\0' && conf_disconnect(p->disconnect, &drain_ms) != 0)
+		return call_refuse(e->call, ERR_BAD_REQUEST, "disconnect",
+			"disconnect must be cancel, drain or drain:<seconds>.");
 	if (p->is_active)
 		p->deactivated_ms = 0;
 	else if (p->deactivated_ms == 0)

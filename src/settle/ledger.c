@@ -7,6 +7,7 @@
 #include "settle/ledger.h"
 
 #include "base/log.h"
+#include "base/process.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -14,8 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-#define RETRY_MS    1000
-#define STACK_BYTES (512 * 1024) /* a batch of rows lies on it */
+#define RETRY_MS 1000
 
 enum fate { WAITING, BOOKED, FORGOTTEN };
 
@@ -33,21 +33,6 @@ struct ledger {
 };
 
 static void *ledger_run(void *arg);
-
-static int
-start_thread(struct ledger *l)
-{
-	pthread_attr_t attr;
-	pthread_t thread;
-	int rc;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	rc = pthread_create(&thread, &attr, ledger_run, l);
-	pthread_attr_destroy(&attr);
-	return rc;
-}
 
 struct ledger *
 ledger_new(struct store *store, struct board *board, void (*done)(struct ledger_item *item),
@@ -70,7 +55,7 @@ ledger_new(struct store *store, struct board *board, void (*done)(struct ledger_
 	pthread_cond_init(&l->wake, NULL);
 	pthread_cond_init(&l->idle, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	if (start_thread(l) != 0) {
+	if (process_start_thread(ledger_run, l) != 0) {
 		free(l);
 		err_set(err, ERR_MEMORY, "the ledger's thread could not be started");
 		return NULL;
@@ -139,7 +124,7 @@ settle_item(struct ledger *l, struct ledger_item *item)
 
 	/* the row is booked, so the lease may wait for a reaper if the board is not to be had now */
 	if (item->lease.serial != 0 && board_settle(l->board, item->lease, item->spent, item->count,
-					       item->row.status, &err) < 0)
+					       settle_status(&item->row), &err) < 0)
 		log_write(LOG_ERROR, "settle", "a lease stays owing: %s", err.text);
 	if (atomic_compare_exchange_strong(&item->fate, &expected, BOOKED))
 		l->done(item);
@@ -234,7 +219,7 @@ ledger_take_over(struct ledger *l, void *work)
 {
 	if (work != l)
 		return false;
-	if (start_thread(l) != 0)
+	if (process_start_thread(ledger_run, l) != 0)
 		log_write(
 			LOG_ERROR, "ledger", "its thread could not be replaced; leases stay owing");
 	return true;

@@ -150,7 +150,11 @@ int seal_read_key(struct store *s, const char *path, bool create, struct err *er
 void seal_check_value(const struct store *s, const uint8_t salt[16], uint8_t out[32]);
 
 /* ---- words.c: names of rows as numbers ---- */
-enum dimension { WORD_MODEL, WORD_UPSTREAM_MODEL, WORD_ENDPOINT, WORD_END_USER, WORD__DIMENSIONS };
+/* Numbers on disk. */
+enum dimension {
+	WORD_MODEL, WORD_UPSTREAM_MODEL, WORD_ENDPOINT, WORD_END_USER, WORD_TAG, WORD_TIER,
+	WORD__DIMENSIONS
+};
 #define WORD_NONE  0u
 #define WORD_OTHER 1u /* beyond the ceiling */
 #define WORD_BYTES 128
@@ -163,14 +167,36 @@ int words_lookup(struct attach *at, enum dimension d, const char *text, uint32_t
 /* Its text: inside a call. */
 int words_text(struct attach *at, enum dimension d, uint32_t number, char out[WORD_BYTES]);
 
-/* ---- usage.c: rows on disk ---- */
+/* ---- row.c: rows on disk ---- */
 #define ROW_BYTES       311 /* 312 with the queue's flag byte: 26 in a page of 8 KB */
 #define ROW_DISK_BYTES  315
 #define ROW_QUEUE_FIELD 0x20
 struct row_disk {
 	uint8_t at[ROW_BYTES];
 };
+/* The words of a row; the first four in the order of their dimensions. */
+enum {
+	ROW_MODEL, ROW_UPSTREAM_MODEL, ROW_ENDPOINT, ROW_END_USER, ROW_TIER, ROW_TAG,
+	ROW_WORDS = ROW_TAG + USAGE_TAGS_MAX
+};
+enum dimension row_dimension(int word);
+const char *row_word(const struct usage_row *row, int word);
+
+/* A row as it is stored: its names as numbers, the texts of `row` empty until row_name(). */
+struct stored_row {
+	uint32_t recno;
+	uint32_t words[ROW_WORDS];
+	struct usage_row row;
+};
+void row_write(struct row_disk *disk, const struct usage_row *row, const uint32_t words[ROW_WORDS]);
+/* 0, DB_NOTFOUND: behind the end.  *there false: a hole, or a row that is damaged. */
+int row_load(struct attach *at, DB_TXN *txn, u_int32_t flags, uint32_t recno,
+	struct stored_row *out, bool *there);
+int row_name(struct attach *at, struct stored_row *r);
+/* Both of them. */
 int row_read(struct attach *at, uint32_t recno, struct usage_row *row, bool *there);
+
+/* ---- usage.c ---- */
 /* First and next free record of the queue. */
 int rows_bounds(struct attach *at, uint32_t *first, uint32_t *next);
 static inline bool

@@ -180,10 +180,10 @@ store_token_by_hash(
 	r.kind = RECORD_TOKEN;
 	r.index = key_of(KEY_HASH, sha256, SHA256_BYTES, NULL, 0);
 	rc = read_record(s, &r, out, err);
+	if (rc != 1 || hash_equal(out->sha256, sha256, SHA256_BYTES))
+		return rc;
 	/* Between the two gets the token may have been given another secret. */
-	if (rc == 1 && !hash_equal(out->sha256, sha256, SHA256_BYTES))
-		return 0;
-	return rc;
+	return hash_equal(out->old_sha256, sha256, SHA256_BYTES) ? STORE_OLD_SECRET : 0;
 }
 
 /* ---- walking ---- */
@@ -583,6 +583,20 @@ take_index(struct attach *at, DB_TXN *txn, const struct key_bytes *k, struct id 
 	return WORK_FAILED;
 }
 
+static bool
+has_hash(const uint8_t sha256[SHA256_BYTES])
+{
+	static const uint8_t none[SHA256_BYTES];
+
+	return memcmp(sha256, none, SHA256_BYTES) != 0;
+}
+
+static struct key_bytes
+key_of_hash(const uint8_t sha256[SHA256_BYTES])
+{
+	return key_of(KEY_HASH, sha256, SHA256_BYTES, NULL, 0);
+}
+
 static int
 take_indexes(
 	struct attach *at, DB_TXN *txn, enum record_kind kind, const void *record, struct err *err)
@@ -597,10 +611,23 @@ take_indexes(
 		rc = take_index(at, txn, &k, head->id, "name", err);
 	}
 	if (rc == 0 && kind == RECORD_TOKEN) {
-		k = key_of(KEY_HASH, ((const struct token *)record)->sha256, SHA256_BYTES, NULL, 0);
+		k = key_of_hash(((const struct token *)record)->sha256);
+		rc = take_index(at, txn, &k, head->id, "secret", err);
+	}
+	if (rc == 0 && kind == RECORD_TOKEN &&
+		has_hash(((const struct token *)record)->old_sha256)) {
+		k = key_of_hash(((const struct token *)record)->old_sha256);
 		rc = take_index(at, txn, &k, head->id, "secret", err);
 	}
 	return rc;
+}
+
+/* Is that one of the token's secrets?  NULL has none. */
+static bool
+holds_hash(const struct token *t, const uint8_t sha256[SHA256_BYTES])
+{
+	return t != NULL && (memcmp(t->sha256, sha256, SHA256_BYTES) == 0 ||
+				    memcmp(t->old_sha256, sha256, SHA256_BYTES) == 0);
 }
 
 /* Frees what `old` held and `record` (NULL: deleted) does not. */
@@ -617,11 +644,16 @@ free_indexes(
 		rc = delete_main(at, txn, &k);
 	}
 	if (kind == RECORD_TOKEN && (rc == 0 || rc == DB_NOTFOUND)) {
-		const struct token *was = old, *is = record;
+		const struct token *was = old;
+		const uint8_t *hashes[2];
 
 		assert(was != NULL);
-		if (is == NULL || memcmp(was->sha256, is->sha256, SHA256_BYTES) != 0) {
-			k = key_of(KEY_HASH, was->sha256, SHA256_BYTES, NULL, 0);
+		hashes[0] = was->sha256;
+		hashes[1] = was->old_sha256;
+		for (int i = 0; i < 2 && (rc == 0 || rc == DB_NOTFOUND); i++) {
+			if (!has_hash(hashes[i]) || holds_hash(record, hashes[i]))
+				continue;
+			k = key_of_hash(hashes[i]);
 			rc = delete_main(at, txn, &k);
 		}
 	}

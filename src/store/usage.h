@@ -69,6 +69,8 @@ struct usage_sum {
 /* Do limits on requests count it?  What was refused here, or where no provider did anything for
  * the client, does not count. */
 bool usage_row_counts(const struct usage_row *row);
+/* An error was answered, or the exchange was ended by something else than its end or its client. */
+bool usage_row_failed(const struct usage_row *row);
 void usage_sum_add(struct usage_sum *sum, const struct usage_row *row);
 void usage_sum_merge(struct usage_sum *sum, const struct usage_sum *other);
 

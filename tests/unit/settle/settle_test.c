@@ -96,6 +96,44 @@ a_request_counts_where_a_provider_worked_for_it(void **state)
 	}
 }
 
+static void
+a_failure_that_cost_nothing_frees_its_idempotency_key(void **state)
+{
+	static const struct {
+		const char *why;
+		struct usage_row row;
+		int want;
+	} cases[] = {
+		{ "answered", { .status = 200, .cost_nusd = 5 }, 200 },
+		{ "answered for nothing", { .status = 200 }, 200 },
+		{ "the provider refused", { .status = 400 }, 0 },
+		{ "nobody could be reached",
+			{ .status = 502,
+				.err_code = ERR_UPSTREAM_UNREACHABLE,
+				.ended_by = ENDED_PROVIDER },
+			0 },
+		{ "a timeout that may be charged",
+			{ .status = 504,
+				.err_code = ERR_UPSTREAM_TIMEOUT,
+				.ended_by = ENDED_TIMEOUT,
+				.cost_nusd = 7 },
+			504 },
+		{ "nobody knows what it cost",
+			{ .status = 504, .ended_by = ENDED_TIMEOUT, .cost_nusd = COST_UNKNOWN },
+			504 },
+		{ "broken off within 200", { .status = 200, .ended_by = ENDED_PROVIDER }, 0 },
+		{ "stopped at its budget",
+			{ .status = 200, .ended_by = ENDED_BUDGET, .cost_nusd = 9 }, 200 },
+		{ "died before anything was sent", { .ended_by = ENDED_CRASH }, 0 },
+		{ "died at work", { .ended_by = ENDED_CRASH, .cost_nusd = 3 }, 500 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		if (settle_status(&cases[i].row) != cases[i].want)
+			fail_msg("%s: %d", cases[i].why, settle_status(&cases[i].row));
+}
+
 /* ---- exchanges of a process that dies ---- */
 
 /* One limit of each metric, for all. */
@@ -331,6 +369,39 @@ reapers_at_once_settle_each_death_once(void **state)
 	assert_int_equal(sum.cost_nusd, CROWD * 315);
 }
 
+/* The machine went down under a running exchange; the counters went with it, not what they knew. */
+static void
+after_a_reboot_all_is_settled_before_anybody_is_admitted(void **state)
+{
+	static const struct board_options next_boot = {
+		.rows = 1024, .segments_max = 2, .leases = 256, .boot_id = "another boot"
+	};
+	static const struct limit_values global = { "", "", "" };
+	struct house *h = *state;
+	struct dying d = {
+		.moment = SENT, .count = 1, .project = id_random(), .token = id_random()
+	};
+	struct limit limits[METRICS];
+	struct usage_row row;
+	int64_t used;
+
+	make_limits(h, limits);
+	house_snapshot(h);
+	assert_int_equal(live_until(h, &d, &row), 0);
+	assert_int_equal(settle_reap_first(h->store, h->board, &err), 0);
+	assert_int_equal(house_leases(h), 1); /* it runs: nobody touches it */
+	board_close(h->board);
+	h->board = board_open_sized(h->dir, h->roster, &next_boot, &err);
+	assert_non_null(h->board);
+	assert_int_equal(settle_reap_first(h->store, h->board, &err), 0);
+	assert_int_equal(house_leases(h), 0);
+	assert_int_equal(store_row_get(h->store, row.exchange, &row, &err), 1);
+	assert_int_equal(row.ended_by, ENDED_CRASH);
+	WORKS(limit_booked(
+		h->store, &limits[METRIC_COST], &global, 0, clock_wall_ms() + 60000, &used, &err));
+	assert_int_equal(used, 2 * INPUT_ESTIMATE + 10 * 11 + 5);
+}
+
 /* ---- the board and the rows say the same ---- */
 
 static void
@@ -420,10 +491,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_failure_that_cost_nothing_frees_its_idempotency_key),
 		cmocka_unit_test(each_metric_is_charged_what_the_row_says),
 		cmocka_unit_test(a_request_counts_where_a_provider_worked_for_it),
 		TEST(a_death_is_settled_by_what_had_happened),
 		TEST(reapers_at_once_settle_each_death_once),
+		TEST(after_a_reboot_all_is_settled_before_anybody_is_admitted),
 		TEST(what_is_charged_is_what_a_lost_board_is_told),
 	};
 

@@ -72,6 +72,14 @@ a_row_comes_back_as_it_was(void **state)
 		(void)snprintf(r.end_user, sizeof r.end_user, "user-%d", i);
 		(void)snprintf(r.upstream_model, sizeof r.upstream_model, "gpt-%d", i % 3);
 		(void)snprintf(r.error, sizeof r.error, "%s", i % 2 ? "the provider hung up" : "");
+		for (int tag = 0; tag < i % (USAGE_TAGS_MAX + 1); tag++)
+			(void)snprintf(r.tags[tag], sizeof r.tags[tag], "feature=%d", i + tag);
+		(void)snprintf(r.tier, sizeof r.tier, "%s", i % 3 == 0 ? "flex" : "");
+		r.address =
+			i % 5 == 0 ? 0 : hash_64(&i, sizeof i, 0) & (i % 2 ? ~0ULL : ~0xffffULL);
+		r.tokens.audio_input = i % 4 == 0 ? random_below(1u << 30) : 0;
+		r.tokens.audio_output = i % 6 == 0 ? (1LL << 40) - 1 : 0;
+		r.tokens.images = i % 7;
 		r.err_code = (uint16_t)(i % ERR__COUNT);
 		r.ended_by = (uint8_t)(i % 7);
 		r.usage_source = (uint8_t)(i % 4);
@@ -104,6 +112,42 @@ texts_too_long_for_a_row_lose_their_ends(void **state)
 	assert_string_equal(got.error, "eeeeeeeeeeeeeeeeeee");
 	assert_int_equal(got.tokens.input, (1LL << 40) - 1);
 	assert_int_equal(got.tokens.output, 0);
+}
+
+/* Whatever the texts take, the fields behind them stay whole. */
+static void
+texts_never_take_the_room_of_numbers(void **state)
+{
+	struct fixture *f = *state;
+	struct usage_row r = random_row(clock_wall_ms()), got;
+	bool booked;
+
+	memset(r.upstream_request_id, 'u', sizeof r.upstream_request_id - 1);
+	memset(r.error, 'e', sizeof r.error - 1);
+	for (int added = 0; added < 64; added++) {
+		r.exchange = id_timed(r.time_ms);
+		memset(r.session, 0, sizeof r.session);
+		memset(r.session, 's', (size_t)added);
+		r.address = (added & 1) != 0 ? 0xab00000000000000 : 0;
+		(void)snprintf(r.tier, sizeof r.tier, "%s", (added & 2) != 0 ? "priority" : "");
+		memset(r.tags, 0, sizeof r.tags);
+		for (int tag = 0; tag < USAGE_TAGS_MAX; tag++)
+			(void)snprintf(r.tags[tag], sizeof r.tags[tag],
+				(added & 4) != 0 ? "t%d" : "", tag);
+		r.tokens.audio_input = (added & 8) != 0 ? (1LL << 40) - 1 : 0;
+		r.tokens.audio_output = (added & 16) != 0 ? (1LL << 40) - 2 : 0;
+		r.tokens.images = (added & 32) != 0 ? 7 : 0;
+		WORKS(store_book(f->s, &r, 1, &booked, &err));
+		assert_int_equal(store_row_get(f->s, r.exchange, &got, &err), 1);
+		assert_string_equal(got.upstream_request_id, r.upstream_request_id);
+		assert_memory_equal(got.tags, r.tags, sizeof r.tags);
+		assert_string_equal(got.tier, r.tier);
+		assert_true(got.address == r.address);
+		assert_memory_equal(&got.tokens, &r.tokens, sizeof r.tokens);
+		assert_true(
+			strlen(got.upstream_request_id) + strlen(got.session) + strlen(got.error) >=
+			108);
+	}
 }
 
 struct gathered {
@@ -513,6 +557,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		IN_STORE(a_row_comes_back_as_it_was),
 		IN_STORE(texts_too_long_for_a_row_lose_their_ends),
+		IN_STORE(texts_never_take_the_room_of_numbers),
 		IN_STORE(an_exchange_is_booked_once_however_often_it_comes),
 		IN_STORE(rows_are_listed_newest_first_and_page_by_page),
 		IN_STORE(sums_are_exact_at_every_moment_of_folding),
