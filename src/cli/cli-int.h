@@ -7,6 +7,7 @@
  *   convert.c  convert                                     serve.c    serve
  *   mock.c     mock                                        table.c    columns for people
  *   prices.c   price import, reprice                       reconcile.c  reconcile
+ *   care.c     backup, restore, verify, dump, load
  *
  * The command changes things by the same calls as the page: manage_handle(), in this process.
  */
@@ -78,6 +79,7 @@ int usage_main(int argc, char **argv);
 int inflight_main(int argc, char **argv);
 int init_main(int argc, char **argv);
 int check_main(int argc, char **argv);
+int care_main(int argc, char **argv); /* backup, restore, verify, dump, load */
 int convert_main(int argc, char **argv);
 
 #endif
