@@ -24,6 +24,7 @@
 #define BOARD_SEGMENTS_MAX 16     /* of each table: 4 million rows or keys, 256 thousand rings */
 #define BOARD_LEASES       8192
 #define BUCKET_RECORDS     32
+#define BOARD_HINTS        4096          /* refs a process remembers */
 #define BOARD_KEEP_MS      (2 * 3600000) /* a row outlives its window by this */
 #define BOARD_UNDO         512           /* words one section may change, see UNDO_WORST */
 #define BOARD_OPEN_MS      5000          /* wait for another process that is making the file */
@@ -198,6 +199,7 @@ struct board {
 	struct key_slot *keys;
 	size_t base_bytes; /* of the file before its segments */
 	struct table table[TABLES];
+	int64_t hint[BOARD_HINTS]; /* where a key was found last; see table_find() */
 	char *segment[TABLES * BOARD_SEGMENTS_MAX]; /* the same, in the file's order */
 	int segments;
 	pthread_mutex_t growing; /* of this process: its threads share one descriptor */

@@ -79,57 +79,70 @@ reclaimable(enum kind table, const struct entry *e, int64_t now_ms)
 	       (word_get(&row->spent) == 0 && word_get(&row->c.reserved) == 0);
 }
 
+static inline uint64_t
+spread(const uint64_t key[2], int segment)
+{
+	return (key[0] + (uint64_t)segment * key[1]) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
 /* The first place of the key's bucket in a segment. */
 static int64_t
 bucket_of(const struct table *t, enum kind table, const uint64_t key[2], int segment)
 {
 	/* Keys that crowd each other in one segment part in the next. */
-	uint64_t h = (key[0] + (uint64_t)segment * key[1]) * UINT64_C(0x9e3779b97f4a7c15);
-	int64_t bucket = (int64_t)((h >> 32) * (uint64_t)t->buckets >> 32);
+	uint64_t h = spread(key, segment) >> 32;
+	int64_t bucket = (int64_t)(h * (uint64_t)t->buckets >> 32);
 
 	return (int64_t)segment << REF_SEGMENT | bucket << REF_BUCKET | table;
 }
 
-/* The key's record in that bucket or -1, and the first that was never used or -1. */
+static inline bool
+is_of(const struct entry *e, const uint64_t key[2])
+{
+	return word_get(&e->key[0]) == (int64_t)key[0] && word_get(&e->key[1]) == (int64_t)key[1] &&
+	       word_get(&e->life) != 0;
+}
+
+/* The key's record in that bucket or -1. */
 static int64_t
-find_in(struct board *b, int64_t bucket, const uint64_t key[2], uint64_t pattern, int64_t *unused)
+find_in(struct board *b, int64_t bucket, const uint64_t key[2], uint64_t pattern)
 {
 	const struct tags *tags = table_tags(&b->table[table_of(bucket)], bucket);
 
-	*unused = -1;
 	for (int w = 0; w < BUCKET_RECORDS / 4; w++) {
-		uint64_t word = (uint64_t)word_get(&tags->word[w]), zero = zero_tags(word);
+		uint64_t m = zero_tags((uint64_t)word_get(&tags->word[w]) ^ pattern);
 
-		for (uint64_t m = zero_tags(word ^ pattern); m != 0; m &= m - 1) {
+		for (; m != 0; m &= m - 1) {
 			int64_t ref = bucket | (int64_t)(w * 4 + __builtin_ctzll(m) / 16) << 2;
-			const struct entry *e = table_at(b, ref);
 
-			if (word_get(&e->key[0]) == (int64_t)key[0] &&
-				word_get(&e->key[1]) == (int64_t)key[1] && word_get(&e->life) != 0)
+			if (is_of(table_at(b, ref), key))
 				return ref;
-		}
-		if (zero != 0) {
-			*unused = bucket | (int64_t)(w * 4 + __builtin_ctzll(zero) / 16) << 2;
-			return -1;
 		}
 	}
 	return -1;
 }
 
+/* Records of a bucket are used in order: the last one tells. */
+static bool
+is_full(const struct board *b, int64_t bucket)
+{
+	const struct tags *tags = table_tags(&b->table[table_of(bucket)], bucket);
+
+	return (uint64_t)word_get(&tags->word[BUCKET_RECORDS / 4 - 1]) >> 48 != 0;
+}
+
 /* A place for a key that is not there: one whose content is over before one never used. */
 static int64_t
-find_room(struct board *b, enum kind table, const uint64_t key[2], int segments, int64_t unused,
-	int64_t now_ms)
+find_room(struct board *b, enum kind table, const uint64_t key[2], int segments, int64_t now_ms)
 {
 	for (int k = 0; k < segments; k++) {
 		int64_t bucket = bucket_of(&b->table[table], table, key, k);
 
 		for (int i = 0; i < BUCKET_RECORDS; i++) {
 			int64_t ref = bucket | (int64_t)i << 2;
+			const struct entry *e = table_at(b, ref);
 
-			if (ref == unused)
-				return ref;
-			if (reclaimable(table, table_at(b, ref), now_ms))
+			if (word_get(&e->life) == 0 || reclaimable(table, e, now_ms))
 				return ref;
 		}
 	}
@@ -141,17 +154,25 @@ table_find(struct board *b, enum kind table, const uint64_t key[2], int64_t now_
 {
 	const struct table *t = &b->table[table];
 	uint64_t pattern = table_tag(key[0], key[1]) * LOW;
-	int64_t unused = -1;
+	/* Where it was seen last: a record says itself whose it is. */
+	int64_t *hint = &b->hint[spread(key, 0) % BOARD_HINTS];
+	bool full = true;
 	int k = 0;
 
-	while (k < t->count && unused < 0) {
-		int64_t ref = find_in(b, bucket_of(t, table, key, k++), key, pattern, &unused);
+	if (table_of(*hint) == table && t->count > 0 && is_of(table_at(b, *hint), key))
+		return *hint;
+	while (k < t->count && full) {
+		int64_t bucket = bucket_of(t, table, key, k++);
+		int64_t ref = find_in(b, bucket, key, pattern);
 
-		if (ref >= 0)
+		if (ref >= 0) {
+			*hint = ref;
 			return ref;
+		}
+		full = is_full(b, bucket);
 	}
 	if (room != NULL)
-		*room = find_room(b, table, key, k, unused, now_ms);
+		*room = find_room(b, table, key, k, now_ms);
 	return -1;
 }
 
