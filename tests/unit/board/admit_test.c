@@ -206,6 +206,29 @@ settling_twice_books_once(void **state)
 	board_close(b);
 }
 
+/* The tags of these keys would all be that of a place never used. */
+static void
+any_key_is_found_again(void **state)
+{
+	struct board *b = open_with(&small);
+	struct board_lease lease;
+	struct board_verdict v;
+
+	(void)state;
+	for (int round = 1; round <= 2; round++)
+		for (uint64_t i = 1; i < 100; i++) {
+			struct board_claim c = claim_on(1, 1, UNCAPPED);
+
+			c.key[0] = i << 48;
+			c.key[1] = i << 16;
+			assert_int_equal(admit(b, &c, 1, &lease, &v), BOARD_TAKEN);
+			assert_int_equal(v.used[0], round);
+		}
+	assert_int_equal(b->head->used[ROWS], 99);
+	assert_int_equal(assert_whole(b), 198);
+	board_close(b);
+}
+
 static void
 what_makes_no_sense_is_refused_whole(void **state)
 {
@@ -423,6 +446,7 @@ main(void)
 		TEST(amounts_near_the_end_of_the_number_never_wrap),
 		TEST(a_counter_from_before_the_board_is_seeded_once),
 		TEST(settling_twice_books_once),
+		TEST(any_key_is_found_again),
 		TEST(what_makes_no_sense_is_refused_whole),
 		TEST(without_a_free_lease_nothing_is_taken),
 		TEST(a_note_ends_where_it_ends),
