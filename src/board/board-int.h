@@ -62,6 +62,7 @@ struct row {
 _Static_assert(sizeof(struct row) == 64, "a row is a cache line");
 
 #define RING_SLOTS (BOARD_SLICES + 1)
+#define RING_KEY   UINT64_C(0x9e3779b97f4a7c15) /* times its length is in a ring's key */
 
 /* A counter over a rolling window.  What was spent in slice n of board time is in slot
  * n % RING_SLOTS, which says so; so ageing writes nothing. */
