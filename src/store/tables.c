@@ -4,7 +4,7 @@
  * Indexes are entries of their own, written in the record's transaction: a secondary of Berkeley
  * DB would cost half the writes and make one hot page of every common value.
  */
-#include "store/store-int.h"
+#include "store/care-int.h"
 
 #include "base/clock.h"
 #include <assert.h>
@@ -180,10 +180,10 @@ store_token_by_hash(
 	r.kind = RECORD_TOKEN;
 	r.index = key_of(KEY_HASH, sha256, SHA256_BYTES, NULL, 0);
 	rc = read_record(s, &r, out, err);
+	if (rc != 1 || hash_equal(out->sha256, sha256, SHA256_BYTES))
+		return rc;
 	/* Between the two gets the token may have been given another secret. */
-	if (rc == 1 && !hash_equal(out->sha256, sha256, SHA256_BYTES))
-		return 0;
-	return rc;
+	return hash_equal(out->old_sha256, sha256, SHA256_BYTES) ? STORE_OLD_SECRET : 0;
 }
 
 /* ---- walking ---- */
@@ -360,20 +360,15 @@ audit_text(uint8_t *p, const char *text, size_t most)
 }
 
 static int
-audit_write(struct attach *at, DB_TXN *txn, const struct store_change *c, const char *object)
+audit_put(struct attach *at, DB_TXN *txn, uint64_t number, int64_t time_ms,
+	const struct store_change *c, const char *object)
 {
 	uint8_t data[AUDIT_BYTES], number_bytes[8];
 	struct key_bytes k;
-	uint64_t number;
 	size_t n = 0;
-	int rc;
 
-	if (c == NULL)
-		return 0;
-	if ((rc = counter_next(at, txn, "audit", &number)) != 0)
-		return rc;
 	data[n++] = AUDIT_VERSION;
-	put_be64(data + n, (uint64_t)clock_wall_ms());
+	put_be64(data + n, (uint64_t)time_ms);
 	n += 8;
 	memcpy(data + n, c->request.b, sizeof c->request.b);
 	n += sizeof c->request.b;
@@ -384,6 +379,18 @@ audit_write(struct attach *at, DB_TXN *txn, const struct store_change *c, const 
 	put_be64(number_bytes, number);
 	k = key_of(KEY_AUDIT, number_bytes, sizeof number_bytes, NULL, 0);
 	return put_main(at, txn, &k, data, n, 0);
+}
+
+static int
+audit_write(struct attach *at, DB_TXN *txn, const struct store_change *c, const char *object)
+{
+	uint64_t number;
+	int rc;
+
+	if (c == NULL)
+		return 0;
+	rc = counter_next(at, txn, "audit", &number);
+	return rc != 0 ? rc : audit_put(at, txn, number, clock_wall_ms(), c, object);
 }
 
 static bool
@@ -474,6 +481,34 @@ store_audit_add(struct store *s, const struct store_change *c, const char *objec
 	return store_txn(s, "audit", DB_TXN_SYNC, audit_add, &a, err);
 }
 
+static int
+load_audit(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
+{
+	const struct audit_entry *e = arg;
+	const struct store_change c = { e->actor, e->action, e->address, e->request };
+	struct key_bytes k = key_of(KEY_COUNTER, "audit", 5, NULL, 0);
+	uint8_t b[8] = { 0 };
+	int rc = get_main(at, txn, &k, b, sizeof b, NULL, DB_RMW);
+
+	(void)err;
+	if (rc != 0 && rc != DB_NOTFOUND)
+		return rc;
+	if (rc == DB_NOTFOUND || get_be64(b) < e->number) {
+		put_be64(b, e->number);
+		if ((rc = put_main(at, txn, &k, b, sizeof b, 0)) != 0)
+			return rc;
+	}
+	return audit_put(at, txn, e->number, e->time_ms, &c, e->object);
+}
+
+int
+tables_load_audit(struct store *s, const struct audit_entry *e, struct err *err)
+{
+	struct audit_entry copy = *e;
+
+	return store_txn(s, "loading", DB_TXN_WRITE_NOSYNC, load_audit, &copy, err);
+}
+
 /* ---- writing ---- */
 
 /*
@@ -498,6 +533,8 @@ struct writing {
 	size_t count;
 	int64_t version;
 	struct id id;
+	const struct id *gone; /* of replace_all() */
+	size_t gone_count;
 	int tries;
 	uint8_t *old; /* room for one */
 	uint8_t data[RECORD_BINARY_MAX], spare[RECORD_BINARY_MAX];
@@ -548,6 +585,20 @@ take_index(struct attach *at, DB_TXN *txn, const struct key_bytes *k, struct id 
 	return WORK_FAILED;
 }
 
+static bool
+has_hash(const uint8_t sha256[SHA256_BYTES])
+{
+	static const uint8_t none[SHA256_BYTES];
+
+	return memcmp(sha256, none, SHA256_BYTES) != 0;
+}
+
+static struct key_bytes
+key_of_hash(const uint8_t sha256[SHA256_BYTES])
+{
+	return key_of(KEY_HASH, sha256, SHA256_BYTES, NULL, 0);
+}
+
 static int
 take_indexes(
 	struct attach *at, DB_TXN *txn, enum record_kind kind, const void *record, struct err *err)
@@ -562,10 +613,23 @@ take_indexes(
 		rc = take_index(at, txn, &k, head->id, "name", err);
 	}
 	if (rc == 0 && kind == RECORD_TOKEN) {
-		k = key_of(KEY_HASH, ((const struct token *)record)->sha256, SHA256_BYTES, NULL, 0);
+		k = key_of_hash(((const struct token *)record)->sha256);
+		rc = take_index(at, txn, &k, head->id, "secret", err);
+	}
+	if (rc == 0 && kind == RECORD_TOKEN &&
+		has_hash(((const struct token *)record)->old_sha256)) {
+		k = key_of_hash(((const struct token *)record)->old_sha256);
 		rc = take_index(at, txn, &k, head->id, "secret", err);
 	}
 	return rc;
+}
+
+/* Is that one of the token's secrets?  NULL has none. */
+static bool
+holds_hash(const struct token *t, const uint8_t sha256[SHA256_BYTES])
+{
+	return t != NULL && (memcmp(t->sha256, sha256, SHA256_BYTES) == 0 ||
+				    memcmp(t->old_sha256, sha256, SHA256_BYTES) == 0);
 }
 
 /* Frees what `old` held and `record` (NULL: deleted) does not. */
@@ -582,11 +646,16 @@ free_indexes(
 		rc = delete_main(at, txn, &k);
 	}
 	if (kind == RECORD_TOKEN && (rc == 0 || rc == DB_NOTFOUND)) {
-		const struct token *was = old, *is = record;
+		const struct token *was = old;
+		const uint8_t *hashes[2];
 
 		assert(was != NULL);
-		if (is == NULL || memcmp(was->sha256, is->sha256, SHA256_BYTES) != 0) {
-			k = key_of(KEY_HASH, was->sha256, SHA256_BYTES, NULL, 0);
+		hashes[0] = was->sha256;
+		hashes[1] = was->old_sha256;
+		for (int i = 0; i < 2 && (rc == 0 || rc == DB_NOTFOUND); i++) {
+			if (!has_hash(hashes[i]) || holds_hash(record, hashes[i]))
+				continue;
+			k = key_of_hash(hashes[i]);
 			rc = delete_main(at, txn, &k);
 		}
 	}
@@ -762,6 +831,56 @@ delete_one(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	return audit_write(at, txn, w->change, object);
 }
 
+/* One of many; audited together.  w->record is all of them. */
+static int
+replace_one(struct writing *w, struct attach *at, DB_TXN *txn, void *record, struct err *err)
+{
+	struct record *head = record;
+	struct key_bytes k = key_of_record(w->kind, head->id);
+	const struct record *was = (const struct record *)(const void *)w->old;
+	size_t len;
+	int rc = load_old(w, at, txn, head->id, err), old = rc;
+
+	if (rc != 0 && rc != DB_NOTFOUND)
+		return rc;
+	head->created_ms = old == 0 ? was->created_ms : head->updated_ms;
+	head->version = old == 0 ? was->version + 1 : 1;
+	if ((rc = encode(w, record, &len, err)) != 0 ||
+		(old == 0 && (rc = free_indexes(at, txn, w->kind, w->old, record)) != 0) ||
+		(rc = take_indexes(at, txn, w->kind, record, err)) != 0)
+		return rc;
+	return put_main(at, txn, &k, w->data, len, 0);
+}
+
+static int
+remove_one(struct writing *w, struct attach *at, DB_TXN *txn, struct id id, struct err *err)
+{
+	struct key_bytes k = key_of_record(w->kind, id);
+	int rc = load_old(w, at, txn, id, err);
+
+	if (rc == 0 && (rc = free_indexes(at, txn, w->kind, w->old, NULL)) == 0)
+		rc = delete_main(at, txn, &k);
+	return rc == DB_NOTFOUND ? 0 : rc;
+}
+
+static int
+replace_all(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
+{
+	struct writing *w = arg;
+	char object[ID_TEXT_BYTES];
+	int rc = take_turn(at, txn);
+
+	for (size_t i = 0; i < w->gone_count && rc == 0; i++)
+		rc = remove_one(w, at, txn, w->gone[i], err);
+	for (size_t i = 0; i < w->count && rc == 0; i++)
+		rc = replace_one(w, at, txn, w->record + i * record_bytes(w->kind), err);
+	if (rc != 0)
+		return rc;
+	(void)snprintf(
+		object, sizeof object, "%zu %ss", w->count + w->gone_count, record_name(w->kind));
+	return audit_write(at, txn, w->change, object);
+}
+
 static int
 write_records(struct store *s, struct writing *w, const char *what,
 	int (*fn)(struct attach *at, DB_TXN *txn, void *arg, struct err *err), struct err *err)
@@ -806,6 +925,37 @@ store_create_many(struct store *s, enum record_kind kind, void *records, size_t 
 		head->version = 1;
 	}
 	return count == 0 ? 0 : write_records(s, &w, "creating", create_all, err);
+}
+
+int
+store_replace_many(struct store *s, enum record_kind kind, void *records, size_t count,
+	const struct id *gone, size_t gone_count, const struct store_change *c, struct err *err)
+{
+	struct writing w = { .kind = kind,
+		.change = c,
+		.record = records,
+		.count = count,
+		.gone = gone,
+		.gone_count = gone_count };
+	int64_t now = clock_wall_ms();
+
+	for (size_t i = 0; i < count; i++) {
+		struct record *head = (struct record *)(void *)(w.record + i * record_bytes(kind));
+
+		if (check_name(kind, head, err) != 0)
+			return -1;
+		head->updated_ms = now;
+	}
+	return count + gone_count == 0 ? 0 : write_records(s, &w, "replacing", replace_all, err);
+}
+
+int
+tables_load_records(
+	struct store *s, enum record_kind kind, void *records, size_t count, struct err *err)
+{
+	struct writing w = { .kind = kind, .record = records, .count = count };
+
+	return count == 0 ? 0 : write_records(s, &w, "loading", create_all, err);
 }
 
 int

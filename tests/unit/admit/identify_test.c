@@ -2,7 +2,7 @@
  * learns nothing. */
 #include "house.h"
 
-#include "admit/admit.h"
+#include "admit/allow.h"
 
 static void
 secrets_are_taken_from_wherever_sdks_put_them(void **state)
@@ -197,7 +197,7 @@ a_caller_may_go_on_or_is_told_why_not(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		struct admit_caller c;
+		struct admit_caller c = { 0 };
 
 		record_init(RECORD_TOKEN, &c.token);
 		record_init(RECORD_PROJECT, &c.project);

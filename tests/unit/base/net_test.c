@@ -30,6 +30,9 @@ an_address_is_found_by_itself_and_by_its_network(void **state)
 		{ "no address", "0.0.0.0/0", "unknown", false },
 		{ "a broken entry fits nothing", "10.0.0.0/x,10.0.0.0/99,nonsense", "10.0.0.1",
 			false },
+		{ "parted by line ends", "192.0.2.1\n10.0.0.0/8", "10.0.0.1", true },
+		{ "IPv4 in the clothes of IPv6", "10.0.0.0/8", "::ffff:10.0.0.1", true },
+		{ "a sign is no length", "10.0.0.0/+8,10.0.0.0/-1", "10.0.0.1", false },
 		{ "and hides no other", "nonsense,10.0.0.1", "10.0.0.1", true },
 	};
 
