@@ -534,6 +534,35 @@ old_minutes_hours_and_booked_ids_are_forgotten(void **state)
 		assert_int_equal(store_is_booked(f->s, rows[i].exchange, &err), 0);
 }
 
+/* Behind the sums of a dimension stand postings, longer than any sum, when it is the last or empty. */
+static void
+what_nobody_has_is_an_empty_list(void **state)
+{
+	struct fixture *f = *state;
+	bool booked[STORE_BOOK_MAX];
+	struct usage_sum sum;
+
+	for (all_count = 0; all_count < 10 * STORE_BOOK_MAX; all_count += STORE_BOOK_MAX) {
+		for (int i = all_count; i < all_count + STORE_BOOK_MAX; i++) {
+			all[i] = (struct usage_row){ .time_ms = clock_wall_ms(), .status = 200 };
+			all[i].exchange = id_timed(all[i].time_ms);
+		}
+		WORKS(store_book(f->s, all + all_count, STORE_BOOK_MAX, booked, &err));
+	}
+	while (store_fold(f->s, &err) > 0)
+		;
+	for (enum rollup_by by = 0; by < BY__COUNT; by++) {
+		struct check_list c = { .by = by, .step_ms = DAY_MS };
+
+		WORKS(store_rollup_each(
+			f->s, by, STEP_DAY, 0, INT64_MAX, NULL, check_rollup, &c, &err));
+		assert_int_equal(c.requests, by == BY_TOTAL ? all_count : 0);
+		WORKS(store_usage_sum(
+			f->s, by, by == BY_TOTAL ? NULL : "other", 0, INT64_MAX, &sum, &err));
+		assert_int_equal(sum.requests, by == BY_TOTAL ? all_count : 0);
+	}
+}
+
 /* The store's own ids; the rest is as random_row makes it. */
 static struct id
 key_number(uint32_t n)
@@ -661,6 +690,7 @@ main(void)
 		IN_STORE(sums_are_exact_at_every_moment_of_folding),
 		IN_STORE(names_beyond_the_ceiling_are_other_and_still_counted),
 		IN_STORE(rows_over_the_cap_go_oldest_first_and_their_files_with_them),
+		IN_STORE(what_nobody_has_is_an_empty_list),
 		IN_STORE(ids_beyond_the_ceiling_are_other_and_still_counted),
 		IN_STORE(the_cap_holds_while_rows_are_booked),
 		IN_STORE(booking_does_not_run_away_from_folding),
