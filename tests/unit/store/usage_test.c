@@ -485,6 +485,66 @@ rows_over_the_cap_go_oldest_first_and_their_files_with_them(void **state)
 	assert_int_equal(sum.requests, total + 1);
 }
 
+static int64_t
+junk_file(const struct fixture *f, int number, bool make)
+{
+	char path[128];
+	struct stat st;
+	FILE *file;
+
+	(void)snprintf(path, sizeof path, "%s/db/__dbq.rows.db.%d", f->dir, number);
+	if (make) {
+		assert_non_null(file = fopen(path, "we"));
+		for (int i = 0; i < 10000; i++)
+			(void)fputs("0123456789", file);
+		(void)fclose(file);
+	}
+	return stat(path, &st) == 0 ? (int64_t)st.st_size : -1;
+}
+
+/* A process that is killed, or still has it open, leaves a file that holds no row any more. */
+static void
+files_that_libdb_left_behind_go(void **state)
+{
+	struct fixture *f = *state;
+	struct store_options o = fixture_options(f);
+	struct timespec old[2] = { { .tv_sec = 1000000000 }, { .tv_sec = 1000000000 } };
+	struct usage_row rows[STORE_BOOK_MAX];
+	bool booked[STORE_BOOK_MAX];
+	struct store_health h;
+	char path[128];
+
+	store_close(f->s);
+	o.rows_cap_bytes = 4 * 315 * 100;
+	f->s = store_open(&o, NULL, &err);
+	assert_non_null(f->s);
+	for (int i = 0; i < 14000; i += STORE_BOOK_MAX) { /* into the second file */
+		for (int j = 0; j < STORE_BOOK_MAX; j++)
+			rows[j] = random_row(clock_wall_ms());
+		WORKS(store_book(f->s, rows, STORE_BOOK_MAX, booked, &err));
+	}
+	while (store_fold(f->s, &err) > 0)
+		;
+	WORKS(store_expire(f->s, &err));
+	(void)junk_file(f, 0, true);      /* before the head */
+	(void)junk_file(f, 3, true);      /* one that is just being made */
+	(void)junk_file(f, 300000, true); /* from before the numbers wrapped */
+	WORKS(store_expire(f->s, &err));
+	assert_int_equal(junk_file(f, 0, false), 0);
+	assert_int_equal(junk_file(f, 3, false), 100000);
+	assert_int_equal(junk_file(f, 300000, false), 0);
+	WORKS(store_expire(f->s, &err));
+	assert_int_equal(junk_file(f, 0, false), 0); /* its name may be in use */
+	(void)snprintf(path, sizeof path, "%s/db/__dbq.rows.db.0", f->dir);
+	assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+	WORKS(store_expire(f->s, &err));
+	assert_int_equal(junk_file(f, 0, false), -1);
+	assert_true(junk_file(f, 1, false) >= 0);
+	WORKS(store_health(f->s, &h, &err));
+	assert_int_equal(h.rows, 100);
+	assert_int_equal(store_row_get(f->s, rows[63].exchange, &rows[0], &err), 1);
+}
+
 static void
 old_minutes_hours_and_booked_ids_are_forgotten(void **state)
 {
@@ -694,6 +754,7 @@ main(void)
 		IN_STORE(ids_beyond_the_ceiling_are_other_and_still_counted),
 		IN_STORE(the_cap_holds_while_rows_are_booked),
 		IN_STORE(booking_does_not_run_away_from_folding),
+		IN_STORE(files_that_libdb_left_behind_go),
 		IN_STORE(old_minutes_hours_and_booked_ids_are_forgotten),
 	};
 
