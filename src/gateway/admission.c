@@ -9,6 +9,7 @@
 
 #include "admit/allow.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/money.h"
 #include "gateway/tags.h"
 
@@ -277,18 +278,58 @@ check_allowed(struct exchange *x)
 	return admit_allow_request(&x->caller, &r, clock_wall_ms(), &x->err);
 }
 
-/* All that is read from the store: who asks, for what, and whom we could ask. */
+/* From memory when the store is not to be had and the project goes on without it. */
 static int
-look_up(struct exchange *x)
+identify(struct exchange *x)
 {
 	struct gateway *gw = x->gw;
 	struct admit_secrets secrets;
 	int rc;
 
 	collect_secrets(x, &secrets);
+	x->from_memory = false;
 	rc = admit_identify(gw->store, &secrets, &x->caller, &x->known, &x->err);
+	if (rc == 0) {
+		remember_caller(gw->remember, &x->caller, clock_boot_ms());
+	} else if (x->err.code != ERR_STORE_UNAVAILABLE) {
+		remember_forget(gw->remember, &secrets);
+	} else if (remember_find(
+			   gw->remember, &secrets, clock_boot_ms(), clock_wall_ms(), &x->caller)) {
+		log_request(LOG_WARN, "open", x->request_id, "without the store: %s", x->err.text);
+		memset(&x->err, 0, sizeof x->err);
+		x->known = x->from_memory = true;
+		rc = 0;
+	}
 	explicit_bzero(&secrets, sizeof secrets);
-	if (rc != 0)
+	return rc;
+}
+
+static int
+find_snapshot(struct exchange *x)
+{
+	if (!x->from_memory) {
+		x->snapshot = gateway_snapshot(x->gw, &x->err);
+		if (x->snapshot != NULL)
+			return 0;
+		if (x->err.code != ERR_STORE_UNAVAILABLE ||
+			x->caller.project.fail_mode != FAIL_OPEN)
+			return -1;
+	}
+	x->snapshot = gateway_snapshot_at_hand(x->gw);
+	if (x->snapshot == NULL)
+		return err_set(&x->err, ERR_STORE_UNAVAILABLE, "there is no snapshot yet");
+	memset(&x->err, 0, sizeof x->err);
+	x->from_memory = true;
+	return 0;
+}
+
+/* All that is read from the store: who asks, for what, and whom we could ask. */
+static int
+look_up(struct exchange *x)
+{
+	int rc;
+
+	if (identify(x) != 0)
 		return -1;
 	/* from here on a refusal is booked, so the row must tell who and when */
 	begin_row(x);
@@ -298,8 +339,7 @@ look_up(struct exchange *x)
 		return -1;
 	if (check_allowed(x) != 0)
 		return -1;
-	x->snapshot = gateway_snapshot(gw, &x->err);
-	return x->snapshot == NULL ? -1 : 0;
+	return find_snapshot(x);
 }
 
 int

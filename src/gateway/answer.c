@@ -63,6 +63,9 @@ add_retry(struct lines *l, const struct err *e)
 	int64_t wait_ms;
 	char when[CLOCK_TEXT_BYTES];
 
+	/* SDKs try a 409 and a 503 again by themselves */
+	if (e->code == ERR_REQUEST_REPEATED || e->code == ERR_CUT)
+		add(l, "x-should-retry", "false");
 	if (e->code != ERR_RATE_LIMITED && e->code != ERR_BUDGET_EXCEEDED &&
 		e->code != ERR_NO_KEY_AVAILABLE && e->code != ERR_OVERLOADED)
 		return;

@@ -42,10 +42,14 @@ static const struct endpoint {
 
 	{ "GET",    "/manage/tokens",                     NEEDS_ADMIN,   0,         tokens_list },
 	{ "POST",   "/manage/tokens",                     NEEDS_ADMIN,   64 * KIB,  tokens_post },
+	{ "POST",   "/manage/tokens/mint",                NEEDS_ADMIN,   64 * KIB,  tokens_mint },
+	{ "POST",   "/manage/tokens/revoke",              NEEDS_ADMIN,   64 * KIB,  tokens_revoke_many },
+	{ "POST",   "/manage/tokens/cleanup",             NEEDS_ADMIN,   4 * KIB,   tokens_cleanup },
 	{ "GET",    "/manage/tokens/{id}",                NEEDS_ADMIN,   0,         tokens_get },
 	{ "PATCH",  "/manage/tokens/{id}",                NEEDS_ADMIN,   64 * KIB,  tokens_patch },
 	{ "DELETE", "/manage/tokens/{id}",                NEEDS_ADMIN,   4 * KIB,   tokens_delete },
 	{ "POST",   "/manage/tokens/{id}/revoke",         NEEDS_ADMIN,   4 * KIB,   tokens_revoke },
+	{ "POST",   "/manage/tokens/{id}/rotate",         NEEDS_ADMIN,   4 * KIB,   tokens_rotate },
 
 	{ "GET",    "/manage/upstreams",                  NEEDS_ADMIN,   0,         upstreams_list },
 	{ "POST",   "/manage/upstreams",                  NEEDS_ADMIN,   64 * KIB,  upstreams_post },
@@ -80,6 +84,8 @@ static const struct endpoint {
 
 	{ "GET",    "/manage/requests",                   NEEDS_ADMIN,   0,         requests_list },
 	{ "GET",    "/manage/requests/{id}",              NEEDS_ADMIN,   0,         requests_get },
+	{ "GET",    "/manage/inflight",                   NEEDS_ADMIN,   0,         inflight_list },
+	{ "POST",   "/manage/inflight/{id}/cut",          NEEDS_ADMIN,   4 * KIB,   inflight_cut },
 	{ "GET",    "/manage/usage",                      NEEDS_ADMIN,   0,         usage_get },
 	{ "GET",    "/manage/audit",                      NEEDS_ADMIN,   0,         audit_list },
 	{ "GET",    "/manage/health",                     NEEDS_ADMIN,   0,         health_get },

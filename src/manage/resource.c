@@ -199,7 +199,8 @@ resource_filter(struct call *c, const struct kind *k, struct filter *f)
 			resource_query(c, "projectId", RECORD_PROJECT, &f->project) != 0) ||
 		resource_query(c, "token_id", RECORD_TOKEN, &f->token) != 0 ||
 		resource_query(c, "upstream", RECORD_UPSTREAM, &f->upstream) != 0 ||
-		call_query(c, "model", f->model, sizeof f->model) < 0)
+		call_query(c, "model", f->model, sizeof f->model) < 0 ||
+		call_query(c, "q", f->text, sizeof f->text) < 0)
 		return -1;
 	if ((k->record == RECORD_LIMIT || k->record == RECORD_GRANT) &&
 		limits_read_filter(c, f) != 0)
@@ -368,9 +369,8 @@ check_required(struct edit *e)
 	return 0;
 }
 
-/* The body applied to e->record, whatever it held before. */
-static int
-apply(struct edit *e)
+int
+resource_apply(struct edit *e)
 {
 	if (call_body(e->call, take_member, e) != 0 || check_required(e) != 0 || check_name(e) != 0)
 		return -1;
@@ -422,7 +422,7 @@ resource_post(struct call *c, const struct kind *k)
 		return call_no_memory(c);
 	record_init(k->record, e.record);
 	((struct record *)e.record)->id = c->q->once->record[0];
-	if (apply(&e) != 0 ||
+	if (resource_apply(&e) != 0 ||
 		resource_create(c, k->record, e.record, action_name(c, k->record, "create")) != 0)
 		return -1;
 	rc = k->written != NULL ? k->written(&e) : 0;
@@ -479,7 +479,7 @@ resource_patch(struct call *c, const struct kind *k)
 			return err_set(&c->err, ERR_STALE, "If-Match");
 		memcpy(record, before, bytes);
 		e = (struct edit){ .call = c, .kind = k, .record = record, .before = before };
-		if (apply(&e) != 0)
+		if (resource_apply(&e) != 0)
 			return -1;
 		if (e.members == 0)
 			return call_refuse(c, ERR_BAD_REQUEST, NULL, "There is nothing to change.");
