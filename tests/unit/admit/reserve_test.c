@@ -645,7 +645,7 @@ a_rolling_window_has_a_past(void **state)
 
 	(void)strcpy(l.scope[DIMENSION_TOKEN], "each");
 	l.window_s = 3600;
-	row = row_of(&c, "m-1", clock_wall_ms() - 2 * HOUR_MS);
+	row = row_of(&c, "m-1", clock_wall_ms() - 62 * 60000); /* rows are known by the minute */
 	book(h, &row);
 	row = row_of(&c, "m-1", clock_wall_ms() - HOUR_MS / 6);
 	book(h, &row);
