@@ -791,6 +791,11 @@ what_is_expected_does_not_lock_out_what_is_usual(void **state)
 	WORKS(reserve(h, &s, &c, &need, &pass)); /* a guess above the cap takes all there is */
 	assert_int_equal(pass.hold[0].used, 20000);
 	settle(h, &pass, 0);
+	for (int i = 0; i < 2000; i++)
+		admit_learn(c.token.head.id, need.model, 100);
+	assert_int_equal(
+		admit_usual_output(h->store, &s, c.token.head.id, need.model, need.output_tokens),
+		128);
 	need.input_tokens = 20001; /* but what is sure to be too much is refused */
 	REFUSED(reserve(h, &s, &c, &need, &pass), ERR_EXCEEDS_LIMIT);
 	limit_index_free(s.limit_index);
