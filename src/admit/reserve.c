@@ -313,20 +313,18 @@ refuse_repeat(const struct board_verdict *v, struct admit_pass *pass, struct err
 	pass->status = v->outcome == BOARD_REPEATED ? v->status : 0;
 	switch (v->outcome) {
 	case BOARD_RUNNING:
-		err_set(err, ERR_REQUEST_RUNNING, "idempotency key of %s, which runs", first);
+		err_set(err, ERR_CONFLICT, "idempotency key of %s, which runs", first);
 		return err_say(err,
 			"The request %s with this Idempotency-Key is still running; wait for it.",
 			first);
 	case BOARD_REPEATED:
-		err_set(err, ERR_REQUEST_REPEATED, "idempotency key of %s, status %d", first,
-			v->status);
+		err_set(err, ERR_CONFLICT, "idempotency key of %s, status %d", first, v->status);
 		return err_say(err,
 			"This Idempotency-Key was used by the request %s, which was answered with "
 			"status %d; use another key to send it again.",
 			first, v->status);
 	default:
-		err_set(err, ERR_IDEMPOTENCY_KEY_REUSED, "idempotency key of %s, another body",
-			first);
+		err_set(err, ERR_BAD_REQUEST, "idempotency key of %s, another body", first);
 		return err_say(err,
 			"This Idempotency-Key was used by the request %s with another body; use a "
 			"key of its own for each request.",

@@ -724,14 +724,14 @@ an_idempotency_key_is_taken_once(void **state)
 	const int64_t spent[BOARD_CLAIMS_MAX] = { 0 };
 
 	WORKS(reserve_as(h, &s, &ask, false, &pass));
-	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_REQUEST_RUNNING);
+	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_CONFLICT);
 	assert_non_null(strstr(err.says, "req_"));
 	assert_int_equal(none.count, 0);
 	ask.repeat = &other;
-	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_IDEMPOTENCY_KEY_REUSED);
+	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_BAD_REQUEST);
 	ask.repeat = &repeat;
 	assert_int_equal(board_settle(h->board, pass.lease, spent, 0, 200, &err), 1);
-	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_REQUEST_REPEATED);
+	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_CONFLICT);
 	assert_int_equal(none.status, 200);
 	assert_non_null(strstr(err.says, "status 200"));
 	ask.repeat = NULL;
