@@ -133,6 +133,8 @@ try {
   console.log(JSON.stringify(result, null, 2));
   const board = spawnSync(path.join(programs, "tests/bench/board_bench"), { encoding: "utf8" });
   if (board.status === 0) console.log(board.stdout);
+  const admit = spawnSync(path.join(programs, "tests/bench/admit_bench"), { encoding: "utf8" });
+  if (admit.status === 0) console.log(admit.stdout);
 } finally {
   await stack.stop();
 }
