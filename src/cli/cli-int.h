@@ -2,11 +2,12 @@
  * cli-int.h - what the verbs of the command share.
  *
  *   command.c  the table of verbs, help, exit codes        state.c    settings, store, board, manage
- *   records.c  project, token, key, upstream, limit, price report.c   requests and usage
+ *   records.c  project, token, key, upstream, limit, price report.c   requests, usage, inflight
  *   setup.c    init                                        check.c    check
  *   convert.c  convert                                     serve.c    serve
  *   mock.c     mock                                        table.c    columns for people
  *   prices.c   price import, reprice                       reconcile.c  reconcile
+ *   care.c     backup, restore, verify, dump, load
  *
  * The command changes things by the same calls as the page: manage_handle(), in this process.
  */
@@ -75,8 +76,10 @@ int reprice_main(int argc, char **argv);
 int reconcile_main(int argc, char **argv);
 int requests_main(int argc, char **argv);
 int usage_main(int argc, char **argv);
+int inflight_main(int argc, char **argv);
 int init_main(int argc, char **argv);
 int check_main(int argc, char **argv);
+int care_main(int argc, char **argv); /* backup, restore, verify, dump, load */
 int convert_main(int argc, char **argv);
 
 #endif

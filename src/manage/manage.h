@@ -90,7 +90,7 @@ struct manage_endpoint_name {
 };
 size_t manage_endpoints(const struct manage_endpoint_name **list);
 
-/* Sessions that ran out are removed.  For a clerk, every few minutes. */
+/* Sessions that ran out and secrets out of their grace are removed.  For a clerk, every few minutes. */
 int manage_sweep(struct manage *m, struct err *err);
 
 /* An error as the API answers it; for the transport's own refusals. */
@@ -152,5 +152,23 @@ int manage_import_prices(struct manage *m, struct span json, const char *actor, 
 /* The same with the prices.json of the installation.  1 done, 0 there is none, -1. */
 int manage_import_price_list(struct manage *m, const struct conf *conf, const char *actor,
 	size_t *changed, struct err *err);
+
+/*
+ * Imports tokens that another gateway exported, as JSON or CSV, with what limits them there; their
+ * secrets, or the hashes of them, stay as they are, so no client notices.  Tokens that are here
+ * already are left alone: it may be repeated.
+ */
+struct manage_token_import {
+	const char *from;    /* "litellm", "new-api", "llm-proxy" */
+	const char *project; /* that they all go to; NULL: those the file names, made when missing */
+	const char *actor;
+	bool dry_run;        /* the report of it without the change */
+};
+/* *report: {"data":[{"row","name","masked","id" or "refused","limits"?,"revoked"?,
+ * "not_carried":[…]}],"dry_run","read","imported","skipped","refused","limits","projects_made":[…]}.
+ * -1: the file cannot be read (ERR_BAD_REQUEST) or the store not be written; rows before that
+ * may be in, and repeating does the rest. */
+int manage_import_tokens(struct manage *m, struct span text, const struct manage_token_import *how,
+	struct bytes *report, struct err *err);
 
 #endif

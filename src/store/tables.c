@@ -4,7 +4,7 @@
  * Indexes are entries of their own, written in the record's transaction: a secondary of Berkeley
  * DB would cost half the writes and make one hot page of every common value.
  */
-#include "store/store-int.h"
+#include "store/care-int.h"
 
 #include "base/clock.h"
 #include <assert.h>
@@ -360,20 +360,15 @@ audit_text(uint8_t *p, const char *text, size_t most)
 }
 
 static int
-audit_write(struct attach *at, DB_TXN *txn, const struct store_change *c, const char *object)
+audit_put(struct attach *at, DB_TXN *txn, uint64_t number, int64_t time_ms,
+	const struct store_change *c, const char *object)
 {
 	uint8_t data[AUDIT_BYTES], number_bytes[8];
 	struct key_bytes k;
-	uint64_t number;
 	size_t n = 0;
-	int rc;
 
-	if (c == NULL)
-		return 0;
-	if ((rc = counter_next(at, txn, "audit", &number)) != 0)
-		return rc;
 	data[n++] = AUDIT_VERSION;
-	put_be64(data + n, (uint64_t)clock_wall_ms());
+	put_be64(data + n, (uint64_t)time_ms);
 	n += 8;
 	memcpy(data + n, c->request.b, sizeof c->request.b);
 	n += sizeof c->request.b;
@@ -384,6 +379,18 @@ audit_write(struct attach *at, DB_TXN *txn, const struct store_change *c, const 
 	put_be64(number_bytes, number);
 	k = key_of(KEY_AUDIT, number_bytes, sizeof number_bytes, NULL, 0);
 	return put_main(at, txn, &k, data, n, 0);
+}
+
+static int
+audit_write(struct attach *at, DB_TXN *txn, const struct store_change *c, const char *object)
+{
+	uint64_t number;
+	int rc;
+
+	if (c == NULL)
+		return 0;
+	rc = counter_next(at, txn, "audit", &number);
+	return rc != 0 ? rc : audit_put(at, txn, number, clock_wall_ms(), c, object);
 }
 
 static bool
@@ -472,6 +479,34 @@ store_audit_add(struct store *s, const struct store_change *c, const char *objec
 	struct auditing a = { .change = c, .object = object };
 
 	return store_txn(s, "audit", DB_TXN_SYNC, audit_add, &a, err);
+}
+
+static int
+load_audit(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
+{
+	const struct audit_entry *e = arg;
+	const struct store_change c = { e->actor, e->action, e->address, e->request };
+	struct key_bytes k = key_of(KEY_COUNTER, "audit", 5, NULL, 0);
+	uint8_t b[8] = { 0 };
+	int rc = get_main(at, txn, &k, b, sizeof b, NULL, DB_RMW);
+
+	(void)err;
+	if (rc != 0 && rc != DB_NOTFOUND)
+		return rc;
+	if (rc == DB_NOTFOUND || get_be64(b) < e->number) {
+		put_be64(b, e->number);
+		if ((rc = put_main(at, txn, &k, b, sizeof b, 0)) != 0)
+			return rc;
+	}
+	return audit_put(at, txn, e->number, e->time_ms, &c, e->object);
+}
+
+int
+tables_load_audit(struct store *s, const struct audit_entry *e, struct err *err)
+{
+	struct audit_entry copy = *e;
+
+	return store_txn(s, "loading", DB_TXN_WRITE_NOSYNC, load_audit, &copy, err);
 }
 
 /* ---- writing ---- */
@@ -912,6 +947,15 @@ store_replace_many(struct store *s, enum record_kind kind, void *records, size_t
 		head->updated_ms = now;
 	}
 	return count + gone_count == 0 ? 0 : write_records(s, &w, "replacing", replace_all, err);
+}
+
+int
+tables_load_records(
+	struct store *s, enum record_kind kind, void *records, size_t count, struct err *err)
+{
+	struct writing w = { .kind = kind, .record = records, .count = count };
+
+	return count == 0 ? 0 : write_records(s, &w, "loading", create_all, err);
 }
 
 int
