@@ -101,6 +101,7 @@ static const struct verb verbs[] = {
 	{ "key", "add, list, show, set, enable, disable, delete", records_main },
 	{ "limit", "add, list, show, set, delete", records_main },
 	{ "price", "add, list, show, set, delete, import", records_main },
+	{ "reprice", "compute booked costs again, by the prices of their time", reprice_main },
 	{ "reconcile", "compare a provider's bill with what was booked", reconcile_main },
 	{ "requests", "the newest requests, and why they failed", requests_main },
 	{ "usage", "sums by project, token, model, upstream or key", usage_main },
