@@ -6,6 +6,7 @@
  *   setup.c    init                                        check.c    check
  *   convert.c  convert                                     serve.c    serve
  *   mock.c     mock                                        table.c    columns for people
+ *   tokens.c   tokens: many at once, import
  *
  * The command changes things by the same calls as the page: manage_handle(), in this process.
  */
@@ -61,6 +62,16 @@ struct column {
 void table_print(struct span json, const struct column *columns, size_t count);
 /* One object as "name: value" lines. */
 void table_record(struct span object);
+
+/* ---- tokens.c: what records.c shows and does of tokens only ---- */
+void tokens_print_minted(struct span reply, bool csv); /* a line each: NDJSON, or CSV */
+void tokens_print_cleanup(struct span reply);
+/* Did the call reach its ceiling, so that the same one goes on? */
+bool tokens_more(struct span reply);
+/* Would that action with that body delete? */
+bool tokens_deletes(const char *action, struct span body);
+/* file NULL or "-": standard input.  options: {"from", "project_id"?, "dry_run"?}. */
+int tokens_import(const char *file, struct span options, bool json);
 
 /* ---- verbs ---- */
 int records_main(int argc, char **argv); /* project, token, key, upstream, limit, price */
