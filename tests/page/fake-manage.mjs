@@ -131,7 +131,8 @@ const PREFIX = { projects: "prj_", tokens: "tok_", upstreams: "up_", keys: "key_
 /* What a POST or PATCH may name; unknown fields are refused by name, as the real one does. */
 const FIELDS = {
 	projects: "name is_active allowed_models allowed_origins api_key",
-	tokens: "project_id label duration_minutes expires_at not_before max_requests allowed_models secret secret_sha256 is_active",
+	tokens: "project_id label duration_minutes expires_at not_before max_requests allowed_models secret secret_sha256 is_active " +
+		"allowed_endpoints allowed_methods allowed_networks allowed_origins allowed_params required_headers metadata",
 	upstreams: "name protocol base_url auth is_active default allow_private http2 models weight " +
 		"connect_timeout_ms first_byte_timeout_ms idle_timeout_ms total_timeout_ms " +
 		"max_output_tokens extra_headers forward_headers ca_file client_cert",
@@ -337,6 +338,12 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		}
 		if (verb === "revoke")
 			return { json: Object.assign(r, { is_active: false, revoked_at: iso(Date.now()), revoked_reason: body.reason ?? "" }) };
+		if (verb === "rotate") {
+			const token = `sk-sl-${word(random, 40)}`;
+			Object.assign(r, { masked: `${token.slice(0, 10)}…${token.slice(-4)}`,
+				old_secret_until: body.grace_minutes > 0 ? iso(Date.now() + body.grace_minutes * 60e3) : null });
+			return { json: { ...r, token } };
+		}
 		if (verb === "revoke-tokens") {
 			const mine = data.tokens.filter((t) => t.project_id === r.id && t.is_active);
 			mine.forEach((t) => Object.assign(t, { is_active: false, revoked_at: iso(Date.now()) }));
