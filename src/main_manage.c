@@ -13,7 +13,6 @@
 #include "manage/manage.h"
 #include "web/outage.h"
 
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -27,7 +26,6 @@
 #define SWEEP_CGI_ONE 64 /* of so many CGI calls one sweeps */
 #define REQUESTS_MOST 1000
 #define OUTAGE_MS     3000
-#define STACK_BYTES   (512 * 1024)
 
 struct service {
 	struct conf conf;
@@ -150,19 +148,13 @@ on_abandoned(void *ctx, void *work)
 {
 	struct service *s = ctx;
 	struct job *j = work;
-	pthread_attr_t attr;
-	pthread_t thread;
 
 	s->lost_threads = true;
 	if (j == NULL)
 		return; /* it swept: another one will */
 	j->attempt++;
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	if (pthread_create(&thread, &attr, answer_again, j) != 0)
+	if (process_start_thread(answer_again, j) != 0)
 		log_write(LOG_ERROR, "manage", "no thread to take an abandoned call over");
-	pthread_attr_destroy(&attr);
 }
 
 static void

@@ -45,7 +45,12 @@
 	X(OVERLOADED, 503, "overloaded", "The gateway is full; try again soon.")                    \
 	X(NO_KEY_AVAILABLE, 503, "no_key_available", "No provider key is available now; try again soon.") \
 	X(STORE_UNAVAILABLE, 503, "store_unavailable", "The gateway's records cannot be read now; try again soon.") \
-	X(UPSTREAM_TIMEOUT, 504, "upstream_timeout", "The provider did not answer in time.")
+	X(UPSTREAM_TIMEOUT, 504, "upstream_timeout", "The provider did not answer in time.")        \
+	/* rows keep the number: new ones come last */                                              \
+	X(REQUEST_RUNNING, 409, "request_running", "A request with this Idempotency-Key is still running.") \
+	X(REQUEST_REPEATED, 409, "request_repeated", "A request with this Idempotency-Key was answered already.") \
+	X(IDEMPOTENCY_KEY_REUSED, 422, "idempotency_key_reused", "This Idempotency-Key came with another request before; send a new one.") \
+	X(CUT, 503, "cut_by_operator", "The operator of the gateway ended this request.")
 
 enum err_code {
 #define X(code, status, name, says) ERR_##code,

@@ -2,6 +2,7 @@
 #include "base/process.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
@@ -39,6 +40,33 @@ process_raise_descriptors(void)
 	if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur == RLIM_INFINITY)
 		return DESCRIPTORS_UNLIMITED;
 	return l.rlim_cur > DESCRIPTORS_UNLIMITED ? DESCRIPTORS_UNLIMITED : (int64_t)l.rlim_cur;
+}
+
+/* Not the machine's cores but those that a container or taskset leaves to us. */
+int
+process_cores(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof set, &set) != 0 || CPU_COUNT(&set) < 1)
+		return 1;
+	return CPU_COUNT(&set);
+}
+
+int
+process_pin(int n)
+{
+	cpu_set_t set, one;
+
+	if (sched_getaffinity(0, sizeof set, &set) != 0)
+		return -1;
+	CPU_ZERO(&one);
+	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &set) && n-- == 0) {
+			CPU_SET(cpu, &one);
+			return sched_setaffinity(0, sizeof one, &one);
+		}
+	return -1;
 }
 
 int

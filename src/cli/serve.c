@@ -34,6 +34,7 @@ struct worker {
 	pid_t pid; /* 0: the slot is free */
 	enum program program;
 	bool old; /* draining: not to be replaced */
+	int core; /* it is kept on, from 0; -1: on none */
 	int64_t started_ms;
 };
 
@@ -54,9 +55,31 @@ wanted(const struct serve *s, enum program p)
 	return p == PROGRAM_MANAGE ? (int)s->conf.manage_workers : conf_workers(&s->conf);
 }
 
+/* The core with the fewest gateway processes, or -1: each could not have the same share of one. */
+static int
+choose_core(const struct serve *s, enum program p)
+{
+	int cores = process_cores(), best = -1, least = WORKERS_MAX;
+
+	if (p != PROGRAM_GATEWAY || !s->conf.pin_workers || conf_workers(&s->conf) % cores != 0)
+		return -1;
+	for (int core = 0; core < cores; core++) {
+		int there = 0;
+
+		for (int i = 0; i < WORKERS_MAX; i++)
+			there += s->worker[i].pid != 0 && !s->worker[i].old &&
+				 s->worker[i].core == core;
+		if (there < least) {
+			least = there;
+			best = core;
+		}
+	}
+	return best;
+}
+
 /* In the child: the socket becomes fd 0, as every web server hands it over. */
 static void
-become_worker(const struct serve *s, enum program p, pid_t parent)
+become_worker(const struct serve *s, enum program p, pid_t parent, int core)
 {
 	char path[PATH_MAX + 32];
 	sigset_t none;
@@ -68,6 +91,8 @@ become_worker(const struct serve *s, enum program p, pid_t parent)
 		_exit(1);
 	if (dup2(s->listen_fd[p], 0) < 0)
 		_exit(1);
+	if (core >= 0)
+		(void)process_pin(core); /* a help, not a need */
 	if (s->config[0] != '\0')
 		setenv("SLUICE_CONFIG", s->config, 1);
 	snprintf(path, sizeof path, "%s/%s", s->folder, program_names[p]);
@@ -80,7 +105,7 @@ static void
 start_worker(struct serve *s, enum program p)
 {
 	pid_t parent = getpid(), pid;
-	int i = 0;
+	int i = 0, core = choose_core(s, p);
 
 	while (i < WORKERS_MAX && s->worker[i].pid != 0)
 		i++;
@@ -91,12 +116,12 @@ start_worker(struct serve *s, enum program p)
 	}
 	pid = fork();
 	if (pid == 0)
-		become_worker(s, p, parent);
+		become_worker(s, p, parent, core);
 	if (pid < 0) {
 		log_write(LOG_ERROR, "serve", "a worker cannot be started: %s", strerror(errno));
 		return;
 	}
-	s->worker[i] = (struct worker){ pid, p, false, clock_boot_ms() };
+	s->worker[i] = (struct worker){ pid, p, false, core, clock_boot_ms() };
 }
 
 static int

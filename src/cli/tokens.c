@@ -170,28 +170,6 @@ print_import(struct span report)
 		number_at(report, "refused"));
 }
 
-static int
-read_file(const char *file, struct bytes *text)
-{
-	FILE *f = file == NULL || strcmp(file, "-") == 0 ? stdin : fopen(file, "re");
-	char piece[65536];
-	bool failed;
-	size_t n;
-
-	if (f == NULL)
-		return complain(EXIT_FAILED, "%s cannot be read", file);
-	while ((n = fread(piece, 1, sizeof piece, f)) > 0)
-		bytes_add(text, piece, n);
-	failed = ferror(f) != 0;
-	if (f != stdin)
-		fclose(f);
-	explicit_bzero(piece, sizeof piece);
-	if (failed || text->failed)
-		return complain(EXIT_FAILED, "%s: %s", file == NULL ? "standard input" : file,
-			failed ? "cannot be read" : "is too large; import it in parts");
-	return EXIT_DONE;
-}
-
 int
 tokens_import(const char *file, struct span options, bool json)
 {
@@ -209,7 +187,7 @@ tokens_import(const char *file, struct span options, bool json)
 	if (from[0] == '\0')
 		return complain(EXIT_USAGE,
 			"token import: --from which gateway? litellm, new-api or llm-proxy");
-	if ((rc = read_file(file, &text)) != EXIT_DONE)
+	if ((rc = words_file(file != NULL ? file : "-", &text)) != EXIT_DONE)
 		goto out;
 	if (state_open(&s, false) != 0) {
 		rc = EXIT_FAILED;

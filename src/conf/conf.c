@@ -8,13 +8,14 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/process.h"
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <sched.h>
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,6 +44,8 @@ enum type {
 	SET_PREFIX,
 	SET_ORIGINS,
 	SET_ADDRESSES,
+	SET_HEADER,
+	SET_DISCONNECT,
 	SET_SECRET
 };
 
@@ -84,6 +87,11 @@ static const struct setting settings[] = {
 	{ SETTING("workers", INT, workers, "0"), RANGE(0, 256), .group = "Processes and threads",
 		.help = "Gateway processes that\n.Ic sluice serve\nkeeps alive.\n0: one for each "
 			"core." },
+	{ SETTING("pin_workers", BOOL, pin_workers, "yes"),
+		.help = "Keep all threads of a gateway process on one core, where there are as "
+			"many "
+			"processes\nas cores, or twice, or three times as many.\nA thread is woken "
+			"much faster on the core that wakes it." },
 	{ SETTING("manage_workers", INT, manage_workers, "1"), RANGE(1, 64),
 		.help = "Processes of the management API." },
 	{ SETTING("intake_threads_max", INT, intake_threads_max, "256"), RANGE(4, 4096),
@@ -151,6 +159,14 @@ static const struct setting settings[] = {
 	{ SETTING("trust_forwarded", BOOL, trust_forwarded, "no"),
 		.help = "Take the client's address from the last entry of X-Forwarded-For.\n"
 			"Only behind a proxy that sets it." },
+	{ SETTING("end_user_header", HEADER, end_user_header, ""),
+		.help = "Header of a request that names its end user, before what the body says.\n"
+			"Only where a program of yours sets it." },
+	{ SETTING("disconnect", DISCONNECT, disconnect, "cancel"),
+		.help = "When a client leaves before its answer is complete:\n.Cm cancel\nthe "
+			"provider's work,\n.Cm drain\nits answer to the end so that its cost is "
+			"known, or\n.Cm drain:<seconds>\nat most.\nA project may say "
+			"otherwise." },
 	{ SETTING("metrics_open", BOOL, metrics_open, "no"),
 		.help = "Show\n.Pa /metrics\nto everybody." },
 	{ SETTING("metrics_addresses", ADDRESSES, metrics_addresses, ""),
@@ -344,6 +360,12 @@ write_allowed(char *out, size_t room, const struct setting *s)
 		(void)snprintf(out, room,
 			"addresses or networks such as 10.0.0.0/8, ::1 parted by commas");
 		break;
+	case SET_HEADER:
+		(void)snprintf(out, room, "the name of a header, of letters, digits and -");
+		break;
+	case SET_DISCONNECT:
+		(void)snprintf(out, room, "cancel, drain or drain:<seconds>");
+		break;
 	case SET_PATH:
 		(void)snprintf(out, room, "a path of at most %zu bytes",
 			s->max > 0 ? (size_t)s->max : s->size - 1);
@@ -514,6 +536,43 @@ read_prefix(const char *text, char *out, size_t room)
 	return len > 0 && strstr(out, "//") == NULL && strstr(out, "/.") == NULL;
 }
 
+/* In lower case. */
+static bool
+read_header(const char *text, char *out, size_t room)
+{
+	size_t len = strlen(text);
+
+	if (len >= room)
+		return false;
+	for (size_t i = 0; i <= len; i++) {
+		if (i < len && !isalnum((unsigned char)text[i]) && text[i] != '-')
+			return false;
+		out[i] = (char)tolower((unsigned char)text[i]);
+	}
+	return true;
+}
+
+int
+conf_disconnect(const char *text, int64_t *drain_ms)
+{
+	static const char drain[] = "drain:";
+	const char *rest;
+	int64_t seconds;
+
+	*drain_ms = 0;
+	if (strcmp(text, "cancel") == 0)
+		return 0;
+	*drain_ms = INT64_MAX;
+	if (strcmp(text, "drain") == 0)
+		return 0;
+	if (strncmp(text, drain, sizeof drain - 1) != 0 ||
+		!read_digits(text + sizeof drain - 1, &seconds, &rest) || *rest != '\0' ||
+		seconds < 1 || seconds > DAY / SECOND)
+		return -1;
+	*drain_ms = seconds * SECOND;
+	return 0;
+}
+
 static void
 cut_slashes(char *path)
 {
@@ -570,6 +629,8 @@ read_number(const struct setting *s, const char *text, int64_t *n)
 static bool
 read_text(const struct setting *s, const char *text, const char *base, char *out)
 {
+	int64_t ignored;
+
 	switch (s->type) {
 	case SET_PATH:
 		return read_path(s, text, base, out);
@@ -579,6 +640,11 @@ read_text(const struct setting *s, const char *text, const char *base, char *out
 		return read_list(text, origin_ok, out, s->size);
 	case SET_ADDRESSES:
 		return read_list(text, address_ok, out, s->size);
+	case SET_HEADER:
+		return read_header(text, out, s->size);
+	case SET_DISCONNECT:
+		return conf_disconnect(text, &ignored) == 0 &&
+		       span_copy(span_of(text), out, s->size);
 	default:
 		return span_copy(span_of(text), out, s->size);
 	}
@@ -1080,14 +1146,7 @@ conf_load(struct conf *out, const char *path, struct err *err)
 int
 conf_workers(const struct conf *c)
 {
-	cpu_set_t set;
-
-	if (c->workers > 0)
-		return (int)c->workers;
-	/* Not the machine's cores but those that a container or taskset leaves to us. */
-	if (sched_getaffinity(0, sizeof set, &set) != 0 || CPU_COUNT(&set) < 1)
-		return 1;
-	return CPU_COUNT(&set);
+	return c->workers > 0 ? (int)c->workers : process_cores();
 }
 
 /* ---- showing ---- */

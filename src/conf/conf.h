@@ -28,6 +28,7 @@
 #define CONF_PATH_BYTES      512
 #define CONF_LIST_BYTES      2048
 #define CONF_PREFIX_BYTES    128
+#define CONF_NAME_BYTES      64
 #define CONF_UPSTREAMS_BYTES 32768
 #define CONF_SETTINGS_MAX    64
 
@@ -45,6 +46,7 @@ struct conf {
 
 	/* processes and threads */
 	int64_t workers; /* 0: as many as cores; conf_workers() */
+	bool pin_workers;
 	int64_t manage_workers;
 	int64_t intake_threads_max;
 	int64_t exchanges_max; /* of one worker; 0: what RLIMIT_NOFILE allows */
@@ -74,6 +76,8 @@ struct conf {
 	char cors_origins[CONF_LIST_BYTES];   /* lists: items parted by one comma, no blanks */
 	int64_t cors_max_age_ms;
 	bool trust_forwarded; /* the client's address is the last of X-Forwarded-For */
+	char end_user_header[CONF_NAME_BYTES]; /* in lower case; "": none */
+	char disconnect[24]; /* see conf_disconnect() */
 	bool metrics_open;
 	char metrics_addresses[CONF_LIST_BYTES]; /* addresses, or networks as 10.0.0.0/8 */
 	int64_t session_hours;
@@ -106,6 +110,10 @@ void conf_dump(FILE *to, const struct conf *c, bool json);
 
 /* The options of sluice.conf(5), in mdoc: what stands between its introduction and its end. */
 void conf_manual(FILE *to);
+
+/* "cancel", "drain" or "drain:<seconds>" (up to a day): how long a provider's answer is still read
+ * when its client has left; 0 not at all, INT64_MAX to its end.  0, or -1 when it is none of them. */
+int conf_disconnect(const char *text, int64_t *drain_ms);
 
 /* Worker processes to run: at least 1. */
 int conf_workers(const struct conf *c);

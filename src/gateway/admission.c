@@ -9,7 +9,9 @@
 
 #include "admit/allow.h"
 #include "base/clock.h"
-#include "settle/price.h"
+#include "base/log.h"
+#include "base/money.h"
+#include "gateway/tags.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -108,10 +110,25 @@ read_ask(struct exchange *x)
 	return 0;
 }
 
+/* A header that the operator's own programs set is believed before the body. */
+static void
+name_end_user(const struct exchange *x, struct usage_row *row)
+{
+	const char *header = x->gw->conf.end_user_header;
+	struct span name = header[0] == '\0' ? SPAN_NONE : web_header(x->request, header);
+
+	for (size_t i = 0; i < name.len; i++)
+		if ((unsigned char)name.at[i] < ' ' || name.at[i] == 0x7F)
+			return;
+	if (name.len > 0)
+		span_copy(name, row->end_user, sizeof row->end_user);
+}
+
 static void
 begin_row(struct exchange *x)
 {
 	struct usage_row *row = &x->row;
+	const char *address = web_address(x->request);
 
 	memset(row, 0, sizeof *row);
 	row->exchange = x->id;
@@ -123,6 +140,8 @@ begin_row(struct exchange *x)
 	span_copy(span_of(x->ask.model), row->upstream_model, sizeof row->upstream_model);
 	span_copy(x->match.path, row->endpoint, sizeof row->endpoint);
 	span_copy(span_of(x->ask.end_user), row->end_user, sizeof row->end_user);
+	name_end_user(x, row);
+	row->address = address[0] == '\0' ? 0 : hash_64(address, strlen(address), 0);
 	span_copy(web_header(x->request, "session_id"), row->session, sizeof row->session);
 }
 
@@ -133,11 +152,38 @@ find_prices(struct exchange *x)
 	int64_t now_ms = clock_wall_ms();
 
 	for (int i = 0; i < x->plan.count; i++)
-		x->price[i] = x->ask.model[0] == '\0'
-				      ? NULL
-				      : snapshot_price(x->snapshot,
-						x->plan.candidate[i].upstream->head.id,
-						span_of(x->ask.model), now_ms);
+		price_find(x->snapshot, x->plan.candidate[i].upstream, span_of(x->ask.model),
+			now_ms, &x->price[i]);
+}
+
+/* Where the project refuses what has no price, those are not asked; with nobody left it is refused. */
+static int
+drop_unpriced(struct exchange *x, int64_t input, int64_t output)
+{
+	int kept = 0;
+
+	if (!x->caller.project.refuse_unpriced || x->ask.model[0] == '\0')
+		return 0;
+	for (int i = 0; i < x->plan.count; i++) {
+		if (price_worst(&x->price[i], input, output) == COST_UNKNOWN)
+			continue;
+		x->plan.candidate[kept] = x->plan.candidate[i];
+		x->price[kept++] = x->price[i];
+	}
+	x->plan.count = kept;
+	if (kept > 0)
+		return 0;
+	err_set(&x->err, ERR_MODEL_NOT_ALLOWED, "no price is known for model %.80s", x->ask.model);
+	return err_say(&x->err,
+		"The price of model '%.64s' is not known, and this project takes no such requests. "
+		"The operator can add it: sluice price add --model NAME --input N --output N.",
+		x->ask.model);
+}
+
+static bool
+makes_images(const struct exchange *x)
+{
+	return span_starts(x->match.path, "/v1/images/");
 }
 
 /* The dearest of the plan's candidates, or COST_UNKNOWN when none has a price. */
@@ -149,8 +195,10 @@ worst_cost(const struct exchange *x, int64_t input, int64_t output)
 	if (x->ask.model[0] == '\0')
 		return 0;
 	for (int i = 0; i < x->plan.count; i++) {
-		int64_t cost = price_worst(x->price[i], input, output);
+		int64_t cost = price_worst(&x->price[i], input, output);
 
+		if (cost != COST_UNKNOWN && makes_images(x))
+			cost = money_add(cost, price_worst_images(&x->price[i], x->ask.choices));
 		if (cost > worst)
 			worst = cost;
 	}
@@ -168,7 +216,11 @@ static int
 reserve(struct exchange *x)
 {
 	struct gateway *gw = x->gw;
-	struct admit_need need = { .model = x->ask.model, .input_tokens = x->ask.input_estimate };
+	struct admit_ask ask = { .caller = &x->caller,
+		.need = { .model = x->ask.model, .input_tokens = x->ask.input_estimate },
+		.end_user = x->row.end_user,
+		.address = web_address(x->request) };
+	struct admit_need *need = &ask.need;
 	struct settle_note note = { 0 };
 
 	if (makes_output(x)) {
@@ -178,15 +230,22 @@ reserve(struct exchange *x)
 			most = x->plan.candidate[0].upstream->max_output_tokens;
 		if (most <= 0)
 			most = gw->conf.default_max_output_tokens;
-		if (__builtin_mul_overflow(most, x->ask.choices, &need.output_tokens))
+		if (__builtin_mul_overflow(most, x->ask.choices, &need->output_tokens))
 			return err_set(&x->err, ERR_BAD_REQUEST, "n times max tokens overflows");
 	}
+	for (int i = 0; i < USAGE_TAGS_MAX; i++)
+		ask.tag[i] = x->row.tags[i];
 	find_prices(x);
-	need.cost_nusd = worst_cost(x, need.input_tokens, need.output_tokens);
+	if (drop_unpriced(x, need->input_tokens, need->output_tokens) != 0)
+		return -1;
+	need->cost_nusd = worst_cost(x, need->input_tokens, need->output_tokens);
+	need->usual_output = admit_usual_output(
+		gw->store, x->snapshot, x->caller.token.head.id, x->ask.model, need->output_tokens);
+	need->usual_cost_nusd = worst_cost(x, need->input_tokens, need->usual_output);
 	note.row = x->row;
 	note.input_estimate = x->ask.input_estimate;
-	if (admit_reserve(gw->store, gw->board, x->snapshot, &x->caller, &need, x->id, &note,
-		    sizeof note, &x->pass, &x->err) != 0)
+	if (admit_reserve(gw->store, gw->board, x->snapshot, &ask, x->id, &note, sizeof note,
+		    &x->pass, &x->err) != 0)
 		return -1;
 	x->note = board_note(gw->board, x->pass.lease);
 	for (int i = 0; i < x->pass.count; i++)
@@ -219,29 +278,68 @@ check_allowed(struct exchange *x)
 	return admit_allow_request(&x->caller, &r, clock_wall_ms(), &x->err);
 }
 
-/* All that is read from the store: who asks, for what, and whom we could ask. */
+/* From memory when the store is not to be had and the project goes on without it. */
 static int
-look_up(struct exchange *x)
+identify(struct exchange *x)
 {
 	struct gateway *gw = x->gw;
 	struct admit_secrets secrets;
 	int rc;
 
 	collect_secrets(x, &secrets);
+	x->from_memory = false;
 	rc = admit_identify(gw->store, &secrets, &x->caller, &x->known, &x->err);
+	if (rc == 0) {
+		remember_caller(gw->remember, &x->caller, clock_boot_ms());
+	} else if (x->err.code != ERR_STORE_UNAVAILABLE) {
+		remember_forget(gw->remember, &secrets);
+	} else if (remember_find(
+			   gw->remember, &secrets, clock_boot_ms(), clock_wall_ms(), &x->caller)) {
+		log_request(LOG_WARN, "open", x->request_id, "without the store: %s", x->err.text);
+		memset(&x->err, 0, sizeof x->err);
+		x->known = x->from_memory = true;
+		rc = 0;
+	}
 	explicit_bzero(&secrets, sizeof secrets);
-	if (rc != 0)
+	return rc;
+}
+
+static int
+find_snapshot(struct exchange *x)
+{
+	if (!x->from_memory) {
+		x->snapshot = gateway_snapshot(x->gw, &x->err);
+		if (x->snapshot != NULL)
+			return 0;
+		if (x->err.code != ERR_STORE_UNAVAILABLE ||
+			x->caller.project.fail_mode != FAIL_OPEN)
+			return -1;
+	}
+	x->snapshot = gateway_snapshot_at_hand(x->gw);
+	if (x->snapshot == NULL)
+		return err_set(&x->err, ERR_STORE_UNAVAILABLE, "there is no snapshot yet");
+	memset(&x->err, 0, sizeof x->err);
+	x->from_memory = true;
+	return 0;
+}
+
+/* All that is read from the store: who asks, for what, and whom we could ask. */
+static int
+look_up(struct exchange *x)
+{
+	int rc;
+
+	if (identify(x) != 0)
 		return -1;
 	/* from here on a refusal is booked, so the row must tell who and when */
 	begin_row(x);
 	rc = read_ask(x);
 	begin_row(x);
-	if (rc != 0)
+	if (rc != 0 || tags_read(web_header(x->request, "x-sluice-tag"), x->row.tags, &x->err) != 0)
 		return -1;
 	if (check_allowed(x) != 0)
 		return -1;
-	x->snapshot = gateway_snapshot(gw, &x->err);
-	return x->snapshot == NULL ? -1 : 0;
+	return find_snapshot(x);
 }
 
 int

@@ -167,6 +167,8 @@ send_bytes(struct exchange *x, const char *data, size_t len)
 	x->content_sent = true;
 	x->wrote_ms = (int64_t)uv_now(&x->gw->loop);
 	board_count(x->gw->board, COUNT_BYTES_OUT, (int64_t)len);
+	x->sent_bytes += (int64_t)len;
+	atomic_store_explicit(&x->note->bytes, x->sent_bytes, memory_order_relaxed);
 	if (!web_write(x->request, data, len))
 		x->full = true;
 }
@@ -276,7 +278,7 @@ on_head(void *ctx, const struct forward_head *head)
 		openai_watch_init(&x->watch, x->wants_usage_hidden);
 		x->watching = true;
 		board_count(x->gw->board, COUNT_STREAMS, 1);
-		if (!x->head_sent)
+		if (!x->head_sent && !x->gone)
 			answer_stream_head(x);
 	}
 }
@@ -350,16 +352,17 @@ static void
 tell_note(struct exchange *x, const struct route_candidate *c)
 {
 	struct settle_note *n = x->note;
-	const struct price *p = x->price[x->candidate];
+	struct price_rates rates;
+	bool priced = price_rates(&x->price[x->candidate], x->ask.input_estimate, &rates);
 
 	x->row.upstream = c->upstream->head.id;
 	x->row.key = c->key == NULL ? ID_NONE : c->key->id;
 	n->row.upstream = x->row.upstream;
 	n->row.key = x->row.key;
-	n->priced = p != NULL || x->ask.model[0] == '\0';
-	n->input_nusd = p == NULL ? 0 : p->input_nusd;
-	n->output_nusd = p == NULL ? 0 : p->output_nusd;
-	n->request_nusd = p == NULL ? 0 : p->request_nusd;
+	n->priced = priced || x->ask.model[0] == '\0';
+	n->input_nusd = rates.input_nusd;
+	n->output_nusd = rates.output_nusd;
+	n->request_nusd = rates.request_nusd;
 	atomic_store_explicit(&n->output_chars, 0, memory_order_relaxed);
 	n->sent = 1;
 }
@@ -438,7 +441,9 @@ judge_silence(struct exchange *x)
 	switch (x->end.outcome) {
 	case FORWARD_CANCELLED:
 		x->failure = FAILURE_NONE;
-		if (x->gone)
+		if (x->cut)
+			err_set(&x->err, ERR_CUT, "cut by the operator");
+		else if (x->gone)
 			err_set(&x->err, ERR_CLIENT_GONE, "the client left");
 		return;
 	case FORWARD_TIMEOUT_FIRST_BYTE:
@@ -515,6 +520,8 @@ judge(struct exchange *x)
 			sizeof x->row.upstream_request_id);
 	if (x->watch.done && x->end.outcome == FORWARD_CANCELLED && !x->gone)
 		x->end.outcome = FORWARD_DONE; /* we had all of it */
+	if (x->end.outcome == FORWARD_DONE)
+		x->cut = false; /* too late */
 	if (x->end.outcome != FORWARD_DONE) {
 		judge_silence(x);
 	} else if (x->mode == ANSWER_ERROR) {
@@ -562,7 +569,7 @@ may_cost(const struct exchange *x)
 {
 	if (x->mode == ANSWER_EVENTS || x->mode == ANSWER_WHOLE || x->mode == ANSWER_BYTES)
 		return true;
-	return x->sent && (x->gone || x->err.code == ERR_UPSTREAM_TIMEOUT);
+	return x->sent && (x->gone || x->cut || x->err.code == ERR_UPSTREAM_TIMEOUT);
 }
 
 void
@@ -577,13 +584,16 @@ attempt_usage(struct exchange *x)
 		return;
 	}
 	find_usage(x, &u);
+	span_copy(span_of(u.tier), row->tier, sizeof row->tier);
 	if (u.seen) {
 		row->usage_source = USAGE_REPORTED;
 		row->tokens = (struct tokens){ .input = or_zero(u.input),
 			.cache_read = or_zero(u.cache_read),
 			.cache_write = or_zero(u.cache_write),
 			.output = or_zero(u.output),
-			.reasoning = or_zero(u.reasoning) };
+			.reasoning = or_zero(u.reasoning),
+			.audio_input = or_zero(u.audio_input),
+			.audio_output = or_zero(u.audio_output) };
 	} else if (x->ask.model[0] != '\0' && x->is_json) {
 		row->usage_source = USAGE_ESTIMATED;
 		row->tokens = (struct tokens){ .input = x->ask.input_estimate,
@@ -591,11 +601,14 @@ attempt_usage(struct exchange *x)
 	} else {
 		row->usage_source = USAGE_NONE;
 	}
+	/* they come as asked for or not at all */
+	row->tokens.images = span_starts(x->match.path, "/v1/images/") ? x->ask.choices : 0;
 	if (x->ask.model[0] == '\0') {
 		row->cost_nusd = 0;
 		return;
 	}
-	row->cost_nusd = u.seen && u.cost_nusd >= 0
-				 ? u.cost_nusd
-				 : price_cost(x->price[attempt_number(x) - 1], &row->tokens);
+	row->cost_stated = u.seen && u.cost_nusd >= 0;
+	row->cost_nusd = row->cost_stated ? u.cost_nusd
+					  : price_cost(&x->price[attempt_number(x) - 1], row->tier,
+						    &row->tokens);
 }

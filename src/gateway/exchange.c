@@ -147,17 +147,59 @@ on_room(void *ctx)
 		forward_resume(x->call);
 }
 
+/* How long the provider is still listened to; 0: not at all. */
+static int64_t
+drain_ms(const struct exchange *x)
+{
+	const char *own = x->caller.project.disconnect;
+	int64_t ms;
+
+	if (own[0] != '\0' && conf_disconnect(own, &ms) == 0)
+		return ms;
+	return conf_disconnect(x->gw->conf.disconnect, &ms) == 0 ? ms : 0;
+}
+
+/* The provider does not charge less for an answer that nobody hears, so a project may want to hear
+ * it out: then the cost is what the provider says and no estimate.  The request stays open, as its
+ * body may still be on its way to the provider. */
 static void
 on_gone(void *ctx)
 {
 	struct exchange *x = ctx;
+	int64_t now_ms = (int64_t)uv_now(&x->gw->loop), ms;
 
 	if (x->gone)
 		return;
 	x->gone = true;
 	board_count(x->gw->board, COUNT_CLIENT_GONE, 1);
-	if (x->call != NULL)
+	if (x->call == NULL)
+		return;
+	if ((ms = drain_ms(x)) == 0) {
 		forward_cancel(x->call);
+		return;
+	}
+	atomic_store_explicit(&x->note->leaving, 1, memory_order_relaxed);
+	x->drain_until_ms = ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + ms;
+	x->full = false;
+	forward_resume(x->call);
+}
+
+/* Has the time of an exchange come whose client has left? */
+static bool
+has_drained(const struct exchange *x, int64_t now_ms)
+{
+	return now_ms >= x->drain_until_ms ||
+	       (x->gw->draining && now_ms - x->gw->draining_ms >= DRAIN_STOP_MS);
+}
+
+/* Why a call that runs is to be ended now, by whoever is not its client. */
+static bool
+must_end(struct exchange *x, int64_t now_ms)
+{
+	if (board_is_cut(x->gw->board, x->pass.lease))
+		x->cut = true;
+	return x->cut || (x->gone && has_drained(x, now_ms)) ||
+	       (x->done_ms != 0 && now_ms - x->done_ms >= AFTER_DONE_MS);
 }
 
 static void
@@ -188,7 +230,7 @@ step_forward(struct exchange *x)
 {
 	if (!x->ended)
 		return EX_FORWARD;
-	if (x->content_sent || x->gone || !route_goes_on(x->failure))
+	if (x->content_sent || x->gone || x->cut || !route_goes_on(x->failure))
 		return EX_SETTLE;
 	x->candidate++;
 	return x->candidate < x->plan.count ? EX_ROUTE : EX_SETTLE;
@@ -203,6 +245,8 @@ make_row(struct exchange *x)
 	row->attempts = (uint8_t)(x->note == NULL ? 0 : attempt_number(x));
 	row->duration_ms = (uint32_t)((now_us - x->began_us) / 1000);
 	row->ttfb_ms = (uint32_t)(x->first_byte_us / 1000);
+	if (x->gone && x->err.code == ERR_NONE) /* it was read to its end all the same */
+		err_set(&x->err, ERR_CLIENT_GONE, "the client left before the end");
 	row->err_code = (uint16_t)x->err.code;
 	row->status = (uint16_t)(x->err.code == ERR_NONE || x->head_sent
 					 ? x->answer_status
@@ -215,7 +259,7 @@ make_row(struct exchange *x)
 	}
 	if (x->watch.failed)
 		span_copy(span_of(x->watch.error), row->error, sizeof row->error);
-	if (x->gone)
+	if (x->gone || x->cut)
 		row->ended_by = ENDED_CLIENT;
 	else if (x->err.code == ERR_UPSTREAM_TIMEOUT)
 		row->ended_by = ENDED_TIMEOUT;
@@ -224,6 +268,8 @@ make_row(struct exchange *x)
 	else
 		row->ended_by = ENDED_DONE;
 	attempt_usage(x);
+	if (row->ended_by == ENDED_DONE && row->usage_source == USAGE_REPORTED)
+		admit_learn(row->token, row->model, row->tokens.output);
 }
 
 /* Hands the ledger a copy of all it needs: the exchange may be over before it is booked. */
@@ -238,6 +284,7 @@ submit(struct exchange *x)
 	}
 	item->row = x->row;
 	item->ctx = x;
+	item->may_journal = x->caller.project.fail_mode == FAIL_OPEN;
 	if (x->note != NULL) {
 		item->lease = x->pass.lease;
 		item->count = x->pass.count;
@@ -303,8 +350,8 @@ heartbeat(struct exchange *x, int64_t now_ms)
 	static const char ping[] = ": ping\n\n";
 	int64_t wait_ms = x->head_sent ? x->gw->conf.heartbeat_ms : x->gw->conf.first_heartbeat_ms;
 
-	if (x->state != EX_FORWARD || wait_ms <= 0 || now_ms - x->wrote_ms < wait_ms || x->full ||
-		x->watch.sse.overflowed)
+	if (x->state != EX_FORWARD || x->gone || wait_ms <= 0 || now_ms - x->wrote_ms < wait_ms ||
+		x->full || x->watch.sse.overflowed)
 		return;
 	if (!x->head_sent) {
 		if (!x->ask.stream)
@@ -329,8 +376,7 @@ exchange_tick(struct gateway *gw)
 	for (struct exchange *x = gw->open, *next; x != NULL; x = next) {
 		next = x->next;
 		heartbeat(x, now_ms);
-		if (x->state == EX_FORWARD && x->done_ms != 0 && x->call != NULL &&
-			now_ms - x->done_ms >= AFTER_DONE_MS)
+		if (x->state == EX_FORWARD && x->call != NULL && must_end(x, now_ms))
 			forward_cancel(x->call);
 		if (x->state == EX_SETTLE && x->submitted && !x->booked &&
 			now_ms - x->submitted_ms >= SETTLE_WAIT_MS && ledger_forget(x->item)) {

@@ -8,8 +8,11 @@
 #include "conf/conf.h"
 #include "forward/forward.h"
 #include "gateway/endpoint.h"
+#include "gateway/remember.h"
 #include "route/route.h"
+#include "settle/journal.h"
 #include "settle/ledger.h"
+#include "settle/price.h"
 #include "web/web.h"
 #include "wire/openai.h"
 
@@ -25,6 +28,7 @@
 #define SETTLE_WAIT_MS     2000         /* then the reply closes and the lease stays owing */
 #define AFTER_DONE_MS      1000         /* for a provider to end its answer after the last event */
 #define TICK_MS            250
+#define DRAIN_STOP_MS      5000         /* a stopping worker reads on for clients that have left */
 
 struct gateway {
 	struct conf conf;
@@ -38,7 +42,10 @@ struct gateway {
 	struct store *store;
 	struct board *board;
 	struct ledger *ledger;
+	struct journal *journal;
+	struct remember *remember;
 	bool cgi, draining;
+	int64_t draining_ms;    /* [loop] loop time since when */
 
 	_Atomic(struct exchange *) inbox; /* for the loop, newest first */
 
@@ -98,13 +105,14 @@ struct exchange {
 	char request_id[ID_TEXT_BYTES];
 	struct admit_caller caller;
 	bool known;                /* the token was found */
+	bool from_memory;          /* … in memory, as the store is not to be had */
 	struct openai_request ask;
 	bool is_json, wants_usage_hidden;
 	char upstream_name[NAME_BYTES];
 	struct span body;          /* to send on */
 	struct snapshot *snapshot;
 	struct route_plan plan;
-	const struct price *price[ROUTE_ATTEMPTS_MAX]; /* of the candidates; NULL: unknown, or no model */
+	struct price_list price[ROUTE_ATTEMPTS_MAX]; /* of the candidates; empty: unknown, or no model */
 	struct admit_pass pass;
 	struct settle_note *note;  /* on the board */
 	int64_t began_us, admitted_us;
@@ -124,10 +132,13 @@ struct exchange {
 	bool watching;
 	bool head_sent, full, gone, closing;
 	bool is_events;            /* the head that was sent promises events */
+	bool cut;                  /* the operator wants it ended */
+	int64_t sent_bytes;        /* to the client */
 	bool content_sent;         /* more than a heartbeat: nobody else may be asked now */
 	int passed_count;
 	struct web_head_line passed[PASSED_HEADERS_MAX]; /* of the provider's, as they are */
 	int64_t wrote_ms, done_ms; /* loop time */
+	int64_t drain_until_ms;    /* the client left: the answer is read on until then */
 	enum failure failure;      /* of the last attempt */
 	int64_t retry_at_ms;
 	int64_t first_byte_us;
@@ -170,5 +181,7 @@ void gateway_to_loop(struct exchange *x);    /* any thread */
 /* The present snapshot, held for the caller; made anew first when the board's word has moved.
  * [intake] */
 struct snapshot *gateway_snapshot(struct gateway *gw, struct err *err);
+/* The newest one there is, without asking the store; NULL when there never was one. */
+struct snapshot *gateway_snapshot_at_hand(struct gateway *gw);
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/money.h"
+#include "conf/conf.h"
 #include "manage/manage-int.h"
 #include "store/window.h"
 
@@ -106,11 +107,15 @@ static int
 project_finish(struct edit *e)
 {
 	struct project *p = e->record;
+	int64_t drain_ms;
 
 	if (e->revoke_tokens &&
 		(p->is_active || !edit_gave(e, offsetof(struct project, is_active))))
 		return call_refuse(e->call, ERR_BAD_REQUEST, "revoke_tokens",
 			"revoke_tokens goes together with \"is_active\": false.");
+	if (p->disconnect[0] != '\0' && conf_disconnect(p->disconnect, &drain_ms) != 0)
+		return call_refuse(e->call, ERR_BAD_REQUEST, "disconnect",
+			"disconnect must be cancel, drain or drain:<seconds>.");
 	if (p->is_active)
 		p->deactivated_ms = 0;
 	else if (p->deactivated_ms == 0)
@@ -519,7 +524,9 @@ keys_disable(struct call *c)
 static int
 price_finish(struct edit *e)
 {
-	((struct price *)e->record)->is_builtin = false; /* made by hand now: an import leaves it */
+	struct price *p = e->record;
+
+	p->is_builtin = p->is_imported = false; /* made by hand now: an import leaves it */
 	return 0;
 }
 
@@ -539,250 +546,6 @@ const struct kind kind_price = {
 	.passes = price_passes,
 };
 
-/* ---- limits ---- */
-
-struct scope_walk {
-	struct edit *edit;
-};
-
-static bool
-scope_member(void *ctx, const struct json_member *m)
-{
-	struct edit *e = ((struct scope_walk *)ctx)->edit;
-	struct call *c = e->call;
-	struct limit *l = e->record;
-	enum record_kind kind = RECORD_PROJECT;
-	char *text, *to;
-	struct id id;
-	size_t room;
-
-	if (span_is(m->key, "project")) {
-		to = l->scope[DIMENSION_PROJECT];
-		room = sizeof l->scope[DIMENSION_PROJECT];
-	} else if (span_is(m->key, "token")) {
-		kind = RECORD_TOKEN;
-		to = l->scope[DIMENSION_TOKEN];
-		room = sizeof l->scope[DIMENSION_TOKEN];
-	} else if (span_is(m->key, "model")) {
-		kind = RECORD__COUNT;
-		to = l->scope[DIMENSION_MODEL];
-		room = sizeof l->scope[DIMENSION_MODEL];
-	} else {
-		call_refuse(c, ERR_BAD_REQUEST, "scope",
-			"A scope is made of project, token and model, each an id, \"each\" or "
-			"\"total\".");
-		return false;
-	}
-	if (m->value.type == JSON_NULL)
-		return true;
-	text = call_string(c, "scope", m->value, NAME_BYTES * 2 - 1);
-	if (text == NULL)
-		return false;
-	if (strcmp(text, "total") == 0 || text[0] == '\0')
-		return true;
-	if (kind != RECORD__COUNT && strcmp(text, "each") != 0) {
-		if (resource_refer(c, kind, "scope", text, &id) != 0)
-			return false;
-		id_text(record_prefix(kind), id, to);
-	} else {
-		(void)span_copy(span_of(text), to, room);
-	}
-	return true;
-}
-
-static int
-limit_member(struct edit *e, const char *name, struct json_value v)
-{
-	struct call *c = e->call;
-	struct limit *l = e->record;
-	const struct limit *before = e->before;
-	struct scope_walk walk = { e };
-
-	if (strcmp(name, "cap") == 0) {
-		e->cap = v; /* the metric may come behind it */
-		return 1;
-	}
-	if (strcmp(name, "scope") != 0)
-		return 0;
-	memset(l->scope[DIMENSION_PROJECT], 0, sizeof l->scope[DIMENSION_PROJECT]);
-	memset(l->scope[DIMENSION_TOKEN], 0, sizeof l->scope[DIMENSION_TOKEN]);
-	memset(l->scope[DIMENSION_MODEL], 0, sizeof l->scope[DIMENSION_MODEL]);
-	if (v.type != JSON_NULL && json_each(v.raw, scope_member, &walk, NULL) != 0 &&
-		c->err.code == ERR_NONE)
-		call_refuse(c, ERR_BAD_REQUEST, name,
-			"scope must be an object such as {\"project\": \"…\"}.");
-	if (c->err.code != ERR_NONE)
-		return -1;
-	if (before != NULL &&
-		(strcmp(l->scope[DIMENSION_PROJECT], before->scope[DIMENSION_PROJECT]) != 0 ||
-			strcmp(l->scope[DIMENSION_TOKEN], before->scope[DIMENSION_TOKEN]) != 0 ||
-			strcmp(l->scope[DIMENSION_MODEL], before->scope[DIMENSION_MODEL]) != 0))
-		return call_refuse(c, ERR_BAD_REQUEST, name,
-			"scope is fixed when a limit is made; make another one.");
-	return 1;
-}
-
-static int
-limit_finish(struct edit *e)
-{
-	struct call *c = e->call;
-	struct limit *l = e->record;
-	int64_t cap;
-
-	if (l->metric == METRIC_PARALLEL) /* what runs now has no window */
-		l->window = WINDOW_TOTAL;
-	if (e->cap.type == JSON_NONE)
-		return e->before != NULL
-			       ? 0
-			       : call_refuse(c, ERR_BAD_REQUEST, "cap", "cap is required.");
-	if (l->metric == METRIC_COST)
-		return shape_parse_money(c, "cap", e->cap, &l->cap);
-	if (json_int(e->cap, &cap) != 0 || cap < 0)
-		return call_refuse(c, ERR_BAD_REQUEST, "cap",
-			"cap must be a whole number that is not negative.");
-	l->cap = cap;
-	return 0;
-}
-
-static bool
-limit_hides(const struct field *f)
-{
-	return f->offset == offsetof(struct limit, scope[DIMENSION_PROJECT]) ||
-	       f->offset == offsetof(struct limit, scope[DIMENSION_TOKEN]) ||
-	       f->offset == offsetof(struct limit, scope[DIMENSION_MODEL]) ||
-	       f->offset == offsetof(struct limit, cap);
-}
-
-static void
-put_amount(struct bytes *out, const char *name, const struct limit *l, int64_t amount)
-{
-	if (l->metric == METRIC_COST)
-		shape_money(out, name, amount);
-	else
-		shape_int(out, name, amount);
-}
-
-static void
-put_scope(struct bytes *out, const struct limit *l)
-{
-	bytes_puts(out, ",\"scope\":{");
-	if (l->scope[DIMENSION_PROJECT][0] != '\0')
-		shape_text(out, "project", l->scope[DIMENSION_PROJECT]);
-	if (l->scope[DIMENSION_TOKEN][0] != '\0')
-		shape_text(out, "token", l->scope[DIMENSION_TOKEN]);
-	if (l->scope[DIMENSION_MODEL][0] != '\0')
-		shape_text(out, "model", l->scope[DIMENSION_MODEL]);
-	bytes_puts(out, "}");
-}
-
-/* What the counter holds now: 1 known, 0 not one counter ("each" without a value), -1. */
-static int
-limit_use(struct call *c, const struct limit *l, const struct limit_values *v, int64_t *used,
-	int64_t *reserved, int64_t *end_ms)
-{
-	int64_t now_ms = board_now_ms(c->m->board), start_ms;
-	struct board_health board;
-	uint64_t key[2];
-	int rc;
-
-	window_bounds(l->metric == METRIC_PARALLEL ? WINDOW_TOTAL : (enum limit_window)l->window,
-		now_ms, &start_ms, end_ms);
-	if ((strcmp(l->scope[DIMENSION_PROJECT], "each") == 0 && v->project[0] == '\0') ||
-		(strcmp(l->scope[DIMENSION_TOKEN], "each") == 0 && v->token[0] == '\0') ||
-		(strcmp(l->scope[DIMENSION_MODEL], "each") == 0 && v->model[0] == '\0'))
-		return 0;
-	limit_counter_key(l, v, start_ms, key);
-	rc = board_peek(c->m->board, key, 0, used, reserved);
-	if (rc < 0)
-		return err_set(&c->err, ERR_OVERLOADED, "the board is not to be had");
-	if (rc > 0)
-		return 1;
-	/* No row yet: one that is made now begins with the booked use if its window is older than
-	 * the board or the limit, else at nothing (board.h, claim.seeded). */
-	board_health(c->m->board, &board);
-	if (start_ms >= board.remade_ms && !limit_has_past(l, start_ms))
-		return 1;
-	return limit_booked(c->m->store, l, v, start_ms, *end_ms, used, &c->err) == 0 ? 1 : -1;
-}
-
-static int
-limit_extra(struct call *c, const void *record, const struct filter *f, struct bytes *out)
-{
-	const struct limit *l = record;
-	char project[ID_TEXT_BYTES] = "", token[ID_TEXT_BYTES] = "";
-	struct limit_values v = { project, token, f != NULL ? f->model : "" };
-	int64_t used = 0, reserved = 0, end_ms, left;
-	int rc;
-
-	if (f != NULL) {
-		id_text(record_prefix(RECORD_TOKEN), f->token, token);
-		id_text(record_prefix(RECORD_PROJECT),
-			id_is_none(f->project) ? f->token_project : f->project, project);
-	}
-	rc = limit_use(c, l, &v, &used, &reserved, &end_ms);
-	if (rc < 0)
-		return -1;
-	put_scope(out, l);
-	put_amount(out, "cap", l, l->cap);
-	if (rc > 0) {
-		left = l->cap - used - reserved;
-		put_amount(out, "used", l, used);
-		put_amount(out, "reserved", l, reserved);
-		put_amount(out, "remaining", l, left > 0 ? left : 0);
-	} else {
-		bytes_puts(out, ",\"used\":null,\"reserved\":null,\"remaining\":null");
-	}
-	shape_time(out, "resets_at", end_ms == WINDOW_FOREVER ? 0 : end_ms);
-	return 0;
-}
-
-/* Does that dimension bind the value that is asked for? */
-static bool
-binds(const char *scope, const char *value)
-{
-	return strcmp(scope, "each") == 0 || strcmp(scope, value) == 0;
-}
-
-static bool
-limit_passes(const void *record, const struct filter *f)
-{
-	const struct limit *l = record;
-	char project[ID_TEXT_BYTES], token[ID_TEXT_BYTES];
-
-	if (f->active >= 0 && l->is_active != (f->active != 0))
-		return false;
-	if (f->model[0] != '\0' &&
-		(l->scope[DIMENSION_MODEL][0] == '\0' ||
-			(strcmp(l->scope[DIMENSION_MODEL], "each") != 0 &&
-				!glob_match(l->scope[DIMENSION_MODEL], span_of(f->model)))))
-		return false;
-	if (!id_is_none(f->project)) {
-		id_text(record_prefix(RECORD_PROJECT), f->project, project);
-		if (!binds(l->scope[DIMENSION_PROJECT], project))
-			return false;
-	}
-	if (!id_is_none(f->token)) {
-		/* Of a token: its own, and those its project puts on it. */
-		id_text(record_prefix(RECORD_TOKEN), f->token, token);
-		id_text(record_prefix(RECORD_PROJECT), f->token_project, project);
-		if (!binds(l->scope[DIMENSION_TOKEN], token) &&
-			!(l->scope[DIMENSION_TOKEN][0] == '\0' &&
-				l->scope[DIMENSION_PROJECT][0] != '\0' &&
-				binds(l->scope[DIMENSION_PROJECT], project)))
-			return false;
-	}
-	return true;
-}
-
-const struct kind kind_limit = {
-	.record = RECORD_LIMIT,
-	.member = limit_member,
-	.finish = limit_finish,
-	.hides = limit_hides,
-	.extra = limit_extra,
-	.passes = limit_passes,
-};
-
 /* ---- the endpoints of all kinds ---- */
 
 #define ENDPOINT(name, does, kind)                                                                 \
@@ -800,7 +563,5 @@ ENDPOINTS(projects, kind_project)
 ENDPOINTS(upstreams, kind_upstream)
 ENDPOINTS(keys, kind_key)
 ENDPOINTS(prices, kind_price)
-ENDPOINTS(limits, kind_limit)
 ENDPOINT(keys_delete, delete, kind_key)
 ENDPOINT(prices_delete, delete, kind_price)
-ENDPOINT(limits_delete, delete, kind_limit)

@@ -77,6 +77,21 @@ put_text_or_null(struct bytes *out, const char *name, const char *text)
 }
 
 static void
+put_tags(struct bytes *out, const struct usage_row *r)
+{
+	bool any = false;
+
+	bytes_puts(out, ",\"tags\":[");
+	for (size_t i = 0; i < USAGE_TAGS_MAX; i++)
+		if (r->tags[i][0] != '\0') {
+			bytes_puts(out, any ? "," : "");
+			bytes_json(out, span_of(r->tags[i]));
+			any = true;
+		}
+	bytes_puts(out, "]");
+}
+
+static void
 put_row(struct call *c, const struct usage_row *r)
 {
 	struct bytes *out = &c->out->body;
@@ -88,6 +103,7 @@ put_row(struct call *c, const struct usage_row *r)
 	put_text_or_null(out, "upstream_request_id", r->upstream_request_id);
 	put_text_or_null(out, "session_id", r->session);
 	put_text_or_null(out, "end_user", r->end_user);
+	put_tags(out, r);
 	shape_time(out, "time", r->time_ms);
 	put_id(out, "project_id", record_prefix(RECORD_PROJECT), r->project);
 	put_text_or_null(out, "project", resource_name(c, RECORD_PROJECT, r->project));

@@ -5,8 +5,10 @@
  * abandoned inside Berkeley DB, a new one books the same batch again, which books nothing twice.
  */
 #include "settle/ledger.h"
+#include "settle/journal.h"
 
 #include "base/log.h"
+#include "base/process.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -14,14 +16,14 @@
 #include <string.h>
 #include <time.h>
 
-#define RETRY_MS    1000
-#define STACK_BYTES (512 * 1024) /* a batch of rows lies on it */
+#define RETRY_MS 1000
 
 enum fate { WAITING, BOOKED, FORGOTTEN };
 
 struct ledger {
 	struct store *store;
 	struct board *board;
+	struct journal *journal; /* or NULL */
 	void (*done)(struct ledger_item *item);
 	pthread_mutex_t mutex;
 	pthread_cond_t wake, idle;
@@ -33,21 +35,6 @@ struct ledger {
 };
 
 static void *ledger_run(void *arg);
-
-static int
-start_thread(struct ledger *l)
-{
-	pthread_attr_t attr;
-	pthread_t thread;
-	int rc;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	rc = pthread_create(&thread, &attr, ledger_run, l);
-	pthread_attr_destroy(&attr);
-	return rc;
-}
 
 struct ledger *
 ledger_new(struct store *store, struct board *board, void (*done)(struct ledger_item *item),
@@ -70,7 +57,7 @@ ledger_new(struct store *store, struct board *board, void (*done)(struct ledger_
 	pthread_cond_init(&l->wake, NULL);
 	pthread_cond_init(&l->idle, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	if (start_thread(l) != 0) {
+	if (process_start_thread(ledger_run, l) != 0) {
 		free(l);
 		err_set(err, ERR_MEMORY, "the ledger's thread could not be started");
 		return NULL;
@@ -92,6 +79,12 @@ ledger_submit(struct ledger *l, struct ledger_item *item)
 	pthread_mutex_unlock(&l->mutex);
 	if (first) /* after the unlock, or it would wake only to wait for the mutex */
 		pthread_cond_signal(&l->wake);
+}
+
+void
+ledger_keep_journal(struct ledger *l, struct journal *journal)
+{
+	l->journal = journal;
 }
 
 bool
@@ -139,12 +132,39 @@ settle_item(struct ledger *l, struct ledger_item *item)
 
 	/* the row is booked, so the lease may wait for a reaper if the board is not to be had now */
 	if (item->lease.serial != 0 && board_settle(l->board, item->lease, item->spent, item->count,
-					       item->row.status, &err) < 0)
+					       settle_status(&item->row), &err) < 0)
 		log_write(LOG_ERROR, "settle", "a lease stays owing: %s", err.text);
 	if (atomic_compare_exchange_strong(&item->fate, &expected, BOOKED))
 		l->done(item);
 	else
 		free(item);
+}
+
+/* The store does not take the batch: what may goes to the journal and is settled, the rest stays.
+ * Until it is settled its lease is there for a reaper, who would book the same row. */
+static void
+journal_batch(struct ledger *l)
+{
+	struct usage_row rows[STORE_BOOK_MAX];
+	struct err err = { 0 };
+	size_t count = 0;
+	int kept = 0;
+
+	for (int i = 0; l->journal != NULL && i < l->batch_count; i++)
+		if (l->batch[i]->may_journal)
+			rows[count++] = l->batch[i]->row;
+	if (count == 0)
+		return;
+	if (journal_add(l->journal, rows, count, &err) != 0) {
+		log_write(LOG_ERROR, "ledger", "%s", err.text);
+		return;
+	}
+	for (int i = 0; i < l->batch_count; i++)
+		if (l->batch[i]->may_journal)
+			settle_item(l, l->batch[i]);
+		else
+			l->batch[kept++] = l->batch[i];
+	l->batch_count = kept;
 }
 
 /* Beyond the ceiling those that nobody waits for any more give up their place: the leases on the
@@ -205,6 +225,9 @@ ledger_run(void *arg)
 					"%d finished exchanges cannot be booked now: %s",
 					l->batch_count, err.text);
 			told = true;
+			journal_batch(l);
+			if (l->batch_count == 0)
+				continue;
 			shed(l);
 			pthread_mutex_lock(&l->mutex);
 			stopping = l->stopping;
@@ -234,7 +257,7 @@ ledger_take_over(struct ledger *l, void *work)
 {
 	if (work != l)
 		return false;
-	if (start_thread(l) != 0)
+	if (process_start_thread(ledger_run, l) != 0)
 		log_write(
 			LOG_ERROR, "ledger", "its thread could not be replaced; leases stay owing");
 	return true;

@@ -6,13 +6,17 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/money.h"
 #include "settle/price.h"
 #include "store/window.h"
 #include "wire/openai.h"
 
 #include <string.h>
+#include <time.h>
 
-#define TOKENS_MAX ((1LL << 40) - 1) /* what the store keeps of a count (store_book) */
+#define FIRST_HOUR_MS 3600000
+#define FIRST_NAP_MS  10
+#define TOKENS_MAX    ((1LL << 40) - 1) /* what the store keeps of a count (store_book) */
 
 static int64_t
 kept(int64_t tokens)
@@ -40,6 +44,16 @@ settle_charge(const uint8_t *metric, int count, const struct usage_row *row,
 
 		spent[i] = used < 0 ? 0 : used;
 	}
+}
+
+int
+settle_status(const struct usage_row *row)
+{
+	bool failed = row->ended_by != ENDED_DONE || row->status >= 400 || row->err_code != 0;
+
+	if (failed && row->cost_nusd == 0)
+		return 0;
+	return row->status == 0 ? 500 : row->status;
 }
 
 /* The row of an exchange whose process died while it ran. */
@@ -76,9 +90,13 @@ crash_row(const struct settle_note *n, struct id exchange, struct usage_row *row
 			.request_nusd = n->request_nusd,
 			.cache_read_nusd = -1,
 			.cache_write_5m_nusd = -1,
-			.cache_write_1h_nusd = -1 };
+			.cache_write_1h_nusd = -1,
+			.reasoning_nusd = -1,
+			.audio_input_nusd = -1,
+			.audio_output_nusd = -1 };
+		struct price_list list = { 1, { &price }, NUSD_PER_USD };
 
-		row->cost_nusd = price_cost(&price, &row->tokens);
+		row->cost_nusd = price_cost(&list, "", &row->tokens);
 	}
 }
 
@@ -110,7 +128,7 @@ reap_one(void *ctx, const struct board_orphan *o)
 	if (!booked && store_row_get(r->store, o->exchange, &row, r->err) < 0)
 		goto failed;
 	settle_charge(note.metric, (int)note.count, &row, spent);
-	if (board_settle(r->board, o->lease, spent, o->count, row.status, r->err) < 0)
+	if (board_settle(r->board, o->lease, spent, o->count, settle_status(&row), r->err) < 0)
 		goto failed;
 	board_count(r->board, COUNT_REAPED, 1);
 	id_text("req_", o->exchange, request);
@@ -129,4 +147,39 @@ settle_reap(struct store *store, struct board *board, struct err *err)
 	int handed = board_reap(board, reap_one, &r, err);
 
 	return r.failed ? -1 : handed;
+}
+
+/* ---- the first of all ---- */
+
+static bool
+count_ownerless(void *ctx, struct id exchange, struct roster_owner owner, const void *note)
+{
+	int *count = ctx;
+
+	(void)exchange;
+	(void)note;
+	*count += owner.incarnation == 0;
+	return true;
+}
+
+int
+settle_reap_first(struct store *store, struct board *board, struct err *err)
+{
+	const struct timespec nap = { 0, FIRST_NAP_MS * 1000000L };
+	struct board_health health;
+	int owed = 0;
+
+	board_health(board, &health);
+	if (health.leases_used == 0 || board_now_ms(board) - health.remade_ms > FIRST_HOUR_MS)
+		return 0;
+	for (int waited = 0; waited < SETTLE_FIRST_MS; waited += FIRST_NAP_MS) {
+		owed = 0;
+		if (settle_reap(store, board, err) < 0 ||
+			board_inflight(board, count_ownerless, &owed) < 0)
+			return -1;
+		if (owed == 0)
+			break;
+		nanosleep(&nap, NULL);
+	}
+	return owed;
 }

@@ -82,6 +82,8 @@ env_open(struct store *s, struct attach *at, bool recover)
 {
 	u_int32_t flags =
 		DB_INIT_TXN | DB_INIT_LOCK | DB_INIT_LOG | DB_INIT_MPOOL | DB_THREAD | DB_CREATE;
+	/* What a copy's log began before its last checkpoint may be missing from its tables. */
+	u_int32_t recovery = !recover ? 0 : s->copy ? DB_RECOVER_FATAL : DB_RECOVER;
 	u_int32_t cache = s->cache_bytes > 0 ? (u_int32_t)s->cache_bytes : CACHE_BYTES;
 	DB_ENV *env;
 	int rc = db_env_create(&env, 0);
@@ -102,14 +104,19 @@ env_open(struct store *s, struct attach *at, bool recover)
 		(rc = env->set_flags(env, DB_TXN_WRITE_NOSYNC, 1)) != 0 ||
 		/* A full disk is an error here and not a SIGBUS later. */
 		(rc = env->set_flags(env, DB_REGION_INIT, 1)) != 0 ||
-		(rc = env->open(
-			 env, s->home, flags | (recover ? (u_int32_t)DB_RECOVER : 0), 0660)) != 0) {
+		(rc = env->open(env, s->home, flags | recovery, 0660)) != 0) {
 		(void)env->close(env, 0);
 		return rc;
 	}
 	at->env = env;
 	remember_regions(s->home, at);
 	return 0;
+}
+
+const char *
+env_table_file(enum table table)
+{
+	return tables[table].file;
 }
 
 int
@@ -137,6 +144,23 @@ env_open_tables(struct store *s, struct attach *at)
 		at->table[i] = db;
 	}
 	return 0;
+}
+
+int
+env_forget_log(const char *home)
+{
+	DB_ENV *env;
+	int rc = db_env_create(&env, 0), closed;
+
+	if (rc != 0)
+		return rc;
+	env->set_errcall(env, said);
+	/* No log and no transactions: with them no table could be opened that is ahead of its log. */
+	rc = env->open(env, home, DB_CREATE | DB_PRIVATE | DB_INIT_MPOOL, 0660);
+	for (int i = 0; rc == 0 && i < TABLE__COUNT; i++)
+		rc = env->lsn_reset(env, tables[i].file, 0);
+	closed = env->close(env, 0);
+	return rc != 0 ? rc : closed;
 }
 
 void

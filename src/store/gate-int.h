@@ -67,6 +67,11 @@ int gate_enter(struct gate *g, enum gate_role *role, uint32_t *epoch, struct err
 uint32_t gate_recovered(struct gate *g, int64_t took_us);
 void gate_leave(struct gate *g);
 
+/* For putting another environment in the place of this one: true when nobody is inside and from now
+ * on nobody comes in; does not wait. */
+bool gate_shut(struct gate *g);
+void gate_open_again(struct gate *g);
+
 /* An election for a clerk's job among processes (threads of one process are told apart by the
  * caller).  Does not wait. */
 bool gate_elect(struct gate *g, enum gate_job job);

@@ -289,6 +289,27 @@ gate_leave(struct gate *g)
 }
 
 bool
+gate_shut(struct gate *g)
+{
+	if (lock_byte(g, F_WRLCK, BYTE_ELECT) != 0)
+		return false;
+	if (lock_byte(g, F_WRLCK, BYTE_INSIDE) != 0) {
+		(void)lock_byte(g, F_UNLCK, BYTE_ELECT);
+		return false;
+	}
+	g->elect = true;
+	return true;
+}
+
+void
+gate_open_again(struct gate *g)
+{
+	(void)lock_byte(g, F_UNLCK, BYTE_INSIDE);
+	(void)lock_byte(g, F_UNLCK, BYTE_ELECT);
+	g->elect = false;
+}
+
+bool
 gate_elect(struct gate *g, enum gate_job job)
 {
 	return lock_byte(g, F_WRLCK, BYTE_JOBS + (int)job) == 0;

@@ -106,9 +106,9 @@ struct key {
 
 /*
  * Nano-dollars a million tokens, unless said otherwise.  Of the rows that fit a request the dearest
- * to it counts, in this order: named upstream before any; the longest pattern; the service tier
- * asked for before ""; the greatest above_tokens that the request's input (cached or not) exceeds;
- * the latest from_ms that has come.
+ * to it counts, in this order: named upstream before any; the model's own name before patterns, of
+ * those the longest; the service tier it ran in before ""; the greatest above_tokens that the
+ * request's input (cached or not) exceeds; the latest from_ms that has come.
  */
 struct price {
 	struct record head;
@@ -123,7 +123,8 @@ struct price {
 	int64_t reasoning_nusd, audio_input_nusd, audio_output_nusd;
 	int64_t request_nusd; /* each request */
 	int64_t image_nusd;   /* each image made */
-	bool is_builtin;      /* from conf/prices.json; a new import replaces it */
+	bool is_builtin;      /* from conf/prices.json; a new one replaces it */
+	bool is_imported;     /* from a list somebody imported; the next one may change it */
 };
 
 enum limit_metric {

@@ -4,6 +4,7 @@
  */
 #include "store/snapshot.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include <stdlib.h>
 #include <string.h>
@@ -151,12 +152,91 @@ out:
 	return rc;
 }
 
+static bool
+is_pattern(const struct price *p)
+{
+	return strpbrk(p->model, "*?") != NULL;
+}
+
 static int
-newest_first(const void *a, const void *b)
+in_order(const void *a, const void *b)
 {
 	const struct price *x = a, *y = b;
+	bool x_pattern = is_pattern(x), y_pattern = is_pattern(y);
+	size_t x_len = strlen(x->model), y_len = strlen(y->model);
+	int order;
 
+	if (x_pattern != y_pattern)
+		return x_pattern - y_pattern;
+	if (x_pattern && x_len != y_len)
+		return (x_len < y_len) - (x_len > y_len);
+	if ((order = strcmp(x->model, y->model)) != 0)
+		return order;
 	return (x->from_ms < y->from_ms) - (x->from_ms > y->from_ms);
+}
+
+static bool
+grant_wanted(const void *record)
+{
+	const struct grant *g = record;
+
+	return g->until_ms == 0 || g->until_ms > clock_wall_ms();
+}
+
+static int
+load_limits(struct store *s, struct snapshot *p, struct err *err)
+{
+	struct grant *grants = NULL;
+	size_t count = 0;
+
+	if (load_kind(s, RECORD_LIMIT, SNAPSHOT_LIMITS_MAX, limit_wanted, (void **)&p->limits,
+		    &p->limit_count, err) != 0 ||
+		load_kind(s, RECORD_GRANT, SNAPSHOT_GRANTS_MAX, grant_wanted, (void **)&grants,
+			&count, err) != 0)
+		return -1;
+	p->limit_index =
+		limit_index_new(p->limits, p->limit_count, grants, count, clock_wall_ms(), err);
+	free(grants);
+	return p->limit_index == NULL ? -1 : 0;
+}
+
+static size_t
+name_slot(const struct snapshot *p, struct span name)
+{
+	return hash_64(name.at, name.len, 0) & (p->price_slot_count - 1);
+}
+
+/* Thousands of names are a common price list, so that a request must not walk them. */
+static int
+index_prices(struct snapshot *p, struct err *err)
+{
+	size_t slots = 16;
+
+	if (p->price_count == 0)
+		return 0;
+	qsort(p->prices, p->price_count, sizeof *p->prices, in_order);
+	while (p->price_named < p->price_count && !is_pattern(&p->prices[p->price_named]))
+		p->price_named++;
+	for (size_t i = 0; i < p->price_count; i++)
+		p->prices_of_upstreams |= !id_is_none(p->prices[i].upstream);
+	while (slots < 2 * p->price_named)
+		slots *= 2;
+	p->price_slots = calloc(slots, sizeof *p->price_slots);
+	if (p->price_slots == NULL)
+		return err_set(err, ERR_MEMORY, "no memory to index %zu prices", p->price_named);
+	p->price_slot_count = slots;
+	for (size_t i = 0; i < p->price_named; i++) {
+		const char *name = p->prices[i].model;
+		size_t at;
+
+		if (i > 0 && strcmp(p->prices[i - 1].model, name) == 0)
+			continue;
+		at = name_slot(p, span_of(name));
+		while (p->price_slots[at] != 0)
+			at = (at + 1) & (slots - 1);
+		p->price_slots[at] = (uint32_t)i + 1;
+	}
+	return 0;
 }
 
 struct snapshot *
@@ -175,13 +255,10 @@ snapshot_load(struct store *s, uint64_t generation, struct err *err)
 		load_keys(s, p, err) != 0 ||
 		load_kind(s, RECORD_PRICE, SNAPSHOT_PRICES_MAX, price_wanted, (void **)&p->prices,
 			&p->price_count, err) != 0 ||
-		load_kind(s, RECORD_LIMIT, SNAPSHOT_LIMITS_MAX, limit_wanted, (void **)&p->limits,
-			&p->limit_count, err) != 0) {
+		load_limits(s, p, err) != 0 || index_prices(p, err) != 0) {
 		snapshot_drop(p);
 		return NULL;
 	}
-	if (p->price_count > 0)
-		qsort(p->prices, p->price_count, sizeof *p->prices, newest_first);
 	return p;
 }
 
@@ -204,6 +281,8 @@ snapshot_drop(struct snapshot *p)
 	free(p->upstreams);
 	free(p->keys);
 	free(p->prices);
+	limit_index_free(p->limit_index);
+	free(p->price_slots);
 	free(p->limits);
 	free(p);
 }
@@ -227,28 +306,22 @@ snapshot_upstream_named(const struct snapshot *p, struct span name)
 }
 
 const struct price *
-snapshot_price(const struct snapshot *p, struct id upstream, struct span model, int64_t at_ms)
+snapshot_price_named(const struct snapshot *p, struct span model, size_t *count)
 {
-	const struct price *best = NULL;
-	bool best_own = false;
-	size_t best_len = 0;
+	*count = 0;
+	if (p->price_slot_count == 0)
+		return NULL;
+	for (size_t at = name_slot(p, model); p->price_slots[at] != 0;
+		at = (at + 1) & (p->price_slot_count - 1)) {
+		size_t first = p->price_slots[at] - 1, i = first;
 
-	/* newest first: of two equally good rows the first one met stays */
-	for (size_t i = 0; i < p->price_count; i++) {
-		const struct price *r = &p->prices[i];
-		bool own = !id_is_none(r->upstream);
-		size_t len;
-
-		if (r->from_ms > at_ms || (own && !id_equal(r->upstream, upstream)))
+		if (!span_is(model, p->prices[first].model))
 			continue;
-		len = strlen(r->model);
-		if (best != NULL && (best_own > own || (best_own == own && best_len >= len)))
-			continue;
-		if (!glob_match(r->model, model))
-			continue;
-		best = r;
-		best_own = own;
-		best_len = len;
+		while (i < p->price_named &&
+			strcmp(p->prices[i].model, p->prices[first].model) == 0)
+			i++;
+		*count = i - first;
+		return &p->prices[first];
 	}
-	return best;
+	return NULL;
 }

@@ -9,6 +9,7 @@
 #ifndef STORE_SNAPSHOT_H
 #define STORE_SNAPSHOT_H
 
+#include "store/limits.h"
 #include "store/store.h"
 #include <stdatomic.h>
 
@@ -16,6 +17,7 @@
 #define SNAPSHOT_KEYS_MAX      4096
 #define SNAPSHOT_PRICES_MAX    16384
 #define SNAPSHOT_LIMITS_MAX    65536
+#define SNAPSHOT_GRANTS_MAX    65536 /* that have not ended */
 
 struct snapshot_key {
 	struct id id, upstream, project;
@@ -30,10 +32,16 @@ struct snapshot {
 	size_t upstream_count;
 	struct snapshot_key *keys;  /* enabled ones of active upstreams, by upstream */
 	size_t key_count;
-	struct price *prices;       /* all, newest first */
-	size_t price_count;
+	/* All prices: those of one name by name, then the patterns, the longest first; of one name or
+	 * pattern the newest first.  settle/price.h chooses among them. */
+	struct price *prices;
+	size_t price_count, price_named; /* of which names without * and ? */
+	uint32_t *price_slots;      /* by hash of the name: 1 + the name's first row, 0 free */
+	size_t price_slot_count;    /* a power of two, or 0 */
+	bool prices_of_upstreams;   /* some are for one upstream alone */
 	struct limit *limits;       /* the active ones */
 	size_t limit_count;
+	struct limit_index *limit_index; /* them again, by whom they bind */
 	char *secrets;              /* one mapping */
 	size_t secrets_bytes;
 };
@@ -45,9 +53,7 @@ void snapshot_drop(struct snapshot *p); /* NULL is fine */
 
 const struct upstream *snapshot_upstream(const struct snapshot *p, struct id id);
 const struct upstream *snapshot_upstream_named(const struct snapshot *p, struct span name);
-/* The price of a model at an upstream at that time: a row of that upstream beats one for any, then
- * the longer pattern, then the later from_ms.  NULL when there is none. */
-const struct price *snapshot_price(const struct snapshot *p, struct id upstream, struct span model,
-	int64_t at_ms);
+/* The rows whose name is exactly that model's; NULL and 0 when there are none. */
+const struct price *snapshot_price_named(const struct snapshot *p, struct span model, size_t *count);
 
 #endif

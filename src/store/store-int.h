@@ -78,7 +78,12 @@ struct store {
 	struct gate gate;
 	struct roster *roster;
 	bool own_roster, brief, create;
+	bool copy; /* nobody else's, made while others wrote: recovered from the whole log */
 	int64_t cache_bytes, rows_cap_bytes;
+	struct expiry {
+		int level;           /* how much sooner sums go than they should */
+		int64_t sums_bytes;  /* the most their file had */
+	} expiry; /* of who holds GATE_EXPIRE */
 	bool has_key;
 	uint8_t master_key[32];
 
@@ -126,6 +131,10 @@ void attach_retire(struct store *s, struct attach *at);
 void attach_thread_gone(struct store *s, struct slot *slot);
 void attach_left(struct store *s, struct attach *at);
 
+/* ---- store.c ---- */
+/* A copy in a state directory of its own (care-int.h). */
+struct store *store_open_copy(const struct store_options *o, struct err *err);
+
 /* ---- warden.c ---- */
 int warden_start(struct store *s, struct err *err);
 void warden_end(struct store *s);
@@ -133,6 +142,9 @@ void warden_end(struct store *s);
 /* ---- env.c: the only opening and closing of handles ---- */
 int env_open(struct store *s, struct attach *at, bool recover);
 int env_open_tables(struct store *s, struct attach *at);
+const char *env_table_file(enum table table); /* "main.db" */
+/* Makes the tables there forget their places in a log that is gone.  Nobody else may be in them. */
+int env_forget_log(const char *home);
 void env_close(struct attach *at);        /* a good one */
 void env_panic(struct attach *at);        /* a store to memory, no more: the warden may */
 void env_drop(struct attach *at);         /* one that may hold a dead process's locks */
@@ -142,7 +154,11 @@ int seal_read_key(struct store *s, const char *path, bool create, struct err *er
 void seal_check_value(const struct store *s, const uint8_t salt[16], uint8_t out[32]);
 
 /* ---- words.c: names of rows as numbers ---- */
-enum dimension { WORD_MODEL, WORD_UPSTREAM_MODEL, WORD_ENDPOINT, WORD_END_USER, WORD__DIMENSIONS };
+/* Numbers on disk. */
+enum dimension {
+	WORD_MODEL, WORD_UPSTREAM_MODEL, WORD_ENDPOINT, WORD_END_USER, WORD_TAG, WORD_TIER,
+	WORD__DIMENSIONS
+};
 #define WORD_NONE  0u
 #define WORD_OTHER 1u /* beyond the ceiling */
 #define WORD_BYTES 128
@@ -155,14 +171,39 @@ int words_lookup(struct attach *at, enum dimension d, const char *text, uint32_t
 /* Its text: inside a call. */
 int words_text(struct attach *at, enum dimension d, uint32_t number, char out[WORD_BYTES]);
 
-/* ---- usage.c: rows on disk ---- */
+/* ---- row.c: rows on disk ---- */
 #define ROW_BYTES       311 /* 312 with the queue's flag byte: 26 in a page of 8 KB */
 #define ROW_DISK_BYTES  315
 #define ROW_QUEUE_FIELD 0x20
 struct row_disk {
 	uint8_t at[ROW_BYTES];
 };
+/* The words of a row; the first four in the order of their dimensions. */
+enum {
+	ROW_MODEL, ROW_UPSTREAM_MODEL, ROW_ENDPOINT, ROW_END_USER, ROW_TIER, ROW_TAG,
+	ROW_WORDS = ROW_TAG + USAGE_TAGS_MAX
+};
+enum dimension row_dimension(int word);
+const char *row_word(const struct usage_row *row, int word);
+
+/* A row as it is stored: its names as numbers, the texts of `row` empty until row_name(). */
+struct stored_row {
+	uint32_t recno;
+	uint32_t words[ROW_WORDS];
+	struct usage_row row;
+};
+void row_write(struct row_disk *disk, const struct usage_row *row, const uint32_t words[ROW_WORDS]);
+/* 0, DB_NOTFOUND: behind the end.  *there false: a hole, or a row that is damaged. */
+int row_load(struct attach *at, DB_TXN *txn, u_int32_t flags, uint32_t recno,
+	struct stored_row *out, bool *there);
+int row_name(struct attach *at, struct stored_row *r);
+int row_set_cost(struct attach *at, DB_TXN *txn, uint32_t recno, int64_t cost_nusd);
+/* Both of them. */
 int row_read(struct attach *at, uint32_t recno, struct usage_row *row, bool *there);
+
+/* ---- usage.c ---- */
+/* Which record an exchange was booked in, or DB_NOTFOUND. */
+int booked_row(struct attach *at, DB_TXN *txn, struct id exchange, uint32_t *recno);
 /* First and next free record of the queue. */
 int rows_bounds(struct attach *at, uint32_t *first, uint32_t *next);
 static inline bool
@@ -171,15 +212,19 @@ recno_before(uint32_t a, uint32_t b)
 	return (int32_t)(a - b) < 0; /* numbers wrap; the queue never holds half of them */
 }
 
-/* ---- rollup.c ---- */
-#define FOLD_HOLES 256
+/* ---- fold.c ---- */
+#define FOLD_HOLES 240
 struct folded {
 	uint32_t position; /* last row that is in the rollups; 0 none */
 	uint64_t total;    /* rows in them */
-	/* Records passed over because they held no row, of this epoch: see rollup.c. */
+	/* Records passed over because they held no row, of this epoch: see fold.c. */
 	uint32_t epoch;
 	uint32_t holes;
 	uint32_t hole[FOLD_HOLES];
+	uint32_t layout;            /* FOLD_LAYOUT of who folded last */
+	uint32_t posted;            /* the first row that has postings; 0: all */
+	uint32_t changes;           /* of rows that were not folded yet */
+	uint32_t values[BY__COUNT]; /* ids that have sums */
 };
 int fold_position(struct attach *at, DB_TXN *txn, u_int32_t flags, struct folded *folded);
 
@@ -206,6 +251,31 @@ put_be64(uint8_t *p, uint64_t v)
 {
 	for (int i = 7; i >= 0; i--, v >>= 8)
 		p[i] = (uint8_t)v;
+}
+/* Seven bits a byte, the low ones first: where the next one goes. */
+#define VARINT_BYTES 10
+static inline uint8_t *
+put_varint(uint8_t *p, uint64_t v)
+{
+	for (; v > 0x7f; v >>= 7)
+		*p++ = (uint8_t)(v | 0x80);
+	*p++ = (uint8_t)v;
+	return p;
+}
+/* 0 at the end.  *p moves along. */
+static inline uint64_t
+get_varint(const uint8_t **p, const uint8_t *end)
+{
+	uint64_t v = 0;
+
+	for (int shift = 0; *p < end && shift < 64; shift += 7) {
+		uint8_t byte = *(*p)++;
+
+		v |= (uint64_t)(byte & 0x7f) << shift;
+		if ((byte & 0x80) == 0)
+			break;
+	}
+	return v;
 }
 static inline uint32_t
 get_be32(const uint8_t *p)

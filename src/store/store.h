@@ -36,7 +36,8 @@ struct store_options {
 	bool brief;                  /* CGI, mod_fcgid: leave the environment after each call, so that
 	                                being killed elsewhere makes nobody recover */
 	int64_t cache_bytes;         /* of Berkeley DB; 0: 8 MB */
-	int64_t rows_cap_bytes;      /* rows beyond it are expired, oldest first; 0: 500 MB */
+	int64_t rows_cap_bytes;      /* rows, booked ids, rollups and postings stay below it: see
+	                                store_expire(); 0: 500 MB */
 };
 
 /* Checks directory, file system, permissions, schema version and master key, and says in *err
@@ -93,6 +94,10 @@ int store_delete(struct store *s, enum record_kind kind, struct id id, const str
 /* Many creations in one transaction (price import): all or none. */
 int store_create_many(struct store *s, enum record_kind kind, void *records, size_t count,
 	const struct store_change *c, struct err *err);
+/* Writes all of those records over what is there or anew, and removes those of `gone` that are there,
+ * in one transaction with one audit entry: all or nothing. */
+int store_replace_many(struct store *s, enum record_kind kind, void *records, size_t count,
+	const struct id *gone, size_t gone_count, const struct store_change *c, struct err *err);
 /* Called after each committed change, on the thread that made it; gateway bumps the board's
  * generation word there. */
 void store_on_change(struct store *s, void (*fn)(void *ctx, enum record_kind kind), void *ctx);
@@ -132,8 +137,9 @@ int store_audit_each(struct store *s, uint64_t before, bool (*fn)(void *ctx, con
  * exactly once on every path.  (After a recovery in the middle of the call, a row of ours whose
  * commit had got through shows as booked before.)  At most STORE_BOOK_MAX rows.
  *
- * Kept of a row: names up to their dictionary's ceiling, tokens up to 2^40, and of the texts
- * (upstream_request_id, session, error, in this order) 145 bytes together.
+ * Kept of a row: names up to their dictionary's ceiling (beyond it "other"), tokens up to 2^40, and
+ * of the texts (upstream_request_id, session, error, in this order) at least 108 bytes together,
+ * 145 without address, tier and tags.  It takes 315 bytes, and some 60 for its id and postings.
  */
 #define STORE_BOOK_MAX 64
 int store_book(struct store *s, const struct usage_row *rows, size_t count, bool *booked,
@@ -144,7 +150,31 @@ int store_is_booked(struct store *s, struct id exchange, struct err *err);
 /* Rows newest first, before position *cursor (0: from the end); *cursor moves along. */
 int store_rows_each(struct store *s, uint64_t *cursor,
 	bool (*fn)(void *ctx, const struct usage_row *row), void *ctx, struct err *err);
+/* The same of the rows that pass the filter.  Each part of it that is not NULL must hold.  What is
+ * folded is found by postings, not by looking: 10 million rows cost some milliseconds, whatever the
+ * filter, even when none passes. */
+enum rows_by {
+	ROWS_PROJECT, ROWS_TOKEN, ROWS_UPSTREAM, ROWS_KEY, /* id text */
+	ROWS_MODEL,    /* name, as asked for or as sent on */
+	ROWS_END_USER, ROWS_TAG,
+	ROWS_STATUS,   /* "429", or a class: "4xx" */
+	ROWS_FAILED,   /* any text: see usage_row_failed() */
+	ROWS__COUNT
+};
+struct rows_filter {
+	const char *value[ROWS__COUNT];
+};
+/* filter NULL: all.  ERR_BAD_REQUEST: a value that is no such id or status. */
+int store_rows_find(struct store *s, const struct rows_filter *filter, uint64_t *cursor,
+	bool (*fn)(void *ctx, const struct usage_row *row), void *ctx, struct err *err);
 int store_row_get(struct store *s, struct id exchange, struct usage_row *out, struct err *err);
+
+/* Gives a booked row another cost (or COST_UNKNOWN) and corrects every sum it is in, in one
+ * transaction: after a kill both are changed or neither; doing it again changes nothing.  Sums that
+ * are expired stay so.  Returns 1 with the cost before it in *was_nusd (may be NULL), 0 when there is
+ * no such row any more, -1.  Beside it the board's counters are as they were. */
+int store_row_reprice(struct store *s, struct id exchange, int64_t cost_nusd, int64_t *was_nusd,
+	struct err *err);
 
 enum rollup_by {
 	BY_TOTAL, BY_PROJECT, BY_TOKEN, BY_MODEL, BY_UPSTREAM, BY_KEY, BY_END_USER, BY_TAG, BY__COUNT
@@ -153,10 +183,13 @@ enum rollup_step { STEP_MINUTE, STEP_HOUR, STEP_DAY };
 struct rollup {
 	int64_t from_ms;          /* start of the step, UTC */
 	struct id id;             /* of project, token, upstream, key */
-	char name[128];           /* of model, end user, tag */
+	char name[128];           /* of model, end user, tag; "other" of all beyond a ceiling */
 	struct usage_sum sum;
 };
-/* Sums by step and value in [from, to), the unfolded tail included, in order of time then value.
+/* A row counts under each of its tags.  A dimension has at most 2,000 models, 50,000 end users, 5,000
+ * tags, 20,000 projects, 1,000,000 tokens, 2,000 upstreams, 20,000 keys; what comes later is "other".
+ *
+ * Sums by step and value in [from, to), the unfolded tail included, in order of time then value.
  * only: NULL, or one value's id text or name. */
 int store_rollup_each(struct store *s, enum rollup_by by, enum rollup_step step, int64_t from_ms,
 	int64_t to_ms, const char *only, bool (*fn)(void *ctx, const struct rollup *r), void *ctx,
@@ -169,14 +202,26 @@ int store_usage_sum(struct store *s, enum rollup_by by, const char *value, int64
 	int64_t to_ms, struct usage_sum *out, struct err *err);
 
 /* ---- care: called by a clerk thread; each does nothing when another process's clerk is at it ---- */
-int store_fold(struct store *s, struct err *err);        /* rows into rollups, <= 1,000 a call: rows folded, or -1 */
+int store_fold(struct store *s, struct err *err);        /* rows into rollups for at most 200 ms: rows folded, or -1 */
 int store_checkpoint(struct store *s, struct err *err);  /* at 4 MB of log or 60 s */
 int store_flush(struct store *s, struct err *err);       /* fsync of the log: each second */
-int store_expire(struct store *s, struct err *err);      /* old minutes, booked ids, rows over the cap */
+/*
+ * Forgets what has had its time: minutes after 2 days, hours after 90; days stay for ever.  And keeps
+ * the files of rows, booked ids, rollups and postings together below rows_cap_bytes (the log, at most
+ * some checkpoints of 4 MB, and records, names and audit are not counted): rows go oldest first,
+ * those that are folded only, and their files of 4 MB with them.  store_fold() does it as well when
+ * there are too many, so that the cap holds under load.
+ *
+ * Booked ids live as long as their rows and at least an hour, ten minutes once their file has a
+ * quarter of the cap.  Rollups that take half of the cap and still grow lose their finest steps
+ * sooner: down to minutes of 2 hours, hours of 3 days and days of a month.
+ */
+int store_expire(struct store *s, struct err *err);
 
 /* What `check` and /manage/health show. */
 struct store_health {
 	int64_t bytes_on_disk, rows, rows_unfolded;
+	int64_t bytes_capped; /* of those, what rows_cap_bytes counts */
 	uint32_t epoch, attached;
 	int64_t recoveries, last_recovery_ms, abandoned; /* last_recovery_ms: how long it took */
 	int schema;

@@ -1,5 +1,5 @@
 /*
- * usage.c - rows of usage: their form on disk, booking them exactly once, reading them back.
+ * usage.c - rows of usage: booking them exactly once, reading them back.  Their form is in row.c.
  *
  * Rows are a queue: its locks are on records, so any number of processes append side by side, and
  * its files go as a whole when their rows are expired.  Which exchange is in which row stands in
@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROW_VERSION    1
 #define UNCHECKED_ROWS 15000
 
 static const char *const source_names[] = {
@@ -55,6 +54,9 @@ tokens_add(struct tokens *sum, const struct tokens *t)
 	sum->cache_write_1h += t->cache_write_1h;
 	sum->output += t->output;
 	sum->reasoning += t->reasoning;
+	sum->audio_input += t->audio_input;
+	sum->audio_output += t->audio_output;
+	sum->images += t->images;
 }
 
 bool
@@ -63,6 +65,14 @@ usage_row_counts(const struct usage_row *row)
 	return row->ended_by != ENDED_REFUSED &&
 	       (row->usage_source != USAGE_NONE || row->status < 500) &&
 	       (row->ended_by != ENDED_CRASH || row->usage_source != USAGE_NONE);
+}
+
+bool
+usage_row_failed(const struct usage_row *row)
+{
+	return row->status >= 400 || row->err_code != 0 || row->ended_by == ENDED_TIMEOUT ||
+	       row->ended_by == ENDED_PROVIDER || row->ended_by == ENDED_CRASH ||
+	       row->ended_by == ENDED_BUDGET;
 }
 
 void
@@ -98,160 +108,6 @@ usage_sum_merge(struct usage_sum *sum, const struct usage_sum *other)
 		sum->last_ms = other->last_ms;
 }
 
-/* ---- the form on disk ---- */
-
-/* One pass of these writes, another reads, so the two cannot differ. */
-struct pass {
-	uint8_t *at;
-	bool reading;
-};
-
-static void
-pass_bytes(struct pass *p, void *data, size_t len)
-{
-	if (p->reading)
-		memcpy(data, p->at, len);
-	else
-		memcpy(p->at, data, len);
-	p->at += len;
-}
-
-/* The low `len` bytes of an unsigned number, big-endian. */
-static uint64_t
-pass_number(struct pass *p, uint64_t value, size_t len)
-{
-	if (p->reading) {
-		value = 0;
-		for (size_t i = 0; i < len; i++)
-			value = value << 8 | p->at[i];
-	} else {
-		for (size_t i = 0; i < len; i++)
-			p->at[i] = (uint8_t)(value >> 8 * (len - 1 - i));
-	}
-	p->at += len;
-	return value;
-}
-
-/* Tokens take 40 bits: nobody has used a million million in one exchange. */
-#define TOKENS_MAX ((1LL << 40) - 1)
-
-static void
-pass_tokens(struct pass *p, int64_t *n)
-{
-	int64_t held = *n < 0 ? 0 : *n > TOKENS_MAX ? TOKENS_MAX : *n;
-
-	*n = (int64_t)pass_number(p, (uint64_t)held, 5);
-}
-
-static void
-pass_text(struct pass *p, char *text, size_t room, const uint8_t *end)
-{
-	size_t left = (size_t)(end - p->at) - 1;
-	size_t len = p->reading ? p->at[0] : strnlen(text, room - 1);
-
-	if (len > left)
-		len = left;
-	if (len > room - 1)
-		len = room - 1;
-	*p->at++ = (uint8_t)len;
-	pass_bytes(p, text, len);
-	if (p->reading)
-		text[len] = '\0';
-}
-
-#define CRC_BYTES 4
-/* The texts share what is left of a row, an error takes the rest: what is cut is its end. */
-static void
-pass_row(struct pass *p, struct usage_row *r, uint32_t words[WORD__DIMENSIONS], const uint8_t *end)
-{
-	pass_bytes(p, r->exchange.b, sizeof r->exchange.b);
-	r->time_ms = (int64_t)pass_number(p, (uint64_t)r->time_ms, 8);
-	pass_bytes(p, r->project.b, sizeof r->project.b);
-	pass_bytes(p, r->token.b, sizeof r->token.b);
-	pass_bytes(p, r->upstream.b, sizeof r->upstream.b);
-	pass_bytes(p, r->key.b, sizeof r->key.b);
-	for (int d = 0; d < WORD__DIMENSIONS; d++)
-		words[d] = (uint32_t)pass_number(p, words[d], 4);
-	r->status = (uint16_t)pass_number(p, r->status, 2);
-	r->err_code = (uint16_t)pass_number(p, r->err_code, 2);
-	r->ended_by = (uint8_t)pass_number(p, r->ended_by, 1);
-	r->usage_source = (uint8_t)pass_number(p, r->usage_source, 1);
-	r->stream = (uint8_t)pass_number(p, r->stream, 1);
-	r->attempts = (uint8_t)pass_number(p, r->attempts, 1);
-	r->duration_ms = (uint32_t)pass_number(p, r->duration_ms, 4);
-	r->ttfb_ms = (uint32_t)pass_number(p, r->ttfb_ms, 4);
-	pass_tokens(p, &r->tokens.input);
-	pass_tokens(p, &r->tokens.cache_read);
-	pass_tokens(p, &r->tokens.cache_write);
-	pass_tokens(p, &r->tokens.cache_write_1h);
-	pass_tokens(p, &r->tokens.output);
-	pass_tokens(p, &r->tokens.reasoning);
-	r->cost_nusd = (int64_t)pass_number(p, (uint64_t)r->cost_nusd, 8);
-	pass_text(p, r->upstream_request_id, sizeof r->upstream_request_id, end - 2);
-	pass_text(p, r->session, sizeof r->session, end - 1);
-	pass_text(p, r->error, sizeof r->error, end);
-}
-
-static void
-row_write(
-	struct row_disk *disk, const struct usage_row *row, const uint32_t words[WORD__DIMENSIONS])
-{
-	struct usage_row copy = *row;
-	uint32_t numbers[WORD__DIMENSIONS];
-	struct pass p = { .at = disk->at + 1 };
-
-	memcpy(numbers, words, sizeof numbers);
-	memset(disk, 0, sizeof *disk);
-	disk->at[0] = ROW_VERSION;
-	pass_row(&p, &copy, numbers, disk->at + ROW_BYTES - CRC_BYTES);
-	put_be32(disk->at + ROW_BYTES - CRC_BYTES, hash_crc32(disk->at, ROW_BYTES - CRC_BYTES));
-}
-
-/* 0, DB_NOTFOUND: behind the end.  *there false: a hole, or a row that is damaged. */
-int
-row_read(struct attach *at, uint32_t recno, struct usage_row *row, bool *there)
-{
-	DB *db = at->table[TABLE_ROWS];
-	db_recno_t number = recno;
-	uint32_t words[WORD__DIMENSIONS] = { 0 };
-	char text[WORD_BYTES];
-	struct row_disk disk;
-	struct pass p = { .at = disk.at + 1, .reading = true };
-	DBT key, data;
-	int rc;
-
-	*there = false;
-	dbt_in(&key, &number, sizeof number);
-	dbt_out(&data, &disk, sizeof disk);
-	rc = db->get(db, NULL, &key, &data, 0);
-	if (rc == DB_KEYEMPTY)
-		return 0;
-	if (rc != 0)
-		return rc;
-	if (data.size != ROW_BYTES || disk.at[0] != ROW_VERSION ||
-		get_be32(disk.at + ROW_BYTES - CRC_BYTES) !=
-			hash_crc32(disk.at, ROW_BYTES - CRC_BYTES)) {
-		log_write(LOG_ERROR, "store", "row %u is damaged and left out", recno);
-		return 0;
-	}
-	memset(row, 0, sizeof *row);
-	pass_row(&p, row, words, disk.at + ROW_BYTES - CRC_BYTES);
-	if ((rc = words_text(at, WORD_MODEL, words[WORD_MODEL], text)) != 0)
-		return rc;
-	(void)span_copy(span_of(text), row->model, sizeof row->model);
-	if ((rc = words_text(at, WORD_UPSTREAM_MODEL, words[WORD_UPSTREAM_MODEL], text)) != 0)
-		return rc;
-	(void)span_copy(span_of(text), row->upstream_model, sizeof row->upstream_model);
-	if ((rc = words_text(at, WORD_ENDPOINT, words[WORD_ENDPOINT], text)) != 0)
-		return rc;
-	(void)span_copy(span_of(text), row->endpoint, sizeof row->endpoint);
-	if ((rc = words_text(at, WORD_END_USER, words[WORD_END_USER], text)) != 0)
-		return rc;
-	(void)span_copy(span_of(text), row->end_user, sizeof row->end_user);
-	*there = true;
-	return 0;
-}
-
 int
 rows_bounds(struct attach *at, uint32_t *first, uint32_t *next)
 {
@@ -272,29 +128,11 @@ rows_bounds(struct attach *at, uint32_t *first, uint32_t *next)
 struct booking {
 	const struct usage_row *rows;
 	size_t count;
-	uint32_t words[STORE_BOOK_MAX][WORD__DIMENSIONS];
-	bool settled[STORE_BOOK_MAX][WORD__DIMENSIONS]; /* its number is known */
+	uint32_t words[STORE_BOOK_MAX][ROW_WORDS];
+	bool settled[STORE_BOOK_MAX][ROW_WORDS]; /* its number is known */
 	bool missing;
 	bool booked[STORE_BOOK_MAX];
 };
-
-static const char *
-word_of(const struct usage_row *row, enum dimension d)
-{
-	switch (d) {
-	case WORD_MODEL:
-		return row->model;
-	case WORD_UPSTREAM_MODEL:
-		return row->upstream_model;
-	case WORD_ENDPOINT:
-		return row->endpoint;
-	case WORD_END_USER:
-		return row->end_user;
-	case WORD__DIMENSIONS:
-		break;
-	}
-	return "";
-}
 
 static int
 book_rows(struct attach *at, DB_TXN *txn, struct booking *b)
@@ -342,15 +180,15 @@ book(struct attach *at, void *arg, struct err *err)
 	(void)err;
 	b->missing = false;
 	for (size_t i = 0; i < b->count; i++) {
-		for (int d = 0; d < WORD__DIMENSIONS; d++) {
-			const char *text = word_of(&b->rows[i], (enum dimension)d);
+		for (int w = 0; w < ROW_WORDS; w++) {
+			const char *text = row_word(&b->rows[i], w);
 
-			if (b->settled[i][d])
+			if (b->settled[i][w])
 				continue;
-			if ((rc = words_lookup(at, (enum dimension)d, text, &b->words[i][d])) != 0)
+			if ((rc = words_lookup(at, row_dimension(w), text, &b->words[i][w])) != 0)
 				return rc;
-			b->settled[i][d] = text[0] == '\0' || b->words[i][d] != WORD_NONE;
-			b->missing |= !b->settled[i][d];
+			b->settled[i][w] = text[0] == '\0' || b->words[i][w] != WORD_NONE;
+			b->missing |= !b->settled[i][w];
 		}
 	}
 	if (b->missing)
@@ -380,14 +218,13 @@ store_book(
 		if (store_call(s, "booking", book, &b, err) != 0)
 			return -1;
 		for (size_t i = 0; i < count && b.missing; i++) {
-			for (int d = 0; d < WORD__DIMENSIONS; d++) {
-				if (b.settled[i][d])
+			for (int w = 0; w < ROW_WORDS; w++) {
+				if (b.settled[i][w])
 					continue;
-				if (words_number(s, (enum dimension)d,
-					    word_of(&rows[i], (enum dimension)d), &b.words[i][d],
-					    err) != 0)
+				if (words_number(s, row_dimension(w), row_word(&rows[i], w),
+					    &b.words[i][w], err) != 0)
 					return -1;
-				b.settled[i][d] = true;
+				b.settled[i][w] = true;
 			}
 		}
 	} while (b.missing);
@@ -406,24 +243,31 @@ struct finding {
 	struct usage_row *row; /* NULL: not wanted */
 };
 
-static int
-find_booked(struct attach *at, void *arg, struct err *err)
+int
+booked_row(struct attach *at, DB_TXN *txn, struct id exchange, uint32_t *recno)
 {
-	struct finding *f = arg;
 	DB *db = at->table[TABLE_BOOKED];
 	uint8_t number[4];
 	DBT key, data;
 	int rc;
 
-	(void)err;
-	f->there = false;
-	dbt_in(&key, f->exchange.b, sizeof f->exchange.b);
+	dbt_in(&key, exchange.b, sizeof exchange.b);
 	dbt_out(&data, number, sizeof number);
-	rc = db->get(db, NULL, &key, &data, 0);
+	if ((rc = db->get(db, txn, &key, &data, 0)) == 0)
+		*recno = get_be32(number);
+	return rc;
+}
+
+static int
+find_booked(struct attach *at, void *arg, struct err *err)
+{
+	struct finding *f = arg;
+	int rc = booked_row(at, NULL, f->exchange, &f->recno);
+
+	(void)err;
+	f->there = rc == 0;
 	if (rc != 0)
 		return rc == DB_NOTFOUND ? 0 : rc;
-	f->there = true;
-	f->recno = get_be32(number);
 	if (f->row == NULL)
 		return 0;
 	rc = row_read(at, f->recno, f->row, &f->there);
@@ -450,72 +294,4 @@ store_row_get(struct store *s, struct id exchange, struct usage_row *out, struct
 	struct finding f = { .exchange = exchange, .row = out };
 
 	return store_call(s, "reading", find_booked, &f, err) != 0 ? -1 : f.there;
-}
-
-#define ROWS_BATCH 64
-
-struct rows_walk {
-	uint32_t before; /* 0: from the end */
-	bool end;
-	size_t count;
-	uint32_t recno[ROWS_BATCH];
-	struct usage_row rows[ROWS_BATCH];
-};
-
-static int
-rows_batch(struct attach *at, void *arg, struct err *err)
-{
-	struct rows_walk *w = arg;
-	uint32_t first, next, recno;
-	int rc = rows_bounds(at, &first, &next), holes = 0;
-	bool more = false;
-
-	(void)err;
-	w->count = 0;
-	if (rc != 0)
-		return rc;
-	recno = w->before == 0 || recno_before(next, w->before) ? next : w->before;
-	while (recno_before(first, recno)) {
-		bool there;
-
-		if (--recno == 0)
-			recno--; /* there is no record 0 */
-		rc = row_read(at, recno, &w->rows[w->count], &there);
-		if (rc == DB_NOTFOUND)
-			there = false;
-		else if (rc != 0)
-			return rc;
-		if (there)
-			w->recno[w->count++] = recno;
-		more = w->count == ROWS_BATCH || (!there && ++holes == 10000);
-		if (more)
-			break;
-	}
-	w->before = recno; /* only now: this may be run again from the start */
-	w->end = !more;
-	return 0;
-}
-
-int
-store_rows_each(struct store *s, uint64_t *cursor,
-	bool (*fn)(void *ctx, const struct usage_row *row), void *ctx, struct err *err)
-{
-	struct rows_walk *w = malloc(sizeof *w);
-	int rc;
-
-	if (w == NULL)
-		return err_set(err, ERR_MEMORY, "store: out of memory");
-	w->before = (uint32_t)*cursor;
-	do {
-		rc = store_call(s, "reading", rows_batch, w, err);
-		for (size_t i = 0; rc == 0 && i < w->count; i++) {
-			*cursor = w->recno[i];
-			if (!fn(ctx, &w->rows[i])) {
-				free(w);
-				return 0;
-			}
-		}
-	} while (rc == 0 && !w->end);
-	free(w);
-	return rc;
 }

@@ -56,6 +56,7 @@ struct usage_row {
 	uint32_t duration_ms, ttfb_ms;
 	struct tokens tokens;
 	int64_t cost_nusd;  /* or COST_UNKNOWN */
+	uint8_t cost_stated; /* it is what the provider said, whatever our prices */
 };
 
 struct usage_sum {
@@ -69,6 +70,8 @@ struct usage_sum {
 /* Do limits on requests count it?  What was refused here, or where no provider did anything for
  * the client, does not count. */
 bool usage_row_counts(const struct usage_row *row);
+/* An error was answered, or the exchange was ended by something else than its end or its client. */
+bool usage_row_failed(const struct usage_row *row);
 void usage_sum_add(struct usage_sum *sum, const struct usage_row *row);
 void usage_sum_merge(struct usage_sum *sum, const struct usage_sum *other);
 

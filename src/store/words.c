@@ -17,6 +17,8 @@ static const struct {
 	[WORD_UPSTREAM_MODEL] = { "words.upstream_model", 2000 },
 	[WORD_ENDPOINT] = { "words.endpoint", 500 },
 	[WORD_END_USER] = { "words.end_user", 50000 },
+	[WORD_TAG] = { "words.tag", 5000 },
+	[WORD_TIER] = { "words.tier", 100 },
 };
 
 #define FIRST_NUMBER 2u

@@ -19,9 +19,11 @@ struct wire_usage {
 	int64_t input, cache_read, cache_write, output, reasoning;
 	int64_t cost_nusd;   /* the provider's own statement (OpenRouter), or -1 */
 	int64_t duration_ms; /* of audio, where that is what is billed (transcription), or -1 */
+	int64_t audio_input, audio_output; /* parts of input and output */
+	char tier[24];       /* of service: "flex"; "" not reported */
 };
 #define WIRE_USAGE_NONE                                                                            \
-	((struct wire_usage){ false, -1, -1, -1, -1, -1, -1, -1 })
+	((struct wire_usage){ false, -1, -1, -1, -1, -1, -1, -1, -1, -1, "" })
 
 /* What the skim of a JSON body finds.  Spans point into the body. */
 struct openai_request {
@@ -31,7 +33,7 @@ struct openai_request {
 	int64_t max_output;      /* the largest of max_completion_tokens, max_output_tokens, max_tokens, since
 	                          * providers differ in which they obey; -1 when there is none */
 	int64_t choices;         /* answers asked for: n, for completions best_of times prompts; at least 1 */
-	char end_user[64];       /* safety_identifier, else user; cut to fit */
+	char end_user[64];       /* safety_identifier, else user, else metadata.user_id; cut */
 	int64_t input_estimate;  /* tokens, from the text's size; base64 media counted by kind */
 	struct json_value model_value, stream_options; /* for splicing */
 	size_t object_end;       /* offset of the closing brace */

@@ -176,6 +176,7 @@ enum member {
 	BEST_OF,
 	SAFETY_IDENTIFIER,
 	USER,
+	METADATA,
 	MESSAGES,
 	INPUT,
 	PROMPT,
@@ -187,8 +188,8 @@ enum member {
 };
 static const char *const names[MEMBERS] = { "model", "stream", "stream_options",
 	"max_completion_tokens", "max_output_tokens", "max_tokens", "n", "best_of",
-	"safety_identifier", "user", "messages", "input", "prompt", "instructions", "tools",
-	"functions", "response_format" };
+	"safety_identifier", "user", "metadata", "messages", "input", "prompt", "instructions",
+	"tools", "functions", "response_format" };
 
 struct skim {
 	struct json_value found[MEMBERS];
@@ -343,6 +344,18 @@ openai_estimate_tokens(int64_t characters)
 	return characters / TEXT_BYTES_PER_TOKEN + (characters % TEXT_BYTES_PER_TOKEN != 0);
 }
 
+static void
+read_end_user(const struct skim *s, struct openai_request *out)
+{
+	struct json_value v = s->found[SAFETY_IDENTIFIER];
+
+	if (v.type != JSON_STRING)
+		v = s->found[USER];
+	if (v.type != JSON_STRING && s->found[METADATA].type == JSON_OBJECT)
+		v = json_get(s->found[METADATA].raw, "user_id");
+	wire_copy_string(v, out->end_user, sizeof out->end_user);
+}
+
 int
 openai_skim(struct span body, const char *endpoint, struct openai_request *out, struct err *err)
 {
@@ -378,9 +391,7 @@ openai_skim(struct span body, const char *endpoint, struct openai_request *out, 
 			out->max_output = most;
 	}
 	out->choices = count_choices(&s, endpoint);
-	wire_copy_string(
-		s.found[s.found[SAFETY_IDENTIFIER].type == JSON_STRING ? SAFETY_IDENTIFIER : USER],
-		out->end_user, sizeof out->end_user);
+	read_end_user(&s, out);
 	out->input_estimate = estimate_input(&s);
 	out->object_end = body.len;
 	while (body.at[--out->object_end] != '}')

@@ -16,7 +16,7 @@
 /* The object as reported; -1 where it is not. */
 struct report {
 	int64_t prompt, output, total;
-	int64_t cache_read, cache_write, reasoning;
+	int64_t cache_read, cache_write, reasoning, audio_input, audio_output;
 	int64_t hit, miss; /* DeepSeek */
 	int64_t cost_nusd, duration_ms;
 };
@@ -64,6 +64,8 @@ note_input_detail(void *ctx, const struct json_member *m)
 		keep(&r->cache_read, tokens(m->value));
 	else if (span_is(key, "cache_write_tokens"))
 		keep(&r->cache_write, tokens(m->value));
+	else if (span_is(key, "audio_tokens"))
+		keep(&r->audio_input, tokens(m->value));
 	return true;
 }
 
@@ -72,9 +74,12 @@ note_output_detail(void *ctx, const struct json_member *m)
 {
 	struct report *r = ctx;
 	char room[WIRE_KEY_BYTES];
+	struct span key = wire_key(m->key, room);
 
-	if (span_is(wire_key(m->key, room), "reasoning_tokens"))
+	if (span_is(key, "reasoning_tokens"))
 		keep(&r->reasoning, tokens(m->value));
+	else if (span_is(key, "audio_tokens"))
+		keep(&r->audio_output, tokens(m->value));
 	return true;
 }
 
@@ -135,6 +140,8 @@ take_input(const struct report *r, struct wire_usage *u)
 	if (u->cache_write > prompt - at_least_0(u->cache_read))
 		u->cache_write = prompt - at_least_0(u->cache_read);
 	u->input = prompt - at_least_0(u->cache_read) - at_least_0(u->cache_write);
+	keep(&u->audio_input, r->audio_input);
+	u->audio_input = least(u->audio_input, u->input);
 }
 
 static void
@@ -153,12 +160,15 @@ take_output(const struct report *r, struct wire_usage *u)
 	}
 	if (u->reasoning >= 0 && u->output >= 0)
 		u->reasoning = least(u->reasoning, u->output);
+	keep(&u->audio_output, r->audio_output);
+	if (u->audio_output > u->output)
+		u->audio_output = u->output;
 }
 
 void
 wire_take_usage(struct span object, struct wire_usage *out)
 {
-	struct report r = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 };
+	struct report r = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 };
 
 	if (json_each(object, note_figure, &r, NULL) != 0)
 		return;
@@ -172,8 +182,17 @@ wire_take_usage(struct span object, struct wire_usage *out)
 		out->seen = true;
 }
 
+void
+wire_take_tier(struct json_value v, struct wire_usage *out)
+{
+	char tier[sizeof out->tier];
+
+	if (json_string(v, tier, sizeof tier) > 0)
+		memcpy(out->tier, tier, sizeof tier);
+}
+
 struct places {
-	struct json_value usage, response, groq;
+	struct json_value usage, response, groq, tier;
 };
 
 static bool
@@ -183,6 +202,8 @@ note_place(void *ctx, const struct json_member *m)
 	char room[WIRE_KEY_BYTES];
 	struct span key = wire_key(m->key, room);
 
+	if (span_is(key, "service_tier"))
+		p->tier = m->value;
 	if (m->value.type != JSON_OBJECT)
 		return true;
 	if (span_is(key, "usage"))
@@ -207,8 +228,11 @@ openai_usage(struct span json, struct wire_usage *out)
 		p.usage = json_get(p.response.raw, "usage");
 	if (p.usage.type == JSON_NONE && p.groq.type == JSON_OBJECT)
 		p.usage = json_get(p.groq.raw, "usage");
+	if (p.tier.type == JSON_NONE && p.response.type == JSON_OBJECT)
+		p.tier = json_get(p.response.raw, "service_tier");
 	if (p.usage.type == JSON_OBJECT)
 		wire_take_usage(p.usage.raw, out);
+	wire_take_tier(p.tier, out);
 }
 
 /* A usage object is small and holds a few objects itself; its end is found by trying, past each of
@@ -235,6 +259,25 @@ try_usage(const char *value, const char *end, struct wire_usage *out)
 	}
 }
 
+/* The last one in the tail.  Within a string its quotes would be escaped. */
+static void
+find_tier(struct span tail, struct wire_usage *out)
+{
+	static const char name[] = "\"service_tier\"";
+	const char *p = tail.at, *end = tail.at + tail.len, *close;
+
+	while (p < end && (p = memmem(p, (size_t)(end - p), name, sizeof name - 1)) != NULL) {
+		p += sizeof name - 1;
+		while (p < end && (*p == ' ' || *p == ':'))
+			p++;
+		if (p == end || *p != '"' ||
+			(close = memchr(p + 1, '"', (size_t)(end - p - 1))) == NULL)
+			continue;
+		wire_take_tier(
+			(struct json_value){ JSON_STRING, { p, (size_t)(close + 1 - p) } }, out);
+	}
+}
+
 void
 openai_usage_tail(struct span tail, struct wire_usage *out)
 {
@@ -258,4 +301,5 @@ openai_usage_tail(struct span tail, struct wire_usage *out)
 	}
 	for (size_t i = count < TAIL_OBJECTS ? 0 : count - TAIL_OBJECTS; i < count; i++)
 		try_usage(last[i % TAIL_OBJECTS], end, out);
+	find_tier(tail, out);
 }

@@ -125,7 +125,7 @@ add_delta(const char *p, const char *end, int64_t *bytes)
 }
 
 struct event {
-	struct json_value usage, error, choices, response, groq, message, type;
+	struct json_value usage, error, choices, response, groq, message, type, tier;
 };
 
 static bool
@@ -142,6 +142,7 @@ note_member(void *ctx, const struct json_member *m)
 		{ "x_groq", offsetof(struct event, groq) },
 		{ "message", offsetof(struct event, message) },
 		{ "type", offsetof(struct event, type) },
+		{ "service_tier", offsetof(struct event, tier) },
 	};
 	char room[WIRE_KEY_BYTES];
 	struct span key = wire_key(m->key, room);
@@ -223,6 +224,7 @@ read_event(struct openai_watch *w, struct span data, struct span type)
 		e.usage = json_get(e.groq.raw, "usage");
 	if (e.usage.type == JSON_OBJECT)
 		wire_take_usage(e.usage.raw, &w->usage);
+	wire_take_tier(e.tier.type == JSON_STRING ? e.tier : inner.tier, &w->usage);
 
 	if (is_something(e.error) || span_is(type, "error")) {
 		note_error(w, e.error, e.message);

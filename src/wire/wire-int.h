@@ -49,5 +49,7 @@ const char *wire_string_end(const char *at, const char *end);
 struct wire_usage;
 /* openai_usage() of the usage object itself. */
 void wire_take_usage(struct span object, struct wire_usage *out);
+/* The service tier, where v is a string that can be one; else what is there stays. */
+void wire_take_tier(struct json_value v, struct wire_usage *out);
 
 #endif

@@ -166,3 +166,23 @@ test("a worker that is killed is replaced", { timeout: 60000 }, async () => {
     await stack.stop();
   }
 });
+
+test("workers that are as many as the cores have one each; others roam", { timeout: 60000 }, async () => {
+  const allowed = (pid) => /Cpus_allowed_list:\s*(\S+)/.exec(fs.readFileSync(`/proc/${pid}/status`, "utf8"))[1];
+  const cores = Number(spawnSync("nproc", { encoding: "utf8" }).stdout);
+  const stack = await Stack.start({ server: "nginx", settings: { workers: cores } });
+  try {
+    const own = () => stack.workers().map(allowed);
+    assert.equal(new Set(own()).size, cores, "a core is shared");
+    const [first, ...others] = stack.workers();
+    const core = allowed(first);
+    process.kill(first, "SIGKILL");
+    await until("its successor has its core", 5000, () =>
+      stack.workers().some((pid) => pid !== first && !others.includes(pid) && allowed(pid) === core));
+    setting(stack, "pin_workers", "no");
+    stack.serving.kill("SIGHUP");
+    await until("they roam", 5000, () => own().length >= cores && own().every((list) => list === allowed(process.pid)));
+  } finally {
+    await stack.stop();
+  }
+});

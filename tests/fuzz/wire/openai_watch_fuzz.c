@@ -67,6 +67,9 @@ sane(const struct wire_usage *u)
 	must(u->input >= -1 && u->cache_read >= -1 && u->cache_write >= -1 && u->output >= -1);
 	must(u->reasoning >= -1 && (u->output < 0 || u->reasoning <= u->output));
 	must(u->cost_nusd >= -1 && u->duration_ms >= -1);
+	must(u->audio_input <= (u->input < 0 ? -1 : u->input));
+	must(u->audio_output <= (u->output < 0 ? -1 : u->output));
+	must(memchr(u->tier, '\0', sizeof u->tier) != NULL);
 }
 
 static void
@@ -75,7 +78,8 @@ same(const struct wire_usage *a, const struct wire_usage *b)
 	must(a->seen == b->seen && a->input == b->input && a->cache_read == b->cache_read &&
 		a->cache_write == b->cache_write && a->output == b->output &&
 		a->reasoning == b->reasoning && a->cost_nusd == b->cost_nusd &&
-		a->duration_ms == b->duration_ms);
+		a->duration_ms == b->duration_ms && a->audio_input == b->audio_input &&
+		a->audio_output == b->audio_output && strcmp(a->tier, b->tier) == 0);
 }
 
 int

@@ -545,6 +545,32 @@ secrets_are_read_from_variable_or_file(void **state)
 }
 
 static void
+a_disconnect_policy_is_one_of_three(void **state)
+{
+	static const char *const bad[] = { "", "drain:", "drain:0", "drain:-1", "drain:5s",
+		"drain:86401", "Cancel", "drain:99999999999999999999", NULL };
+	int64_t ms = -1;
+
+	(void)state;
+	assert_int_equal(conf_disconnect("cancel", &ms), 0);
+	assert_int_equal(ms, 0);
+	assert_int_equal(conf_disconnect("drain", &ms), 0);
+	assert_true(ms == INT64_MAX);
+	assert_int_equal(conf_disconnect("drain:30", &ms), 0);
+	assert_int_equal(ms, 30000);
+	for (size_t i = 0; bad[i] != NULL; i++)
+		if (conf_disconnect(bad[i], &ms) == 0)
+			fail_msg("taken: %s", bad[i]);
+	conf_defaults(&c);
+	assert_string_equal(c.disconnect, "cancel");
+	assert_int_equal(conf_set(&c, "disconnect", "drain:x", &err), -1);
+	assert_int_equal(conf_set(&c, "disconnect", "drain:5", &err), 0);
+	assert_int_equal(conf_set(&c, "end_user_header", "X User", &err), -1);
+	assert_int_equal(conf_set(&c, "end_user_header", "X-End-User", &err), 0);
+	assert_string_equal(c.end_user_header, "x-end-user");
+}
+
+static void
 manual_names_every_setting_of_the_dump(void **state)
 {
 	char *manual, *dump, want[80];
@@ -613,6 +639,7 @@ main(void)
 		cmocka_unit_test_setup(dump_tells_origins, clean),
 		cmocka_unit_test_setup(one_setting_can_be_set_or_nothing_happens, clean),
 		cmocka_unit_test_setup(secrets_are_read_from_variable_or_file, clean),
+		cmocka_unit_test_setup(a_disconnect_policy_is_one_of_three, clean),
 		cmocka_unit_test_setup(manual_names_every_setting_of_the_dump, clean),
 		cmocka_unit_test_setup(no_file_can_do_harm, clean),
 	};

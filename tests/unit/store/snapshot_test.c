@@ -57,6 +57,7 @@ static void
 an_empty_store_is_a_snapshot_too(void **state)
 {
 	struct snapshot *p = load(*state);
+	size_t count = 1;
 
 	assert_int_equal(p->generation, 7);
 	assert_int_equal(p->upstream_count, 0);
@@ -65,7 +66,8 @@ an_empty_store_is_a_snapshot_too(void **state)
 	assert_int_equal(p->limit_count, 0);
 	assert_null(snapshot_upstream(p, id_random()));
 	assert_null(snapshot_upstream_named(p, span_of("x")));
-	assert_null(snapshot_price(p, id_random(), span_of("m"), clock_wall_ms()));
+	assert_null(snapshot_price_named(p, span_of("m"), &count));
+	assert_int_equal(count, 0);
 	snapshot_drop(p);
 	snapshot_drop(NULL);
 }
@@ -173,84 +175,57 @@ a_key_sealed_for_another_is_never_used(void **state)
 }
 
 static void
-the_price_that_is_nearest_counts(void **state)
+new_price(struct fixture *f, const char *model, int64_t from_ms)
 {
-	struct fixture *f = *state;
-	struct upstream own = new_upstream(f, "own", true), other = new_upstream(f, "other", true);
-
-	/* Numbered by their price; made in an order that decides nothing. */
-	const struct {
-		const char *model;
-		bool own;
-		int64_t from_ms;
-	} prices[] = {
-		{ "*", false, 0 },          /* 0 */
-		{ "gpt-*", false, 0 },      /* 1 */
-		{ "gpt-4o", false, 0 },     /* 2 */
-		{ "gpt-4o", false, 2000 },  /* 3 */
-		{ "gpt-4o", false, 1000 },  /* 4 */
-		{ "g*", true, 0 },          /* 5 */
-		{ "own-*", true, 500 },     /* 6 */
-		{ "own-model", true, 9000 } /* 7 */
-	};
-	const struct {
-		const char *why;
-		bool own;
-		const char *model;
-		int64_t at_ms, want;
-	} cases[] = {
-		{ "anything", false, "llama", 5000, 0 },
-		{ "the longer pattern", false, "gpt-5", 5000, 1 },
-		{ "the longest", false, "gpt-4o", 999, 2 },
-		{ "the later one from its day on", false, "gpt-4o", 1000, 4 },
-		{ "the latest", false, "gpt-4o", 2000, 3 },
-		{ "a price to come does not count", false, "gpt-4o", 1999, 4 },
-		{ "the upstream's own beats any, though shorter", true, "gpt-4o", 5000, 5 },
-		{ "any where it has none of its own", true, "llama", 5000, 0 },
-		{ "its own pattern", true, "own-model", 8999, 6 },
-		{ "its own longer one later", true, "own-model", 9000, 7 },
-		{ "its own not yet: any", true, "own-model", 499, 0 },
-		{ "the own of another do not count", false, "own-model", 9999, 0 },
-	};
-	struct snapshot *p;
-
-	for (size_t i = 0; i < sizeof prices / sizeof prices[0]; i++) {
-		struct price r;
-
-		record_init(RECORD_PRICE, &r);
-		(void)snprintf(r.model, sizeof r.model, "%s", prices[i].model);
-		r.upstream = prices[i].own ? own.head.id : ID_NONE;
-		r.from_ms = prices[i].from_ms;
-		r.input_nusd = (int64_t)i;
-		create(f, RECORD_PRICE, &r);
-	}
-	p = load(f);
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		const struct price *r =
-			snapshot_price(p, cases[i].own ? own.head.id : other.head.id,
-				span_of(cases[i].model), cases[i].at_ms);
-
-		if (r == NULL || r->input_nusd != cases[i].want)
-			fail_msg("%s: price %lld", cases[i].why,
-				r == NULL ? -1LL : (long long)r->input_nusd);
-	}
-	snapshot_drop(p);
-}
-
-static void
-without_a_pattern_for_all_a_model_may_have_no_price(void **state)
-{
-	struct fixture *f = *state;
-	struct snapshot *p;
 	struct price r;
 
 	record_init(RECORD_PRICE, &r);
-	(void)snprintf(r.model, sizeof r.model, "gpt-*");
+	(void)snprintf(r.model, sizeof r.model, "%s", model);
+	r.from_ms = from_ms;
 	create(f, RECORD_PRICE, &r);
+}
+
+#define NAMES 300
+
+static void
+prices_are_found_by_name_and_patterns_stand_behind_them(void **state)
+{
+	static const char *const patterns[] = { "gpt-4o-????", "gpt-4*", "gpt-*", "m?", "*" };
+	struct fixture *f = *state;
+	const struct price *row;
+	struct snapshot *p;
+	char name[MODEL_BYTES];
+	size_t count;
+
+	for (size_t i = 0; i < 5; i++)
+		new_price(f, patterns[(i * 2) % 5], 0);
+	for (int i = 0; i < NAMES; i++) {
+		(void)snprintf(name, sizeof name, "model-%d", i);
+		new_price(f, name, 0);
+		if (i % 3 == 0)
+			new_price(f, name, 2000);
+		if (i % 3 == 0)
+			new_price(f, name, 1000);
+	}
 	p = load(f);
-	assert_null(snapshot_price(p, ID_NONE, span_of("claude"), clock_wall_ms()));
-	assert_null(snapshot_price(p, ID_NONE, SPAN_NONE, clock_wall_ms()));
-	assert_non_null(snapshot_price(p, ID_NONE, span_of("gpt-4"), clock_wall_ms()));
+	assert_int_equal(p->price_count, 5 + NAMES + 2 * NAMES / 3);
+	assert_int_equal(p->price_named, p->price_count - 5);
+	assert_false(p->prices_of_upstreams);
+	for (int i = 0; i < NAMES; i++) {
+		(void)snprintf(name, sizeof name, "model-%d", i);
+		row = snapshot_price_named(p, span_of(name), &count);
+		assert_non_null(row);
+		assert_int_equal(count, i % 3 == 0 ? 3 : 1);
+		for (size_t k = 0; k < count; k++) {
+			assert_string_equal(row[k].model, name);
+			assert_int_equal(row[k].from_ms, 1000 * (count - 1 - k));
+		}
+	}
+	for (size_t i = 0; i < 5; i++)
+		assert_string_equal(p->prices[p->price_named + i].model, patterns[i]);
+	assert_null(snapshot_price_named(p, span_of("model-"), &count));
+	assert_null(snapshot_price_named(p, span_of("gpt-*"), &count));
+	assert_null(snapshot_price_named(p, SPAN_NONE, &count));
 	snapshot_drop(p);
 }
 
@@ -283,8 +258,7 @@ main(void)
 		TEST(what_is_switched_off_is_left_out),
 		TEST(keys_stand_in_clear_by_upstream),
 		TEST(a_key_sealed_for_another_is_never_used),
-		TEST(the_price_that_is_nearest_counts),
-		TEST(without_a_pattern_for_all_a_model_may_have_no_price),
+		TEST(prices_are_found_by_name_and_patterns_stand_behind_them),
 		TEST(a_snapshot_stays_as_it_was_while_somebody_holds_it),
 	};
 

@@ -158,6 +158,12 @@ the_end_user_is_cut_between_characters(void **state)
 	assert_int_equal(strlen(q.end_user), 63);
 	assert_memory_equal(q.end_user + 60, "\xE2\x82\xAC", 4);
 
+	q = skim("{\"model\":\"a\",\"metadata\":{\"a\":1,\"user_id\":\"m\"}}", CHAT);
+	assert_string_equal(q.end_user, "m");
+	q = skim("{\"model\":\"a\",\"metadata\":{\"user_id\":\"m\"},\"user\":\"u\"}", CHAT);
+	assert_string_equal(q.end_user, "u");
+	q = skim("{\"model\":\"a\",\"metadata\":\"user_id\"}", CHAT);
+	assert_string_equal(q.end_user, "");
 	q = skim("{\"model\":\"a\",\"user\":\"a\\nb\",\"safety_identifier\":null}", CHAT);
 	assert_string_equal(q.end_user, "a b");
 	/* Half a pair is no character, and still tells users apart. */
