@@ -215,7 +215,7 @@ put_notes(struct bytes *out, const char *notes)
 }
 
 static void
-put_row(struct importing *im, const struct draft *d, bool taken)
+put_row(struct importing *im, const struct draft *d, bool taken, bool skipped)
 {
 	struct bytes *out = im->report;
 	char id[ID_TEXT_BYTES] = "";
@@ -229,7 +229,7 @@ put_row(struct importing *im, const struct draft *d, bool taken)
 	if (taken)
 		shape_text(out, "id", id);
 	else
-		shape_text(out, "refused", d->refused);
+		shape_text(out, skipped ? "skipped" : "refused", d->refused);
 	if (taken && !d->token.is_active)
 		shape_text(out, "revoked", d->token.revoked_reason);
 	if (taken)
@@ -242,6 +242,7 @@ static bool
 on_row(struct importing *im, struct span row)
 {
 	struct draft *d = malloc(sizeof *d);
+	int64_t skipped = im->skipped;
 	int rc = 0;
 
 	if (d == NULL) {
@@ -255,7 +256,7 @@ on_row(struct importing *im, struct span row)
 		im->refused++;
 	else
 		rc = take(im, d);
-	put_row(im, d, rc > 0);
+	put_row(im, d, rc > 0, im->skipped > skipped);
 	bytes_free(&d->notes);
 	explicit_bzero(d, sizeof *d);
 	free(d);
