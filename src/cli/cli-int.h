@@ -73,7 +73,7 @@ bool tokens_more(struct span reply);
 /* Would that action with that body delete? */
 bool tokens_deletes(const char *action, struct span body);
 /* file NULL or "-": standard input.  options: {"from", "project_id"?, "dry_run"?}. */
-int tokens_import(const char *file, struct span options, bool json);
+int token_import_main(const char *file, struct span options, bool json);
 
 /* ---- prices.c: words of the command line ---- */
 int words_time(const char *text, int64_t *wall_ms); /* RFC 3339 or a day; 0, or -1 */

@@ -485,7 +485,7 @@ records_main(int argc, char **argv)
 		goto out;
 	}
 	if (w.kind == RECORD_TOKEN && strcmp(w.action, "import") == 0) {
-		rc = tokens_import(w.which, bytes_span(&w.body), w.json);
+		rc = token_import_main(w.which, bytes_span(&w.body), w.json);
 		goto out;
 	}
 	if ((a = find_action(&w)) == NULL) {

@@ -171,7 +171,7 @@ print_import(struct span report)
 }
 
 int
-tokens_import(const char *file, struct span options, bool json)
+token_import_main(const char *file, struct span options, bool json)
 {
 	struct bytes text = BYTES_LIMIT(IMPORT_BYTES), report = BYTES_LIMIT(IMPORT_BYTES);
 	char from[64], project[256];
