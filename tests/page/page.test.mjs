@@ -217,6 +217,26 @@ pageTest("a token gets another secret, shown once, and is narrowed line by line"
 	assert.equal(await page.getByText(secret).count(), 0);
 });
 
+pageTest("keys of another gateway: told first, then taken over", {}, async (page, fake) => {
+	await signIn(page, fake, "#/tokens");
+	await page.getByRole("button", { name: "Import…" }).click();
+	const d = dialog(page, "Import tokens");
+	const before = fake.data.tokens.length;
+	await d.getByRole("button", { name: "Import", exact: true }).click();
+	assert.equal(await d.getByLabel("File").evaluate((el) => el.validity.valueMissing), true);
+	await d.getByLabel("File").setInputFiles({ name: "keys.json", mimeType: "application/json",
+		buffer: Buffer.from(JSON.stringify([{ key_alias: "one" }, { key_alias: "two" }])) });
+	await d.getByRole("button", { name: "Import", exact: true }).click();
+	await d.getByText("It would take over").waitFor();
+	await d.getByText("Row 1 “one”: not taken, its secret is masked").waitFor();
+	await d.getByText("Row 2 “two”: not carried over: aliases").waitFor();
+	assert.equal(fake.data.tokens.length, before);
+	await d.getByLabel("Only tell what it would do").uncheck();
+	await d.getByRole("button", { name: "Import", exact: true }).click();
+	await d.getByText("Taken over:").waitFor();
+	assert.equal(fake.data.tokens.length, before + 1);
+});
+
 pageTest("projects, upstreams and keys are made; a name that is taken is shown at its field", {},
 	async (page, fake) => {
 		await signIn(page, fake, "#/projects?new=1");

@@ -311,11 +311,13 @@ export function tokensPage(ctx) {
 	dialogs(ctx, {
 		new: (_, onclose) => dialog("Mint a token", (close) => later(ctx.signal, async () =>
 			mintForm(ctx, await known("projects"), close, added)), { onclose, wide: true }),
+		import: (_, onclose) => dialog("Import tokens", (close) => later(ctx.signal, async () =>
+			(await import("../import.js")).importForm(close, reload)), { onclose, wide: true }),
 		id: (id, onclose) => dialog("Token", (close) => later(ctx.signal, () => details(id, close)),
 			{ onclose, wide: true })
 	});
 
-	return page("Tokens", opener("Mint a token", { new: 1 }),
+	return page("Tokens", [opener("Mint a token", { new: 1 }), opener("Import…", { import: 1 }, {})],
 		filters(ctx, { project_id: ["Project", project], is_active: ["State", active],
 			q: ["Search", search] }, reload), table);
 }

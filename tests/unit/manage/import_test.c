@@ -196,6 +196,13 @@ a_table_of_litellm_means_the_same(void **state)
 	t = token_by("sk-csv-2");
 	assert_false(t.is_active);
 	assert_limits(&t, "3/0/0=20000", NULL, NULL, NULL);
+
+	/* As after a kill between limits and token: the next run makes the token, and no limit twice. */
+	assert_int_equal(store_delete(store, RECORD_TOKEN, t.head.id, NULL, &err), 0);
+	IMPORT("litellm", "all", text);
+	assert_string_equal(raw_of("imported"), "1");
+	t = token_by("sk-csv-2");
+	assert_limits(&t, "3/0/0=20000", NULL, NULL, NULL);
 }
 
 static void
