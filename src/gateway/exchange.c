@@ -42,6 +42,7 @@ exchange_free(void *object)
 {
 	struct exchange *x = object;
 
+	guard_end(x);
 	openai_watch_free(&x->watch);
 	bytes_free(&x->answer);
 	bytes_free(&x->held);
@@ -259,7 +260,11 @@ make_row(struct exchange *x)
 	}
 	if (x->watch.failed)
 		span_copy(span_of(x->watch.error), row->error, sizeof row->error);
-	if (x->gone || x->cut)
+	if (x->guard.stopped) {
+		row->ended_by = ENDED_BUDGET;
+		span_copy(
+			span_of("a budget was spent in the stream"), row->error, sizeof row->error);
+	} else if (x->gone || x->cut)
 		row->ended_by = ENDED_CLIENT;
 	else if (x->err.code == ERR_UPSTREAM_TIMEOUT)
 		row->ended_by = ENDED_TIMEOUT;

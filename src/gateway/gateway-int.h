@@ -28,6 +28,7 @@
 #define SETTLE_WAIT_MS     2000         /* then the reply closes and the lease stays owing */
 #define AFTER_DONE_MS      1000         /* for a provider to end its answer after the last event */
 #define TICK_MS            250
+#define IDEMPOTENCY_KEY_MAX 255
 #define DRAIN_STOP_MS      5000         /* a stopping worker reads on for clients that have left */
 
 struct gateway {
@@ -48,6 +49,7 @@ struct gateway {
 	int64_t draining_ms;    /* [loop] loop time since when */
 
 	_Atomic(struct exchange *) inbox; /* for the loop, newest first */
+	_Atomic(struct ledger_raise *) raised; /* the same, of the guard's */
 
 	pthread_mutex_t mutex;  /* over the next three */
 	struct snapshot *snapshot;
@@ -91,6 +93,19 @@ enum answer_mode {
 	ANSWER_BYTES    /* passed on as they come, the newest piece held back */
 };
 
+/* Of a stream that limits stop when they are spent; see guard.c. */
+struct guard {
+	int count, which[BOARD_CLAIMS_MAX]; /* of pass.hold, those that stop streams; 0: none */
+	int64_t held[BOARD_CLAIMS_MAX];
+	int64_t step;                /* tokens of output asked for ahead */
+	struct ledger_raise *asking; /* is with the ledger */
+	bool spent;                  /* there is no more to be had */
+	bool resting;                /* the transfer waits for the ledger's answer */
+	bool stopped;                /* the stream was ended */
+	bool no_event;               /* … by an error event, as the endpoint has no better one */
+	struct openai_stop stop;
+};
+
 struct exchange {
 	struct gateway *gw;
 	struct web_request *request;
@@ -113,6 +128,7 @@ struct exchange {
 	struct snapshot *snapshot;
 	struct route_plan plan;
 	struct price_list price[ROUTE_ATTEMPTS_MAX]; /* of the candidates; empty: unknown, or no model */
+	struct board_repeat repeat; /* of its idempotency key; zeros: none */
 	struct admit_pass pass;
 	struct settle_note *note;  /* on the board */
 	int64_t began_us, admitted_us;
@@ -132,6 +148,7 @@ struct exchange {
 	bool watching;
 	bool head_sent, full, gone, closing;
 	bool is_events;            /* the head that was sent promises events */
+	struct guard guard;
 	bool cut;                  /* the operator wants it ended */
 	int64_t sent_bytes;        /* to the client */
 	bool content_sent;         /* more than a heartbeat: nobody else may be asked now */
@@ -165,6 +182,16 @@ int attempt_start(struct exchange *x);   /* 0, or -1 when this candidate cannot 
 int attempt_number(const struct exchange *x); /* of the one under way, from 1 */
 void attempt_usage(struct exchange *x);  /* tokens, source and cost into x->row */
 
+/* guard.c [loop], but for guard_begin() */
+void guard_begin(struct exchange *x); /* behind the reservation [intake] */
+/* Is the next piece to wait?  The transfer is resumed then. */
+bool guard_rests(struct exchange *x);
+/* openai_watch_feed(), and stops the stream where nothing is left: 0, or -1 out of memory. */
+int guard_feed(struct exchange *x, const char *data, size_t len,
+	void (*pass)(void *ctx, const char *data, size_t len, bool last));
+void guard_raised(struct exchange *x, const struct ledger_raise *r);
+void guard_end(struct exchange *x); /* no answer of the ledger comes any more */
+
 /* answer.c */
 const char *answer_error_body(void *ctx, const struct web_request *r, const struct err *why,
 	struct bytes *out); /* for web's own refusals */
@@ -178,6 +205,7 @@ void answer_plain(struct gateway *gw, struct web_request *r, int found,
 
 /* gateway.c */
 void gateway_to_loop(struct exchange *x);    /* any thread */
+void gateway_raised(struct ledger_raise *r); /* [ledger] */
 /* The present snapshot, held for the caller; made anew first when the board's word has moved.
  * [intake] */
 struct snapshot *gateway_snapshot(struct gateway *gw, struct err *err);

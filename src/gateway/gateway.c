@@ -45,12 +45,42 @@ on_booked(struct ledger_item *item)
 	gateway_to_loop(item->ctx);
 }
 
+static struct gateway *the_gateway; /* one a process: a raise may outlive its exchange */
+
+void
+gateway_raised(struct ledger_raise *r)
+{
+	struct gateway *gw = the_gateway;
+	struct ledger_raise *first = atomic_load(&gw->raised);
+
+	do
+		r->next = first;
+	while (!atomic_compare_exchange_weak(&gw->raised, &first, r));
+	uv_async_send(&gw->wake);
+}
+
+static void
+take_raised(struct gateway *gw)
+{
+	struct ledger_raise *r = atomic_exchange(&gw->raised, NULL);
+
+	while (r != NULL) {
+		struct ledger_raise *next = r->next;
+
+		if (r->ctx != NULL)
+			guard_raised(r->ctx, r);
+		free(r);
+		r = next;
+	}
+}
+
 static void
 on_wake(uv_async_t *wake)
 {
 	struct gateway *gw = wake->data;
 	struct exchange *newest = atomic_exchange(&gw->inbox, NULL), *first = NULL;
 
+	take_raised(gw);         /* those of exchanges that came with them are there by now */
 	while (newest != NULL) { /* in the order they came */
 		struct exchange *x = newest;
 
@@ -486,6 +516,7 @@ gateway_main(int argc, char **argv)
 	struct err err = { 0 };
 
 	(void)argc;
+	the_gateway = &gw;
 	process_keep_secrets();
 	gw.cgi = web_is_cgi();
 	if (conf_load(&gw.conf, NULL, &err) != 0 ||

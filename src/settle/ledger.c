@@ -29,6 +29,8 @@ struct ledger {
 	pthread_cond_t wake, idle;
 	struct ledger_item *first, **last; /* queue */
 	int waiting;
+	struct ledger_raise
+		*raises; /* newest first; they are few and do not wait for one another */
 	struct ledger_item *batch[STORE_BOOK_MAX]; /* of the thread */
 	_Atomic int batch_count;
 	bool stopping, ended;
@@ -95,13 +97,73 @@ ledger_forget(struct ledger_item *item)
 	return atomic_compare_exchange_strong(&item->fate, &expected, FORGOTTEN);
 }
 
+void
+ledger_raise(struct ledger *l, struct ledger_raise *raise)
+{
+	atomic_store(&raise->fate, WAITING);
+	pthread_mutex_lock(&l->mutex);
+	raise->next = l->raises;
+	l->raises = raise;
+	pthread_mutex_unlock(&l->mutex);
+	pthread_cond_signal(&l->wake);
+}
+
+bool
+ledger_forget_raise(struct ledger_raise *raise)
+{
+	int expected = WAITING;
+
+	return atomic_compare_exchange_strong(&raise->fate, &expected, FORGOTTEN);
+}
+
+static void
+raise_one(struct ledger *l, struct ledger_raise *r)
+{
+	struct board_verdict verdict;
+	struct err err = { 0 };
+	int expected = WAITING;
+
+	if (board_raise(l->board, r->lease, r->amount, r->cap, r->count, &verdict, &err) != 0)
+		r->outcome = RAISE_BUSY;
+	else
+		r->outcome = verdict.outcome == BOARD_TAKEN ? RAISE_GRANTED : RAISE_REFUSED;
+	if (atomic_compare_exchange_strong(&r->fate, &expected, BOOKED))
+		r->done(r);
+	else
+		free(r); /* what it got goes back when the lease is settled */
+}
+
+static void
+raise_all(struct ledger *l)
+{
+	struct ledger_raise *list;
+
+	pthread_mutex_lock(&l->mutex);
+	list = l->raises;
+	l->raises = NULL;
+	pthread_mutex_unlock(&l->mutex);
+	while (list != NULL) {
+		struct ledger_raise *r = list;
+
+		list = r->next;
+		raise_one(l, r);
+	}
+}
+
 /* Waits for work and moves it into the batch.  False at the end. */
 static bool
 next_batch(struct ledger *l)
 {
 	pthread_mutex_lock(&l->mutex);
-	while (l->first == NULL && !l->stopping)
-		pthread_cond_wait(&l->wake, &l->mutex);
+	while (l->first == NULL && !l->stopping) {
+		if (l->raises == NULL) {
+			pthread_cond_wait(&l->wake, &l->mutex);
+			continue;
+		}
+		pthread_mutex_unlock(&l->mutex);
+		raise_all(l);
+		pthread_mutex_lock(&l->mutex);
+	}
 	while (l->first != NULL && l->batch_count < STORE_BOOK_MAX) {
 		l->batch[l->batch_count++] = l->first;
 		l->first = l->first->next;
@@ -217,6 +279,7 @@ ledger_run(void *arg)
 	store_working(l->store, l);
 	while (l->batch_count > 0 || next_batch(l)) {
 		memset(&err, 0, sizeof err);
+		raise_all(l); /* these are waited for in the middle of an answer */
 		if (book_batch(l, &err) != 0) {
 			bool stopping;
 
