@@ -256,6 +256,8 @@ reserve(struct exchange *x)
 	need->usual_output = admit_usual_output(
 		gw->store, x->snapshot, x->caller.token.head.id, x->ask.model, need->output_tokens);
 	need->usual_cost_nusd = worst_cost(x, need->input_tokens, need->usual_output);
+	x->need = *need;
+	x->by_attempt = admit_has_attempt_limits(x->snapshot);
 	note.row = x->row;
 	note.input_estimate = x->ask.input_estimate;
 	if (admit_reserve(gw->store, gw->board, x->snapshot, &ask, x->id, &note, sizeof note,

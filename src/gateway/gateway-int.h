@@ -59,6 +59,13 @@ struct gateway {
 	_Atomic int abandoned;
 
 	struct exchange *open;  /* [loop] those it owns */
+
+	/* candidate.c */
+	pthread_mutex_t candidate_mutex; /* over the next three */
+	pthread_cond_t candidate_wake;
+	struct exchange *candidates, **candidates_end; /* queue */
+	bool candidate_thread;
+	struct exchange *_Atomic candidate_now; /* what the thread is at */
 };
 
 /*
@@ -131,6 +138,12 @@ struct exchange {
 	struct board_repeat repeat; /* of its idempotency key; zeros: none */
 	struct admit_pass pass;
 	struct settle_note *note;  /* on the board */
+	struct admit_need need;
+	bool by_attempt;           /* there are limits that name upstreams or keys: candidate.c */
+	enum { CANDIDATE_NEW, CANDIDATE_MAY, CANDIDATE_REFUSED } may;
+	struct admit_pass attempt; /* of the candidate; count and lease 0: nothing is held */
+	struct settle_note *attempt_note;
+	struct err attempt_err;
 	int64_t began_us, admitted_us;
 
 	/* FORWARD */
@@ -181,6 +194,14 @@ int admission_run(struct exchange *x);
 int attempt_start(struct exchange *x);   /* 0, or -1 when this candidate cannot be tried */
 int attempt_number(const struct exchange *x); /* of the one under way, from 1 */
 void attempt_usage(struct exchange *x);  /* tokens, source and cost into x->row */
+
+/* candidate.c: limits that name upstreams or keys, for the candidate that is next. */
+int candidate_init(struct gateway *gw, struct err *err);
+/* [loop] True: it is not the loop's until it comes back by gateway_to_loop().  False: x->may tells. */
+bool candidate_ask(struct exchange *x);
+void candidate_release(struct exchange *x); /* [loop] that one has spent nothing */
+/* Work taken over from an abandoned thread (store.h).  True when it was of here. */
+bool candidate_take_over(struct gateway *gw, const void *work);
 
 /* guard.c [loop], but for guard_begin() */
 void guard_begin(struct exchange *x); /* behind the reservation [intake] */

@@ -309,7 +309,7 @@ on_abandoned(void *ctx, void *work)
 	struct gateway *gw = ctx;
 
 	atomic_store(&gw->loading, 0);
-	if (work == NULL || ledger_take_over(gw->ledger, work)) {
+	if (work == NULL || ledger_take_over(gw->ledger, work) || candidate_take_over(gw, work)) {
 		;
 	} else if (work == gw) {
 		if (process_start_thread(clerk_run, gw) != 0)
@@ -455,7 +455,7 @@ open_state(struct gateway *gw, struct err *err)
 		(gw->board = board_open(gw->conf.state_dir, gw->roster, err)) == NULL ||
 		(gw->ledger = ledger_new(gw->store, gw->board, on_booked, err)) == NULL ||
 		(gw->journal = journal_new(gw->conf.state_dir, err)) == NULL ||
-		(gw->remember = remember_new(err)) == NULL)
+		(gw->remember = remember_new(err)) == NULL || candidate_init(gw, err) != 0)
 		return -1;
 	ledger_keep_journal(gw->ledger, gw->journal);
 	store_on_change(gw->store, on_change, gw);

@@ -121,6 +121,19 @@ ledger_forget_raise(struct ledger_raise *raise)
 	return atomic_compare_exchange_strong(&raise->fate, &expected, FORGOTTEN);
 }
 
+void
+ledger_release(struct ledger *l, struct board_lease lease)
+{
+	struct ledger_raise *r = calloc(1, sizeof *r);
+
+	if (lease.serial == 0 || r == NULL) {
+		free(r);
+		return;
+	}
+	r->lease = lease;
+	ledger_raise(l, r);
+}
+
 static void
 raise_one(struct ledger *l, struct ledger_raise *r)
 {
@@ -128,6 +141,13 @@ raise_one(struct ledger *l, struct ledger_raise *r)
 	struct err err = { 0 };
 	int expected = WAITING;
 
+	if (r->done == NULL) { /* a release */
+		if (board_settle(l->board, r->lease, NULL, 0, 0, &err) < 0)
+			log_write(LOG_ERROR, "settle", "an attempt's lease stays owing: %s",
+				err.text);
+		free(r);
+		return;
+	}
 	if (board_raise(l->board, r->lease, r->amount, r->cap, r->count, &verdict, &err) != 0)
 		r->outcome = RAISE_BUSY;
 	else
@@ -201,6 +221,9 @@ settle_item(struct ledger *l, struct ledger_item *item)
 	if (item->lease.serial != 0 && board_settle(l->board, item->lease, item->spent, item->count,
 					       settle_status(&item->row), &err) < 0)
 		log_write(LOG_ERROR, "settle", "a lease stays owing: %s", err.text);
+	if (item->attempt.serial != 0 && board_settle(l->board, item->attempt, item->attempt_spent,
+						 item->attempt_count, 0, &err) < 0)
+		log_write(LOG_ERROR, "settle", "an attempt's lease stays owing: %s", err.text);
 	if (atomic_compare_exchange_strong(&item->fate, &expected, BOOKED))
 		l->done(item);
 	else

@@ -18,6 +18,9 @@ struct ledger_item {
 	struct board_lease lease; /* serial 0: nothing is held */
 	int count;                /* of spent, as many as the lease's claims */
 	int64_t spent[BOARD_CLAIMS_MAX];
+	struct board_lease attempt; /* of the last attempt, from limits that name upstreams and keys */
+	int attempt_count;
+	int64_t attempt_spent[BOARD_CLAIMS_MAX];
 	bool may_journal;         /* its project goes on without the store */
 	void *ctx;
 	_Atomic int fate;         /* the ledger's own */
@@ -49,6 +52,10 @@ struct ledger_raise {
 	_Atomic int fate;          /* the ledger's own */
 	struct ledger_raise *next; /* the ledger's own until done() */
 };
+/* A lease is given back with nothing spent.  Any thread, the loop too: never blocks.  Without memory
+ * for it the lease is left to a reaper after this process. */
+void ledger_release(struct ledger *l, struct board_lease lease);
+
 /* Any thread, the loop too: never blocks. */
 void ledger_raise(struct ledger *l, struct ledger_raise *raise);
 /* As ledger_forget(). */
