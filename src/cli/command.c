@@ -102,6 +102,8 @@ static const struct verb verbs[] = {
 	{ "limit", "add, list, show, set, reset, grant, delete", records_main },
 	{ "grant", "list, show, delete: what comes on top of limits", records_main },
 	{ "price", "add, list, show, set, delete, import", records_main },
+	{ "reprice", "compute booked costs again, by the prices of their time", reprice_main },
+	{ "reconcile", "compare a provider's bill with what was booked", reconcile_main },
 	{ "requests", "the newest requests, and why they failed", requests_main },
 	{ "usage", "sums by project, token, model, upstream or key", usage_main },
 	{ "inflight", "what runs now; inflight cut ID ends one", inflight_main },
