@@ -264,6 +264,8 @@ test("prices", { timeout: 240000 }, async (t) => {
       assert.equal(refused.code, REFUSED);
       assert.match(refused.err, /somebody\/gpt-new.*input_cost_per_token/);
       assert.equal(run(stack, ["price", "import", file, "--nonsense"]).code, 2);
+      fs.writeFileSync(file, Buffer.alloc((64 << 20) + 1, " "));
+      assert.match(run(stack, ["price", "import", file]).err, /too large/);
     });
 
     await t.test("reconcile: a bill that agrees, one that does not, and what is no bill", async () => {
