@@ -186,6 +186,7 @@ verify(struct caring *c)
 	int rc;
 
 	if (c->file != NULL) {
+		log_open(NULL, "sluice", LOG_ERROR, NULL);
 		rc = store_verify_backup(c->file, getenv("TMPDIR"), &c->care, &c->report, &err);
 	} else {
 		if (state_open(&s, false) != 0)
