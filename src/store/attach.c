@@ -283,6 +283,18 @@ curable(int rc)
 	}
 }
 
+/*
+ * Pages that are changed live in the shared memory until a checkpoint.  Where that was removed, or
+ * is a copy, what is on disk is an old state, and joining would make it the new one.
+ */
+static bool
+memory_is_not_ours(struct store *s)
+{
+	uint64_t known = atomic_load(&s->gate.words->memory), is = env_memory(s);
+
+	return is == 0 || (known != 0 && known != is);
+}
+
 /* One try.  0 and *out, or what went wrong. */
 static int
 open_once(struct store *s, struct slot *slot, bool *again, struct attach **out, struct err *err)
@@ -301,6 +313,18 @@ open_once(struct store *s, struct slot *slot, bool *again, struct attach **out, 
 		words_free(at->words);
 		free(at);
 		return -1;
+	}
+	if (role == GATE_JOIN && memory_is_not_ours(s)) {
+		log_write(LOG_WARN, "store",
+			"the shared memory of %s was removed or replaced: recovery asked for",
+			s->home);
+		gate_want(&s->gate, at->epoch);
+		gate_leave(&s->gate);
+		words_free(at->words);
+		free(at);
+		*again = true;
+		return err_set(err, ERR_STORE_UNAVAILABLE,
+			"the shared memory of %s disappears again and again", s->home);
 	}
 	began = clock_mono_us();
 	(void)pthread_mutex_lock(&s->lock);
@@ -325,6 +349,7 @@ open_once(struct store *s, struct slot *slot, bool *again, struct attach **out, 
 	at->inside = 0;
 	if (rc == 0) {
 		if (role == GATE_RECOVER) {
+			atomic_store(&s->gate.words->memory, env_memory(s));
 			at->epoch = gate_recovered(&s->gate, clock_mono_us() - began);
 			log_write(LOG_INFO, "store", "recovered: epoch %u, %" PRId64 " ms",
 				at->epoch, (clock_mono_us() - began) / 1000);
