@@ -120,8 +120,9 @@ test:
 # The same tests, longer, and those that only pay when they run long.
 soak:
 	@sh contrib/install-packages.sh build run test
-	@$(MAKE) --no-print-directory all $(NODE_MODULES)
+	@$(MAKE) --no-print-directory all $(NODE_MODULES) $O/tests/soak/usage_soak
 	@SLUICE_LONG=1 $(MAKE) --no-print-directory check
+	@$O/tests/soak/usage_soak
 	@cd tests && SLUICE_LONG=1 SLUICE_BUILD=$O node --test --test-concurrency=1 integration/*.test.mjs soak/*.test.mjs
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=600
 
@@ -130,7 +131,7 @@ bench:
 	@$(MAKE) --no-print-directory all $(NODE_MODULES) $O/tests/bench/board_bench
 	@cd tests && SLUICE_BUILD=$O node bench/bench.mjs
 
-$O/tests/bench/board_bench: $O/tests/bench/board_bench.o $O/libsluice.a
+$O/tests/bench/board_bench $O/tests/soak/usage_soak: %: %.o $O/libsluice.a
 	@$(CC) $(ALL_CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 
 FUZZ_FLAGS = $(CSTD) -g -O1 -Isrc -DSLUICE_VERSION='"$(VERSION)"' -fsanitize=fuzzer,address,undefined
@@ -144,7 +145,7 @@ fuzz:
 		build/fuzz/$$n -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -print_final_stats=1 \
 			build/fuzz/corpus/$$n tests/fuzz/corpus/$$n 2>&1 | tail -n 12; done
 
-C_FILES = $(wildcard src/*.c src/*/*.c tests/unit/*/*.c tests/fuzz/*.c tests/fuzz/*/*.c tests/bench/*.c)
+C_FILES = $(wildcard src/*.c src/*/*.c tests/unit/*/*.c tests/fuzz/*.c tests/fuzz/*/*.c tests/bench/*.c tests/soak/*.c)
 lint:
 	@sh contrib/install-packages.sh build lint
 	@clang-format --dry-run -Werror $(C_FILES)

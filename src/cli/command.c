@@ -103,6 +103,7 @@ static const struct verb verbs[] = {
 	{ "price", "add, list, show, set, delete, import", records_main },
 	{ "requests", "the newest requests, and why they failed", requests_main },
 	{ "usage", "sums by project, token, model, upstream or key", usage_main },
+	{ "inflight", "what runs now; inflight cut ID ends one", inflight_main },
 	{ "backup", "one file of everything, while it runs", care_main },
 	{ "restore", "bring a backup back, with sluice stopped", care_main },
 	{ "verify", "is the store, or a backup, whole?", care_main },

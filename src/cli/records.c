@@ -84,7 +84,7 @@ struct words {
 	enum record_kind kind;
 	const char *action, *which; /* which: id or name */
 	bool json, yes, help;
-	const char *limit, *reason, *file;
+	const char *limit, *reason;
 	struct bytes body, scope;
 	struct bytes query; /* the options again, as the filter of a list */
 	bool unfiltered;    /* one of them filters no list */
@@ -439,57 +439,21 @@ out:
 	return rc;
 }
 
-/* sluice price import FILE: our own shape, dollars a million tokens. */
-static int
-import_prices(const struct words *w)
-{
-	struct bytes text = BYTES_LIMIT(64 << 20);
-	char piece[65536];
-	struct err err = { 0 };
-	size_t changed = 0, n;
-	struct state s;
-	FILE *f = w->which == NULL || strcmp(w->which, "-") == 0 ? stdin : fopen(w->which, "r");
-	int rc = EXIT_DONE;
-
-	if (f == NULL)
-		return complain(EXIT_FAILED, "%s cannot be read", w->which);
-	while ((n = fread(piece, 1, sizeof piece, f)) > 0)
-		bytes_add(&text, piece, n);
-	if (f != stdin)
-		fclose(f);
-	if (state_open(&s, false) != 0) {
-		bytes_free(&text);
-		return EXIT_FAILED;
-	}
-	if (text.failed ||
-		manage_import_prices(s.manage, bytes_span(&text), s.actor, &changed, &err) != 0)
-		rc = complain(EXIT_REFUSED, "prices: %s",
-			text.failed ? "the file is too large" : err.text);
-	else if (w->json)
-		printf("{\"changed\":%zu}\n", changed);
-	else
-		printf("%zu prices added, changed or removed\n", changed);
-	bytes_free(&text);
-	state_close(&s);
-	return rc;
-}
-
 int
 records_main(int argc, char **argv)
 {
 	struct words w = { .kind = (enum record_kind)find_kind(argv[0]) };
 	const struct action *a;
-	int rc = take_words(&w, argc, argv);
+	int rc;
 
+	if (w.kind == RECORD_PRICE && argc > 1 && strcmp(argv[1], "import") == 0)
+		return price_import_main(argc - 1, argv + 1);
+	rc = take_words(&w, argc, argv);
 	if (rc != EXIT_DONE)
 		goto out;
 	if (w.help || w.action == NULL) {
 		print_options(w.kind);
 		rc = w.help ? EXIT_DONE : EXIT_USAGE;
-		goto out;
-	}
-	if (w.kind == RECORD_PRICE && strcmp(w.action, "import") == 0) {
-		rc = import_prices(&w);
 		goto out;
 	}
 	if ((a = find_action(&w)) == NULL) {

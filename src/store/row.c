@@ -10,6 +10,7 @@
 #include "store/store-int.h"
 
 #include "base/log.h"
+#include <errno.h>
 #include <string.h>
 
 #define ROW_LAYOUT 1 /* of the fields at fixed places: another means another queue */
@@ -126,24 +127,17 @@ pass_text(struct pass *p, char *text, size_t room, const uint8_t *end)
 		text[len] = '\0';
 }
 
-/* Seven bits a byte, the low ones first; nothing is written or read behind `end`. */
+/* Nothing is read behind `end`. */
 static uint64_t
 pass_varint(struct pass *p, uint64_t value, const uint8_t *end)
 {
-	int shift = 0;
+	const uint8_t *at = p->at;
 
-	if (!p->reading) {
-		for (; value > 0x7f; value >>= 7)
-			*p->at++ = (uint8_t)(value | 0x80);
-		*p->at++ = (uint8_t)value;
-		return 0;
-	}
-	for (value = 0; p->at < end && shift < 64; shift += 7) {
-		uint8_t byte = *p->at++;
-
-		value |= (uint64_t)(byte & 0x7f) << shift;
-		if ((byte & 0x80) == 0)
-			break;
+	if (p->reading) {
+		value = get_varint(&at, end);
+		p->at += at - p->at;
+	} else {
+		p->at = put_varint(p->at, value);
 	}
 	return value;
 }
@@ -206,6 +200,7 @@ pass_added(struct pass *p, struct usage_row *r, uint32_t words[ROW_WORDS], const
 	pass_amount(p, &r->tokens.audio_input, end);
 	pass_amount(p, &r->tokens.audio_output, end);
 	pass_amount(p, &r->tokens.images, end);
+	r->cost_stated = (uint8_t)(pass_varint(p, r->cost_stated, end) & 1);
 }
 
 #define CRC_BYTES 4
@@ -234,38 +229,67 @@ row_write(struct row_disk *disk, const struct usage_row *row, const uint32_t wor
 	put_be32(disk->at + ROW_BYTES - CRC_BYTES, hash_crc32(disk->at, ROW_BYTES - CRC_BYTES));
 }
 
+/* 0, DB_NOTFOUND, DB_KEYEMPTY: a hole, or EILSEQ: damaged. */
+static int
+row_get(struct attach *at, DB_TXN *txn, u_int32_t flags, uint32_t recno, struct row_disk *disk)
+{
+	DB *db = at->table[TABLE_ROWS];
+	db_recno_t number = recno;
+	DBT key, data;
+	int rc;
+
+	dbt_in(&key, &number, sizeof number);
+	dbt_out(&data, disk, sizeof *disk);
+	if ((rc = db->get(db, txn, &key, &data, flags)) != 0)
+		return rc;
+	if (data.size == ROW_BYTES && disk->at[0] == ROW_LAYOUT &&
+		get_be32(disk->at + ROW_BYTES - CRC_BYTES) ==
+			hash_crc32(disk->at, ROW_BYTES - CRC_BYTES))
+		return 0;
+	log_write(LOG_ERROR, "store", "row %u is damaged and left out", recno);
+	return EILSEQ;
+}
+
 int
 row_load(struct attach *at, DB_TXN *txn, u_int32_t flags, uint32_t recno, struct stored_row *out,
 	bool *there)
 {
-	DB *db = at->table[TABLE_ROWS];
-	db_recno_t number = recno;
 	struct row_disk disk;
 	const uint8_t *end = disk.at + ROW_BYTES - CRC_BYTES;
 	struct pass p = { .at = disk.at + 1, .reading = true };
-	DBT key, data;
-	int rc;
+	int rc = row_get(at, txn, flags, recno, &disk);
 
-	*there = false;
-	dbt_in(&key, &number, sizeof number);
-	dbt_out(&data, &disk, sizeof disk);
-	rc = db->get(db, txn, &key, &data, flags);
-	if (rc == DB_KEYEMPTY)
-		return 0;
+	*there = rc == 0;
 	if (rc != 0)
-		return rc;
-	if (data.size != ROW_BYTES || disk.at[0] != ROW_LAYOUT ||
-		get_be32(end) != hash_crc32(disk.at, ROW_BYTES - CRC_BYTES)) {
-		log_write(LOG_ERROR, "store", "row %u is damaged and left out", recno);
-		return 0;
-	}
+		return rc == DB_KEYEMPTY || rc == EILSEQ ? 0 : rc;
 	memset(out, 0, sizeof *out);
 	out->recno = recno;
 	pass_fixed(&p, &out->row, out->words);
 	pass_texts(&p, &out->row, end);
 	pass_added(&p, &out->row, out->words, end);
-	*there = true;
 	return 0;
+}
+
+/* In place: what a newer program added behind the fields we know stays. */
+int
+row_set_cost(struct attach *at, DB_TXN *txn, uint32_t recno, int64_t cost_nusd)
+{
+	DB *db = at->table[TABLE_ROWS];
+	db_recno_t number = recno;
+	struct row_disk disk;
+	struct stored_row r = { 0 };
+	struct pass p = { .at = disk.at + 1, .reading = true };
+	DBT key, data;
+	int rc = row_get(at, txn, DB_RMW, recno, &disk);
+
+	if (rc != 0)
+		return rc;
+	pass_fixed(&p, &r.row, r.words);
+	put_be64(p.at - 8, (uint64_t)cost_nusd); /* the last of them */
+	put_be32(disk.at + ROW_BYTES - CRC_BYTES, hash_crc32(disk.at, ROW_BYTES - CRC_BYTES));
+	dbt_in(&key, &number, sizeof number);
+	dbt_in(&data, &disk, sizeof disk);
+	return db->put(db, txn, &key, &data, 0);
 }
 
 int

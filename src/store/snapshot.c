@@ -4,6 +4,7 @@
  */
 #include "store/snapshot.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include <stdlib.h>
 #include <string.h>
@@ -174,6 +175,31 @@ in_order(const void *a, const void *b)
 	return (x->from_ms < y->from_ms) - (x->from_ms > y->from_ms);
 }
 
+static bool
+grant_wanted(const void *record)
+{
+	const struct grant *g = record;
+
+	return g->until_ms == 0 || g->until_ms > clock_wall_ms();
+}
+
+static int
+load_limits(struct store *s, struct snapshot *p, struct err *err)
+{
+	struct grant *grants = NULL;
+	size_t count = 0;
+
+	if (load_kind(s, RECORD_LIMIT, SNAPSHOT_LIMITS_MAX, limit_wanted, (void **)&p->limits,
+		    &p->limit_count, err) != 0 ||
+		load_kind(s, RECORD_GRANT, SNAPSHOT_GRANTS_MAX, grant_wanted, (void **)&grants,
+			&count, err) != 0)
+		return -1;
+	p->limit_index =
+		limit_index_new(p->limits, p->limit_count, grants, count, clock_wall_ms(), err);
+	free(grants);
+	return p->limit_index == NULL ? -1 : 0;
+}
+
 static size_t
 name_slot(const struct snapshot *p, struct span name)
 {
@@ -229,9 +255,7 @@ snapshot_load(struct store *s, uint64_t generation, struct err *err)
 		load_keys(s, p, err) != 0 ||
 		load_kind(s, RECORD_PRICE, SNAPSHOT_PRICES_MAX, price_wanted, (void **)&p->prices,
 			&p->price_count, err) != 0 ||
-		load_kind(s, RECORD_LIMIT, SNAPSHOT_LIMITS_MAX, limit_wanted, (void **)&p->limits,
-			&p->limit_count, err) != 0 ||
-		index_prices(p, err) != 0) {
+		load_limits(s, p, err) != 0 || index_prices(p, err) != 0) {
 		snapshot_drop(p);
 		return NULL;
 	}
@@ -257,6 +281,7 @@ snapshot_drop(struct snapshot *p)
 	free(p->upstreams);
 	free(p->keys);
 	free(p->prices);
+	limit_index_free(p->limit_index);
 	free(p->price_slots);
 	free(p->limits);
 	free(p);

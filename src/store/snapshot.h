@@ -9,6 +9,7 @@
 #ifndef STORE_SNAPSHOT_H
 #define STORE_SNAPSHOT_H
 
+#include "store/limits.h"
 #include "store/store.h"
 #include <stdatomic.h>
 
@@ -16,6 +17,7 @@
 #define SNAPSHOT_KEYS_MAX      4096
 #define SNAPSHOT_PRICES_MAX    16384
 #define SNAPSHOT_LIMITS_MAX    65536
+#define SNAPSHOT_GRANTS_MAX    65536 /* that have not ended */
 
 struct snapshot_key {
 	struct id id, upstream, project;
@@ -39,6 +41,7 @@ struct snapshot {
 	bool prices_of_upstreams;   /* some are for one upstream alone */
 	struct limit *limits;       /* the active ones */
 	size_t limit_count;
+	struct limit_index *limit_index; /* them again, by whom they bind */
 	char *secrets;              /* one mapping */
 	size_t secrets_bytes;
 };

@@ -80,6 +80,10 @@ struct store {
 	bool own_roster, brief, create;
 	bool copy; /* nobody else's, made while others wrote: recovered from the whole log */
 	int64_t cache_bytes, rows_cap_bytes;
+	struct expiry {
+		int level;           /* how much sooner sums go than they should */
+		int64_t sums_bytes;  /* the most their file had */
+	} expiry; /* of who holds GATE_EXPIRE */
 	bool has_key;
 	uint8_t master_key[32];
 
@@ -207,10 +211,13 @@ void row_write(struct row_disk *disk, const struct usage_row *row, const uint32_
 int row_load(struct attach *at, DB_TXN *txn, u_int32_t flags, uint32_t recno,
 	struct stored_row *out, bool *there);
 int row_name(struct attach *at, struct stored_row *r);
+int row_set_cost(struct attach *at, DB_TXN *txn, uint32_t recno, int64_t cost_nusd);
 /* Both of them. */
 int row_read(struct attach *at, uint32_t recno, struct usage_row *row, bool *there);
 
 /* ---- usage.c ---- */
+/* Which record an exchange was booked in, or DB_NOTFOUND. */
+int booked_row(struct attach *at, DB_TXN *txn, struct id exchange, uint32_t *recno);
 /* First and next free record of the queue. */
 int rows_bounds(struct attach *at, uint32_t *first, uint32_t *next);
 static inline bool
@@ -219,15 +226,19 @@ recno_before(uint32_t a, uint32_t b)
 	return (int32_t)(a - b) < 0; /* numbers wrap; the queue never holds half of them */
 }
 
-/* ---- rollup.c ---- */
-#define FOLD_HOLES 256
+/* ---- fold.c ---- */
+#define FOLD_HOLES 240
 struct folded {
 	uint32_t position; /* last row that is in the rollups; 0 none */
 	uint64_t total;    /* rows in them */
-	/* Records passed over because they held no row, of this epoch: see rollup.c. */
+	/* Records passed over because they held no row, of this epoch: see fold.c. */
 	uint32_t epoch;
 	uint32_t holes;
 	uint32_t hole[FOLD_HOLES];
+	uint32_t layout;            /* FOLD_LAYOUT of who folded last */
+	uint32_t posted;            /* the first row that has postings; 0: all */
+	uint32_t changes;           /* of rows that were not folded yet */
+	uint32_t values[BY__COUNT]; /* ids that have sums */
 };
 int fold_position(struct attach *at, DB_TXN *txn, u_int32_t flags, struct folded *folded);
 
@@ -254,6 +265,31 @@ put_be64(uint8_t *p, uint64_t v)
 {
 	for (int i = 7; i >= 0; i--, v >>= 8)
 		p[i] = (uint8_t)v;
+}
+/* Seven bits a byte, the low ones first: where the next one goes. */
+#define VARINT_BYTES 10
+static inline uint8_t *
+put_varint(uint8_t *p, uint64_t v)
+{
+	for (; v > 0x7f; v >>= 7)
+		*p++ = (uint8_t)(v | 0x80);
+	*p++ = (uint8_t)v;
+	return p;
+}
+/* 0 at the end.  *p moves along. */
+static inline uint64_t
+get_varint(const uint8_t **p, const uint8_t *end)
+{
+	uint64_t v = 0;
+
+	for (int shift = 0; *p < end && shift < 64; shift += 7) {
+		uint8_t byte = *(*p)++;
+
+		v |= (uint64_t)(byte & 0x7f) << shift;
+		if ((byte & 0x80) == 0)
+			break;
+	}
+	return v;
 }
 static inline uint32_t
 get_be32(const uint8_t *p)

@@ -346,8 +346,15 @@ measure(struct attach *at, void *arg, struct err *err)
 	return rc != 0 ? rc : fold_position(at, NULL, 0, &m->folded);
 }
 
+static bool
+is_capped(const char *name)
+{
+	return strcmp(name, "booked.db") == 0 || strcmp(name, "rollups.db") == 0 ||
+	       strcmp(name, "rows.db") == 0 || strncmp(name, "__dbq.rows.db.", 14) == 0;
+}
+
 static int64_t
-bytes_in(const char *dir)
+bytes_in(const char *dir, int64_t *capped)
 {
 	DIR *d = opendir(dir);
 	struct dirent *e;
@@ -358,9 +365,12 @@ bytes_in(const char *dir)
 	while ((e = readdir(d)) != NULL) {
 		struct stat st;
 
-		if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-			S_ISREG(st.st_mode))
-			sum += (int64_t)st.st_blocks * 512;
+		if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+			!S_ISREG(st.st_mode))
+			continue;
+		sum += (int64_t)st.st_blocks * 512;
+		if (is_capped(e->d_name))
+			*capped += (int64_t)st.st_blocks * 512;
 	}
 	(void)closedir(d);
 	return sum;
@@ -375,7 +385,7 @@ store_health(struct store *s, struct store_health *out, struct err *err)
 	memset(out, 0, sizeof *out);
 	if (store_call(s, "measuring", measure, &m, err) != 0)
 		return -1;
-	out->bytes_on_disk = bytes_in(s->home);
+	out->bytes_on_disk = bytes_in(s->home, &out->bytes_capped);
 	out->rows = (int64_t)(uint32_t)(m.next - m.first);
 	position = m.folded.position;
 	out->rows_unfolded = position == 0 || recno_before(position, m.first)

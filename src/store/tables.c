@@ -533,6 +533,8 @@ struct writing {
 	size_t count;
 	int64_t version;
 	struct id id;
+	const struct id *gone; /* of replace_all() */
+	size_t gone_count;
 	int tries;
 	uint8_t *old; /* room for one */
 	uint8_t data[RECORD_BINARY_MAX], spare[RECORD_BINARY_MAX];
@@ -829,6 +831,56 @@ delete_one(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	return audit_write(at, txn, w->change, object);
 }
 
+/* One of many; audited together.  w->record is all of them. */
+static int
+replace_one(struct writing *w, struct attach *at, DB_TXN *txn, void *record, struct err *err)
+{
+	struct record *head = record;
+	struct key_bytes k = key_of_record(w->kind, head->id);
+	const struct record *was = (const struct record *)(const void *)w->old;
+	size_t len;
+	int rc = load_old(w, at, txn, head->id, err), old = rc;
+
+	if (rc != 0 && rc != DB_NOTFOUND)
+		return rc;
+	head->created_ms = old == 0 ? was->created_ms : head->updated_ms;
+	head->version = old == 0 ? was->version + 1 : 1;
+	if ((rc = encode(w, record, &len, err)) != 0 ||
+		(old == 0 && (rc = free_indexes(at, txn, w->kind, w->old, record)) != 0) ||
+		(rc = take_indexes(at, txn, w->kind, record, err)) != 0)
+		return rc;
+	return put_main(at, txn, &k, w->data, len, 0);
+}
+
+static int
+remove_one(struct writing *w, struct attach *at, DB_TXN *txn, struct id id, struct err *err)
+{
+	struct key_bytes k = key_of_record(w->kind, id);
+	int rc = load_old(w, at, txn, id, err);
+
+	if (rc == 0 && (rc = free_indexes(at, txn, w->kind, w->old, NULL)) == 0)
+		rc = delete_main(at, txn, &k);
+	return rc == DB_NOTFOUND ? 0 : rc;
+}
+
+static int
+replace_all(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
+{
+	struct writing *w = arg;
+	char object[ID_TEXT_BYTES];
+	int rc = take_turn(at, txn);
+
+	for (size_t i = 0; i < w->gone_count && rc == 0; i++)
+		rc = remove_one(w, at, txn, w->gone[i], err);
+	for (size_t i = 0; i < w->count && rc == 0; i++)
+		rc = replace_one(w, at, txn, w->record + i * record_bytes(w->kind), err);
+	if (rc != 0)
+		return rc;
+	(void)snprintf(
+		object, sizeof object, "%zu %ss", w->count + w->gone_count, record_name(w->kind));
+	return audit_write(at, txn, w->change, object);
+}
+
 static int
 write_records(struct store *s, struct writing *w, const char *what,
 	int (*fn)(struct attach *at, DB_TXN *txn, void *arg, struct err *err), struct err *err)
@@ -873,6 +925,28 @@ store_create_many(struct store *s, enum record_kind kind, void *records, size_t 
 		head->version = 1;
 	}
 	return count == 0 ? 0 : write_records(s, &w, "creating", create_all, err);
+}
+
+int
+store_replace_many(struct store *s, enum record_kind kind, void *records, size_t count,
+	const struct id *gone, size_t gone_count, const struct store_change *c, struct err *err)
+{
+	struct writing w = { .kind = kind,
+		.change = c,
+		.record = records,
+		.count = count,
+		.gone = gone,
+		.gone_count = gone_count };
+	int64_t now = clock_wall_ms();
+
+	for (size_t i = 0; i < count; i++) {
+		struct record *head = (struct record *)(void *)(w.record + i * record_bytes(kind));
+
+		if (check_name(kind, head, err) != 0)
+			return -1;
+		head->updated_ms = now;
+	}
+	return count + gone_count == 0 ? 0 : write_records(s, &w, "replacing", replace_all, err);
 }
 
 int

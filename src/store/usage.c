@@ -243,24 +243,31 @@ struct finding {
 	struct usage_row *row; /* NULL: not wanted */
 };
 
-static int
-find_booked(struct attach *at, void *arg, struct err *err)
+int
+booked_row(struct attach *at, DB_TXN *txn, struct id exchange, uint32_t *recno)
 {
-	struct finding *f = arg;
 	DB *db = at->table[TABLE_BOOKED];
 	uint8_t number[4];
 	DBT key, data;
 	int rc;
 
-	(void)err;
-	f->there = false;
-	dbt_in(&key, f->exchange.b, sizeof f->exchange.b);
+	dbt_in(&key, exchange.b, sizeof exchange.b);
 	dbt_out(&data, number, sizeof number);
-	rc = db->get(db, NULL, &key, &data, 0);
+	if ((rc = db->get(db, txn, &key, &data, 0)) == 0)
+		*recno = get_be32(number);
+	return rc;
+}
+
+static int
+find_booked(struct attach *at, void *arg, struct err *err)
+{
+	struct finding *f = arg;
+	int rc = booked_row(at, NULL, f->exchange, &f->recno);
+
+	(void)err;
+	f->there = rc == 0;
 	if (rc != 0)
 		return rc == DB_NOTFOUND ? 0 : rc;
-	f->there = true;
-	f->recno = get_be32(number);
 	if (f->row == NULL)
 		return 0;
 	rc = row_read(at, f->recno, f->row, &f->there);
@@ -287,72 +294,4 @@ store_row_get(struct store *s, struct id exchange, struct usage_row *out, struct
 	struct finding f = { .exchange = exchange, .row = out };
 
 	return store_call(s, "reading", find_booked, &f, err) != 0 ? -1 : f.there;
-}
-
-#define ROWS_BATCH 64
-
-struct rows_walk {
-	uint32_t before; /* 0: from the end */
-	bool end;
-	size_t count;
-	uint32_t recno[ROWS_BATCH];
-	struct usage_row rows[ROWS_BATCH];
-};
-
-static int
-rows_batch(struct attach *at, void *arg, struct err *err)
-{
-	struct rows_walk *w = arg;
-	uint32_t first, next, recno;
-	int rc = rows_bounds(at, &first, &next), holes = 0;
-	bool more = false;
-
-	(void)err;
-	w->count = 0;
-	if (rc != 0)
-		return rc;
-	recno = w->before == 0 || recno_before(next, w->before) ? next : w->before;
-	while (recno_before(first, recno)) {
-		bool there;
-
-		if (--recno == 0)
-			recno--; /* there is no record 0 */
-		rc = row_read(at, recno, &w->rows[w->count], &there);
-		if (rc == DB_NOTFOUND)
-			there = false;
-		else if (rc != 0)
-			return rc;
-		if (there)
-			w->recno[w->count++] = recno;
-		more = w->count == ROWS_BATCH || (!there && ++holes == 10000);
-		if (more)
-			break;
-	}
-	w->before = recno; /* only now: this may be run again from the start */
-	w->end = !more;
-	return 0;
-}
-
-int
-store_rows_each(struct store *s, uint64_t *cursor,
-	bool (*fn)(void *ctx, const struct usage_row *row), void *ctx, struct err *err)
-{
-	struct rows_walk *w = malloc(sizeof *w);
-	int rc;
-
-	if (w == NULL)
-		return err_set(err, ERR_MEMORY, "store: out of memory");
-	w->before = (uint32_t)*cursor;
-	do {
-		rc = store_call(s, "reading", rows_batch, w, err);
-		for (size_t i = 0; rc == 0 && i < w->count; i++) {
-			*cursor = w->recno[i];
-			if (!fn(ctx, &w->rows[i])) {
-				free(w);
-				return 0;
-			}
-		}
-	} while (rc == 0 && !w->end);
-	free(w);
-	return rc;
 }

@@ -1,9 +1,10 @@
 /*
  * board_bench.c - what an admission with six claims and its settlement cost.
  *
- * For 1, 2, 4 and 8 processes at it as fast as they can: nanoseconds of wall time a pair (all
- * processes together), with every process on a token of its own and with all on one, and the
- * longest call of all.  Usage: board_bench [pairs]
+ * First one process: nanoseconds an admission and a settlement, with six claims on calendar windows
+ * and with six on rolling ones.  Then for 1, 2, 4 and 8 processes at it as fast as they can:
+ * nanoseconds of wall time a pair (all processes together), with every process on a token of its
+ * own and with all on one, and the longest call of all.  Usage: board_bench [pairs]
  */
 #include "base/clock.h"
 #include "board/board.h"
@@ -25,7 +26,7 @@ struct shared {
 static char dir[] = "/tmp/board_bench.XXXXXX";
 
 static void
-claims_of(uint64_t token, struct board_claim c[CLAIMS])
+claims_of(uint64_t token, int64_t rolling_ms, struct board_claim c[CLAIMS])
 {
 	for (uint64_t k = 0; k < CLAIMS; k++)
 		c[k] = (struct board_claim){
@@ -34,6 +35,9 @@ claims_of(uint64_t token, struct board_claim c[CLAIMS])
 			.cap = INT64_MAX - 1,
 			.window_start_ms = INT64_MAX / 2,
 			.window_end_ms = INT64_MAX,
+			.rolling_ms = rolling_ms,
+			.warn = { INT64_MAX / 2 },
+			.seeded = true,
 		};
 }
 
@@ -62,7 +66,7 @@ run(struct shared *s, uint64_t token, int pairs)
 		fprintf(stderr, "%s\n", err.text);
 		_exit(1);
 	}
-	claims_of(token, c);
+	claims_of(token, 0, c);
 	atomic_fetch_add(&s->ready, 1);
 	while (atomic_load(&s->go) == 0)
 		usleep(100);
@@ -73,8 +77,8 @@ run(struct shared *s, uint64_t token, int pairs)
 		bool timed = i % 64 == 0;
 		int64_t began = timed ? clock_mono_us() : 0;
 
-		if (board_admit(b, (struct id){ { 1 } }, c, CLAIMS, NULL, note, sizeof note, &lease, &v,
-			    &err) != 0) {
+		if (board_admit(b, (struct id){ { 1 } }, c, CLAIMS, NULL, note, sizeof note, &lease,
+			    &v, &err) != 0) {
 			atomic_fetch_add(&s->overloaded, 1);
 			continue;
 		}
@@ -117,6 +121,48 @@ measure(int processes, bool one_token, int pairs)
 	munmap(s, sizeof *s);
 }
 
+/* Admissions in runs of LEASES, then their settlements, so that each is timed alone. */
+#define LEASES 64
+
+static void
+measure_calls(const char *what, int64_t rolling_ms, int pairs)
+{
+	static const int64_t spent[CLAIMS] = { 1, 1, 1, 1, 1, 1 };
+	struct board_lease lease[LEASES];
+	struct board_claim c[CLAIMS];
+	struct board_verdict v;
+	struct err err = { 0 };
+	struct roster *roster = roster_join(dir, &err);
+	struct board *b = roster == NULL ? NULL : board_open(dir, roster, &err);
+	int64_t admitted = 0, settled = 0, wrong = 0;
+	char note[256] = "a note";
+
+	if (b == NULL) {
+		fprintf(stderr, "%s\n", err.text);
+		exit(1);
+	}
+	claims_of(rolling_ms == 0 ? 100 : 200, rolling_ms, c);
+	for (int run = 0; run < pairs / LEASES; run++) {
+		int64_t began = clock_mono_us(), middle;
+
+		for (int i = 0; i < LEASES; i++)
+			wrong += board_admit(b, (struct id){ { 1 } }, c, CLAIMS, NULL, note,
+					 sizeof note, &lease[i], &v, &err) != 0 ||
+				 v.outcome != BOARD_TAKEN;
+		middle = clock_mono_us();
+		for (int i = 0; i < LEASES; i++)
+			wrong += board_settle(b, lease[i], spent, CLAIMS, 200, &err) != 1;
+		admitted += middle - began;
+		settled += clock_mono_us() - middle;
+	}
+	printf("1 process,   6 %-8s %6.0f ns an admission, %6.0f ns a settlement%s\n", what,
+		(double)admitted * 1000 / (pairs / LEASES * LEASES),
+		(double)settled * 1000 / (pairs / LEASES * LEASES), wrong != 0 ? ", WRONG" : "");
+	fflush(stdout);
+	board_close(b);
+	roster_leave(roster);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -125,6 +171,8 @@ main(int argc, char **argv)
 
 	if (pairs < 8 || mkdtemp(dir) == NULL)
 		return 1;
+	measure_calls("calendar:", 0, pairs);
+	measure_calls("rolling:", 60000, pairs);
 	for (int processes = 1; processes <= 8; processes *= 2) {
 		measure(processes, false, pairs);
 		measure(processes, true, pairs);

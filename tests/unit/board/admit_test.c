@@ -256,6 +256,45 @@ without_a_free_lease_nothing_is_taken(void **state)
 	board_close(b);
 }
 
+static bool
+is_all_b(void *ctx, struct id exchange, struct roster_owner owner, const void *note)
+{
+	const char *at = note;
+
+	(void)exchange;
+	(void)owner;
+	for (size_t i = 0; i < BOARD_NOTE_BYTES; i++)
+		if (at[i] != (i < *(size_t *)ctx ? 'b' : 0))
+			fail_msg("byte %zu of the note is %d", i, at[i]);
+	return true;
+}
+
+/* Whatever an earlier lease noted in that place is not seen again. */
+static void
+a_note_ends_where_it_ends(void **state)
+{
+	static const size_t bytes[] = { 100, 1, 50, BOARD_NOTE_BYTES, 0, 7, BOARD_NOTE_BYTES - 1 };
+	struct board *b = open_with(&small);
+	char old[BOARD_NOTE_BYTES], note[BOARD_NOTE_BYTES];
+	struct board_lease lease;
+	struct board_verdict v;
+
+	(void)state;
+	memset(old, 'a', sizeof old);
+	memset(note, 'b', sizeof note);
+	for (size_t i = 0; i < sizeof bytes / sizeof bytes[0]; i++) {
+		size_t n = bytes[i];
+
+		assert_int_equal(
+			board_admit(b, ID_NONE, NULL, 0, NULL, note, n, &lease, &v, &err), 0);
+		assert_int_equal(board_inflight(b, is_all_b, &n), 1);
+		/* What the owner makes of it later goes too. */
+		memcpy(board_note(b, lease), old, n);
+		assert_int_equal(board_settle(b, lease, NULL, 0, 0, &err), 1);
+	}
+	board_close(b);
+}
+
 struct race {
 	_Atomic int64_t *taken;
 	int each;
@@ -386,6 +425,7 @@ main(void)
 		TEST(settling_twice_books_once),
 		TEST(what_makes_no_sense_is_refused_whole),
 		TEST(without_a_free_lease_nothing_is_taken),
+		TEST(a_note_ends_where_it_ends),
 		TEST(a_cap_is_exact_over_eight_processes),
 		TEST(threads_share_one_handle),
 	};
