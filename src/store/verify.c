@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define HOUR_MS    3600000LL
+#define ROWS_ASKED 1000
 #define HOURS_SURE (48 * HOUR_MS) /* sums by the hour last as long at the least */
 
 /* ---- telling ---- */
@@ -416,17 +417,42 @@ check_booked(struct attach *at, struct rows_check *c, uint32_t recno, const stru
 	return rc;
 }
 
+/*
+ * What is expired was booked before the oldest row that is left, so it came before that was booked.
+ * When that was is not known, but each row after it was booked later still, and nearly all of them
+ * as soon as they had ended: a few that were booked late change nothing then.
+ */
+static int
+find_complete(struct attach *at, struct rows_check *c)
+{
+	int64_t latest = clock_wall_ms() - HOURS_SURE;
+
+	for (uint32_t recno = c->first, seen = 0; recno_before(recno, c->next) && seen < ROWS_ASKED;
+		recno++, seen++) {
+		struct usage_row row;
+		bool there;
+		int rc = recno == 0 ? DB_NOTFOUND : row_read(at, recno, &row, &there);
+
+		if (rc != 0 && rc != DB_NOTFOUND)
+			return rc;
+		if (rc == 0 && there && row.time_ms + row.duration_ms > latest)
+			latest = row.time_ms + row.duration_ms;
+	}
+	c->complete_from_ms = latest / HOUR_MS * HOUR_MS + 2 * HOUR_MS;
+	return 0;
+}
+
 static int
 check_rows(struct attach *at, void *arg, struct err *err)
 {
 	struct rows_check *c = arg;
 	DB *db = at->table[TABLE_ROWS];
 	int rc = rows_bounds(at, &c->first, &c->next);
-	bool begun = false;
 
 	(void)err;
 	c->all = c->first <= 1;
-	c->complete_from_ms = (clock_wall_ms() - HOURS_SURE) / HOUR_MS * HOUR_MS + HOUR_MS;
+	if (rc == 0 && !c->all)
+		rc = find_complete(at, c);
 	for (uint32_t recno = c->first; rc == 0 && recno_before(recno, c->next); recno++) {
 		struct usage_row row;
 		bool there;
@@ -452,14 +478,6 @@ check_rows(struct attach *at, void *arg, struct err *err)
 			rc = rc == DB_KEYEMPTY || rc == DB_NOTFOUND ? 0 : rc;
 			continue;
 		}
-		if (!begun) { /* what is expired came before this one was booked */
-			int64_t whole =
-				(row.time_ms + row.duration_ms) / HOUR_MS * HOUR_MS + 2 * HOUR_MS;
-
-			if (whole > c->complete_from_ms)
-				c->complete_from_ms = whole;
-		}
-		begun = true;
 		add_row(c, &row);
 		rc = check_booked(at, c, recno, &row);
 		care_step(c->run, 1);
