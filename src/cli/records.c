@@ -525,9 +525,10 @@ records_main(int argc, char **argv)
 		goto out;
 	}
 	if (strcmp(a->name, "list") == 0 && w.unfiltered) {
-		rc = complain(EXIT_USAGE, "a list goes by --project, --token, --upstream, --model, "
-					  "--end-user, --tag, "
-					  "--address, --key, --limit-id, --is-active and --search only");
+		rc = complain(EXIT_USAGE,
+			"a list goes by --project, --token, --upstream, --model, "
+			"--end-user, --tag, "
+			"--address, --key, --limit-id, --is-active and --search only");
 		goto out;
 	}
 	takes_away = a->takes_away || tokens_deletes(a->name, bytes_span(&w.body));
