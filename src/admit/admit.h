@@ -36,33 +36,82 @@ struct admit_caller {
 int admit_identify(struct store *store, const struct admit_secrets *secrets,
 	struct admit_caller *caller, bool *known, struct err *err);
 
-/* What the request takes at worst, for the limits' metrics. */
+/* What the request takes. */
 struct admit_need {
 	const char *model;
-	int64_t input_tokens, output_tokens;
-	int64_t cost_nusd; /* or COST_UNKNOWN: counts as 0 */
+	int64_t input_tokens, output_tokens; /* at worst */
+	int64_t cost_nusd; /* at worst; or COST_UNKNOWN: counts as 0 */
+	/* As it usually goes (admit_usual_output()), for limits that reserve what is expected; 0: as at
+	 * worst.  More than at worst counts as that. */
+	int64_t usual_output, usual_cost_nusd;
+};
+
+/* A request as limits see it. */
+struct admit_ask {
+	const struct admit_caller *caller;
+	struct admit_need need;
+	const char *end_user; /* NULL and "": not known, here and below */
+	const char *address;  /* of the client, as text */
+	const char *tag[USAGE_TAGS_MAX];
+	struct id upstream, key; /* of the candidate; for admit_attempt() alone */
+	const struct board_repeat *repeat; /* its idempotency key; NULL: none */
 };
 
 /* One counter that was taken from. */
 struct admit_hold {
-	int32_t metric; /* enum limit_metric */
-	int64_t cap, used; /* used: spent and reserved, this request included */
-	int64_t resets_ms; /* WINDOW_FOREVER: never */
+	struct id limit;   /* none: max_requests of the token */
+	int32_t metric;    /* enum limit_metric */
+	bool is_hard;      /* refuses beyond its cap; the others only count */
+	int64_t cap;       /* with what is granted; INT64_MAX when it is not hard */
+	int64_t used;      /* spent and reserved, this request included */
+	int64_t resets_ms; /* board time; WINDOW_FOREVER: never.  Rolling: when all of it has aged */
 };
 
 struct admit_pass {
 	struct board_lease lease;
 	int count;
 	struct admit_hold hold[BOARD_CLAIMS_MAX];
+	/* Of a refusal: what hold[0] tells is the limit that refuses (count is 1), unless it was for
+	 * the idempotency key: then `first` had it, and its client got `status` (0: it runs). */
+	struct id first;
+	int status;
 };
 
 /*
  * Takes from every limit that binds, all or nothing, and leaves a lease with `note` on the board.
+ * Limits whose scope names upstream or key are left to admit_attempt(): whom the request goes to is
+ * known then.
+ *
  * A refusal is -1 with ERR_RATE_LIMITED, ERR_BUDGET_EXCEEDED or ERR_EXCEEDS_LIMIT; err->says names
  * the limit, what is used and when it frees; err->retry_at_ms is that moment, 0 for never.
+ * ERR_CONFLICT: the idempotency key is taken (409); ERR_BAD_REQUEST: by a request with another body.
  */
 int admit_reserve(struct store *store, struct board *board, const struct snapshot *snapshot,
-	const struct admit_caller *caller, const struct admit_need *need, struct id exchange,
-	const void *note, size_t note_bytes, struct admit_pass *pass, struct err *err);
+	const struct admit_ask *ask, struct id exchange, const void *note, size_t note_bytes,
+	struct admit_pass *pass, struct err *err);
+
+/* Are there limits that name upstreams or keys?  [loop] */
+bool admit_has_attempt_limits(const struct snapshot *snapshot);
+/*
+ * The same for one attempt at ask->upstream with ask->key, from the limits that name those: a lease
+ * of its own, to be settled when the attempt has ended (with nothing spent when the provider did
+ * nothing).  Without such limits 0 and no lease (pass->lease.serial is 0).  ask->repeat is not looked
+ * at.  A refusal speaks of this candidate alone; another may have room.
+ */
+int admit_attempt(struct store *store, struct board *board, const struct snapshot *snapshot,
+	const struct admit_ask *ask, struct id exchange, const void *note, size_t note_bytes,
+	struct admit_pass *pass, struct err *err);
+
+/*
+ * What 95 of 100 answers of that model to that token stay below, at most `worst`.  Learned from the
+ * answers that this process has seen, and at first from the last rows of the store; with few of the
+ * token those of the model count, and with few of those ADMIT_USUAL_START.  Older answers count less
+ * and less.  Returns `worst` at once when no limit of the snapshot reserves what is expected.
+ */
+#define ADMIT_USUAL_START 1024
+int64_t admit_usual_output(struct store *store, const struct snapshot *snapshot, struct id token,
+	const char *model, int64_t worst);
+/* An answer's output as its provider reported it.  [loop] */
+void admit_learn(struct id token, const char *model, int64_t output_tokens);
 
 #endif

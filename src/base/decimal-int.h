@@ -20,5 +20,7 @@ int decimal_read(struct span text, struct decimal *d);
 
 /* The number times 10^places.  0; or -1 when that is no whole number or no int64_t. */
 int decimal_scale(const struct decimal *d, int places, int64_t *out);
+/* The same, but what is finer is rounded half up (by its size, without the sign). */
+int decimal_round(const struct decimal *d, int places, int64_t *out);
 
 #endif

@@ -101,3 +101,23 @@ decimal_scale(const struct decimal *d, int places, int64_t *out)
 	*out = d->negative ? (int64_t)(0 - sig) : (int64_t)sig;
 	return 0;
 }
+
+int
+decimal_round(const struct decimal *d, int places, int64_t *out)
+{
+	struct decimal cut = *d;
+	unsigned last = 0;
+
+	if (d->sig == 0 || d->ten + places >= 0)
+		return decimal_scale(d, places, out);
+	/* sig has at most 20 digits: 21 behind the point are less than a half */
+	for (int64_t ten = d->ten + places; ten < 0 && cut.sig > 0; ten++) {
+		last = (unsigned)(cut.sig % 10);
+		cut.sig /= 10;
+		if (cut.sig == 0 && ten < -1)
+			last = 0;
+	}
+	cut.sig += last >= 5;
+	cut.ten = -(int64_t)places;
+	return decimal_scale(&cut, places, out);
+}

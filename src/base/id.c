@@ -131,25 +131,53 @@ token_check(const char *text, char out[TOKEN_CHECK])
 		out[i] = base62[crc % 62];
 }
 
+/* Takes from the pool what makes digits without favour.  How many it made, at most `most`. */
+static size_t
+digits_from(const uint8_t *pool, size_t bytes, char *out, size_t most)
+{
+	size_t made = 0;
+
+	for (size_t i = 0; i < bytes && made < most; i++)
+		if (pool[i] < 4 * 62) /* the rest would favour the first digits */
+			out[made++] = base62[pool[i] % 62];
+	return made;
+}
+
+static void
+token_finish(char out[TOKEN_BYTES])
+{
+	memcpy(out, TOKEN_PREFIX, TOKEN_HEAD);
+	token_check(out, out + TOKEN_HEAD + TOKEN_RANDOM);
+	out[TOKEN_BYTES - 1] = '\0';
+}
+
 void
 token_make(char out[TOKEN_BYTES])
 {
 	uint8_t pool[64];
-	size_t left = 0;
 
-	memcpy(out, TOKEN_PREFIX, TOKEN_HEAD);
-	for (size_t i = 0; i < TOKEN_RANDOM;) {
-		if (left == 0) {
-			hash_random(pool, sizeof pool);
-			left = sizeof pool;
-		}
-		uint8_t r = pool[--left];
-
-		if (r < 4 * 62) /* the rest would favour the first digits */
-			out[TOKEN_HEAD + i++] = base62[r % 62];
+	for (size_t made = 0; made < TOKEN_RANDOM;) {
+		hash_random(pool, sizeof pool);
+		made += digits_from(
+			pool, sizeof pool, out + TOKEN_HEAD + made, TOKEN_RANDOM - made);
 	}
-	token_check(out, out + TOKEN_HEAD + TOKEN_RANDOM);
-	out[TOKEN_BYTES - 1] = '\0';
+	token_finish(out);
+	explicit_bzero(pool, sizeof pool);
+}
+
+void
+token_make_nth(const uint8_t seed[32], uint64_t n, char out[TOKEN_BYTES])
+{
+	uint8_t pool[SHA256_BYTES], text[17] = "token";
+
+	for (int i = 0; i < 8; i++)
+		text[8 + i] = (uint8_t)(n >> (56 - 8 * i));
+	for (size_t made = 0; made < TOKEN_RANDOM; text[16]++) {
+		hash_hmac(seed, 32, text, sizeof text, pool);
+		made += digits_from(
+			pool, sizeof pool, out + TOKEN_HEAD + made, TOKEN_RANDOM - made);
+	}
+	token_finish(out);
 	explicit_bzero(pool, sizeof pool);
 }
 

@@ -32,6 +32,8 @@ int id_parse(const char *prefix, const char *text, struct id *id);
 #define TOKEN_BYTES 47 /* with NUL */
 #define TOKEN_MASKED_BYTES 24
 void token_make(char out[TOKEN_BYTES]);
+/* The same for the same 32 random bytes and number; who does not know them cannot tell it from another. */
+void token_make_nth(const uint8_t seed[32], uint64_t n, char out[TOKEN_BYTES]);
 /* True when text has our prefix and a length or checksum that cannot be ours: refused unseen. */
 bool token_mistyped(const char *text, size_t len);
 /* "sk-sl-AbCd…wXyZ" (UTF-8 ellipsis); short foreign secrets show only their ends' share. */

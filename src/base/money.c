@@ -27,6 +27,14 @@ money_parse(const char *text, int64_t *nusd)
 	return decimal_scale(&d, NUSD_PLACES, nusd);
 }
 
+int
+money_scaled(struct span text, int places, int64_t *out)
+{
+	struct decimal d;
+
+	return decimal_read(text, &d) != 0 ? -1 : decimal_round(&d, places, out);
+}
+
 int64_t
 money_add(int64_t a, int64_t b)
 {

@@ -1,7 +1,10 @@
 /*
  * board-int.h - the layout of the file and what the room's sources share.
  *
- *   head | lease heads | lease bodies | keys | segment 0 of rows | segment 1 | ...
+ *   head | lease heads | lease bodies | keys | segment | segment | ...
+ *
+ * A segment holds records of one of the three tables; the head says of which.  A table has as many
+ * as it came to need.
  *
  * All that a section changes is made of 64-bit words, so that one undo entry is {offset in the
  * file, old value}.  Heads of leases lie apart from their bodies: a scan for dead owners touches
@@ -17,26 +20,69 @@
 
 #define BOARD_MAGIC        INT64_C(0x31647261426c7300) /* changes with nothing; the version does */
 #define BOARD_VERSION      3
-#define BOARD_ROWS         262144 /* of a segment; a power of two */
-#define BOARD_SEGMENTS_MAX 16
+#define BOARD_ROWS         262144 /* of the size of a row, make a segment */
+#define BOARD_SEGMENTS_MAX 16     /* of each table: 4 million rows or keys, 256 thousand rings */
 #define BOARD_LEASES       8192
-#define BOARD_PROBES       32            /* rows looked at for a key in each segment */
+#define BUCKET_RECORDS     32
+#define BOARD_HINTS        4096          /* refs a process remembers */
 #define BOARD_KEEP_MS      (2 * 3600000) /* a row outlives its window by this */
-#define BOARD_UNDO         512           /* words one section may change */
+#define BOARD_UNDO         512           /* words one section may change, see UNDO_WORST */
 #define BOARD_OPEN_MS      5000          /* wait for another process that is making the file */
 #define BOARD_TICK_LEAST_MS 500
 #define BOOT_ID_BYTES      37
 
-/* A counter.  `life` is 0 for a row never used (it ends a probe, and never comes back but by an
- * undo), else 1 + the number of leases that hold a claim on it. */
-struct row {
+enum kind { ROWS, RINGS, REPEATS, TABLES };
+
+/* A bucket is this and BUCKET_RECORDS records: 16 bits of each one's key, 0 for one never used. */
+struct tags {
+	_Atomic int64_t word[BUCKET_RECORDS / 4];
+};
+_Static_assert(sizeof(struct tags) == 64, "the tags of a bucket are a cache line");
+
+/* What the records of all tables begin with.  `life` is 0 for one never used (it ends a search, and
+ * never comes back but by an undo), else 1 + the number of leases that hold it. */
+struct entry {
 	_Atomic int64_t key[2];
-	_Atomic int64_t spent, reserved;
-	_Atomic int64_t start_ms, end_ms;
 	_Atomic int64_t life;
-	_Atomic int64_t told; /* the highest share of a cap that was told of */
+};
+
+/* What counters of both kinds begin with. */
+struct counter {
+	struct entry e;
+	_Atomic int64_t reserved;
+	_Atomic int64_t told; /* row: the highest share of a cap told of; ring: see ring_tell() */
+};
+
+/* A counter over a calendar window, or for ever. */
+struct row {
+	struct counter c;
+	_Atomic int64_t spent;
+	_Atomic int64_t start_ms, end_ms;
 };
 _Static_assert(sizeof(struct row) == 64, "a row is a cache line");
+
+#define RING_SLOTS (BOARD_SLICES + 1)
+#define RING_KEY   UINT64_C(0x9e3779b97f4a7c15) /* times its length is in a ring's key */
+
+/* A counter over a rolling window.  What was spent in slice n of board time is in slot
+ * n % RING_SLOTS, which says so; so ageing writes nothing. */
+struct ring {
+	struct counter c;
+	_Atomic int64_t slice_ms;
+	struct {
+		_Atomic int64_t slice, spent;
+	} slot[RING_SLOTS];
+};
+_Static_assert(sizeof(struct ring) == 1024, "rings fill a segment");
+
+/* An idempotency key.  Its lease holds it while the exchange runs. */
+struct repeat {
+	struct entry e;
+	_Atomic int64_t body[2];
+	_Atomic int64_t exchange[2];
+	_Atomic int64_t until; /* of one that ended: board time << 16 | status; 0: free */
+};
+_Static_assert(sizeof(struct repeat) == 64, "an idempotency key is a cache line");
 
 /* serial 0: free.  owner 0 with a serial: its owner went with an earlier boot. */
 struct lease_head {
@@ -51,11 +97,13 @@ _Static_assert(sizeof(struct lease_head) == 64, "a lease head is a cache line");
 
 /* A page each, so that none is torn over pages when the machine dies. */
 struct lease_body {
-	int64_t serial; /* the head's; another one after a reboot tells a torn lease */
-	int64_t spare[7];
+	int64_t serial;      /* the head's; another one after a reboot tells a torn lease */
+	int64_t repeat;      /* ref of the idempotency key it holds, or -1 */
+	int64_t noted_bytes; /* of the note that may be other than zero */
+	int64_t spare[5];
 	struct {
-		int64_t row; /* its number over all segments; -1: it went with an earlier board */
-		int64_t key; /* second half of the row's key */
+		int64_t ref; /* of its counter; -1: it went with an earlier board */
+		int64_t key; /* second half of the counter's key */
 		_Atomic int64_t amount;
 		int64_t slice; /* of a rolling window, that it was taken in */
 	} claim[BOARD_CLAIMS_MAX];
@@ -74,6 +122,18 @@ struct line {
 	_Atomic int64_t boot_ms, base_ms, slew_ms;
 };
 
+/* The most words a section changes: an admission that makes a ring or row for each of its claims and
+ * a place for its idempotency key. */
+enum {
+	UNDO_MAKE = 5,             /* used, tag, key, life */
+	UNDO_CLAIM = UNDO_MAKE + 2 /* reserved, told */ + 3 /* slice_ms, seed */ + 3 /* taken */,
+	UNDO_REPEAT = UNDO_MAKE + 6,
+	UNDO_LEASE = 5,
+	UNDO_WORST = BOARD_CLAIMS_MAX * UNDO_CLAIM + UNDO_REPEAT + UNDO_LEASE,
+};
+_Static_assert(UNDO_WORST <= BOARD_UNDO, "an admission fits the undo log");
+_Static_assert(RING_SLOTS <= BOARD_UNDO, "so does a correction");
+
 /* What must be equal for two programs to share a board. */
 struct layout {
 	int64_t magic;
@@ -88,13 +148,14 @@ struct head {
 	uint64_t hash_key[2]; /* of counters' names; made with the file */
 	_Atomic int64_t made_ms;
 	_Atomic int64_t segments;
+	_Atomic int64_t table_of[TABLES * BOARD_SEGMENTS_MAX]; /* enum kind of each segment */
 
 	_Alignas(64) pthread_mutex_t mutex;
 	/* under the mutex */
 	_Alignas(64) _Atomic int64_t serial; /* last one given */
 	_Atomic int64_t free_lease;          /* index + 1 */
 	_Atomic int64_t leases_high, leases_used;
-	_Atomic int64_t rows_used;
+	_Atomic int64_t used[TABLES]; /* records that were ever used */
 	_Atomic int64_t undo_count;
 	struct {
 		int64_t offset, old;
@@ -118,6 +179,17 @@ struct board_options {
 	void (*step)(void); /* called between the changes of a section: a place to die in */
 };
 
+/* A table as it is mapped here; changed in a section only. */
+struct table {
+	int count;
+	int64_t buckets; /* of a segment */
+	size_t record_bytes, bucket_bytes;
+	struct {
+		char *at;
+		int64_t offset; /* in the file */
+	} segment[BOARD_SEGMENTS_MAX];
+};
+
 struct board {
 	struct roster *roster;
 	struct board_options o;
@@ -126,17 +198,27 @@ struct board {
 	struct lease_head *leases;
 	struct lease_body *bodies;
 	struct key_slot *keys;
-	size_t base_bytes; /* of the file before its rows */
-	struct row *segment[BOARD_SEGMENTS_MAX];
-	int segments;            /* mapped here; changed in a section only */
+	size_t base_bytes; /* of the file before its segments */
+	struct table table[TABLES];
+	int64_t hint[BOARD_HINTS]; /* where a key was found last; see table_find() */
+	char *segment[TABLES * BOARD_SEGMENTS_MAX]; /* the same, in the file's order */
+	int segments;
 	pthread_mutex_t growing; /* of this process: its threads share one descriptor */
 	pthread_mutex_t reaping;
 };
 
 struct board *board_open_sized(const char *dir, struct roster *roster,
 	const struct board_options *o, struct err *err);
-/* Makes one segment more unless there are more than `had` by now. */
-int board_grow(struct board *b, int64_t had, struct err *err);
+/* Gives the table one segment more unless it has more than `had` by now. */
+int board_grow(struct board *b, enum kind table, int had, struct err *err);
+/* The segments of a table in the file. */
+int64_t board_segments(const struct board *b, enum kind table);
+
+static inline size_t
+segment_bytes(const struct board *b)
+{
+	return (size_t)b->o.rows * sizeof(struct row);
+}
 
 /* ---- section.c ---- */
 
@@ -145,26 +227,78 @@ int section_enter(struct board *b, struct err *err);
 void section_commit(struct board *b); /* what was changed stays */
 void section_undo(struct board *b);   /* as if the section had not been */
 void section_leave(struct board *b);
-/* Changes a word in the head, the leases, or row `number`. */
+/* Changes a word in the head or the leases, or in the record `ref`. */
 void section_change(struct board *b, _Atomic int64_t *word, int64_t value);
-void section_change_row(struct board *b, int64_t number, _Atomic int64_t *word, int64_t value);
+void section_change_at(struct board *b, int64_t ref, _Atomic int64_t *word, int64_t value);
+int section_map(struct board *b, struct err *err); /* all segments there are: 0 or -1 */
 int section_mutex_make(struct head *head);
 /* Waits BOARD_LOCK_MS at most: 0, ETIMEDOUT, EOWNERDEAD or another errno. */
 int section_lock(pthread_mutex_t *m);
 
-/* ---- counter.c ---- */
+/* ---- table.c: records by key ---- */
 
-/* In a section.  The row's number, or -1 with *room (may be NULL) a row to make it in, or -1. */
-int64_t counter_find(struct board *b, const uint64_t key[2], int64_t now_ms, int64_t *room);
-struct row *counter_row(const struct board *b, int64_t number);
-/* Makes the claim's row where counter_find() had room. */
-void counter_make(struct board *b, int64_t number, const struct board_claim *c);
-/* Reserves `amount`, or all there is room for when the cap is INT64_MAX, and says in *v what was
- * there before.  How much it took, or -1: too much for the cap. */
-int64_t counter_reserve(struct board *b, int64_t number, int64_t amount, int64_t cap,
+/* Names a record of all tables: segment << 39 | bucket << 7 | place in it << 2 | table; -1: none. */
+#define REF_BUCKET  7
+#define REF_SEGMENT 39
+
+/* In a section.  The record's ref, or -1 with *room (may be NULL) where to make it, or -1. */
+int64_t table_find(struct board *b, enum kind table, const uint64_t key[2], int64_t now_ms,
+	int64_t *room);
+/* In the file, and held by a lease that knows its key: damage must not spread from one lease. */
+bool table_holds(const struct board *b, int64_t ref, int64_t key);
+/* Names a record that table_find() had room for. */
+void table_make(struct board *b, int64_t ref, const uint64_t key[2]);
+void table_hold(struct board *b, int64_t ref, int add); /* 1: one lease more, -1: one less */
+bool table_has(const struct board *b, int64_t ref); /* in the file? */
+int64_t table_ref(const struct board *b, enum kind table, int64_t n); /* of the nth of all */
+int64_t table_segment_records(const struct board *b, enum kind table);
+uint16_t table_tag(uint64_t first, uint64_t second); /* half of a key each; never 0 */
+
+static inline enum kind
+table_of(int64_t ref)
+{
+	return (enum kind)(ref & 3);
+}
+
+static inline struct tags *
+table_tags(const struct table *t, int64_t ref)
+{
+	int64_t bucket = (ref >> REF_BUCKET) & ((INT64_C(1) << (REF_SEGMENT - REF_BUCKET)) - 1);
+
+	return (void *)(t->segment[ref >> REF_SEGMENT].at + (size_t)bucket * t->bucket_bytes);
+}
+
+static inline int
+table_place(int64_t ref)
+{
+	return (int)(ref >> 2) & (BUCKET_RECORDS - 1);
+}
+
+static inline void *
+table_at(const struct board *b, int64_t ref)
+{
+	const struct table *t = &b->table[table_of(ref)];
+
+	return (char *)(table_tags(t, ref) + 1) + (size_t)table_place(ref) * t->record_bytes;
+}
+
+/* ---- counter.c: rows and rings alike, in a section ---- */
+
+enum { COUNTER_NO_ROOM = -1, COUNTER_NEEDS_SEED = -2 };
+/* The claim's counter, made when it is not there; or one of the above. */
+int64_t counter_of(struct board *b, const struct board_claim *c, int64_t now_ms);
+/* Reserves `amount`, or all there is room for when the cap is INT64_MAX.  How much it took, or -1:
+ * too much for the cap.  *v says what was there before, and when there is room. */
+int64_t counter_reserve(struct board *b, int64_t ref, int64_t amount, int64_t cap, int64_t now_ms,
 	struct board_verdict *v);
-/* Which of the shares in `warn` the counter's use reaches for the first time, as bits. */
-uint8_t counter_tell(struct board *b, int64_t number, const int64_t warn[BOARD_WARNS_MAX]);
+/* Which of the shares in `warn` are to be told of now that `before` became `used`, as bits. */
+uint8_t counter_tell(struct board *b, int64_t ref, const int64_t warn[BOARD_WARNS_MAX],
+	int64_t before, int64_t used, int64_t now_ms);
+int64_t counter_spent(const struct board *b, int64_t ref, int64_t now_ms);
+/* The slice that an admission of now belongs to; 0 in a calendar window. */
+int64_t counter_slice(const struct board *b, int64_t ref, int64_t now_ms);
+/* What was reserved goes, what was spent stays. */
+void counter_settle(struct board *b, int64_t ref, int64_t reserved, int64_t slice, int64_t spent);
 
 /* v + add, which is >= 0, held at the end of int64_t. */
 static inline int64_t
@@ -173,6 +307,52 @@ add_held(int64_t v, int64_t add)
 	int64_t sum;
 
 	return __builtin_add_overflow(v, add, &sum) ? INT64_MAX : sum;
+}
+
+/* ---- ring.c, in a section ---- */
+
+int64_t ring_slice_ms(int64_t rolling_ms);
+int64_t ring_slice(const struct ring *ring, int64_t ms); /* the slice a moment lies in */
+bool ring_is_empty(const struct ring *ring, int64_t now_ms);
+/* Makes the slots of one that is empty say nothing at all. */
+void ring_clear(struct ring *ring);
+int64_t ring_spent(const struct ring *ring, int64_t now_ms);
+/* When no more than `most` >= 0 of what was spent is left. */
+int64_t ring_frees_ms(const struct ring *ring, int64_t most, int64_t now_ms);
+void ring_book(struct board *b, int64_t ref, int64_t slice, int64_t spent);
+/* Takes from that slice first, then from the newest on. */
+void ring_unbook(struct board *b, int64_t ref, int64_t slice, int64_t less, int64_t now_ms);
+uint8_t ring_tell(struct board *b, int64_t ref, const int64_t warn[BOARD_WARNS_MAX],
+	int64_t before, int64_t used, int64_t now_ms);
+
+/* ---- repeat.c, in a section ---- */
+
+/* Holds the idempotency key: BOARD_TAKEN with its ref; or what is to be answered, with *v; or
+ * -1: no room. */
+int repeat_hold(struct board *b, const struct board_repeat *repeat, struct id exchange,
+	int64_t now_ms, int64_t *ref, struct board_verdict *v);
+/* The exchange that holds it ended: remembered with its status, or free when that is 0. */
+void repeat_end(struct board *b, int64_t ref, struct id exchange, int status, int64_t now_ms);
+bool repeat_is_over(const struct repeat *repeat, int64_t now_ms);
+/* After a reboot: only what is over, and what a lease still holds, is right. */
+void repeat_mend(struct board *b);
+
+/* ---- lease.c ---- */
+
+int64_t owner_pack(struct roster_owner o);
+struct roster_owner owner_unpack(int64_t packed);
+struct id exchange_of(const struct lease_head *lease);
+struct lease_head *lease_of(struct board *b, struct board_lease lease);
+
+static inline struct id
+id_of_words(const _Atomic int64_t word[2])
+{
+	int64_t half[2] = { atomic_load_explicit(&word[0], memory_order_acquire),
+		atomic_load_explicit(&word[1], memory_order_acquire) };
+	struct id id;
+
+	__builtin_memcpy(&id, half, sizeof id);
+	return id;
 }
 
 /* ---- slew.c ---- */

@@ -51,7 +51,7 @@ keys_at(const struct board_options *o)
 }
 
 static size_t
-rows_at(const struct board_options *o)
+segments_at(const struct board_options *o)
 {
 	/* Segments are mapped one by one, so they start where any page size we know starts. */
 	return (keys_at(o) + BOARD_KEYS * sizeof(struct key_slot) + 65535) / 65536 * 65536;
@@ -131,12 +131,6 @@ allocate(int fd, size_t from, size_t to, struct err *err)
 		"the board needs %zu bytes more on disk: %s", to - from, strerror(rc));
 }
 
-static size_t
-segment_bytes(const struct board *b)
-{
-	return (size_t)b->o.rows * sizeof(struct row);
-}
-
 /* An empty file with its mode on, however the umask stands, appears under its name at once. */
 static int
 make_empty(const char *path, struct err *err)
@@ -161,6 +155,28 @@ make_empty(const char *path, struct err *err)
 }
 
 enum found { FOUND_GOOD, FOUND_EMPTY, FOUND_OLD_BOOT, FOUND_BAD };
+
+static bool
+segments_are_right(const struct board *b, const struct head *h)
+{
+	int64_t segments = word_get(&h->segments), of[TABLES] = { 0 };
+
+	if (segments < 1 || segments > TABLES * b->o.segments_max)
+		return false;
+	for (int64_t k = 0; k < segments; k++) {
+		int64_t table = word_get(&h->table_of[k]);
+
+		if (table < 0 || table >= TABLES || ++of[table] > b->o.segments_max)
+			return false;
+	}
+	return true;
+}
+
+static off_t
+file_bytes(const struct board *b, int64_t segments)
+{
+	return (off_t)(b->base_bytes + (size_t)segments * segment_bytes(b));
+}
 
 static enum found
 judge(const struct board *b, const char *boot_id, const char **why)
@@ -187,13 +203,11 @@ judge(const struct board *b, const char *boot_id, const char **why)
 	if (memcmp(h->boot_id, boot_id, BOOT_ID_BYTES) != 0)
 		return FOUND_OLD_BOOT;
 
-	int64_t segments = word_get(&h->segments);
-
-	if (segments < 1 || segments > b->o.segments_max) {
+	if (!segments_are_right(b, h)) {
 		*why = "its count of segments is damaged";
 		return FOUND_BAD;
 	}
-	if ((size_t)st.st_size < b->base_bytes + (size_t)segments * segment_bytes(b))
+	if (st.st_size < file_bytes(b, word_get(&h->segments)))
 		return FOUND_BAD;
 	return FOUND_GOOD;
 }
@@ -218,6 +232,8 @@ unmap(struct board *b)
 	for (int k = 0; k < b->segments; k++)
 		munmap(b->segment[k], segment_bytes(b));
 	b->segments = 0;
+	for (int i = 0; i < TABLES; i++)
+		b->table[i].count = 0;
 	if (b->head != NULL)
 		munmap(b->head, b->base_bytes);
 	b->head = NULL;
@@ -252,11 +268,73 @@ orphan_all(struct board *b)
 		word_set(&lease->owner, 0);
 		word_set(&lease->reaper, 0);
 		for (int64_t c = 0; c < count; c++)
-			body->claim[c].row = -1;
+			body->claim[c].ref = -1;
 	}
 	word_set(&h->free_lease, first);
 	word_set(&h->leases_high, high);
 	word_set(&h->leases_used, used);
+}
+
+/* Counters are cleared where they stand: the file keeps its blocks. */
+static int
+clear_segment(struct board *b, int64_t k, struct err *err)
+{
+	static const char zeros[65536];
+	off_t from = file_bytes(b, k), to = file_bytes(b, k + 1);
+
+	if (fallocate(b->fd, FALLOC_FL_ZERO_RANGE, from, to - from) == 0)
+		return 0;
+	/* Not every file system can. */
+	while (from < to) {
+		off_t left = to - from, most = (off_t)sizeof zeros;
+		ssize_t n = pwrite(b->fd, zeros, (size_t)(left < most ? left : most), from);
+
+		if (n < 0 && errno != EINTR)
+			return err_set(err, ERR_STORE_UNAVAILABLE, "cannot clear the board: %s",
+				strerror(errno));
+		from += n > 0 ? n : 0;
+	}
+	return 0;
+}
+
+/* Idempotency keys are still owed an answer after a reboot, so their segments stay, and with them
+ * all others.  False when there are none, or the head does not say what is where. */
+static bool
+keeps_segments(const struct board *b)
+{
+	struct stat st;
+
+	return segments_are_right(b, b->head) && board_segments(b, REPEATS) > 0 &&
+	       fstat(b->fd, &st) == 0 && st.st_size >= file_bytes(b, word_get(&b->head->segments));
+}
+
+/* Mapped, and nothing in its counters. */
+static int
+prepare_segments(struct board *b, bool anew, struct err *err)
+{
+	/* Down and up again: the rows are zero without being written. */
+	if (anew && (ftruncate(b->fd, 0) != 0))
+		goto cannot;
+	if (anew && allocate(b->fd, 0, (size_t)file_bytes(b, 1), err) != 0)
+		return -1;
+	if (map_base(b, err) != 0)
+		return -1;
+	if (!anew && keeps_segments(b)) {
+		for (int64_t k = 0; k < word_get(&b->head->segments); k++)
+			if (word_get(&b->head->table_of[k]) != REPEATS &&
+				clear_segment(b, k, err) != 0)
+				return -1;
+		return section_map(b, err);
+	}
+	if (!anew && ftruncate(b->fd, file_bytes(b, 0)) != 0)
+		goto cannot;
+	if (!anew && allocate(b->fd, 0, (size_t)file_bytes(b, 1), err) != 0)
+		return -1;
+	word_set(&b->head->table_of[0], ROWS);
+	word_set(&b->head->segments, 1);
+	return 0;
+cannot:
+	return err_set(err, ERR_STORE_UNAVAILABLE, "cannot clear the board: %s", strerror(errno));
 }
 
 /* Under the exclusive lock, mapped by nobody: first use, or first use since a reboot.  The boot id
@@ -267,12 +345,8 @@ prepare(struct board *b, const char *boot_id, bool anew, struct err *err)
 	struct head *h;
 	int rc;
 
-	/* Down and up again: the rows are zero without being written. */
-	if (ftruncate(b->fd, anew ? 0 : (off_t)b->base_bytes) != 0)
-		return err_set(
-			err, ERR_STORE_UNAVAILABLE, "cannot clear the board: %s", strerror(errno));
-	if (allocate(b->fd, 0, b->base_bytes + segment_bytes(b), err) != 0 ||
-		map_base(b, err) != 0) {
+	if (prepare_segments(b, anew, err) != 0) {
+		unmap(b);
 		if (anew && ftruncate(b->fd, 0) != 0)
 			log_write(LOG_WARN, "board", "an unfinished board stays behind");
 		return -1;
@@ -285,18 +359,20 @@ prepare(struct board *b, const char *boot_id, bool anew, struct err *err)
 			strerror(rc));
 	}
 	word_set(&h->undo_count, 0);
-	word_set(&h->rows_used, 0);
-	word_set(&h->segments, 1);
+	word_set(&h->used[ROWS], 0);
+	word_set(&h->used[RINGS], 0);
 	orphan_all(b);
+	repeat_mend(b);
 	for (int i = 0; i < BOARD_KEYS; i++)
 		atomic_store(&b->keys[i].key.inflight_hint, 0);
 	clock_make(b);
 	word_set(&h->made_ms, board_now_ms(b));
 	board_generation_bump(b);
-	h->layout = layout_of(&b->o);
-	memcpy(h->boot_id, boot_id, BOOT_ID_BYTES);
 	if (anew)
 		hash_random(h->hash_key, sizeof h->hash_key);
+	/* From here on a death leaves a board of an earlier boot, and before a damaged one. */
+	h->layout = layout_of(&b->o);
+	memcpy(h->boot_id, boot_id, BOOT_ID_BYTES);
 	if (!anew)
 		log_write(LOG_INFO, "board", "first use since a reboot: %lld leases are owed",
 			(long long)word_get(&h->leases_used));
@@ -348,6 +424,20 @@ open_once(struct board *b, const char *path, const char *boot_id, int type, stru
 	return prepare(b, boot_id, found == FOUND_EMPTY, err) == 0 ? 1 : -1;
 }
 
+static void
+table_sizes(struct board *b)
+{
+	static const size_t bytes[TABLES] = { sizeof(struct row), sizeof(struct ring),
+		sizeof(struct repeat) };
+
+	for (int i = 0; i < TABLES; i++) {
+		b->table[i].record_bytes = bytes[i];
+		b->table[i].bucket_bytes = sizeof(struct tags) + BUCKET_RECORDS * bytes[i];
+		b->table[i].buckets = (int64_t)(segment_bytes(b) / b->table[i].bucket_bytes);
+		assert(b->table[i].buckets >= 1);
+	}
+}
+
 struct board *
 board_open_sized(
 	const char *dir, struct roster *roster, const struct board_options *o, struct err *err)
@@ -369,9 +459,10 @@ board_open_sized(
 		b->o.segments_max = BOARD_SEGMENTS_MAX;
 	if (b->o.leases == 0)
 		b->o.leases = BOARD_LEASES;
-	assert((b->o.rows & (b->o.rows - 1)) == 0 && b->o.segments_max <= BOARD_SEGMENTS_MAX);
-	assert(b->o.rows >= BOARD_PROBES && segment_bytes(b) % 4096 == 0);
-	b->base_bytes = rows_at(&b->o);
+	assert(b->o.segments_max <= BOARD_SEGMENTS_MAX);
+	assert(segment_bytes(b) % 4096 == 0);
+	b->base_bytes = segments_at(&b->o);
+	table_sizes(b);
 	pthread_mutex_init(&b->growing, NULL);
 	pthread_mutex_init(&b->reaping, NULL);
 
@@ -423,36 +514,49 @@ board_close(struct board *b)
 	free(b);
 }
 
-static int
-grow_locked(struct board *b, int64_t had, struct err *err)
+int64_t
+board_segments(const struct board *b, enum kind table)
 {
-	int64_t now = word_get(&b->head->segments);
-	size_t from = b->base_bytes + (size_t)now * segment_bytes(b);
+	int64_t count = 0;
 
-	if (now > had)
+	for (int64_t k = 0; k < word_get(&b->head->segments); k++)
+		count += word_get(&b->head->table_of[k]) == table;
+	return count;
+}
+
+static const char *const record_names[TABLES] = { "counter rows", "rolling counters",
+	"idempotency keys" };
+
+static int
+grow_locked(struct board *b, enum kind table, int had, struct err *err)
+{
+	int64_t all = word_get(&b->head->segments), of = board_segments(b, table);
+
+	if (of > had)
 		return 0;
-	if (allocate(b->fd, from, from + segment_bytes(b), err) != 0)
+	if (allocate(b->fd, (size_t)file_bytes(b, all), (size_t)file_bytes(b, all + 1), err) != 0)
 		return -1;
-	word_set(&b->head->segments, now + 1);
-	log_write(
-		LOG_INFO, "board", "grown to %lld counter rows", (long long)(now + 1) * b->o.rows);
+	word_set(&b->head->table_of[all], table);
+	word_set(&b->head->segments, all + 1);
+	log_write(LOG_INFO, "board", "grown to %lld %s",
+		(long long)(of + 1) * table_segment_records(b, table), record_names[table]);
 	return 0;
 }
 
 int
-board_grow(struct board *b, int64_t had, struct err *err)
+board_grow(struct board *b, enum kind table, int had, struct err *err)
 {
 	int rc = -1;
 
 	if (had >= b->o.segments_max)
-		return err_set(err, ERR_OVERLOADED, "all %lld counter rows of the board are in use",
-			(long long)had * b->o.rows);
+		return err_set(err, ERR_OVERLOADED, "all %lld %s of the board are in use",
+			(long long)had * table_segment_records(b, table), record_names[table]);
 	if (section_lock(&b->growing) != 0)
 		return err_set(err, ERR_OVERLOADED, "the board is growing");
 	if (lock_file(b->fd, F_WRLCK, BOARD_LOCK_MS) != 0)
 		err_set(err, ERR_OVERLOADED, "the board is growing");
 	else {
-		rc = grow_locked(b, had, err);
+		rc = grow_locked(b, table, had, err);
 		lock_file(b->fd, F_UNLCK, 0);
 	}
 	pthread_mutex_unlock(&b->growing);

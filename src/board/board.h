@@ -53,9 +53,11 @@ struct board_claim {
 	int64_t window_start_ms, window_end_ms; /* board time; end INT64_MAX: for ever */
 	/* 0, or a rolling window of that length, in BOARD_SLICES slices: what was spent in the slice
 	 * that now lies in and the 60 before it counts, and all that is reserved.  The key then names
-	 * no window, and start and end are not looked at. */
+	 * no window, and start and end are not looked at.  Another length is another counter. */
 	int64_t rolling_ms;
-	int64_t warn[BOARD_WARNS_MAX]; /* tell when spent + reserved first reaches it; 0: none */
+	/* Tell when spent + reserved first reaches it; 0: none.  A rolling counter tells again once it
+	 * was below, at most once in the window's length.  A board made anew tells again. */
+	int64_t warn[BOARD_WARNS_MAX];
 	/* The counter's use before this board knew it.  A row that does not exist yet and whose window
 	 * began before the board was made is only created when `seeded` is true.  A row goes when no
 	 * lease names it and its window ended two hours ago, or it is at nothing: then it may want
@@ -64,7 +66,8 @@ struct board_claim {
 	int64_t seed;
 };
 
-/* An exchange that must not run twice. */
+/* An exchange that must not run twice: its key is remembered while it runs, and BOARD_REPEAT_MS after
+ * its settlement, through reboots too. */
 struct board_repeat {
 	uint64_t key[2];  /* board_counter_key() of project and idempotency key; zeros: none */
 	uint64_t body[2]; /* the same of the request's body */
@@ -74,7 +77,7 @@ struct board_verdict {
 	enum { BOARD_TAKEN, BOARD_REFUSED, BOARD_NEEDS_SEED, BOARD_RUNNING, BOARD_REPEATED, BOARD_OTHER_BODY } outcome;
 	int which;               /* index of the claim that refuses or needs its seed */
 	int64_t spent, reserved; /* of that counter */
-	int64_t frees_ms;        /* refused, rolling: board time at which the amount fits by age alone */
+	int64_t frees_ms;        /* refused, rolling: board time at which it fits by age alone; 0: never */
 	int64_t used[BOARD_CLAIMS_MAX]; /* taken: spent and reserved of each, this one included */
 	int64_t held[BOARD_CLAIMS_MAX]; /* of which reserved */
 	uint8_t warned[BOARD_CLAIMS_MAX]; /* taken: bit i: warn[i] was reached for the first time */
@@ -88,7 +91,7 @@ struct board_lease {
 	uint64_t serial; /* 0: none */
 };
 
-/* Checks the idempotency key (repeat may be NULL) and all claims, then takes all or none, and writes
+/* Checks the idempotency key (repeat may be NULL) first, then all claims, takes all or none, and writes
  * the lease with its owner and note (note_bytes <= BOARD_NOTE_BYTES) in the same section.  0 with
  * *verdict (refused is no error); -1: ERR_OVERLOADED when the mutex, a lease, a counter row or a
  * place for the idempotency key is not to be had. */
@@ -105,20 +108,22 @@ int board_raise(struct board *b, struct board_lease lease, const int64_t *amount
 int board_peek(struct board *b, const uint64_t key[2], int64_t rolling_ms, int64_t *spent,
 	int64_t *reserved);
 /* Adds to what a counter has spent (or takes from it, not below 0), as of at_ms of board time; a
- * counter that has no row, or whose window at_ms is not in, is left alone.  0, or -1. */
+ * counter that has no row, or whose window at_ms is not in, is left alone.  From a rolling one it
+ * takes what is of at_ms first, then the newest.  0, or -1. */
 int board_correct(struct board *b, const uint64_t key[2], int64_t rolling_ms, int64_t at_ms,
 	int64_t add, struct err *err);
 
 /* Settles: reserved goes down by what was taken, spent up by spent[i] >= 0 for claim i (by 0 for
  * those beyond count, which may be less than was claimed), as of the time of admission; the lease is
- * freed.  Its idempotency key is kept with status, or freed when status is 0.  Returns 1 when it
- * settled; 0 when the lease is settled already, or lost with its board; -1: ERR_OVERLOADED. */
+ * freed.  Its idempotency key is kept with status (0 to 65535), or freed when that is 0.  Returns 1
+ * when it settled; 0 when the lease is settled already, or lost with its board; -1: ERR_OVERLOADED. */
 int board_settle(struct board *b, struct board_lease lease, const int64_t *spent, int count,
 	int status, struct err *err);
 
-/* The lease's note, to be changed in place while the exchange runs.  Only its owner writes, field by
- * field of at most 8 aligned bytes, so that a reader after a crash sees old or new.  After a reboot
- * it may be older than its lease.  NULL when the lease is settled or lost.  [loop] */
+/* The lease's note, to be changed in place while the exchange runs, up to the note_bytes it was
+ * admitted with.  Only its owner writes, field by field of at most 8 aligned bytes, so that a reader
+ * after a crash sees old or new.  After a reboot it may be older than its lease.  NULL when the lease
+ * is settled or lost.  [loop] */
 void *board_note(struct board *b, struct board_lease lease);
 
 /* Leases whose owner is dead: calls fn for each, claimed for this process (no other reaper gets
@@ -173,6 +178,7 @@ int64_t board_counted(const struct board *b, enum board_count m);
 
 struct board_health {
 	int64_t rows, rows_used, leases, leases_used, rollbacks, remade_ms;
+	int64_t rings, rings_used, repeats, repeats_used; /* rolling counters, idempotency keys */
 };
 void board_health(struct board *b, struct board_health *out);
 

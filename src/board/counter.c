@@ -1,78 +1,84 @@
 /*
- * counter.c - finding rows: open addressing in each segment, segments in order.
- *
- * A row that was used once is never unused again, only given to another key, so a key that sits in
- * a later segment, or behind others, is never cut off: the first unused row proves that it is
- * nowhere.  Probes are triangular (0, 1, 3, 6, ...): the first ones share cache lines' neighbourhood,
- * the later ones leave clusters.
+ * counter.c - what a claim counts in: a row of a calendar window, or a ring of a rolling one.
  */
-#include "base/hash.h"
 #include "board/board-int.h"
+#include <limits.h>
 
-struct row *
-counter_row(const struct board *b, int64_t number)
+/* One key with two lengths of window names two rings. */
+static int64_t
+find(struct board *b, const uint64_t key[2], int64_t rolling_ms, int64_t now_ms,
+	uint64_t own_key[2], int64_t *room)
 {
-	return &b->segment[number / b->o.rows][number % b->o.rows];
+	own_key[0] = key[0];
+	own_key[1] = key[1] ^ (uint64_t)rolling_ms * RING_KEY;
+	return table_find(b, rolling_ms > 0 ? RINGS : ROWS, own_key, now_ms, room);
 }
 
-/* Nobody holds it, and its content is either over or what a new row would say. */
-static bool
-reclaimable(const struct row *row, int64_t now_ms)
+static void
+make_row(struct board *b, int64_t ref, const struct board_claim *c)
 {
-	if (word_get(&row->life) != 1)
-		return false;
-	if (word_get(&row->end_ms) <= now_ms - BOARD_KEEP_MS)
-		return true;
-	return word_get(&row->spent) == 0 && word_get(&row->reserved) == 0;
+	struct row *row = table_at(b, ref);
+
+	section_change_at(b, ref, &row->spent, c->seeded ? c->seed : 0);
+	section_change_at(b, ref, &row->start_ms, c->window_start_ms);
+	section_change_at(b, ref, &row->end_ms, c->window_end_ms);
+}
+
+static void
+make_ring(
+	struct board *b, int64_t ref, const struct board_claim *c, int64_t slice_ms, int64_t slice)
+{
+	struct ring *ring = table_at(b, ref);
+
+	section_change_at(b, ref, &ring->slice_ms, slice_ms);
+	if (c->seeded && c->seed > 0)
+		ring_book(b, ref, slice - 1, c->seed);
 }
 
 int64_t
-counter_find(struct board *b, const uint64_t key[2], int64_t now_ms, int64_t *room)
+counter_of(struct board *b, const struct board_claim *c, int64_t now_ms)
 {
-	int64_t free_row = -1;
+	uint64_t key[2];
+	int64_t room, ref = find(b, c->key, c->rolling_ms, now_ms, key, &room);
+	int64_t start_ms = c->window_start_ms, slice_ms = 0;
+	struct counter *counter;
 
-	for (int k = 0; k < b->segments; k++) {
-		/* Keys that crowd each other in one segment part in the next. */
-		uint64_t at = key[0] ^ (key[1] >> k);
-
-		for (uint64_t i = 0; i < BOARD_PROBES; i++) {
-			at += i;
-
-			int64_t index = (int64_t)(at & (uint64_t)(b->o.rows - 1));
-			const struct row *row = &b->segment[k][index];
-			int64_t number = k * b->o.rows + index;
-			bool unused = word_get(&row->life) == 0;
-
-			if (!unused && word_get(&row->key[0]) == (int64_t)key[0] &&
-				word_get(&row->key[1]) == (int64_t)key[1])
-				return number;
-			if (free_row < 0 && (unused || reclaimable(row, now_ms)))
-				free_row = number;
-			if (unused)
-				goto nowhere;
-		}
+	if (ref >= 0)
+		return ref;
+	if (c->rolling_ms > 0) {
+		slice_ms = ring_slice_ms(c->rolling_ms);
+		start_ms = (now_ms / slice_ms - BOARD_SLICES) * slice_ms;
 	}
-nowhere:
-	if (room != NULL)
-		*room = free_row;
-	return -1;
+	if (!c->seeded && start_ms < word_get(&b->head->made_ms))
+		return COUNTER_NEEDS_SEED;
+	if (room < 0)
+		return COUNTER_NO_ROOM;
+	counter = table_at(b, room);
+	/* Before anything names it anew; it said nothing under its old name either. */
+	if (c->rolling_ms > 0 && word_get(&counter->e.life) != 0)
+		ring_clear(table_at(b, room));
+	table_make(b, room, key);
+	section_change_at(b, room, &counter->reserved, 0);
+	section_change_at(b, room, &counter->told, 0);
+	if (c->rolling_ms > 0)
+		make_ring(b, room, c, slice_ms, now_ms / slice_ms);
+	else
+		make_row(b, room, c);
+	return room;
 }
 
-void
-counter_make(struct board *b, int64_t number, const struct board_claim *c)
+int64_t
+counter_spent(const struct board *b, int64_t ref, int64_t now_ms)
 {
-	struct row *row = counter_row(b, number);
+	if (table_of(ref) == RINGS)
+		return ring_spent(table_at(b, ref), now_ms);
+	return word_get(&((const struct row *)table_at(b, ref))->spent);
+}
 
-	if (word_get(&row->life) == 0)
-		section_change(b, &b->head->rows_used, word_get(&b->head->rows_used) + 1);
-	section_change_row(b, number, &row->key[0], (int64_t)c->key[0]);
-	section_change_row(b, number, &row->key[1], (int64_t)c->key[1]);
-	section_change_row(b, number, &row->spent, c->seeded ? c->seed : 0);
-	section_change_row(b, number, &row->reserved, 0);
-	section_change_row(b, number, &row->start_ms, c->window_start_ms);
-	section_change_row(b, number, &row->end_ms, c->window_end_ms);
-	section_change_row(b, number, &row->told, 0);
-	section_change_row(b, number, &row->life, 1);
+int64_t
+counter_slice(const struct board *b, int64_t ref, int64_t now_ms)
+{
+	return table_of(ref) == RINGS ? ring_slice(table_at(b, ref), now_ms) : 0;
 }
 
 /* The amount to take: as asked, but only counted ones stop at the end of int64_t; -1: refused. */
@@ -91,28 +97,34 @@ takes(int64_t amount, int64_t cap, int64_t spent, int64_t reserved)
 }
 
 int64_t
-counter_reserve(
-	struct board *b, int64_t number, int64_t amount, int64_t cap, struct board_verdict *v)
+counter_reserve(struct board *b, int64_t ref, int64_t amount, int64_t cap, int64_t now_ms,
+	struct board_verdict *v)
 {
-	struct row *row = counter_row(b, number);
+	struct counter *counter = table_at(b, ref);
+	int64_t taken;
 
-	v->spent = word_get(&row->spent);
-	v->reserved = word_get(&row->reserved);
-	v->frees_ms = 0;
-	amount = takes(amount, cap, v->spent, v->reserved);
-	if (amount > 0)
-		section_change_row(b, number, &row->reserved, v->reserved + amount);
-	return amount;
+	v->spent = counter_spent(b, ref, now_ms);
+	v->reserved = word_get(&counter->reserved);
+	taken = takes(amount, cap, v->spent, v->reserved);
+	if (taken > 0)
+		section_change_at(b, ref, &counter->reserved, v->reserved + taken);
+	/* cap - reserved cannot wrap: neither is below 0. */
+	if (taken < 0 && table_of(ref) == RINGS && cap - v->reserved >= amount)
+		v->frees_ms = ring_frees_ms(table_at(b, ref), cap - v->reserved - amount, now_ms);
+	return taken;
 }
 
 uint8_t
-counter_tell(struct board *b, int64_t number, const int64_t warn[BOARD_WARNS_MAX])
+counter_tell(struct board *b, int64_t ref, const int64_t warn[BOARD_WARNS_MAX], int64_t before,
+	int64_t used, int64_t now_ms)
 {
-	struct row *row = counter_row(b, number);
-	int64_t told = word_get(&row->told), most = told;
-	int64_t used = add_held(word_get(&row->spent), word_get(&row->reserved));
+	struct counter *counter = table_at(b, ref);
+	int64_t told, most;
 	uint8_t bits = 0;
 
+	if (table_of(ref) == RINGS)
+		return ring_tell(b, ref, warn, before, used, now_ms);
+	told = most = word_get(&counter->told);
 	for (int i = 0; i < BOARD_WARNS_MAX; i++) {
 		if (warn[i] <= told || warn[i] > used)
 			continue;
@@ -121,8 +133,22 @@ counter_tell(struct board *b, int64_t number, const int64_t warn[BOARD_WARNS_MAX
 			most = warn[i];
 	}
 	if (most > told)
-		section_change_row(b, number, &row->told, most);
+		section_change_at(b, ref, &counter->told, most);
 	return bits;
+}
+
+void
+counter_settle(struct board *b, int64_t ref, int64_t reserved, int64_t slice, int64_t spent)
+{
+	struct counter *counter = table_at(b, ref);
+	struct row *row = table_at(b, ref);
+
+	section_change_at(b, ref, &counter->reserved, word_get(&counter->reserved) - reserved);
+	table_hold(b, ref, -1);
+	if (spent > 0 && table_of(ref) == RINGS)
+		ring_book(b, ref, slice, spent);
+	else if (spent > 0)
+		section_change_at(b, ref, &row->spent, add_held(word_get(&row->spent), spent));
 }
 
 int
@@ -130,56 +156,64 @@ board_peek(struct board *b, const uint64_t key[2], int64_t rolling_ms, int64_t *
 	int64_t *reserved)
 {
 	struct err ignored;
-	int64_t number;
+	uint64_t own_key[2];
+	int64_t ref;
 
-	(void)rolling_ms;
 	*spent = *reserved = 0;
 	if (section_enter(b, &ignored) != 0)
 		return -1;
-	number = counter_find(b, key, 0, NULL);
-	if (number >= 0) {
-		*spent = word_get(&counter_row(b, number)->spent);
-		*reserved = word_get(&counter_row(b, number)->reserved);
+	ref = find(b, key, rolling_ms, 0, own_key, NULL);
+	if (ref >= 0) {
+		*spent = counter_spent(b, ref, board_now_ms(b));
+		*reserved = word_get(&((struct counter *)table_at(b, ref))->reserved);
 	}
 	section_leave(b);
-	return number >= 0;
+	return ref >= 0;
 }
 
-/* v + add, between 0 and the end of int64_t; v >= 0. */
-static int64_t
-add_signed(int64_t v, int64_t add)
+static void
+correct_row(struct board *b, int64_t ref, int64_t at_ms, int64_t add)
 {
+	struct row *row = table_at(b, ref);
+	int64_t spent = word_get(&row->spent);
+
+	if (at_ms < word_get(&row->start_ms) || at_ms >= word_get(&row->end_ms))
+		return;
+	spent = add >= 0 ? add_held(spent, add) : spent + add;
+	section_change_at(b, ref, &row->spent, spent < 0 ? 0 : spent);
+}
+
+static void
+correct_ring(struct board *b, int64_t ref, int64_t at_ms, int64_t add)
+{
+	int64_t now_ms = board_now_ms(b), at = counter_slice(b, ref, at_ms);
+	int64_t now = counter_slice(b, ref, now_ms);
+
+	if (at_ms < 0 || at > now || at < now - BOARD_SLICES)
+		return;
 	if (add >= 0)
-		return add_held(v, add);
-	return v + add > 0 ? v + add : 0;
+		ring_book(b, ref, at, add);
+	else
+		ring_unbook(b, ref, at, add == INT64_MIN ? INT64_MAX : -add, now_ms);
 }
 
 int
 board_correct(struct board *b, const uint64_t key[2], int64_t rolling_ms, int64_t at_ms,
 	int64_t add, struct err *err)
 {
-	int64_t number;
+	uint64_t own_key[2];
+	int64_t ref;
 
-	(void)rolling_ms;
 	if (section_enter(b, err) != 0)
 		return -1;
-	number = counter_find(b, key, 0, NULL);
-	if (number >= 0) {
-		struct row *row = counter_row(b, number);
-
-		if (at_ms >= word_get(&row->start_ms) && at_ms < word_get(&row->end_ms))
-			section_change_row(
-				b, number, &row->spent, add_signed(word_get(&row->spent), add));
+	ref = find(b, key, rolling_ms, 0, own_key, NULL);
+	if (ref >= 0) {
+		if (table_of(ref) == RINGS)
+			correct_ring(b, ref, at_ms, add);
+		else
+			correct_row(b, ref, at_ms, add);
 		section_commit(b);
 	}
 	section_leave(b);
 	return 0;
-}
-
-void
-board_counter_key(const struct board *b, const void *data, size_t len, uint64_t key[2])
-{
-	hash_keyed(b->head->hash_key, data, len, key);
-	if (key[0] == 0 && key[1] == 0) /* a key of zeros means "none" */
-		key[0] = 1;
 }

@@ -8,13 +8,13 @@
 #include "board/board-int.h"
 #include <string.h>
 
-static int64_t
+int64_t
 owner_pack(struct roster_owner o)
 {
 	return (int64_t)((uint64_t)o.slot << 32 | o.incarnation);
 }
 
-static struct roster_owner
+struct roster_owner
 owner_unpack(int64_t packed)
 {
 	return (struct roster_owner){
@@ -23,17 +23,13 @@ owner_unpack(int64_t packed)
 	};
 }
 
-static struct id
+struct id
 exchange_of(const struct lease_head *lease)
 {
-	int64_t half[2] = { word_get(&lease->exchange[0]), word_get(&lease->exchange[1]) };
-	struct id id;
-
-	memcpy(&id, half, sizeof id);
-	return id;
+	return id_of_words(lease->exchange);
 }
 
-static struct lease_head *
+struct lease_head *
 lease_of(struct board *b, struct board_lease lease)
 {
 	if (lease.serial == 0 || lease.index >= b->o.leases)
@@ -46,34 +42,72 @@ lease_of(struct board *b, struct board_lease lease)
 /* ---- admission, in its section ---- */
 
 /* Also NO_ROOM: the table must grow first. */
-enum { TAKE_NO_ROOM = BOARD_NEEDS_SEED + 1 };
+enum { TAKE_NO_ROOM = BOARD_OTHER_BODY + 1 };
+
+struct admission {
+	struct id exchange;
+	const struct board_claim *claims;
+	int count;
+	const struct board_repeat *repeat; /* NULL: none */
+	const void *note;
+	size_t note_bytes;
+	/* no room: of which table, that had so many segments */
+	enum kind full;
+	int had;
+};
 
 static int
-take(struct board *b, const struct board_claim *c, int64_t now_ms, struct lease_body *body, int i,
+no_room(const struct board *b, struct admission *a, enum kind table)
+{
+	a->full = table;
+	a->had = b->table[table].count;
+	return TAKE_NO_ROOM;
+}
+
+static int
+take(struct board *b, struct admission *a, int i, int64_t now_ms, struct lease_body *body,
 	struct board_verdict *v)
 {
-	int64_t room, amount, number = counter_find(b, c->key, now_ms, &room);
-	struct row *row;
+	const struct board_claim *c = &a->claims[i];
+	const struct counter *counter;
+	int64_t amount, ref = counter_of(b, c, now_ms);
 
 	v->which = i;
-	if (number < 0) {
-		if (!c->seeded && c->window_start_ms < word_get(&b->head->made_ms))
-			return BOARD_NEEDS_SEED;
-		if (room < 0)
-			return TAKE_NO_ROOM;
-		number = room;
-		counter_make(b, number, c);
-	}
-	amount = counter_reserve(b, number, c->amount, c->cap, v);
+	if (ref == COUNTER_NEEDS_SEED)
+		return BOARD_NEEDS_SEED;
+	if (ref == COUNTER_NO_ROOM)
+		return no_room(b, a, c->rolling_ms > 0 ? RINGS : ROWS);
+	amount = counter_reserve(b, ref, c->amount, c->cap, now_ms, v);
 	if (amount < 0)
 		return BOARD_REFUSED;
-	row = counter_row(b, number);
-	section_change_row(b, number, &row->life, word_get(&row->life) + 1);
-	body->claim[i].row = number;
-	body->claim[i].key = (int64_t)c->key[1];
+	table_hold(b, ref, 1);
+	counter = table_at(b, ref);
+	body->claim[i].ref = ref;
+	body->claim[i].key = word_get(&counter->e.key[1]);
+	body->claim[i].slice = counter_slice(b, ref, now_ms);
 	word_set(&body->claim[i].amount, amount);
-	v->warned[i] = counter_tell(b, number, c->warn);
+	v->used[i] = v->spent;
+	if ((c->warn[0] | c->warn[1] | c->warn[2]) != 0)
+		v->warned[i] = counter_tell(b, ref, c->warn, add_held(v->spent, v->reserved),
+			add_held(v->spent, v->reserved + amount), now_ms);
 	return BOARD_TAKEN;
+}
+
+/* The idempotency key first: who repeats a request is told so, whatever the limits say. */
+static int
+take_all(struct board *b, struct admission *a, int64_t now_ms, struct lease_body *body,
+	struct board_verdict *v)
+{
+	int outcome = BOARD_TAKEN;
+
+	body->repeat = -1;
+	if (a->repeat != NULL && (a->repeat->key[0] | a->repeat->key[1]) != 0)
+		outcome = repeat_hold(b, a->repeat, a->exchange, now_ms, &body->repeat, v);
+	if (outcome < 0)
+		return no_room(b, a, REPEATS);
+	for (int i = 0; i < a->count && outcome == BOARD_TAKEN; i++)
+		outcome = take(b, a, i, now_ms, body, v);
+	return outcome;
 }
 
 /* Index of a lease that is free, or -1.  Its link stays as it is: an undo puts it back in place. */
@@ -88,57 +122,76 @@ next_free(struct board *b)
 	return high < b->o.leases ? high : -1;
 }
 
+/* What an earlier lease noted behind the end of this one's note goes.  Notes are mostly of one
+ * length, so there is mostly nothing to clear. */
+static void
+write_note(struct lease_body *body, const void *note, size_t note_bytes)
+{
+	size_t noted = (size_t)body->noted_bytes;
+
+	if (noted < note_bytes || noted > BOARD_NOTE_BYTES)
+		body->noted_bytes = BOARD_NOTE_BYTES;
+	if (noted > BOARD_NOTE_BYTES)
+		noted = BOARD_NOTE_BYTES;
+	/* The length first: who dies in here leaves one that is too long, never too short. */
+	atomic_signal_fence(memory_order_seq_cst);
+	if (note_bytes > 0)
+		memcpy(body->note, note, note_bytes);
+	if (noted > note_bytes)
+		memset(body->note + note_bytes, 0, noted - note_bytes);
+	atomic_signal_fence(memory_order_seq_cst);
+	body->noted_bytes = (int64_t)note_bytes;
+}
+
 static uint64_t
-lease_out(struct board *b, int64_t index, struct id exchange, int count)
+lease_out(struct board *b, int64_t index, const struct admission *a)
 {
 	struct head *h = b->head;
 	struct lease_head *lease = &b->leases[index];
 	int64_t half[2], serial = word_get(&h->serial) + 1;
 
+	write_note(&b->bodies[index], a->note, a->note_bytes);
 	if (word_get(&h->free_lease) != 0)
 		section_change(b, &h->free_lease, word_get(&lease->next));
 	else
 		section_change(b, &h->leases_high, index + 1);
 	section_change(b, &h->leases_used, word_get(&h->leases_used) + 1);
 	section_change(b, &h->serial, serial);
-	memcpy(half, &exchange, sizeof half);
+	memcpy(half, &a->exchange, sizeof half);
 	word_set(&lease->owner, owner_pack(roster_self(b->roster)));
 	word_set(&lease->reaper, 0);
 	word_set(&lease->cut, 0);
 	word_set(&lease->exchange[0], half[0]);
 	word_set(&lease->exchange[1], half[1]);
-	word_set(&lease->count, count);
+	word_set(&lease->count, a->count);
 	b->bodies[index].serial = serial;
 	section_change(b, &lease->serial, serial);
 	return (uint64_t)serial;
 }
 
-/* Taken: what each claim's counter now says. */
+/* Two claims may be on one counter, so this is asked when all are taken. */
 static void
-tell_use(const struct board *b, const struct lease_body *body, int count, struct board_verdict *v)
+tell_held(const struct board *b, const struct lease_body *body, int count, struct board_verdict *v)
 {
 	v->outcome = BOARD_TAKEN;
 	v->which = 0;
 	v->spent = v->reserved = 0;
 	for (int i = 0; i < count; i++) {
-		const struct row *row;
+		const struct counter *counter = table_at(b, body->claim[i].ref);
 
-		if (body->claim[i].row < 0)
-			continue;
-		row = counter_row(b, body->claim[i].row);
-		v->held[i] = word_get(&row->reserved);
-		v->used[i] = add_held(word_get(&row->spent), v->held[i]);
+		v->held[i] = word_get(&counter->reserved);
+		v->used[i] = add_held(v->used[i], v->held[i]);
 	}
 }
 
-/* 0, -1, or 1 when a row found no room. */
+/* 0, -1, or 1 when a table has no room. */
 static int
-admit_once(struct board *b, struct id exchange, const struct board_claim *claims, int count,
-	const void *note, size_t note_bytes, struct board_lease *lease, struct board_verdict *v,
+admit_once(struct board *b, struct admission *a, struct board_lease *lease, struct board_verdict *v,
 	struct err *err)
 {
-	int64_t index, now_ms = board_now_ms(b);
-	int rc = 0, outcome = BOARD_TAKEN;
+	struct lease_body *body;
+	int64_t index;
+	int rc = 0, outcome;
 
 	if (section_enter(b, err) != 0)
 		return -1;
@@ -148,23 +201,22 @@ admit_once(struct board *b, struct id exchange, const struct board_claim *claims
 			(long long)b->o.leases);
 		goto leave;
 	}
-	for (int i = 0; i < count && outcome == BOARD_TAKEN; i++)
-		outcome = take(b, &claims[i], now_ms, &b->bodies[index], i, v);
+	body = &b->bodies[index];
+	/* The time is taken inside, so that it never runs backwards from one section to the next. */
+	outcome = take_all(b, a, board_now_ms(b), body, v);
 	if (outcome != BOARD_TAKEN) {
 		section_undo(b);
+		memset(v->warned, 0, sizeof v->warned);
 		if (outcome == TAKE_NO_ROOM)
 			rc = 1;
 		else
-			v->outcome = outcome == BOARD_REFUSED ? BOARD_REFUSED : BOARD_NEEDS_SEED;
+			v->outcome = outcome;
 		goto leave;
 	}
-	if (note_bytes > 0)
-		memcpy(b->bodies[index].note, note, note_bytes);
-	memset(b->bodies[index].note + note_bytes, 0, BOARD_NOTE_BYTES - note_bytes);
 	lease->index = (uint32_t)index;
-	lease->serial = lease_out(b, index, exchange, count);
+	lease->serial = lease_out(b, index, a);
 	section_commit(b);
-	tell_use(b, &b->bodies[index], count, v);
+	tell_held(b, body, a->count, v);
 leave:
 	section_leave(b);
 	return rc;
@@ -175,59 +227,48 @@ board_admit(struct board *b, struct id exchange, const struct board_claim *claim
 	const struct board_repeat *repeat, const void *note, size_t note_bytes,
 	struct board_lease *lease, struct board_verdict *verdict, struct err *err)
 {
-	(void)repeat;
+	struct admission a = { exchange, claims, count, repeat, note, note_bytes, ROWS, 0 };
+
 	*lease = (struct board_lease){ 0 };
 	*verdict = (struct board_verdict){ 0 };
 	if (count < 0 || count > BOARD_CLAIMS_MAX || note_bytes > BOARD_NOTE_BYTES)
 		return err_set(err, ERR_INTERNAL, "%d claims with a note of %zu bytes do not fit",
 			count, note_bytes);
 	for (int i = 0; i < count; i++)
-		if (claims[i].amount < 0)
-			return err_set(err, ERR_INTERNAL, "claim %d is for a negative amount", i);
+		if (claims[i].amount < 0 || claims[i].rolling_ms < 0)
+			return err_set(err, ERR_INTERNAL,
+				"claim %d is for a negative amount or window", i);
 
 	for (;;) {
-		int64_t had = word_get(&b->head->segments);
-		int rc = admit_once(
-			b, exchange, claims, count, note, note_bytes, lease, verdict, err);
+		int rc = admit_once(b, &a, lease, verdict, err);
 
 		if (rc <= 0)
 			return rc;
-		if (board_grow(b, had, err) != 0)
+		if (board_grow(b, a.full, a.had, err) != 0)
 			return -1;
 	}
-}
-
-/* The row of a lease's claim, or -1: it went with an earlier board.  A lease always holds its rows;
- * damage must not spread from one. */
-static int64_t
-held_row(const struct board *b, const struct lease_body *body, int i)
-{
-	int64_t number = body->claim[i].row;
-	const struct row *row;
-
-	if (number < 0 || number >= b->segments * b->o.rows)
-		return -1;
-	row = counter_row(b, number);
-	return word_get(&row->life) >= 2 && word_get(&row->key[1]) == body->claim[i].key ? number
-											 : -1;
 }
 
 /* ---- more for one that runs ---- */
 
 static bool
 raise_claim(struct board *b, struct lease_body *body, int i, int64_t amount, int64_t cap,
-	struct board_verdict *v)
+	int64_t now_ms, struct board_verdict *v)
 {
-	int64_t number = held_row(b, body, i), taken;
+	int64_t taken;
 
-	if (number < 0)
-		return true;
 	v->which = i;
-	taken = counter_reserve(b, number, amount, cap, v);
+	taken = counter_reserve(b, body->claim[i].ref, amount, cap, now_ms, v);
 	if (taken < 0)
 		return false;
 	section_change(b, &body->claim[i].amount, word_get(&body->claim[i].amount) + taken);
 	return true;
+}
+
+static bool
+holds(const struct board *b, const struct lease_body *body, int i)
+{
+	return table_holds(b, body->claim[i].ref, body->claim[i].key);
 }
 
 int
@@ -237,6 +278,7 @@ board_raise(struct board *b, struct board_lease lease, const int64_t *amount, co
 	struct lease_head *head;
 	struct lease_body *body;
 	bool fits = true;
+	int64_t now_ms;
 	int rc = 0;
 
 	*v = (struct board_verdict){ .outcome = BOARD_TAKEN };
@@ -255,12 +297,16 @@ board_raise(struct board *b, struct board_lease lease, const int64_t *amount, co
 		goto leave;
 	}
 	body = &b->bodies[lease.index];
+	now_ms = board_now_ms(b);
 	/* Who asks for no more is not held up by what others have used up. */
 	for (int i = 0; i < count && fits; i++)
-		fits = amount[i] == 0 || raise_claim(b, body, i, amount[i], cap[i], v);
+		fits = amount[i] == 0 || !holds(b, body, i) ||
+		       raise_claim(b, body, i, amount[i], cap[i], now_ms, v);
 	if (fits) {
 		section_commit(b);
-		tell_use(b, body, (int)word_get(&head->count), v);
+		for (int i = 0; i < (int)word_get(&head->count); i++)
+			v->used[i] = counter_spent(b, body->claim[i].ref, now_ms);
+		tell_held(b, body, (int)word_get(&head->count), v);
 	} else {
 		section_undo(b);
 		v->outcome = BOARD_REFUSED;
@@ -272,33 +318,19 @@ leave:
 
 /* ---- settlement ---- */
 
-static void
-give_back(struct board *b, const struct lease_body *body, int i, int64_t spent)
-{
-	int64_t number = held_row(b, body, i);
-	struct row *row;
-
-	if (number < 0)
-		return;
-	row = counter_row(b, number);
-	section_change_row(b, number, &row->reserved,
-		word_get(&row->reserved) - word_get(&body->claim[i].amount));
-	if (spent > 0)
-		section_change_row(b, number, &row->spent, add_held(word_get(&row->spent), spent));
-	section_change_row(b, number, &row->life, word_get(&row->life) - 1);
-}
-
 int
 board_settle(struct board *b, struct board_lease lease, const int64_t *spent, int count, int status,
 	struct err *err)
 {
 	struct lease_head *head;
+	struct lease_body *body;
 	int rc = 0;
 
-	(void)status;
 	for (int i = 0; i < count; i++)
 		if (spent[i] < 0)
 			return err_set(err, ERR_INTERNAL, "claim %d spent a negative amount", i);
+	if (status < 0 || status > UINT16_MAX)
+		return err_set(err, ERR_INTERNAL, "a status of %d", status);
 	if (section_enter(b, err) != 0)
 		return -1;
 	head = lease_of(b, lease);
@@ -312,8 +344,13 @@ board_settle(struct board *b, struct board_lease lease, const int64_t *spent, in
 			err, ERR_INTERNAL, "%d claims to settle where %d are held", count, held);
 		goto leave;
 	}
+	body = &b->bodies[lease.index];
 	for (int i = 0; i < held; i++)
-		give_back(b, &b->bodies[lease.index], i, i < count ? spent[i] : 0);
+		if (holds(b, body, i))
+			counter_settle(b, body->claim[i].ref, word_get(&body->claim[i].amount),
+				body->claim[i].slice, i < count ? spent[i] : 0);
+	if (body->repeat >= 0)
+		repeat_end(b, body->repeat, exchange_of(head), status, board_now_ms(b));
 	section_change(b, &head->serial, 0);
 	section_change(b, &head->next, word_get(&b->head->free_lease));
 	section_change(b, &b->head->free_lease, (int64_t)lease.index + 1);
@@ -329,197 +366,4 @@ void *
 board_note(struct board *b, struct board_lease lease)
 {
 	return lease_of(b, lease) != NULL ? b->bodies[lease.index].note : NULL;
-}
-
-/* ---- cutting ---- */
-
-int
-board_cut(struct board *b, struct id exchange)
-{
-	struct err ignored;
-	int rc = 0;
-
-	for (int64_t i = 0; i < word_get(&b->head->leases_high) && rc == 0; i++) {
-		struct lease_head *head = &b->leases[i];
-
-		/* Seen without the mutex it may be half of one and half of another. */
-		if (word_get(&head->serial) == 0 || !id_equal(exchange_of(head), exchange))
-			continue;
-		if (section_enter(b, &ignored) != 0)
-			return -1;
-		if (word_get(&head->serial) != 0 && id_equal(exchange_of(head), exchange)) {
-			word_set(&head->cut, word_get(&head->serial));
-			rc = 1;
-		}
-		section_leave(b);
-	}
-	return rc;
-}
-
-bool
-board_is_cut(const struct board *b, struct board_lease lease)
-{
-	return lease.serial != 0 && lease.index < b->o.leases &&
-	       (uint64_t)word_get(&b->leases[lease.index].cut) == lease.serial;
-}
-
-/* Its owner may be writing it: word by word, each old or new. */
-static void
-copy_note(const struct lease_body *body, int64_t out[BOARD_NOTE_BYTES / 8])
-{
-	const int64_t *words = (const int64_t *)(const void *)body->note;
-
-	for (size_t i = 0; i < BOARD_NOTE_BYTES / 8; i++)
-		out[i] = __atomic_load_n(&words[i], __ATOMIC_RELAXED);
-}
-
-/* ---- reaping ---- */
-
-/* Asking the roster is a system call; leases of one owner come in crowds. */
-struct deaths {
-	struct {
-		int64_t owner;
-		bool asked, dead;
-	} known[64];
-};
-
-static bool
-is_dead(struct board *b, struct deaths *d, int64_t owner)
-{
-	size_t at = ((uint64_t)owner >> 32) % (sizeof d->known / sizeof d->known[0]);
-
-	if (owner == 0)
-		return true;
-	if (!d->known[at].asked || d->known[at].owner != owner) {
-		d->known[at].owner = owner;
-		d->known[at].dead = roster_is_dead(b->roster, owner_unpack(owner));
-		d->known[at].asked = true;
-	}
-	return d->known[at].dead;
-}
-
-/* Looked at without the mutex: what is seen here is checked again in the section. */
-static bool
-is_orphan(struct board *b, struct deaths *d, int64_t owner, int64_t reaper)
-{
-	if (!is_dead(b, d, owner))
-		return false;
-	/* Our own name: left over from an earlier call, as there is one at a time in a process. */
-	return reaper == 0 || reaper == owner_pack(roster_self(b->roster)) || is_dead(b, d, reaper);
-}
-
-/* 1 when it is ours now, 0 when somebody was faster. */
-static int
-adopt(struct board *b, struct board_lease lease, int64_t owner, int64_t reaper,
-	struct board_orphan *o, int64_t note[BOARD_NOTE_BYTES / 8], struct err *err)
-{
-	struct lease_head *head;
-	struct lease_body *body;
-	int rc = 0;
-
-	if (section_enter(b, err) != 0)
-		return -1;
-	head = lease_of(b, lease);
-	if (head == NULL || word_get(&head->owner) != owner || word_get(&head->reaper) != reaper)
-		goto leave;
-	section_change(b, &head->reaper, owner_pack(roster_self(b->roster)));
-	section_commit(b);
-	body = &b->bodies[lease.index];
-	*o = (struct board_orphan){
-		.lease = lease,
-		.exchange = exchange_of(head),
-		.count = (int)word_get(&head->count),
-		.note = note,
-	};
-	for (int i = 0; i < o->count; i++)
-		o->amount[i] = word_get(&body->claim[i].amount);
-	copy_note(body, note);
-	rc = 1;
-leave:
-	section_leave(b);
-	return rc;
-}
-
-/* Another may try.  When the mutex is not to be had it stays ours, and our next call has it. */
-static void
-leave_for_later(struct board *b, struct board_lease lease)
-{
-	struct err ignored;
-	struct lease_head *head;
-
-	if (section_enter(b, &ignored) != 0)
-		return;
-	head = lease_of(b, lease);
-	if (head != NULL) {
-		section_change(b, &head->reaper, 0);
-		section_commit(b);
-	}
-	section_leave(b);
-}
-
-int
-board_reap(struct board *b, bool (*fn)(void *ctx, const struct board_orphan *o), void *ctx,
-	struct err *err)
-{
-	struct deaths deaths = { 0 };
-	int64_t note[BOARD_NOTE_BYTES / 8];
-	struct board_orphan o;
-	int handed = 0;
-
-	/* Another thread of this process is at it. */
-	if (pthread_mutex_trylock(&b->reaping) != 0)
-		return 0;
-	for (uint32_t i = 0; i < (uint32_t)word_get(&b->head->leases_high); i++) {
-		const struct lease_head *head = &b->leases[i];
-		struct board_lease lease = { i, (uint64_t)word_get(&head->serial) };
-		int64_t owner = word_get(&head->owner), reaper = word_get(&head->reaper);
-		int got;
-
-		if (lease.serial == 0 || !is_orphan(b, &deaths, owner, reaper))
-			continue;
-		got = adopt(b, lease, owner, reaper, &o, note, err);
-		if (got < 0) {
-			handed = -1;
-			break;
-		}
-		if (got == 0)
-			continue;
-		handed++;
-		if (!fn(ctx, &o))
-			leave_for_later(b, lease);
-	}
-	pthread_mutex_unlock(&b->reaping);
-	return handed;
-}
-
-int
-board_inflight(struct board *b,
-	bool (*fn)(void *ctx, struct id exchange, struct roster_owner owner, const void *note),
-	void *ctx)
-{
-	int64_t note[BOARD_NOTE_BYTES / 8];
-	int shown = 0;
-
-	for (uint32_t i = 0; i < (uint32_t)word_get(&b->head->leases_high); i++) {
-		struct lease_head *head = &b->leases[i];
-		struct err ignored;
-		struct id exchange;
-		int64_t owner, serial;
-
-		if (word_get(&head->serial) == 0)
-			continue;
-		if (section_enter(b, &ignored) != 0)
-			return -1;
-		serial = word_get(&head->serial);
-		owner = word_get(&head->owner);
-		exchange = exchange_of(head);
-		copy_note(&b->bodies[i], note);
-		section_leave(b);
-		if (serial == 0)
-			continue;
-		shown++;
-		if (!fn(ctx, exchange, owner_unpack(owner), note))
-			break;
-	}
-	return shown;
 }

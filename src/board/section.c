@@ -40,26 +40,29 @@ step(const struct board *b)
 		b->o.step();
 }
 
-static size_t
-segment_bytes(const struct board *b)
-{
-	return (size_t)b->o.rows * sizeof(struct row);
-}
-
-static int
-map_segments(struct board *b, struct err *err)
+int
+section_map(struct board *b, struct err *err)
 {
 	int64_t want = word_get(&b->head->segments);
 
 	while (b->segments < want) {
-		size_t bytes = segment_bytes(b);
-		void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd,
-			(off_t)(b->base_bytes + (size_t)b->segments * bytes));
+		int64_t of = word_get(&b->head->table_of[b->segments]);
+		int64_t offset = (int64_t)(b->base_bytes + (size_t)b->segments * segment_bytes(b));
+		struct table *t = of >= 0 && of < TABLES ? &b->table[of] : NULL;
+		char *at;
 
+		if (t == NULL || t->count == BOARD_SEGMENTS_MAX)
+			return err_set(err, ERR_OVERLOADED,
+				"the board is damaged: segment %d is of no table", b->segments);
+		at = mmap(NULL, segment_bytes(b), PROT_READ | PROT_WRITE, MAP_SHARED, b->fd,
+			(off_t)offset);
 		if (at == MAP_FAILED)
 			return err_set(err, ERR_OVERLOADED,
 				"cannot map segment %d of the board: %s", b->segments,
 				strerror(errno));
+		t->segment[t->count].at = at;
+		t->segment[t->count].offset = offset;
+		t->count++;
 		b->segment[b->segments++] = at;
 	}
 	return 0;
@@ -72,20 +75,20 @@ put_back(struct board *b, int64_t offset, int64_t old)
 {
 	int64_t end =
 		(int64_t)(b->base_bytes + (size_t)word_get(&b->head->segments) * segment_bytes(b));
-	int64_t in_rows = offset - (int64_t)b->base_bytes;
+	int64_t behind = offset - (int64_t)b->base_bytes;
 
 	if (offset < 0 || offset % 8 != 0 || offset > end - 8)
 		return;
-	if (in_rows < 0) {
+	if (behind < 0) {
 		word_set((_Atomic int64_t *)(void *)((char *)b->head + offset), old);
 		return;
 	}
 
-	int64_t k = in_rows / (int64_t)segment_bytes(b);
+	int64_t k = behind / (int64_t)segment_bytes(b);
 
 	if (k < b->segments)
-		word_set((_Atomic int64_t *)(void *)((char *)b->segment[k] +
-						     in_rows % (int64_t)segment_bytes(b)),
+		word_set((_Atomic int64_t *)(void *)(b->segment[k] +
+						     behind % (int64_t)segment_bytes(b)),
 			old);
 	else
 		while (pwrite(b->fd, &old, sizeof old, (off_t)offset) < 0 && errno == EINTR)
@@ -139,14 +142,12 @@ section_change(struct board *b, _Atomic int64_t *word, int64_t value)
 }
 
 void
-section_change_row(struct board *b, int64_t number, _Atomic int64_t *word, int64_t value)
+section_change_at(struct board *b, int64_t ref, _Atomic int64_t *word, int64_t value)
 {
-	struct row *row = counter_row(b, number);
+	const struct table *t = &b->table[table_of(ref)];
+	int64_t k = ref >> REF_SEGMENT;
 
-	change(b,
-		(int64_t)b->base_bytes + number * (int64_t)sizeof *row +
-			((char *)word - (char *)row),
-		word, value);
+	change(b, t->segment[k].offset + ((char *)word - t->segment[k].at), word, value);
 }
 
 #if defined(__SANITIZE_THREAD__)
@@ -215,7 +216,7 @@ section_enter(struct board *b, struct err *err)
 			err, ERR_OVERLOADED, "the board's mutex was held for %d ms", BOARD_LOCK_MS);
 	if (rc != 0)
 		return err_set(err, ERR_OVERLOADED, "the board's mutex: %s", strerror(rc));
-	if (map_segments(b, err) != 0) {
+	if (section_map(b, err) != 0) {
 		section_leave(b);
 		return -1;
 	}

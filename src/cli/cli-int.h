@@ -2,10 +2,13 @@
  * cli-int.h - what the verbs of the command share.
  *
  *   command.c  the table of verbs, help, exit codes        state.c    settings, store, board, manage
- *   records.c  project, token, key, upstream, limit, price report.c   requests and usage
+ *   records.c  project, token, key, upstream, limit, price report.c   requests, usage, inflight
  *   setup.c    init                                        check.c    check
  *   convert.c  convert                                     serve.c    serve
  *   mock.c     mock                                        table.c    columns for people
+ *   prices.c   price import                                reprice.c    reprice
+ *   reconcile.c, csv.c  reconcile
+ *   care.c     backup, restore, verify, dump, load
  *
  * The command changes things by the same calls as the page: manage_handle(), in this process.
  */
@@ -62,12 +65,22 @@ void table_print(struct span json, const struct column *columns, size_t count);
 /* One object as "name: value" lines. */
 void table_record(struct span object);
 
+/* ---- prices.c: words of the command line ---- */
+int words_time(const char *text, int64_t *wall_ms); /* RFC 3339 or a day; 0, or -1 */
+/* The whole file, or standard input for "-".  EXIT_DONE, or another after having complained. */
+int words_file(const char *name, struct bytes *text);
+
 /* ---- verbs ---- */
 int records_main(int argc, char **argv); /* project, token, key, upstream, limit, price */
+int price_import_main(int argc, char **argv); /* argv[0] is "import" */
+int reprice_main(int argc, char **argv);
+int reconcile_main(int argc, char **argv);
 int requests_main(int argc, char **argv);
 int usage_main(int argc, char **argv);
+int inflight_main(int argc, char **argv);
 int init_main(int argc, char **argv);
 int check_main(int argc, char **argv);
+int care_main(int argc, char **argv); /* backup, restore, verify, dump, load */
 int convert_main(int argc, char **argv);
 
 #endif

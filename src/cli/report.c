@@ -11,6 +11,10 @@ static const struct column request_columns[] = { { "TIME", "time", false, 20 },
 	{ "CACHED", "tokens.cache_read", true, 0 }, { "OUT", "tokens.output", true, 0 },
 	{ "COST $", "cost", true, 0 }, { "MS", "duration_ms", true, 0 },
 	{ "ENDED", "ended_by", false, 0 }, { "WHY", "error", false, 60 } };
+static const struct column running_columns[] = { { "ID", "id", false, 0 },
+	{ "AGE MS", "age_ms", true, 0 }, { "PROJECT", "project", false, 20 },
+	{ "MODEL", "model", false, 28 }, { "UPSTREAM", "upstream", false, 16 },
+	{ "BYTES", "bytes", true, 0 }, { "OUT", "output_tokens", true, 0 } };
 static const struct column usage_columns[] = { { "FROM", "from", false, 17 },
 	{ "WHAT", "label", false, 32 }, { "REQUESTS", "requests", true, 0 },
 	{ "ERRORS", "errors", true, 0 }, { "IN", "tokens.input", true, 0 },
@@ -127,4 +131,43 @@ usage_main(int argc, char **argv)
 
 	return report(argc, argv, parameters, usage_columns,
 		sizeof usage_columns / sizeof usage_columns[0]);
+}
+
+static int
+cut(const char *id, bool json)
+{
+	char path[128];
+	struct manage_reply reply;
+	struct state s;
+	int rc;
+
+	if (strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") !=
+			strlen(id) ||
+		snprintf(path, sizeof path, "/manage/inflight/%s/cut", id) >= (int)sizeof path)
+		return complain(EXIT_USAGE, "inflight cut: '%s' is no id of a request", id);
+	if (state_open(&s, false) != 0)
+		return EXIT_FAILED;
+	rc = state_call(&s, "POST", path, SPAN_NONE, &reply) < 300 ? EXIT_DONE
+								   : state_refused(&reply);
+	if (rc == EXIT_DONE && json)
+		printf("%.*s\n", (int)reply.body.len, reply.body.at);
+	bytes_free(&reply.body);
+	state_close(&s);
+	return rc;
+}
+
+int
+inflight_main(int argc, char **argv)
+{
+	static const char *const parameters[] = { "limit", "project_id", "token_id", NULL };
+
+	if (argc > 1 && strcmp(argv[1], "cut") == 0) {
+		bool json = argc > 3 && strcmp(argv[3], "--json") == 0;
+
+		if (argc == (json ? 4 : 3))
+			return cut(argv[2], json);
+		return complain(EXIT_USAGE, "usage: sluice inflight cut ID [--json]");
+	}
+	return report(argc, argv, parameters, running_columns,
+		sizeof running_columns / sizeof running_columns[0]);
 }

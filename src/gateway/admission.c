@@ -9,6 +9,7 @@
 
 #include "admit/allow.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/money.h"
 #include "gateway/tags.h"
 
@@ -144,15 +145,23 @@ begin_row(struct exchange *x)
 	span_copy(web_header(x->request, "session_id"), row->session, sizeof row->session);
 }
 
-/* Finds the price each of the plan's candidates has now. */
+/* Finds the price each of the plan's candidates has now: several keys of one upstream have one. */
 static void
 find_prices(struct exchange *x)
 {
 	int64_t now_ms = clock_wall_ms();
 
-	for (int i = 0; i < x->plan.count; i++)
-		price_find(x->snapshot, x->plan.candidate[i].upstream, span_of(x->ask.model),
-			now_ms, &x->price[i]);
+	for (int i = 0; i < x->plan.count; i++) {
+		const struct upstream *u = x->plan.candidate[i].upstream;
+		int same = 0;
+
+		while (x->plan.candidate[same].upstream != u)
+			same++;
+		if (same < i)
+			x->price[i] = x->price[same];
+		else
+			price_find(x->snapshot, u, span_of(x->ask.model), now_ms, &x->price[i]);
+	}
 }
 
 /* Where the project refuses what has no price, those are not asked; with nobody left it is refused. */
@@ -215,7 +224,11 @@ static int
 reserve(struct exchange *x)
 {
 	struct gateway *gw = x->gw;
-	struct admit_need need = { .model = x->ask.model, .input_tokens = x->ask.input_estimate };
+	struct admit_ask ask = { .caller = &x->caller,
+		.need = { .model = x->ask.model, .input_tokens = x->ask.input_estimate },
+		.end_user = x->row.end_user,
+		.address = web_address(x->request) };
+	struct admit_need *need = &ask.need;
 	struct settle_note note = { 0 };
 
 	if (makes_output(x)) {
@@ -225,17 +238,22 @@ reserve(struct exchange *x)
 			most = x->plan.candidate[0].upstream->max_output_tokens;
 		if (most <= 0)
 			most = gw->conf.default_max_output_tokens;
-		if (__builtin_mul_overflow(most, x->ask.choices, &need.output_tokens))
+		if (__builtin_mul_overflow(most, x->ask.choices, &need->output_tokens))
 			return err_set(&x->err, ERR_BAD_REQUEST, "n times max tokens overflows");
 	}
+	for (int i = 0; i < USAGE_TAGS_MAX; i++)
+		ask.tag[i] = x->row.tags[i];
 	find_prices(x);
-	if (drop_unpriced(x, need.input_tokens, need.output_tokens) != 0)
+	if (drop_unpriced(x, need->input_tokens, need->output_tokens) != 0)
 		return -1;
-	need.cost_nusd = worst_cost(x, need.input_tokens, need.output_tokens);
+	need->cost_nusd = worst_cost(x, need->input_tokens, need->output_tokens);
+	need->usual_output = admit_usual_output(
+		gw->store, x->snapshot, x->caller.token.head.id, x->ask.model, need->output_tokens);
+	need->usual_cost_nusd = worst_cost(x, need->input_tokens, need->usual_output);
 	note.row = x->row;
 	note.input_estimate = x->ask.input_estimate;
-	if (admit_reserve(gw->store, gw->board, x->snapshot, &x->caller, &need, x->id, &note,
-		    sizeof note, &x->pass, &x->err) != 0)
+	if (admit_reserve(gw->store, gw->board, x->snapshot, &ask, x->id, &note, sizeof note,
+		    &x->pass, &x->err) != 0)
 		return -1;
 	x->note = board_note(gw->board, x->pass.lease);
 	for (int i = 0; i < x->pass.count; i++)
@@ -268,18 +286,58 @@ check_allowed(struct exchange *x)
 	return admit_allow_request(&x->caller, &r, clock_wall_ms(), &x->err);
 }
 
-/* All that is read from the store: who asks, for what, and whom we could ask. */
+/* From memory when the store is not to be had and the project goes on without it. */
 static int
-look_up(struct exchange *x)
+identify(struct exchange *x)
 {
 	struct gateway *gw = x->gw;
 	struct admit_secrets secrets;
 	int rc;
 
 	collect_secrets(x, &secrets);
+	x->from_memory = false;
 	rc = admit_identify(gw->store, &secrets, &x->caller, &x->known, &x->err);
+	if (rc == 0) {
+		remember_caller(gw->remember, &x->caller, clock_boot_ms());
+	} else if (x->err.code != ERR_STORE_UNAVAILABLE) {
+		remember_forget(gw->remember, &secrets);
+	} else if (remember_find(
+			   gw->remember, &secrets, clock_boot_ms(), clock_wall_ms(), &x->caller)) {
+		log_request(LOG_WARN, "open", x->request_id, "without the store: %s", x->err.text);
+		memset(&x->err, 0, sizeof x->err);
+		x->known = x->from_memory = true;
+		rc = 0;
+	}
 	explicit_bzero(&secrets, sizeof secrets);
-	if (rc != 0)
+	return rc;
+}
+
+static int
+find_snapshot(struct exchange *x)
+{
+	if (!x->from_memory) {
+		x->snapshot = gateway_snapshot(x->gw, &x->err);
+		if (x->snapshot != NULL)
+			return 0;
+		if (x->err.code != ERR_STORE_UNAVAILABLE ||
+			x->caller.project.fail_mode != FAIL_OPEN)
+			return -1;
+	}
+	x->snapshot = gateway_snapshot_at_hand(x->gw);
+	if (x->snapshot == NULL)
+		return err_set(&x->err, ERR_STORE_UNAVAILABLE, "there is no snapshot yet");
+	memset(&x->err, 0, sizeof x->err);
+	x->from_memory = true;
+	return 0;
+}
+
+/* All that is read from the store: who asks, for what, and whom we could ask. */
+static int
+look_up(struct exchange *x)
+{
+	int rc;
+
+	if (identify(x) != 0)
 		return -1;
 	/* from here on a refusal is booked, so the row must tell who and when */
 	begin_row(x);
@@ -289,8 +347,7 @@ look_up(struct exchange *x)
 		return -1;
 	if (check_allowed(x) != 0)
 		return -1;
-	x->snapshot = gateway_snapshot(gw, &x->err);
-	return x->snapshot == NULL ? -1 : 0;
+	return find_snapshot(x);
 }
 
 int

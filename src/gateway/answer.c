@@ -30,7 +30,8 @@ add(struct lines *l, const char *name, const char *value)
 }
 
 static const char expose[] = "X-Request-Id, X-Sluice-Upstream, X-Sluice-Model, X-Sluice-Attempts, "
-			     "X-Sluice-Cost, X-Sluice-Resets-At, Retry-After, Server-Timing, "
+			     "X-Sluice-Cost, X-Sluice-Resets-At, X-Sluice-Limit, Retry-After, "
+			     "Server-Timing, "
 			     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
 			     "x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
 			     "x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens";
@@ -62,6 +63,9 @@ add_retry(struct lines *l, const struct err *e)
 	int64_t wait_ms;
 	char when[CLOCK_TEXT_BYTES];
 
+	/* SDKs try a 409 and a 503 again by themselves */
+	if (e->code == ERR_REQUEST_REPEATED || e->code == ERR_CUT)
+		add(l, "x-should-retry", "false");
 	if (e->code != ERR_RATE_LIMITED && e->code != ERR_BUDGET_EXCEEDED &&
 		e->code != ERR_NO_KEY_AVAILABLE && e->code != ERR_OVERLOADED)
 		return;
@@ -82,51 +86,92 @@ add_retry(struct lines *l, const struct err *e)
 	add(l, "X-Sluice-Resets-At", arena_strdup(l->arena, when));
 }
 
-/* The tightest of the caller's limits, of requests and of tokens. */
+/* What rate headers speak of, as OpenAI's and as Anthropic's SDKs look for them. */
+static const struct rate_kind {
+	unsigned metrics; /* a bit for each enum limit_metric */
+	const char *limit, *remaining, *reset;
+} openai_rates[] = {
+	{ 1u << METRIC_REQUESTS, "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests",
+		"x-ratelimit-reset-requests" },
+	{ 1u << METRIC_TOKENS | 1u << METRIC_INPUT_TOKENS | 1u << METRIC_OUTPUT_TOKENS,
+		"x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens",
+		"x-ratelimit-reset-tokens" },
+}, anthropic_rates[] = {
+	{ 1u << METRIC_REQUESTS, "anthropic-ratelimit-requests-limit",
+		"anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset" },
+	{ 1u << METRIC_TOKENS, "anthropic-ratelimit-tokens-limit",
+		"anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset" },
+	{ 1u << METRIC_INPUT_TOKENS, "anthropic-ratelimit-input-tokens-limit",
+		"anthropic-ratelimit-input-tokens-remaining",
+		"anthropic-ratelimit-input-tokens-reset" },
+	{ 1u << METRIC_OUTPUT_TOKENS, "anthropic-ratelimit-output-tokens-limit",
+		"anthropic-ratelimit-output-tokens-remaining",
+		"anthropic-ratelimit-output-tokens-reset" },
+};
+
+static int64_t
+left_of(const struct admit_hold *h)
+{
+	return h->cap > h->used ? h->cap - h->used : 0;
+}
+
+/* The hard limit of those metrics that leaves least, or NULL. */
+static const struct admit_hold *
+tightest_of(const struct admit_pass *pass, unsigned metrics)
+{
+	const struct admit_hold *tightest = NULL;
+
+	for (int i = 0; i < pass->count; i++) {
+		const struct admit_hold *h = &pass->hold[i];
+
+		if ((metrics >> h->metric & 1) != 0 && h->is_hard &&
+			(tightest == NULL || left_of(h) < left_of(tightest)))
+			tightest = h;
+	}
+	return tightest;
+}
+
+/* The tightest of the caller's limits; after a refusal that which refused. */
 static void
 add_limits(struct lines *l, const struct exchange *x)
 {
-	static const struct {
-		const char *limit, *remaining, *reset;
-	} names[] = {
-		{ "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests",
-			"x-ratelimit-reset-requests" },
-		{ "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens",
-			"x-ratelimit-reset-tokens" },
-	};
-	int64_t now_ms = board_now_ms(x->gw->board);
+	bool anthropic = x->match.endpoint->dialect == DIALECT_ANTHROPIC;
+	const struct rate_kind *kinds = anthropic ? anthropic_rates : openai_rates;
+	size_t count = anthropic ? sizeof anthropic_rates / sizeof anthropic_rates[0]
+				 : sizeof openai_rates / sizeof openai_rates[0];
 
-	if (x->note == NULL)
-		return;
-	for (int kind = 0; kind < 2; kind++) {
-		const struct admit_hold *tightest = NULL;
+	for (size_t i = 0; i < count; i++) {
+		const struct admit_hold *h = tightest_of(&x->pass, kinds[i].metrics);
+		char when[CLOCK_TEXT_BYTES];
+		int64_t wait_ms;
 
-		for (int i = 0; i < x->pass.count; i++) {
-			const struct admit_hold *h = &x->pass.hold[i];
-			bool fits = kind == 0 ? h->metric == METRIC_REQUESTS
-					      : h->metric == METRIC_TOKENS ||
-							h->metric == METRIC_INPUT_TOKENS ||
-							h->metric == METRIC_OUTPUT_TOKENS;
-
-			if (fits && h->cap != INT64_MAX &&
-				(tightest == NULL ||
-					h->cap - h->used < tightest->cap - tightest->used))
-				tightest = h;
-		}
-		if (tightest == NULL)
+		if (h == NULL)
 			continue;
-		add(l, names[kind].limit, arena_printf(l->arena, "%" PRId64, tightest->cap));
-		add(l, names[kind].remaining,
-			arena_printf(l->arena, "%" PRId64,
-				tightest->cap > tightest->used ? tightest->cap - tightest->used
-							       : 0));
-		if (tightest->resets_ms != INT64_MAX) {
-			char wait[CLOCK_TEXT_BYTES];
-
-			clock_duration(tightest->resets_ms - now_ms, wait);
-			add(l, names[kind].reset, arena_strdup(l->arena, wait));
-		}
+		add(l, kinds[i].limit, arena_printf(l->arena, "%" PRId64, h->cap));
+		add(l, kinds[i].remaining, arena_printf(l->arena, "%" PRId64, left_of(h)));
+		if (h->resets_ms == INT64_MAX)
+			continue;
+		wait_ms = h->resets_ms - board_now_ms(x->gw->board);
+		if (anthropic)
+			clock_rfc3339(clock_wall_ms() + wait_ms, when);
+		else
+			clock_duration(wait_ms, when);
+		add(l, kinds[i].reset, arena_strdup(l->arena, when));
 	}
+}
+
+/* Which limit refused, for programs; people read it in the sentence. */
+static void
+add_refusing(struct lines *l, const struct exchange *x)
+{
+	char id[ID_TEXT_BYTES];
+
+	if ((x->err.code != ERR_RATE_LIMITED && x->err.code != ERR_BUDGET_EXCEEDED &&
+		    x->err.code != ERR_EXCEEDS_LIMIT) ||
+		x->note != NULL || x->pass.count == 0 || id_is_none(x->pass.hold[0].limit))
+		return;
+	id_text("lim_", x->pass.hold[0].limit, id);
+	add(l, "X-Sluice-Limit", arena_strdup(l->arena, id));
 }
 
 static void
@@ -134,6 +179,8 @@ add_common(struct lines *l, const struct exchange *x)
 {
 	add(l, "X-Request-Id", x->request_id);
 	add_cors(l, x->gw, x->request, x->known ? &x->caller : NULL);
+	add_limits(l, x);
+	add_refusing(l, x);
 	if (x->note == NULL)
 		return;
 	if (x->candidate < x->plan.count)
@@ -141,7 +188,6 @@ add_common(struct lines *l, const struct exchange *x)
 	add(l, "X-Sluice-Model", x->ask.model);
 	add(l, "X-Sluice-Attempts", arena_printf(l->arena, "%d", attempt_number(x)));
 	add(l, "X-Sluice-Upstream-Request-Id", x->row.upstream_request_id);
-	add_limits(l, x);
 }
 
 static void

@@ -167,6 +167,8 @@ send_bytes(struct exchange *x, const char *data, size_t len)
 	x->content_sent = true;
 	x->wrote_ms = (int64_t)uv_now(&x->gw->loop);
 	board_count(x->gw->board, COUNT_BYTES_OUT, (int64_t)len);
+	x->sent_bytes += (int64_t)len;
+	atomic_store_explicit(&x->note->bytes, x->sent_bytes, memory_order_relaxed);
 	if (!web_write(x->request, data, len))
 		x->full = true;
 }
@@ -439,7 +441,9 @@ judge_silence(struct exchange *x)
 	switch (x->end.outcome) {
 	case FORWARD_CANCELLED:
 		x->failure = FAILURE_NONE;
-		if (x->gone)
+		if (x->cut)
+			err_set(&x->err, ERR_CUT, "cut by the operator");
+		else if (x->gone)
 			err_set(&x->err, ERR_CLIENT_GONE, "the client left");
 		return;
 	case FORWARD_TIMEOUT_FIRST_BYTE:
@@ -516,6 +520,8 @@ judge(struct exchange *x)
 			sizeof x->row.upstream_request_id);
 	if (x->watch.done && x->end.outcome == FORWARD_CANCELLED && !x->gone)
 		x->end.outcome = FORWARD_DONE; /* we had all of it */
+	if (x->end.outcome == FORWARD_DONE)
+		x->cut = false; /* too late */
 	if (x->end.outcome != FORWARD_DONE) {
 		judge_silence(x);
 	} else if (x->mode == ANSWER_ERROR) {
@@ -563,7 +569,7 @@ may_cost(const struct exchange *x)
 {
 	if (x->mode == ANSWER_EVENTS || x->mode == ANSWER_WHOLE || x->mode == ANSWER_BYTES)
 		return true;
-	return x->sent && (x->gone || x->err.code == ERR_UPSTREAM_TIMEOUT);
+	return x->sent && (x->gone || x->cut || x->err.code == ERR_UPSTREAM_TIMEOUT);
 }
 
 void
@@ -601,7 +607,8 @@ attempt_usage(struct exchange *x)
 		row->cost_nusd = 0;
 		return;
 	}
-	row->cost_nusd = u.seen && u.cost_nusd >= 0 ? u.cost_nusd
-						    : price_cost(&x->price[attempt_number(x) - 1],
-							      row->tier, &row->tokens);
+	row->cost_stated = u.seen && u.cost_nusd >= 0;
+	row->cost_nusd = row->cost_stated ? u.cost_nusd
+					  : price_cost(&x->price[attempt_number(x) - 1], row->tier,
+						    &row->tokens);
 }

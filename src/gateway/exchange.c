@@ -178,6 +178,7 @@ on_gone(void *ctx)
 		forward_cancel(x->call);
 		return;
 	}
+	atomic_store_explicit(&x->note->leaving, 1, memory_order_relaxed);
 	x->drain_until_ms = ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + ms;
 	x->full = false;
 	forward_resume(x->call);
@@ -189,6 +190,16 @@ has_drained(const struct exchange *x, int64_t now_ms)
 {
 	return now_ms >= x->drain_until_ms ||
 	       (x->gw->draining && now_ms - x->gw->draining_ms >= DRAIN_STOP_MS);
+}
+
+/* Why a call that runs is to be ended now, by whoever is not its client. */
+static bool
+must_end(struct exchange *x, int64_t now_ms)
+{
+	if (board_is_cut(x->gw->board, x->pass.lease))
+		x->cut = true;
+	return x->cut || (x->gone && has_drained(x, now_ms)) ||
+	       (x->done_ms != 0 && now_ms - x->done_ms >= AFTER_DONE_MS);
 }
 
 static void
@@ -219,7 +230,7 @@ step_forward(struct exchange *x)
 {
 	if (!x->ended)
 		return EX_FORWARD;
-	if (x->content_sent || x->gone || !route_goes_on(x->failure))
+	if (x->content_sent || x->gone || x->cut || !route_goes_on(x->failure))
 		return EX_SETTLE;
 	x->candidate++;
 	return x->candidate < x->plan.count ? EX_ROUTE : EX_SETTLE;
@@ -248,7 +259,7 @@ make_row(struct exchange *x)
 	}
 	if (x->watch.failed)
 		span_copy(span_of(x->watch.error), row->error, sizeof row->error);
-	if (x->gone)
+	if (x->gone || x->cut)
 		row->ended_by = ENDED_CLIENT;
 	else if (x->err.code == ERR_UPSTREAM_TIMEOUT)
 		row->ended_by = ENDED_TIMEOUT;
@@ -257,6 +268,8 @@ make_row(struct exchange *x)
 	else
 		row->ended_by = ENDED_DONE;
 	attempt_usage(x);
+	if (row->ended_by == ENDED_DONE && row->usage_source == USAGE_REPORTED)
+		admit_learn(row->token, row->model, row->tokens.output);
 }
 
 /* Hands the ledger a copy of all it needs: the exchange may be over before it is booked. */
@@ -271,6 +284,7 @@ submit(struct exchange *x)
 	}
 	item->row = x->row;
 	item->ctx = x;
+	item->may_journal = x->caller.project.fail_mode == FAIL_OPEN;
 	if (x->note != NULL) {
 		item->lease = x->pass.lease;
 		item->count = x->pass.count;
@@ -362,10 +376,7 @@ exchange_tick(struct gateway *gw)
 	for (struct exchange *x = gw->open, *next; x != NULL; x = next) {
 		next = x->next;
 		heartbeat(x, now_ms);
-		if (x->state == EX_FORWARD && x->gone && x->call != NULL && has_drained(x, now_ms))
-			forward_cancel(x->call);
-		if (x->state == EX_FORWARD && x->done_ms != 0 && x->call != NULL &&
-			now_ms - x->done_ms >= AFTER_DONE_MS)
+		if (x->state == EX_FORWARD && x->call != NULL && must_end(x, now_ms))
 			forward_cancel(x->call);
 		if (x->state == EX_SETTLE && x->submitted && !x->booked &&
 			now_ms - x->submitted_ms >= SETTLE_WAIT_MS && ledger_forget(x->item)) {

@@ -8,7 +8,9 @@
 #include "conf/conf.h"
 #include "forward/forward.h"
 #include "gateway/endpoint.h"
+#include "gateway/remember.h"
 #include "route/route.h"
+#include "settle/journal.h"
 #include "settle/ledger.h"
 #include "settle/price.h"
 #include "web/web.h"
@@ -40,6 +42,8 @@ struct gateway {
 	struct store *store;
 	struct board *board;
 	struct ledger *ledger;
+	struct journal *journal;
+	struct remember *remember;
 	bool cgi, draining;
 	int64_t draining_ms;    /* [loop] loop time since when */
 
@@ -101,6 +105,7 @@ struct exchange {
 	char request_id[ID_TEXT_BYTES];
 	struct admit_caller caller;
 	bool known;                /* the token was found */
+	bool from_memory;          /* … in memory, as the store is not to be had */
 	struct openai_request ask;
 	bool is_json, wants_usage_hidden;
 	char upstream_name[NAME_BYTES];
@@ -127,6 +132,8 @@ struct exchange {
 	bool watching;
 	bool head_sent, full, gone, closing;
 	bool is_events;            /* the head that was sent promises events */
+	bool cut;                  /* the operator wants it ended */
+	int64_t sent_bytes;        /* to the client */
 	bool content_sent;         /* more than a heartbeat: nobody else may be asked now */
 	int passed_count;
 	struct web_head_line passed[PASSED_HEADERS_MAX]; /* of the provider's, as they are */
@@ -174,5 +181,7 @@ void gateway_to_loop(struct exchange *x);    /* any thread */
 /* The present snapshot, held for the caller; made anew first when the board's word has moved.
  * [intake] */
 struct snapshot *gateway_snapshot(struct gateway *gw, struct err *err);
+/* The newest one there is, without asking the store; NULL when there never was one. */
+struct snapshot *gateway_snapshot_at_hand(struct gateway *gw);
 
 #endif

@@ -81,6 +81,12 @@ current_snapshot(struct gateway *gw, uint64_t generation)
 	return p;
 }
 
+struct snapshot *
+gateway_snapshot_at_hand(struct gateway *gw)
+{
+	return current_snapshot(gw, 0);
+}
+
 static void
 publish(struct gateway *gw, struct snapshot *p)
 {
@@ -166,6 +172,12 @@ duty_reap(struct gateway *gw, struct err *err)
 }
 
 static void
+duty_journal(struct gateway *gw, struct err *err)
+{
+	(void)journal_replay(gw->journal, gw->store, err);
+}
+
+static void
 duty_fold(struct gateway *gw, struct err *err)
 {
 	(void)store_fold(gw->store, err);
@@ -206,6 +218,7 @@ clerk_run(void *arg)
 	struct duty duties[] = {
 		{ 250, 0, duty_reap },
 		{ 500, 0, duty_fold },
+		{ 1000, 0, duty_journal },
 		{ 1000, 0, duty_tick },
 		{ 1000, 0, duty_flush },
 		{ 1000, 0, duty_log },
@@ -241,8 +254,9 @@ clerk_run(void *arg)
 static void
 clerk_once(struct gateway *gw)
 {
-	struct duty duties[] = { { 0, 0, duty_reap }, { 0, 0, duty_fold }, { 0, 0, duty_flush },
-		{ 0, 0, duty_checkpoint }, { 0, 0, duty_tick }, { 0, 0, duty_expire } };
+	struct duty duties[] = { { 0, 0, duty_reap }, { 0, 0, duty_journal }, { 0, 0, duty_fold },
+		{ 0, 0, duty_flush }, { 0, 0, duty_checkpoint }, { 0, 0, duty_tick },
+		{ 0, 0, duty_expire } };
 	size_t count = sizeof duties / sizeof duties[0];
 
 	/* looking for what is old costs more than a request: one process in so many does it */
@@ -409,8 +423,11 @@ open_state(struct gateway *gw, struct err *err)
 	if ((gw->roster = roster_join(gw->conf.state_dir, err)) == NULL ||
 		(gw->store = store_open(&store, gw->roster, err)) == NULL ||
 		(gw->board = board_open(gw->conf.state_dir, gw->roster, err)) == NULL ||
-		(gw->ledger = ledger_new(gw->store, gw->board, on_booked, err)) == NULL)
+		(gw->ledger = ledger_new(gw->store, gw->board, on_booked, err)) == NULL ||
+		(gw->journal = journal_new(gw->conf.state_dir, err)) == NULL ||
+		(gw->remember = remember_new(err)) == NULL)
 		return -1;
+	ledger_keep_journal(gw->ledger, gw->journal);
 	store_on_change(gw->store, on_change, gw);
 	store_watch(gw->store, on_abandoned, gw);
 	reap_first(gw);
@@ -443,6 +460,7 @@ close_state(struct gateway *gw)
 	web_free(gw->web);
 	uv_loop_close(&gw->loop);
 	snapshot_drop(gw->snapshot);
+	remember_free(gw->remember);
 	board_close(gw->board);
 	store_close(gw->store);
 	roster_leave(gw->roster);

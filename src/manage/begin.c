@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #define MASTER_KEY_BYTES 32
-#define PRICES_MOST      4096
 #define PRICES_BYTES     (16 << 20)
 
 /* ---- master key ---- */
@@ -106,172 +105,13 @@ manage_init_secrets(struct manage *m, struct manage_secrets *s, struct err *err)
 
 /* ---- prices ---- */
 
-/* A price's own id, so that every import finds it again. */
-static struct id
-price_id(const struct price *p)
-{
-	uint8_t digest[SHA256_BYTES];
-	char text[512], upstream[ID_TEXT_BYTES];
-	struct id id;
-	int n;
-
-	id_text(record_prefix(RECORD_UPSTREAM), p->upstream, upstream);
-	n = snprintf(
-		text, sizeof text, "price|%s|%s|%lld", p->model, upstream, (long long)p->from_ms);
-	hash_sha256(text, (size_t)n, digest);
-	memcpy(id.b, digest, sizeof id.b);
-	return id;
-}
-
-struct import {
-	struct call *call;
-	struct price *rows;
-	size_t count;
-	struct price *row; /* being read */
-};
-
-static bool
-price_member(void *ctx, const struct json_member *m)
-{
-	struct import *i = ctx;
-	const struct field *f;
-	char name[64];
-
-	if (!span_copy(m->key, name, sizeof name))
-		name[0] = '\0';
-	f = shape_field_named(RECORD_PRICE, name);
-	if (f == NULL || (f->flags & (FIELD_READ | FIELD_HIDDEN)) != 0) {
-		call_refuse(i->call, ERR_BAD_REQUEST, name, "A price has no field %s.", name);
-		return false;
-	}
-	return shape_set(i->call, f, m->value, i->row) == 0;
-}
-
-static bool
-price_row(void *ctx, const struct json_member *m)
-{
-	struct import *i = ctx;
-
-	if (i->count == PRICES_MOST) {
-		call_refuse(i->call, ERR_BAD_REQUEST, "prices", "At most %d prices.", PRICES_MOST);
-		return false;
-	}
-	i->row = &i->rows[i->count];
-	record_init(RECORD_PRICE, i->row);
-	if (json_each(m->value.raw, price_member, i, NULL) != 0 && i->call->err.code == ERR_NONE)
-		call_refuse(i->call, ERR_BAD_REQUEST, "prices", "Price %zu is no JSON object.",
-			i->count + 1);
-	if (i->call->err.code == ERR_NONE && i->row->model[0] == '\0')
-		call_refuse(i->call, ERR_BAD_REQUEST, "model", "Price %zu names no model.",
-			i->count + 1);
-	if (i->call->err.code != ERR_NONE)
-		return false;
-	i->row->is_builtin = true;
-	i->row->head.id = price_id(i->row);
-	for (size_t k = 0; k < i->count; k++)
-		if (id_equal(i->rows[k].head.id, i->row->head.id)) {
-			call_refuse(i->call, ERR_CONFLICT, "model", "%s stands there twice.",
-				i->row->model);
-			return false;
-		}
-	i->count++;
-	return true;
-}
-
-static bool
-same_price(const struct price *a, const struct price *b)
-{
-	return a->input_nusd == b->input_nusd && a->output_nusd == b->output_nusd &&
-	       a->cache_read_nusd == b->cache_read_nusd &&
-	       a->cache_write_5m_nusd == b->cache_write_5m_nusd &&
-	       a->cache_write_1h_nusd == b->cache_write_1h_nusd &&
-	       a->request_nusd == b->request_nusd && a->is_builtin == b->is_builtin;
-}
-
-/* What is in the store against what is in the list.  Missing ones come in one transaction. */
-static int
-merge_prices(struct call *c, struct import *i, size_t *changed)
-{
-	struct price *had;
-	void *records = NULL;
-	struct price *fresh = arena_alloc(c->arena, (i->count + 1) * sizeof *fresh);
-	size_t count = 0, fresh_count = 0;
-
-	if (fresh == NULL)
-		return call_no_memory(c);
-	if (resource_collect(
-		    c, RECORD_PRICE, ID_NONE, 4 * PRICES_MOST, NULL, NULL, &records, &count) != 0)
-		return -1;
-	had = records;
-	for (size_t k = 0; k < i->count; k++) {
-		struct price *want = &i->rows[k];
-		const struct price *is = NULL;
-
-		for (size_t n = 0; n < count && is == NULL; n++)
-			if (id_equal(had[n].head.id, want->head.id))
-				is = &had[n];
-		if (is == NULL) {
-			fresh[fresh_count++] = *want;
-		} else if (is->is_builtin && !same_price(is, want)) {
-			if (store_update(c->m->store, RECORD_PRICE, want, 0,
-				    call_change(c, "price.import"), &c->err) != 0)
-				return -1;
-			++*changed;
-		}
-	}
-	for (size_t n = 0; n < count; n++) {
-		bool stays = !had[n].is_builtin;
-
-		for (size_t k = 0; k < i->count && !stays; k++)
-			stays = id_equal(had[n].head.id, i->rows[k].head.id);
-		if (stays)
-			continue;
-		if (store_delete(c->m->store, RECORD_PRICE, had[n].head.id,
-			    call_change(c, "price.import"), &c->err) != 0)
-			return -1;
-		++*changed;
-	}
-	if (fresh_count > 0 && store_create_many(c->m->store, RECORD_PRICE, fresh, fresh_count,
-				       call_change(c, "price.import"), &c->err) != 0)
-		return -1;
-	*changed += fresh_count;
-	return 0;
-}
-
 int
 manage_import_prices(
 	struct manage *m, struct span json, const char *actor, size_t *changed, struct err *err)
 {
-	struct manage_once once;
-	struct manage_request q = { .method = "POST", .actor = actor, .once = &once };
-	struct manage_reply out = { 0 };
-	struct call c = { .m = m, .q = &q, .out = &out };
-	struct import i = { .call = &c };
-	struct json_value list = json_get(json, "prices");
-	int rc = -1;
+	const struct price_import shipped = { .is_shipped = true };
 
-	*changed = 0;
-	manage_once(&once);
-	c.arena = arena_new(CALL_ARENA_MAX);
-	if (c.arena == NULL)
-		return err_set(err, ERR_MEMORY, "no memory for the price list");
-	snprintf(c.actor, sizeof c.actor, "%s", actor);
-	i.rows = arena_alloc(c.arena, PRICES_MOST * sizeof *i.rows);
-	if (i.rows == NULL) {
-		call_no_memory(&c);
-	} else if (list.type != JSON_ARRAY || !json_valid(json)) {
-		call_refuse(&c, ERR_BAD_REQUEST, "prices",
-			"The price list must be a JSON object with a list `prices`.");
-	} else {
-		if (json_each_element(list.raw, price_row, &i, NULL) != 0 && c.err.code == ERR_NONE)
-			call_refuse(&c, ERR_BAD_REQUEST, "prices", "The price list is broken.");
-		if (c.err.code == ERR_NONE)
-			rc = merge_prices(&c, &i, changed);
-	}
-	arena_free(c.arena);
-	if (rc != 0 && err != NULL)
-		*err = c.err;
-	return rc;
+	return manage_price_import(m, json, actor, &shipped, changed, NULL, err);
 }
 
 /* It lies beside the settings, beside the program, where `make install` puts it, or in the source. */

@@ -39,6 +39,9 @@ struct call {
 	int retry_after_s;         /* of a 429 */
 	bool tells_initialised;    /* a 401 says whether there is a password yet */
 	struct known_name *names;  /* looked up for this call (resource.c) */
+	struct grant *grants;      /* the same (limits.c) */
+	size_t grant_count;
+	bool has_grants;
 	struct project_key *project_keys; /* read for this call (kinds.c) */
 	bool has_project_keys;
 };
@@ -108,7 +111,11 @@ struct filter {
 	struct id project, token, upstream;
 	struct id token_project; /* of `token` */
 	char model[NAME_BYTES * 2];
+	char text[NAME_BYTES]; /* somewhere in what a person sees of it */
 	int active; /* -1 any, 0, 1 */
+	/* of limits and grants alone (limits.c) */
+	struct id key, limit;
+	char end_user[USER_BYTES], tag[LABEL_BYTES], address[48];
 };
 
 /* What a kind has beside its fields.  Every hook may be NULL. */
@@ -127,7 +134,7 @@ struct kind {
 	/* Does the list's filter let this record through? */
 	bool (*passes)(const void *record, const struct filter *f);
 };
-extern const struct kind kind_project, kind_token, kind_upstream, kind_key, kind_price, kind_limit;
+extern const struct kind kind_project, kind_token, kind_upstream, kind_key, kind_price, kind_limit, kind_grant;
 
 struct edit {
 	struct call *call;
@@ -143,7 +150,10 @@ struct edit {
 	int64_t duration_minutes;
 	struct json_value cap; /* JSON_NONE: not given */
 	int64_t revoked, already_revoked, total; /* tokens of a project */
+	int64_t count; /* of tokens to mint; 0: this is no batch */
 };
+/* The body applied to e->record, whatever it held before: 0, or -1 with c->err. */
+int resource_apply(struct edit *e);
 /* Was the field at that offset sent? */
 bool edit_gave(const struct edit *e, size_t offset);
 
@@ -152,6 +162,10 @@ int resource_find(struct call *c, enum record_kind kind, const char *name_or_id,
 /* A reference in a query or a body to a record of that kind. */
 int resource_refer(struct call *c, enum record_kind kind, const char *field, const char *name_or_id,
 	struct id *id);
+/* The same of a parameter of the query; *id stays as it is when absent. */
+int resource_query(struct call *c, const char *name, enum record_kind kind, struct id *id);
+/* What a list is asked for.  0, or -1 with c->err. */
+int resource_filter(struct call *c, const struct kind *k, struct filter *f);
 /* The name (or label) shown for an id, looked up once a call; "" when it is gone. */
 const char *resource_name(struct call *c, enum record_kind kind, struct id id);
 /* All records of a kind that pass, from behind `after`, at most `most`: an array in the arena. */
@@ -174,14 +188,36 @@ int resource_patch(struct call *c, const struct kind *k);
 int resource_delete(struct call *c, const struct kind *k);
 
 /* ---- kinds.c ---- */
-endpoint_fn projects_list, projects_post, projects_get, projects_patch, projects_revoke_tokens;
-endpoint_fn tokens_list, tokens_post, tokens_get, tokens_patch, tokens_delete, tokens_revoke;
+endpoint_fn projects_list, projects_post, projects_get, projects_patch;
 endpoint_fn upstreams_list, upstreams_post, upstreams_get, upstreams_patch, upstreams_delete;
 endpoint_fn keys_list, keys_post, keys_get, keys_patch, keys_delete, keys_enable, keys_disable;
 endpoint_fn prices_list, prices_post, prices_get, prices_patch, prices_delete;
-endpoint_fn limits_list, limits_post, limits_get, limits_patch, limits_delete;
+endpoint_fn prices_import; /* prices.c */
+
+/* ---- limits.c ---- */
+endpoint_fn limits_list, limits_post, limits_get, limits_patch, limits_delete, limits_reset, limits_grant;
+endpoint_fn grants_list, grants_get, grants_delete;
+/* The parameters that only lists of limits and grants take.  0, or -1 with c->err. */
+int limits_read_filter(struct call *c, struct filter *f);
+
+/* A secret as somebody types it: visible ASCII, and no masked one pasted back. */
+int call_check_secret(struct call *c, const char *field, const char *text, size_t least);
+
+/* ---- tokens.c ---- */
+endpoint_fn tokens_list, tokens_post, tokens_get, tokens_patch, tokens_delete, tokens_revoke;
+endpoint_fn tokens_rotate, tokens_mint, tokens_revoke_many, tokens_cleanup;
+endpoint_fn projects_revoke_tokens;
+/* All tokens of the project that is e->record: fills revoked, already_revoked and total. */
+int tokens_revoke_all(struct edit *e);
+/* Forgets secrets that were replaced and are out of their grace. */
+int tokens_sweep(struct manage *m, int64_t now_ms, struct err *err);
+
+/* ---- lists.c: the lists that were sent, in a token or a project.  0, or -1 with c->err ---- */
+int lists_check_project(struct edit *e);
+int lists_check_token(struct edit *e, const struct project *project);
 
 /* ---- report.c ---- */
+endpoint_fn inflight_list, inflight_cut; /* inflight.c */
 endpoint_fn requests_list, requests_get, usage_get, audit_list, health_get;
 
 #endif

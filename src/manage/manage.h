@@ -26,7 +26,8 @@
 struct conf;
 struct manage;
 
-#define MANAGE_BODY_MAX  (1024 * 1024)     /* no endpoint takes more */
+#define MANAGE_BODY_MAX  (1024 * 1024)     /* no endpoint takes more, but for price lists: */
+#define MANAGE_LIST_MAX  (8 * 1024 * 1024)
 #define MANAGE_REPLY_MAX (16 * 1024 * 1024)
 
 /* What a request draws at random, once over all its attempts. */
@@ -90,7 +91,7 @@ struct manage_endpoint_name {
 };
 size_t manage_endpoints(const struct manage_endpoint_name **list);
 
-/* Sessions that ran out are removed.  For a clerk, every few minutes. */
+/* Sessions that ran out and secrets out of their grace are removed.  For a clerk, every few minutes. */
 int manage_sweep(struct manage *m, struct err *err);
 
 /* An error as the API answers it; for the transport's own refusals. */
@@ -129,15 +130,46 @@ int manage_import_upstreams(struct manage *m, struct span json, const char *acto
 	struct err *err);
 
 /*
- * Imports prices: {"prices":[{"model","upstream"?,"from"?,"input","output","cache_read"?,
- * "cache_write_5m"?,"cache_write_1h"?,"request"?}]}, dollars a million tokens, a request.  They
- * replace the built-in ones of an earlier import; those made by hand stay.  *changed counts what
- * was added, changed or removed: 0 the second time.
+ * Imports a price list, our own shape or the community's (manage/pricefile-int.h), in one transaction
+ * with one audit entry.  Prices made by hand stay, and nothing is removed that the list does not name.
+ * With from_ms, what differs from what holds then comes as new rows from then on; the second time
+ * nothing changes.  report (may be NULL) gets the outcome as JSON: counts, members not understood, and
+ * each change with its rates before and after.  ERR_BAD_REQUEST, ERR_CONFLICT, ERR_EXCEEDS_LIMIT.
  */
+struct price_import {
+	int64_t from_ms;      /* of rows that state none; 0: always */
+	const char *provider; /* of a community list only that provider's, without prefix; NULL: all */
+	const char *upstream; /* name or id, of rows that name none; NULL: any */
+	bool dry_run;
+	bool is_shipped;      /* see manage_import_prices() */
+};
+int manage_price_import(struct manage *m, struct span json, const char *actor,
+	const struct price_import *how, size_t *changed, struct bytes *report, struct err *err);
+
+/* The list that comes along with sluice: it replaces what came along before, and leaves what was
+ * imported since or made by hand.  *changed counts what was added, changed or removed. */
 int manage_import_prices(struct manage *m, struct span json, const char *actor, size_t *changed,
 	struct err *err);
 /* The same with the prices.json of the installation.  1 done, 0 there is none, -1. */
 int manage_import_price_list(struct manage *m, const struct conf *conf, const char *actor,
 	size_t *changed, struct err *err);
+
+/*
+ * Imports tokens that another gateway exported, as JSON or CSV, with what limits them there; their
+ * secrets, or the hashes of them, stay as they are, so no client notices.  Tokens that are here
+ * already are left alone: it may be repeated.
+ */
+struct manage_token_import {
+	const char *from;    /* "litellm", "new-api", "llm-proxy" */
+	const char *project; /* that they all go to; NULL: those the file names, made when missing */
+	const char *actor;
+	bool dry_run;        /* the report of it without the change */
+};
+/* *report: {"data":[{"row","name","masked","id" or "refused","limits"?,"revoked"?,
+ * "not_carried":[…]}],"dry_run","read","imported","skipped","refused","limits","projects_made":[…]}.
+ * -1: the file cannot be read (ERR_BAD_REQUEST) or the store not be written; rows before that
+ * may be in, and repeating does the rest. */
+int manage_import_tokens(struct manage *m, struct span text, const struct manage_token_import *how,
+	struct bytes *report, struct err *err);
 
 #endif

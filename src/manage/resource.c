@@ -177,9 +177,8 @@ resource_reply(
 	return put_record(c, k, e, record, NULL);
 }
 
-/* An id or name in the query; *id stays none when absent. */
-static int
-query_id(struct call *c, const char *name, enum record_kind kind, struct id *id)
+int
+resource_query(struct call *c, const char *name, enum record_kind kind, struct id *id)
 {
 	char text[MANAGE_ID_BYTES];
 	int n = call_query(c, name, text, sizeof text);
@@ -187,36 +186,25 @@ query_id(struct call *c, const char *name, enum record_kind kind, struct id *id)
 	return n <= 0 ? n : resource_refer(c, kind, name, text, id);
 }
 
-static int
-read_filter(struct call *c, const struct kind *k, struct filter *f)
+int
+resource_filter(struct call *c, const struct kind *k, struct filter *f)
 {
-	char text[16], scope[16];
+	char text[16];
 	struct token *token;
 	int n;
 
 	*f = (struct filter){ .active = -1 };
-	if (query_id(c, "project_id", RECORD_PROJECT, &f->project) != 0 ||
+	if (resource_query(c, "project_id", RECORD_PROJECT, &f->project) != 0 ||
 		(id_is_none(f->project) &&
-			query_id(c, "projectId", RECORD_PROJECT, &f->project) != 0) ||
-		query_id(c, "token_id", RECORD_TOKEN, &f->token) != 0 ||
-		query_id(c, "upstream", RECORD_UPSTREAM, &f->upstream) != 0 ||
-		call_query(c, "model", f->model, sizeof f->model) < 0)
+			resource_query(c, "projectId", RECORD_PROJECT, &f->project) != 0) ||
+		resource_query(c, "token_id", RECORD_TOKEN, &f->token) != 0 ||
+		resource_query(c, "upstream", RECORD_UPSTREAM, &f->upstream) != 0 ||
+		call_query(c, "model", f->model, sizeof f->model) < 0 ||
+		call_query(c, "q", f->text, sizeof f->text) < 0)
 		return -1;
-	if (k->record == RECORD_LIMIT && (n = call_query(c, "scope", scope, sizeof scope)) != 0) {
-		if (n < 0)
-			return -1;
-		if (strcmp(scope, "project") == 0)
-			n = query_id(c, "id", RECORD_PROJECT, &f->project);
-		else if (strcmp(scope, "token") == 0)
-			n = query_id(c, "id", RECORD_TOKEN, &f->token);
-		else if (strcmp(scope, "model") == 0)
-			n = call_query(c, "id", f->model, sizeof f->model) < 0 ? -1 : 0;
-		else
-			n = call_refuse(c, ERR_BAD_REQUEST, "scope",
-				"scope must be project, token or model.");
-		if (n < 0)
-			return -1;
-	}
+	if ((k->record == RECORD_LIMIT || k->record == RECORD_GRANT) &&
+		limits_read_filter(c, f) != 0)
+		return -1;
 	if (!id_is_none(f->token)) {
 		token = arena_alloc(c->arena, sizeof *token);
 		if (token == NULL)
@@ -244,7 +232,7 @@ resource_list(struct call *c, const struct kind *k)
 
 	if (call_query_int(c, "limit", 1, LIST_MOST, LIST_USUAL, &limit) != 0 ||
 		call_query(c, "cursor", cursor, sizeof cursor) < 0 ||
-		read_filter(c, k, &filter) != 0)
+		resource_filter(c, k, &filter) != 0)
 		return -1;
 	if (cursor[0] != '\0' && id_parse(record_prefix(k->record), cursor, &after) != 0)
 		return call_refuse(c, ERR_BAD_REQUEST, "cursor",
@@ -279,12 +267,15 @@ int
 resource_get(struct call *c, const struct kind *k)
 {
 	void *record = arena_alloc(c->arena, record_bytes(k->record));
+	struct filter filter;
 
 	if (record == NULL)
 		return call_no_memory(c);
-	if (resource_find(c, k->record, c->id, record) != 0)
+	if (resource_filter(c, k, &filter) != 0 || resource_find(c, k->record, c->id, record) != 0)
 		return -1;
-	return resource_reply(c, 200, k, NULL, record);
+	call_line(c, "ETag", "\"%lld\"", (long long)((const struct record *)record)->version);
+	c->out->status = 200;
+	return put_record(c, k, NULL, record, &filter);
 }
 
 /* ---- changing ---- */
@@ -378,9 +369,8 @@ check_required(struct edit *e)
 	return 0;
 }
 
-/* The body applied to e->record, whatever it held before. */
-static int
-apply(struct edit *e)
+int
+resource_apply(struct edit *e)
 {
 	if (call_body(e->call, take_member, e) != 0 || check_required(e) != 0 || check_name(e) != 0)
 		return -1;
@@ -432,7 +422,7 @@ resource_post(struct call *c, const struct kind *k)
 		return call_no_memory(c);
 	record_init(k->record, e.record);
 	((struct record *)e.record)->id = c->q->once->record[0];
-	if (apply(&e) != 0 ||
+	if (resource_apply(&e) != 0 ||
 		resource_create(c, k->record, e.record, action_name(c, k->record, "create")) != 0)
 		return -1;
 	rc = k->written != NULL ? k->written(&e) : 0;
@@ -489,7 +479,7 @@ resource_patch(struct call *c, const struct kind *k)
 			return err_set(&c->err, ERR_STALE, "If-Match");
 		memcpy(record, before, bytes);
 		e = (struct edit){ .call = c, .kind = k, .record = record, .before = before };
-		if (apply(&e) != 0)
+		if (resource_apply(&e) != 0)
 			return -1;
 		if (e.members == 0)
 			return call_refuse(c, ERR_BAD_REQUEST, NULL, "There is nothing to change.");

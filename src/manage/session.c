@@ -727,7 +727,9 @@ sweep(struct manage *m, int64_t now_ms, struct err *err)
 int
 manage_sweep(struct manage *m, struct err *err)
 {
-	return sweep(m, clock_wall_ms(), err);
+	int64_t now_ms = clock_wall_ms();
+
+	return sweep(m, now_ms, err) == 0 ? tokens_sweep(m, now_ms, err) : -1;
 }
 
 int

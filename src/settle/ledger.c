@@ -5,6 +5,7 @@
  * abandoned inside Berkeley DB, a new one books the same batch again, which books nothing twice.
  */
 #include "settle/ledger.h"
+#include "settle/journal.h"
 
 #include "base/log.h"
 #include "base/process.h"
@@ -22,6 +23,7 @@ enum fate { WAITING, BOOKED, FORGOTTEN };
 struct ledger {
 	struct store *store;
 	struct board *board;
+	struct journal *journal; /* or NULL */
 	void (*done)(struct ledger_item *item);
 	pthread_mutex_t mutex;
 	pthread_cond_t wake, idle;
@@ -79,6 +81,12 @@ ledger_submit(struct ledger *l, struct ledger_item *item)
 		pthread_cond_signal(&l->wake);
 }
 
+void
+ledger_keep_journal(struct ledger *l, struct journal *journal)
+{
+	l->journal = journal;
+}
+
 bool
 ledger_forget(struct ledger_item *item)
 {
@@ -130,6 +138,33 @@ settle_item(struct ledger *l, struct ledger_item *item)
 		l->done(item);
 	else
 		free(item);
+}
+
+/* The store does not take the batch: what may goes to the journal and is settled, the rest stays.
+ * Until it is settled its lease is there for a reaper, who would book the same row. */
+static void
+journal_batch(struct ledger *l)
+{
+	struct usage_row rows[STORE_BOOK_MAX];
+	struct err err = { 0 };
+	size_t count = 0;
+	int kept = 0;
+
+	for (int i = 0; l->journal != NULL && i < l->batch_count; i++)
+		if (l->batch[i]->may_journal)
+			rows[count++] = l->batch[i]->row;
+	if (count == 0)
+		return;
+	if (journal_add(l->journal, rows, count, &err) != 0) {
+		log_write(LOG_ERROR, "ledger", "%s", err.text);
+		return;
+	}
+	for (int i = 0; i < l->batch_count; i++)
+		if (l->batch[i]->may_journal)
+			settle_item(l, l->batch[i]);
+		else
+			l->batch[kept++] = l->batch[i];
+	l->batch_count = kept;
 }
 
 /* Beyond the ceiling those that nobody waits for any more give up their place: the leases on the
@@ -190,6 +225,9 @@ ledger_run(void *arg)
 					"%d finished exchanges cannot be booked now: %s",
 					l->batch_count, err.text);
 			told = true;
+			journal_batch(l);
+			if (l->batch_count == 0)
+				continue;
 			shed(l);
 			pthread_mutex_lock(&l->mutex);
 			stopping = l->stopping;

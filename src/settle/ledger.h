@@ -10,12 +10,15 @@
 
 struct ledger;
 
+struct journal;
+
 /* From ledger_submit() on the ledger's; it goes back through done(), or ledger_forget(). */
 struct ledger_item {
 	struct usage_row row;
 	struct board_lease lease; /* serial 0: nothing is held */
 	int count;                /* of spent, as many as the lease's claims */
 	int64_t spent[BOARD_CLAIMS_MAX];
+	bool may_journal;         /* its project goes on without the store */
 	void *ctx;
 	_Atomic int fate;         /* the ledger's own */
 	struct ledger_item *next; /* the ledger's own */
@@ -25,6 +28,10 @@ struct ledger_item {
  * again. */
 struct ledger *ledger_new(struct store *store, struct board *board,
 	void (*done)(struct ledger_item *item), struct err *err);
+
+/* Where rows go that the store does not take, of items that may_journal: these are settled and told
+ * as if they were booked.  Before the first item; borrowed. */
+void ledger_keep_journal(struct ledger *l, struct journal *journal);
 
 /* Any thread, the loop too: never blocks. */
 void ledger_submit(struct ledger *l, struct ledger_item *item);

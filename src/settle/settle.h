@@ -20,6 +20,8 @@ struct settle_note {
 	int64_t sent;               /* a provider may be working on it */
 	int64_t input_estimate;     /* tokens */
 	_Atomic int64_t output_chars; /* streamed so far */
+	_Atomic int64_t bytes;      /* sent to the client */
+	_Atomic int64_t leaving;    /* the client left; the provider is heard out */
 	_Atomic int64_t complete;   /* the row is as it is to be booked: the exchange is over */
 	int64_t count;
 	uint8_t metric[BOARD_CLAIMS_MAX]; /* enum limit_metric of each claim */

@@ -879,8 +879,6 @@ static int
 tables_without_log(struct restoring *x, struct err *err)
 {
 	char db[CARE_PATH_BYTES], from[CARE_PATH_BYTES], to[CARE_PATH_BYTES];
-	struct store s = { .home = db };
-	struct attach at = { 0 };
 	struct dirent *e;
 	DIR *d;
 	int rc = 0;
@@ -899,11 +897,7 @@ tables_without_log(struct restoring *x, struct err *err)
 	(void)closedir(d);
 	if (rc != 0)
 		return rc;
-	if ((rc = env_open(&s, &at, true)) == 0) {
-		for (int i = 0; rc == 0 && i < TABLE__COUNT; i++)
-			rc = at.env->lsn_reset(at.env, env_table_file((enum table)i), 0);
-		env_close(&at);
-	}
+	rc = env_forget_log(db);
 	if (rc != 0)
 		return err_set(err, ERR_STORE_UNAVAILABLE,
 			"the tables in %s cannot be read without their log either (%s); restore a "

@@ -39,4 +39,9 @@ void care_folder_remove(struct care_folder *f); /* with all that is in it */
  */
 int care_check(struct care_run *r, const char *dir, const char *key_file, struct err *err);
 
+/* tables.c: as they are, times and versions included, without an audit entry of their own. */
+int tables_load_records(struct store *s, enum record_kind kind, void *records, size_t count,
+	struct err *err);
+int tables_load_audit(struct store *s, const struct audit_entry *e, struct err *err);
+
 #endif

@@ -146,6 +146,23 @@ env_open_tables(struct store *s, struct attach *at)
 	return 0;
 }
 
+int
+env_forget_log(const char *home)
+{
+	DB_ENV *env;
+	int rc = db_env_create(&env, 0), closed;
+
+	if (rc != 0)
+		return rc;
+	env->set_errcall(env, said);
+	/* No log and no transactions: with them no table could be opened that is ahead of its log. */
+	rc = env->open(env, home, DB_CREATE | DB_PRIVATE | DB_INIT_MPOOL, 0660);
+	for (int i = 0; rc == 0 && i < TABLE__COUNT; i++)
+		rc = env->lsn_reset(env, tables[i].file, 0);
+	closed = env->close(env, 0);
+	return rc != 0 ? rc : closed;
+}
+
 void
 env_close(struct attach *at)
 {

@@ -186,6 +186,8 @@ static const struct field price_fields[] = {
 		"-0.000000001", "dollars a million audio tokens spoken" },
 	{ 31, "image", FIELD_MONEY, 0, AT(price, image_nusd), 0, INT64_MAX, NULL, "0",
 		"dollars an image made" },
+	{ 32, "is_imported", FIELD_BOOL, FIELD_READ, AT(price, is_imported), 0, 0, NULL, "false",
+		"came by an import; the next one may change it" },
 };
 
 #define SCOPE(tag, name, dimension, what)                                                          \

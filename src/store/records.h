@@ -123,7 +123,8 @@ struct price {
 	int64_t reasoning_nusd, audio_input_nusd, audio_output_nusd;
 	int64_t request_nusd; /* each request */
 	int64_t image_nusd;   /* each image made */
-	bool is_builtin;      /* from conf/prices.json; a new import replaces it */
+	bool is_builtin;      /* from conf/prices.json; a new one replaces it */
+	bool is_imported;     /* from a list somebody imported; the next one may change it */
 };
 
 enum limit_metric {

@@ -200,6 +200,7 @@ pass_added(struct pass *p, struct usage_row *r, uint32_t words[ROW_WORDS], const
 	pass_amount(p, &r->tokens.audio_input, end);
 	pass_amount(p, &r->tokens.audio_output, end);
 	pass_amount(p, &r->tokens.images, end);
+	r->cost_stated = (uint8_t)(pass_varint(p, r->cost_stated, end) & 1);
 }
 
 #define CRC_BYTES 4

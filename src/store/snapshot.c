@@ -4,6 +4,7 @@
  */
 #include "store/snapshot.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include <stdlib.h>
 #include <string.h>
@@ -174,10 +175,52 @@ in_order(const void *a, const void *b)
 	return (x->from_ms < y->from_ms) - (x->from_ms > y->from_ms);
 }
 
+static bool
+grant_wanted(const void *record)
+{
+	const struct grant *g = record;
+
+	return g->until_ms == 0 || g->until_ms > clock_wall_ms();
+}
+
+static int
+load_limits(struct store *s, struct snapshot *p, struct err *err)
+{
+	struct grant *grants = NULL;
+	size_t count = 0;
+
+	if (load_kind(s, RECORD_LIMIT, SNAPSHOT_LIMITS_MAX, limit_wanted, (void **)&p->limits,
+		    &p->limit_count, err) != 0 ||
+		load_kind(s, RECORD_GRANT, SNAPSHOT_GRANTS_MAX, grant_wanted, (void **)&grants,
+			&count, err) != 0)
+		return -1;
+	p->limit_index =
+		limit_index_new(p->limits, p->limit_count, grants, count, clock_wall_ms(), err);
+	free(grants);
+	return p->limit_index == NULL ? -1 : 0;
+}
+
 static size_t
 name_slot(const struct snapshot *p, struct span name)
 {
 	return hash_64(name.at, name.len, 0) & (p->price_slot_count - 1);
+}
+
+static void
+add_run(struct snapshot *p, size_t row)
+{
+	const char *model = p->prices[row].model;
+	struct price_run *r = &p->price_runs[p->price_run_count];
+	size_t len = strcspn(model, "*?");
+
+	if (row > p->price_named && strcmp(model, p->prices[row - 1].model) == 0) {
+		r[-1].count++;
+		return;
+	}
+	*r = (struct price_run){ .first = (uint32_t)row, .count = 1 };
+	r->head_len = (uint8_t)(len < sizeof r->head ? len : sizeof r->head);
+	memcpy(r->head, model, r->head_len);
+	p->price_run_count++;
 }
 
 /* Thousands of names are a common price list, so that a request must not walk them. */
@@ -196,8 +239,11 @@ index_prices(struct snapshot *p, struct err *err)
 	while (slots < 2 * p->price_named)
 		slots *= 2;
 	p->price_slots = calloc(slots, sizeof *p->price_slots);
-	if (p->price_slots == NULL)
-		return err_set(err, ERR_MEMORY, "no memory to index %zu prices", p->price_named);
+	p->price_runs = calloc(p->price_count - p->price_named + 1, sizeof *p->price_runs);
+	if (p->price_slots == NULL || p->price_runs == NULL)
+		return err_set(err, ERR_MEMORY, "no memory to index %zu prices", p->price_count);
+	for (size_t i = p->price_named; i < p->price_count; i++)
+		add_run(p, i);
 	p->price_slot_count = slots;
 	for (size_t i = 0; i < p->price_named; i++) {
 		const char *name = p->prices[i].model;
@@ -229,9 +275,7 @@ snapshot_load(struct store *s, uint64_t generation, struct err *err)
 		load_keys(s, p, err) != 0 ||
 		load_kind(s, RECORD_PRICE, SNAPSHOT_PRICES_MAX, price_wanted, (void **)&p->prices,
 			&p->price_count, err) != 0 ||
-		load_kind(s, RECORD_LIMIT, SNAPSHOT_LIMITS_MAX, limit_wanted, (void **)&p->limits,
-			&p->limit_count, err) != 0 ||
-		index_prices(p, err) != 0) {
+		load_limits(s, p, err) != 0 || index_prices(p, err) != 0) {
 		snapshot_drop(p);
 		return NULL;
 	}
@@ -257,7 +301,9 @@ snapshot_drop(struct snapshot *p)
 	free(p->upstreams);
 	free(p->keys);
 	free(p->prices);
+	limit_index_free(p->limit_index);
 	free(p->price_slots);
+	free(p->price_runs);
 	free(p->limits);
 	free(p);
 }

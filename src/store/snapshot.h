@@ -9,6 +9,7 @@
 #ifndef STORE_SNAPSHOT_H
 #define STORE_SNAPSHOT_H
 
+#include "store/limits.h"
 #include "store/store.h"
 #include <stdatomic.h>
 
@@ -16,11 +17,20 @@
 #define SNAPSHOT_KEYS_MAX      4096
 #define SNAPSHOT_PRICES_MAX    16384
 #define SNAPSHOT_LIMITS_MAX    65536
+#define SNAPSHOT_GRANTS_MAX    65536 /* that have not ended */
 
 struct snapshot_key {
 	struct id id, upstream, project;
 	int64_t weight;
 	const char *secret; /* NUL-terminated; in the snapshot's locked memory */
+};
+
+/* The rows of one pattern.  head: what a name must begin with to fit, as far as it fits in here; it
+ * rules out nearly all patterns without a look at their rows. */
+struct price_run {
+	uint32_t first, count;
+	char head[15];
+	uint8_t head_len;
 };
 
 struct snapshot {
@@ -34,11 +44,14 @@ struct snapshot {
 	 * pattern the newest first.  settle/price.h chooses among them. */
 	struct price *prices;
 	size_t price_count, price_named; /* of which names without * and ? */
+	struct price_run *price_runs; /* of the patterns, in their order */
+	size_t price_run_count;
 	uint32_t *price_slots;      /* by hash of the name: 1 + the name's first row, 0 free */
 	size_t price_slot_count;    /* a power of two, or 0 */
 	bool prices_of_upstreams;   /* some are for one upstream alone */
 	struct limit *limits;       /* the active ones */
 	size_t limit_count;
+	struct limit_index *limit_index; /* them again, by whom they bind */
 	char *secrets;              /* one mapping */
 	size_t secrets_bytes;
 };

@@ -143,6 +143,8 @@ void warden_end(struct store *s);
 int env_open(struct store *s, struct attach *at, bool recover);
 int env_open_tables(struct store *s, struct attach *at);
 const char *env_table_file(enum table table); /* "main.db" */
+/* Makes the tables there forget their places in a log that is gone.  Nobody else may be in them. */
+int env_forget_log(const char *home);
 void env_close(struct attach *at);        /* a good one */
 void env_panic(struct attach *at);        /* a store to memory, no more: the warden may */
 void env_drop(struct attach *at);         /* one that may hold a dead process's locks */

@@ -94,6 +94,10 @@ int store_delete(struct store *s, enum record_kind kind, struct id id, const str
 /* Many creations in one transaction (price import): all or none. */
 int store_create_many(struct store *s, enum record_kind kind, void *records, size_t count,
 	const struct store_change *c, struct err *err);
+/* Writes all of those records over what is there or anew, and removes those of `gone` that are there,
+ * in one transaction with one audit entry: all or nothing. */
+int store_replace_many(struct store *s, enum record_kind kind, void *records, size_t count,
+	const struct id *gone, size_t gone_count, const struct store_change *c, struct err *err);
 /* Called after each committed change, on the thread that made it; gateway bumps the board's
  * generation word there. */
 void store_on_change(struct store *s, void (*fn)(void *ctx, enum record_kind kind), void *ctx);

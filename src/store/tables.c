@@ -4,7 +4,7 @@
  * Indexes are entries of their own, written in the record's transaction: a secondary of Berkeley
  * DB would cost half the writes and make one hot page of every common value.
  */
-#include "store/store-int.h"
+#include "store/care-int.h"
 
 #include "base/clock.h"
 #include <assert.h>
@@ -360,20 +360,15 @@ audit_text(uint8_t *p, const char *text, size_t most)
 }
 
 static int
-audit_write(struct attach *at, DB_TXN *txn, const struct store_change *c, const char *object)
+audit_put(struct attach *at, DB_TXN *txn, uint64_t number, int64_t time_ms,
+	const struct store_change *c, const char *object)
 {
 	uint8_t data[AUDIT_BYTES], number_bytes[8];
 	struct key_bytes k;
-	uint64_t number;
 	size_t n = 0;
-	int rc;
 
-	if (c == NULL)
-		return 0;
-	if ((rc = counter_next(at, txn, "audit", &number)) != 0)
-		return rc;
 	data[n++] = AUDIT_VERSION;
-	put_be64(data + n, (uint64_t)clock_wall_ms());
+	put_be64(data + n, (uint64_t)time_ms);
 	n += 8;
 	memcpy(data + n, c->request.b, sizeof c->request.b);
 	n += sizeof c->request.b;
@@ -384,6 +379,18 @@ audit_write(struct attach *at, DB_TXN *txn, const struct store_change *c, const 
 	put_be64(number_bytes, number);
 	k = key_of(KEY_AUDIT, number_bytes, sizeof number_bytes, NULL, 0);
 	return put_main(at, txn, &k, data, n, 0);
+}
+
+static int
+audit_write(struct attach *at, DB_TXN *txn, const struct store_change *c, const char *object)
+{
+	uint64_t number;
+	int rc;
+
+	if (c == NULL)
+		return 0;
+	rc = counter_next(at, txn, "audit", &number);
+	return rc != 0 ? rc : audit_put(at, txn, number, clock_wall_ms(), c, object);
 }
 
 static bool
@@ -474,6 +481,34 @@ store_audit_add(struct store *s, const struct store_change *c, const char *objec
 	return store_txn(s, "audit", DB_TXN_SYNC, audit_add, &a, err);
 }
 
+static int
+load_audit(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
+{
+	const struct audit_entry *e = arg;
+	const struct store_change c = { e->actor, e->action, e->address, e->request };
+	struct key_bytes k = key_of(KEY_COUNTER, "audit", 5, NULL, 0);
+	uint8_t b[8] = { 0 };
+	int rc = get_main(at, txn, &k, b, sizeof b, NULL, DB_RMW);
+
+	(void)err;
+	if (rc != 0 && rc != DB_NOTFOUND)
+		return rc;
+	if (rc == DB_NOTFOUND || get_be64(b) < e->number) {
+		put_be64(b, e->number);
+		if ((rc = put_main(at, txn, &k, b, sizeof b, 0)) != 0)
+			return rc;
+	}
+	return audit_put(at, txn, e->number, e->time_ms, &c, e->object);
+}
+
+int
+tables_load_audit(struct store *s, const struct audit_entry *e, struct err *err)
+{
+	struct audit_entry copy = *e;
+
+	return store_txn(s, "loading", DB_TXN_WRITE_NOSYNC, load_audit, &copy, err);
+}
+
 /* ---- writing ---- */
 
 /*
@@ -498,6 +533,8 @@ struct writing {
 	size_t count;
 	int64_t version;
 	struct id id;
+	const struct id *gone; /* of replace_all() */
+	size_t gone_count;
 	int tries;
 	uint8_t *old; /* room for one */
 	uint8_t data[RECORD_BINARY_MAX], spare[RECORD_BINARY_MAX];
@@ -794,6 +831,56 @@ delete_one(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	return audit_write(at, txn, w->change, object);
 }
 
+/* One of many; audited together.  w->record is all of them. */
+static int
+replace_one(struct writing *w, struct attach *at, DB_TXN *txn, void *record, struct err *err)
+{
+	struct record *head = record;
+	struct key_bytes k = key_of_record(w->kind, head->id);
+	const struct record *was = (const struct record *)(const void *)w->old;
+	size_t len;
+	int rc = load_old(w, at, txn, head->id, err), old = rc;
+
+	if (rc != 0 && rc != DB_NOTFOUND)
+		return rc;
+	head->created_ms = old == 0 ? was->created_ms : head->updated_ms;
+	head->version = old == 0 ? was->version + 1 : 1;
+	if ((rc = encode(w, record, &len, err)) != 0 ||
+		(old == 0 && (rc = free_indexes(at, txn, w->kind, w->old, record)) != 0) ||
+		(rc = take_indexes(at, txn, w->kind, record, err)) != 0)
+		return rc;
+	return put_main(at, txn, &k, w->data, len, 0);
+}
+
+static int
+remove_one(struct writing *w, struct attach *at, DB_TXN *txn, struct id id, struct err *err)
+{
+	struct key_bytes k = key_of_record(w->kind, id);
+	int rc = load_old(w, at, txn, id, err);
+
+	if (rc == 0 && (rc = free_indexes(at, txn, w->kind, w->old, NULL)) == 0)
+		rc = delete_main(at, txn, &k);
+	return rc == DB_NOTFOUND ? 0 : rc;
+}
+
+static int
+replace_all(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
+{
+	struct writing *w = arg;
+	char object[ID_TEXT_BYTES];
+	int rc = take_turn(at, txn);
+
+	for (size_t i = 0; i < w->gone_count && rc == 0; i++)
+		rc = remove_one(w, at, txn, w->gone[i], err);
+	for (size_t i = 0; i < w->count && rc == 0; i++)
+		rc = replace_one(w, at, txn, w->record + i * record_bytes(w->kind), err);
+	if (rc != 0)
+		return rc;
+	(void)snprintf(
+		object, sizeof object, "%zu %ss", w->count + w->gone_count, record_name(w->kind));
+	return audit_write(at, txn, w->change, object);
+}
+
 static int
 write_records(struct store *s, struct writing *w, const char *what,
 	int (*fn)(struct attach *at, DB_TXN *txn, void *arg, struct err *err), struct err *err)
@@ -838,6 +925,37 @@ store_create_many(struct store *s, enum record_kind kind, void *records, size_t 
 		head->version = 1;
 	}
 	return count == 0 ? 0 : write_records(s, &w, "creating", create_all, err);
+}
+
+int
+store_replace_many(struct store *s, enum record_kind kind, void *records, size_t count,
+	const struct id *gone, size_t gone_count, const struct store_change *c, struct err *err)
+{
+	struct writing w = { .kind = kind,
+		.change = c,
+		.record = records,
+		.count = count,
+		.gone = gone,
+		.gone_count = gone_count };
+	int64_t now = clock_wall_ms();
+
+	for (size_t i = 0; i < count; i++) {
+		struct record *head = (struct record *)(void *)(w.record + i * record_bytes(kind));
+
+		if (check_name(kind, head, err) != 0)
+			return -1;
+		head->updated_ms = now;
+	}
+	return count + gone_count == 0 ? 0 : write_records(s, &w, "replacing", replace_all, err);
+}
+
+int
+tables_load_records(
+	struct store *s, enum record_kind kind, void *records, size_t count, struct err *err)
+{
+	struct writing w = { .kind = kind, .record = records, .count = count };
+
+	return count == 0 ? 0 : write_records(s, &w, "loading", create_all, err);
 }
 
 int

@@ -56,6 +56,7 @@ struct usage_row {
 	uint32_t duration_ms, ttfb_ms;
 	struct tokens tokens;
 	int64_t cost_nusd;  /* or COST_UNKNOWN */
+	uint8_t cost_stated; /* it is what the provider said, whatever our prices */
 };
 
 struct usage_sum {

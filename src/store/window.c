@@ -1,11 +1,13 @@
 /*
- * window.c - calendar windows and counter keys of limits.
+ * window.c - calendar windows and counters of limits.
  *
  * Days are counted by arithmetic, not by gmtime(): no locale, no lock, any int64_t in range.
  */
 #include "store/window.h"
 
+#include "base/clock.h"
 #include "base/hash.h"
+#include "base/net.h"
 
 #include <string.h>
 
@@ -51,10 +53,18 @@ month_of_day(int64_t day)
 	return month;
 }
 
-void
-window_bounds(enum limit_window window, int64_t now_ms, int64_t *start_ms, int64_t *end_ms)
+/* UTC of a local midnight, by days since 1970. */
+static int64_t
+midnight_ms(const struct zone *zone, int64_t day)
 {
-	int64_t month;
+	return zone == NULL ? day * DAY_MS : zone_utc_s(zone, day * (DAY_MS / 1000)) * 1000;
+}
+
+void
+window_bounds(enum limit_window window, const struct zone *zone, int64_t now_ms, int64_t *start_ms,
+	int64_t *end_ms)
+{
+	int64_t day = 0, days = 1;
 
 	switch (window) {
 	case WINDOW_MINUTE:
@@ -65,118 +75,239 @@ window_bounds(enum limit_window window, int64_t now_ms, int64_t *start_ms, int64
 		*start_ms = floor_to(now_ms, HOUR_MS);
 		*end_ms = *start_ms + HOUR_MS;
 		return;
-	case WINDOW_DAY:
-		*start_ms = floor_to(now_ms, DAY_MS);
-		*end_ms = *start_ms + DAY_MS;
-		return;
-	case WINDOW_WEEK: /* 1970 began on a Thursday: Monday was three days before */
-		*start_ms = floor_to(now_ms + 3 * DAY_MS, 7 * DAY_MS) - 3 * DAY_MS;
-		*end_ms = *start_ms + 7 * DAY_MS;
-		return;
-	case WINDOW_MONTH:
-		month = month_of_day(floor_to(now_ms, DAY_MS) / DAY_MS);
-		*start_ms = days_of_month(month) * DAY_MS;
-		*end_ms = days_of_month(month + 1) * DAY_MS;
-		return;
 	case WINDOW_TOTAL:
 	case WINDOW_ROLLING:
+		*start_ms = 0;
+		*end_ms = WINDOW_FOREVER;
+		return;
+	case WINDOW_DAY:
+	case WINDOW_WEEK:
+	case WINDOW_MONTH:
 		break;
 	}
-	*start_ms = 0;
-	*end_ms = WINDOW_FOREVER;
+	day = floor_to(now_ms + zone_offset_s(zone, floor_to(now_ms, 1000) / 1000) * 1000, DAY_MS) /
+	      DAY_MS;
+	if (window == WINDOW_WEEK) { /* 1970 began on a Thursday: Monday was three days before */
+		day = floor_to(day + 3, 7) - 3;
+		days = 7;
+	} else if (window == WINDOW_MONTH) {
+		int64_t month = month_of_day(day);
+
+		day = days_of_month(month);
+		days = days_of_month(month + 1) - day;
+	}
+	*start_ms = midnight_ms(zone, day);
+	*end_ms = midnight_ms(zone, day + days);
+}
+
+void
+limit_window(const struct limit_rule *r, int64_t now_ms, int64_t *start_ms, int64_t *end_ms)
+{
+	const struct limit *l = r->limit;
+
+	window_bounds(l->metric == METRIC_PARALLEL ? WINDOW_TOTAL : (enum limit_window)l->window,
+		r->zone, now_ms, start_ms, end_ms);
+}
+
+int64_t
+limit_rolling_ms(const struct limit *l)
+{
+	return l->window == WINDOW_ROLLING && l->metric != METRIC_PARALLEL ? l->window_s * 1000 : 0;
+}
+
+/* ---- scopes ---- */
+
+static enum scope_how
+how_of(enum limit_dimension d, const char *scope, struct id *id)
+{
+	bool pattern = strpbrk(scope, "*?") != NULL;
+
+	if (scope[0] == '\0')
+		return SCOPE_ANY;
+	if (strcmp(scope, "each") == 0)
+		return SCOPE_EACH;
+	switch (d) {
+	case DIMENSION_PROJECT:
+		return id_parse("prj_", scope, id) == 0 ? SCOPE_ID : SCOPE_NOBODY;
+	case DIMENSION_TOKEN:
+		return id_parse("tok_", scope, id) == 0 ? SCOPE_ID : SCOPE_NOBODY;
+	case DIMENSION_UPSTREAM:
+		return id_parse("up_", scope, id) == 0 ? SCOPE_ID : SCOPE_NOBODY;
+	case DIMENSION_KEY:
+		return id_parse("key_", scope, id) == 0 ? SCOPE_ID : SCOPE_NOBODY;
+	case DIMENSION_MODEL:
+		return pattern ? SCOPE_GLOB : SCOPE_TEXT;
+	case DIMENSION_TAG:
+		return pattern ? SCOPE_TAGS : SCOPE_TEXT;
+	case DIMENSION_ADDRESS:
+		return strpbrk(scope, "/,") != NULL ? SCOPE_NETWORK : SCOPE_TEXT;
+	case DIMENSION_END_USER:
+	case DIMENSION__COUNT:
+		break;
+	}
+	return SCOPE_TEXT;
+}
+
+void
+limit_rule(const struct limit *l, const struct zone *zone, struct limit_rule *out)
+{
+	*out = (struct limit_rule){ .limit = l, .zone = zone };
+	for (int d = 0; d < DIMENSION__COUNT; d++)
+		out->how[d] = (uint8_t)how_of((enum limit_dimension)d, l->scope[d], &out->id[d]);
+	out->by_attempt =
+		out->how[DIMENSION_UPSTREAM] != SCOPE_ANY || out->how[DIMENSION_KEY] != SCOPE_ANY;
 }
 
 static bool
-dimension_applies(const char *scope, const char *value, bool is_glob)
+id_fits(const struct limit_rule *r, enum limit_dimension d, struct id value)
 {
-	bool known = value != NULL && value[0] != '\0';
-
-	if (scope[0] == '\0')
+	switch ((enum scope_how)r->how[d]) {
+	case SCOPE_ANY:
 		return true;
-	if (strcmp(scope, "each") == 0)
-		return known;
-	if (!known)
+	case SCOPE_EACH:
+		return !id_is_none(value);
+	case SCOPE_ID:
+		return id_equal(r->id[d], value);
+	default:
 		return false;
-	return is_glob ? glob_match(scope, span_of(value)) : strcmp(scope, value) == 0;
+	}
 }
 
-bool
-limit_applies(const struct limit *l, const struct limit_values *v)
+static bool
+text_fits(const struct limit_rule *r, enum limit_dimension d, const char *value)
 {
-	return dimension_applies(l->scope[DIMENSION_PROJECT], v->project, false) &&
-	       dimension_applies(l->scope[DIMENSION_TOKEN], v->token, false) &&
-	       dimension_applies(l->scope[DIMENSION_MODEL], v->model, true);
+	const char *scope = r->limit->scope[d];
+
+	if (r->how[d] == SCOPE_ANY)
+		return true;
+	if (value == NULL || value[0] == '\0')
+		return false;
+	switch ((enum scope_how)r->how[d]) {
+	case SCOPE_EACH:
+		return true;
+	case SCOPE_TEXT:
+		return strcmp(scope, value) == 0;
+	case SCOPE_GLOB:
+	case SCOPE_TAGS:
+		return glob_match(scope, span_of(value));
+	case SCOPE_NETWORK:
+		return net_in_list(scope, value);
+	default:
+		return false;
+	}
 }
 
-/* What stands for a dimension in the key. */
-static const char *
-counted_value(const char *scope, const char *value)
+/* Is there a counter for every value of that dimension? */
+static bool
+tells_apart(const struct limit_rule *r, enum limit_dimension d)
 {
-	if (strcmp(scope, "each") != 0)
-		return scope;
-	return value != NULL ? value : "";
+	return r->how[d] == SCOPE_EACH || r->how[d] == SCOPE_TAGS;
 }
 
-static void
-key_of(struct span parts, uint64_t key[2])
+int
+limit_counters(
+	const struct limit_rule *r, const struct limit_values *v, const char *tag[USAGE_TAGS_MAX])
 {
-	uint8_t digest[SHA256_BYTES];
+	int count = 0;
 
-	hash_sha256(parts.at, parts.len, digest);
-	memcpy(key, digest, 2 * sizeof key[0]);
-	if (key[0] == 0 && key[1] == 0) /* a key of zeros means "free" to a table */
-		key[0] = 1;
+	if (!id_fits(r, DIMENSION_TOKEN, v->token) || !id_fits(r, DIMENSION_PROJECT, v->project) ||
+		!id_fits(r, DIMENSION_UPSTREAM, v->upstream) ||
+		!id_fits(r, DIMENSION_KEY, v->key) ||
+		!text_fits(r, DIMENSION_END_USER, v->end_user) ||
+		!text_fits(r, DIMENSION_MODEL, v->model) ||
+		!text_fits(r, DIMENSION_ADDRESS, v->address))
+		return 0;
+	tag[0] = "";
+	if (r->how[DIMENSION_TAG] == SCOPE_ANY)
+		return 1;
+	for (int i = 0; i < USAGE_TAGS_MAX; i++) {
+		if (!text_fits(r, DIMENSION_TAG, v->tag[i]))
+			continue;
+		if (!tells_apart(r, DIMENSION_TAG))
+			return 1;
+		tag[count++] = v->tag[i];
+	}
+	return count;
 }
 
-/* Each text with its NUL, so that two neighbours cannot run into one another. */
+/* ---- counters ---- */
+
 static size_t
-put_text(uint8_t *at, size_t room, const char *text)
+put_id(uint8_t *at, struct id id)
 {
-	size_t len = strnlen(text, room - 1);
+	memcpy(at, id.b, sizeof id.b);
+	return sizeof id.b;
+}
 
-	memcpy(at, text, len);
+/* With its NUL, so that two neighbours cannot run into one another. */
+static size_t
+put_text(uint8_t *at, const char *text)
+{
+	size_t len = text == NULL ? 0 : strnlen(text, MODEL_BYTES - 1);
+
+	if (len > 0)
+		memcpy(at, text, len);
 	at[len] = '\0';
 	return len + 1;
 }
 
-bool
-limit_has_past(const struct limit *l, int64_t window_start_ms)
+_Static_assert(COUNTER_NAME_WINDOW + 4 * 16 + 3 * MODEL_BYTES < COUNTER_NAME_BYTES,
+	"four ids and four texts, of which only models are as long as that");
+
+size_t
+limit_counter_name(const struct limit_rule *r, const struct limit_values *v, const char *tag,
+	int64_t window_start_ms, uint8_t out[COUNTER_NAME_BYTES])
 {
-	return l->metric != METRIC_PARALLEL && l->head.created_ms > window_start_ms;
+	size_t n = put_id(out, r->limit->head.id);
+
+	memcpy(out + n, &window_start_ms, sizeof window_start_ms);
+	n += sizeof window_start_ms;
+	if (tells_apart(r, DIMENSION_PROJECT))
+		n += put_id(out + n, v->project);
+	if (tells_apart(r, DIMENSION_TOKEN))
+		n += put_id(out + n, v->token);
+	if (tells_apart(r, DIMENSION_UPSTREAM))
+		n += put_id(out + n, v->upstream);
+	if (tells_apart(r, DIMENSION_KEY))
+		n += put_id(out + n, v->key);
+	if (tells_apart(r, DIMENSION_END_USER))
+		n += put_text(out + n, v->end_user);
+	if (tells_apart(r, DIMENSION_MODEL))
+		n += put_text(out + n, v->model);
+	if (tells_apart(r, DIMENSION_ADDRESS))
+		n += put_text(out + n, v->address);
+	if (tells_apart(r, DIMENSION_TAG))
+		n += put_text(out + n, tag);
+	return n;
 }
 
-void
-limit_counter_key(const struct limit *l, const struct limit_values *v, int64_t window_start_ms,
-	uint64_t key[2])
-{
-	uint8_t parts[sizeof l->head.id.b + 2 * sizeof(int32_t) + sizeof(int64_t) + 3 * 256];
-	int32_t window = l->metric == METRIC_PARALLEL ? WINDOW_TOTAL : l->window;
-	int64_t start = l->metric == METRIC_PARALLEL ? 0 : window_start_ms;
-	size_t n = 0;
-
-	memcpy(parts + n, l->head.id.b, sizeof l->head.id.b);
-	n += sizeof l->head.id.b;
-	memcpy(parts + n, &l->metric, sizeof l->metric);
-	n += sizeof l->metric;
-	memcpy(parts + n, &window, sizeof window);
-	n += sizeof window;
-	memcpy(parts + n, &start, sizeof start);
-	n += sizeof start;
-	n += put_text(parts + n, 256, counted_value(l->scope[DIMENSION_PROJECT], v->project));
-	n += put_text(parts + n, 256, counted_value(l->scope[DIMENSION_TOKEN], v->token));
-	n += put_text(parts + n, 256, counted_value(l->scope[DIMENSION_MODEL], v->model));
-	key_of((struct span){ (const char *)parts, n }, key);
-}
-
-void
-token_counter_key(struct id token, uint64_t key[2])
+size_t
+token_counter_name(struct id token, uint8_t out[COUNTER_NAME_BYTES])
 {
 	static const char what[] = "token.max_requests";
-	uint8_t parts[sizeof what + sizeof token.b];
 
-	memcpy(parts, what, sizeof what);
-	memcpy(parts + sizeof what, token.b, sizeof token.b);
-	key_of((struct span){ (const char *)parts, sizeof parts }, key);
+	memcpy(out, what, sizeof what);
+	return sizeof what + put_id(out + sizeof what, token);
+}
+
+uint64_t
+limit_address_hash(const char *address)
+{
+	uint64_t hash;
+
+	if (address == NULL || address[0] == '\0')
+		return 0;
+	hash = hash_64(address, strlen(address), 0);
+	return hash == 0 ? 1 : hash; /* 0 stands for "unknown" */
+}
+
+bool
+limit_has_past(const struct limit *l, int64_t window_start_ms, int64_t now_ms)
+{
+	int64_t rolling_ms = limit_rolling_ms(l);
+
+	return l->metric != METRIC_PARALLEL &&
+	       l->head.created_ms > (rolling_ms > 0 ? now_ms - rolling_ms : window_start_ms);
 }
 
 int64_t
@@ -202,9 +333,12 @@ limit_metric_of(enum limit_metric metric, const struct usage_sum *sum)
 	return 0;
 }
 
+/* ---- what is booked ---- */
+
 struct walk {
-	const struct limit *limit;
+	const struct limit_rule *rule;
 	const struct limit_values *values;
+	const char *tag;
 	int64_t from_ms, to_ms;
 	struct usage_sum sum;
 };
@@ -213,34 +347,78 @@ struct walk {
  * the walk ends only an hour before the window. */
 #define WALK_SLACK_MS HOUR_MS
 
-/* "each" means one counter a value: is the row's another than the one asked for? */
 static bool
-is_other(const char *scope, const char *want, const char *got)
+same_text(const struct limit_rule *r, enum limit_dimension d, const char *want, const char *got)
 {
-	return strcmp(scope, "each") == 0 && strcmp(want != NULL ? want : "", got) != 0;
+	return !tells_apart(r, d) || strcmp(want != NULL ? want : "", got) == 0;
+}
+
+static bool
+same_id(const struct limit_rule *r, enum limit_dimension d, struct id want, struct id got)
+{
+	return !tells_apart(r, d) || id_equal(want, got);
+}
+
+/* Rows keep an address' hash: enough to tell one from another. */
+static bool
+address_fits(const struct walk *w, const struct usage_row *row)
+{
+	switch ((enum scope_how)w->rule->how[DIMENSION_ADDRESS]) {
+	case SCOPE_ANY:
+		return true;
+	case SCOPE_EACH:
+		return row->address != 0 && row->address == limit_address_hash(w->values->address);
+	case SCOPE_TEXT:
+		return row->address == limit_address_hash(w->rule->limit->scope[DIMENSION_ADDRESS]);
+	default:
+		return false;
+	}
+}
+
+static bool
+tag_fits(const struct walk *w, const struct usage_row *row)
+{
+	const char *want =
+		tells_apart(w->rule, DIMENSION_TAG) ? w->tag : w->rule->limit->scope[DIMENSION_TAG];
+
+	if (w->rule->how[DIMENSION_TAG] == SCOPE_ANY)
+		return true;
+	for (int i = 0; i < USAGE_TAGS_MAX; i++)
+		if (row->tags[i][0] != '\0' && strcmp(row->tags[i], want) == 0)
+			return true;
+	return false;
+}
+
+static bool
+row_fits(const struct walk *w, const struct usage_row *row)
+{
+	const struct limit_rule *r = w->rule;
+	const struct limit_values *v = w->values;
+
+	return id_fits(r, DIMENSION_PROJECT, row->project) &&
+	       id_fits(r, DIMENSION_TOKEN, row->token) &&
+	       id_fits(r, DIMENSION_UPSTREAM, row->upstream) &&
+	       id_fits(r, DIMENSION_KEY, row->key) &&
+	       text_fits(r, DIMENSION_END_USER, row->end_user) &&
+	       text_fits(r, DIMENSION_MODEL, row->model) &&
+	       same_id(r, DIMENSION_PROJECT, v->project, row->project) &&
+	       same_id(r, DIMENSION_TOKEN, v->token, row->token) &&
+	       same_id(r, DIMENSION_UPSTREAM, v->upstream, row->upstream) &&
+	       same_id(r, DIMENSION_KEY, v->key, row->key) &&
+	       same_text(r, DIMENSION_END_USER, v->end_user, row->end_user) &&
+	       same_text(r, DIMENSION_MODEL, v->model, row->model) && tag_fits(w, row) &&
+	       address_fits(w, row);
 }
 
 static bool
 add_row(void *ctx, const struct usage_row *row)
 {
 	struct walk *w = ctx;
-	char project[ID_TEXT_BYTES], token[ID_TEXT_BYTES];
-	struct limit_values v = { project, token, row->model };
-	const struct limit_values *want = w->values;
 
 	if (row->time_ms < w->from_ms)
 		return row->time_ms >= w->from_ms - WALK_SLACK_MS;
-	if (row->time_ms >= w->to_ms || row->ended_by == ENDED_REFUSED)
-		return true;
-	id_text(record_prefix(RECORD_PROJECT), row->project, project);
-	id_text(record_prefix(RECORD_TOKEN), row->token, token);
-	if (!limit_applies(w->limit, &v))
-		return true;
-	if (is_other(w->limit->scope[DIMENSION_PROJECT], want->project, project) ||
-		is_other(w->limit->scope[DIMENSION_TOKEN], want->token, token) ||
-		is_other(w->limit->scope[DIMENSION_MODEL], want->model, row->model))
-		return true;
-	usage_sum_add(&w->sum, row);
+	if (row->time_ms < w->to_ms && row->ended_by != ENDED_REFUSED && row_fits(w, row))
+		usage_sum_add(&w->sum, row);
 	return true;
 }
 
@@ -249,44 +427,132 @@ add_rollup(void *ctx, const struct rollup *r)
 {
 	struct walk *w = ctx;
 
-	if (glob_match(w->limit->scope[DIMENSION_MODEL], span_of(r->name)))
+	if (glob_match(w->rule->limit->scope[DIMENSION_MODEL], span_of(r->name)))
 		usage_sum_merge(&w->sum, &r->sum);
 	return true;
 }
 
-int
-limit_booked(struct store *s, const struct limit *l, const struct limit_values *v, int64_t from_ms,
-	int64_t to_ms, int64_t *used, struct err *err)
+/* The dimension that alone tells a row of the counter from others; DIMENSION__COUNT: none does, -1:
+ * it takes several. */
+static int
+only_dimension(const struct limit_rule *r)
 {
-	struct walk w = { l, v, from_ms, to_ms, { 0 } };
-	const char *project = counted_value(l->scope[DIMENSION_PROJECT], v->project);
-	const char *token = counted_value(l->scope[DIMENSION_TOKEN], v->token);
-	const char *model = counted_value(l->scope[DIMENSION_MODEL], v->model);
-	int64_t age_ms = to_ms == WINDOW_FOREVER ? INT64_MAX : to_ms - from_ms;
+	int only = DIMENSION__COUNT;
+
+	for (int d = 0; d < DIMENSION__COUNT; d++) {
+		if (r->how[d] == SCOPE_ANY)
+			continue;
+		/* a token has one project, so it says it all */
+		if (d == DIMENSION_TOKEN && only == DIMENSION_PROJECT)
+			only = DIMENSION__COUNT;
+		if (only != DIMENSION__COUNT)
+			return -1;
+		only = d;
+	}
+	return only;
+}
+
+static const char *
+id_name(const struct limit_rule *r, enum limit_dimension d, const char *prefix, struct id value,
+	char text[ID_TEXT_BYTES])
+{
+	id_text(prefix, r->how[d] == SCOPE_ID ? r->id[d] : value, text);
+	return text;
+}
+
+/* How rollups are kept of it: false where they are not. */
+static bool
+rollup_of(const struct walk *w, int d, enum rollup_by *by, const char **value,
+	char text[ID_TEXT_BYTES])
+{
+	const struct limit_rule *r = w->rule;
+	const struct limit_values *v = w->values;
+	const char *scope = d < 0 || d == DIMENSION__COUNT ? "" : r->limit->scope[d];
+
+	switch (d) {
+	case DIMENSION__COUNT:
+		*by = BY_TOTAL;
+		*value = NULL;
+		return true;
+	case DIMENSION_PROJECT:
+		*by = BY_PROJECT;
+		*value = id_name(r, DIMENSION_PROJECT, "prj_", v->project, text);
+		return true;
+	case DIMENSION_TOKEN:
+		*by = BY_TOKEN;
+		*value = id_name(r, DIMENSION_TOKEN, "tok_", v->token, text);
+		return true;
+	case DIMENSION_UPSTREAM:
+		*by = BY_UPSTREAM;
+		*value = id_name(r, DIMENSION_UPSTREAM, "up_", v->upstream, text);
+		return true;
+	case DIMENSION_KEY:
+		*by = BY_KEY;
+		*value = id_name(r, DIMENSION_KEY, "key_", v->key, text);
+		return true;
+	case DIMENSION_MODEL:
+		*by = BY_MODEL;
+		*value = r->how[d] == SCOPE_EACH ? v->model : scope;
+		return true;
+	case DIMENSION_END_USER:
+		*by = BY_END_USER;
+		*value = r->how[d] == SCOPE_EACH ? v->end_user : scope;
+		return true;
+	case DIMENSION_TAG:
+		*by = BY_TAG;
+		*value = tells_apart(r, DIMENSION_TAG) ? w->tag : scope;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Of rollups, by how far they reach back (store_usage_sum()). */
+static enum rollup_step
+step_of(int64_t from_ms, int64_t now_ms)
+{
+	int64_t age_ms = now_ms - from_ms;
+
+	if (age_ms < 47 * HOUR_MS)
+		return age_ms > 2 * HOUR_MS && from_ms % HOUR_MS == 0 ? STEP_HOUR : STEP_MINUTE;
+	return age_ms < 89 * DAY_MS ? STEP_HOUR : STEP_DAY;
+}
+
+static int64_t
+step_floor(int64_t from_ms, enum rollup_step step)
+{
+	return floor_to(from_ms, step == STEP_MINUTE ? MINUTE_MS
+				 : step == STEP_HOUR ? HOUR_MS
+						     : DAY_MS);
+}
+
+int
+limit_booked(struct store *s, const struct limit_rule *r, const struct limit_values *v,
+	const char *tag, int64_t from_ms, int64_t to_ms, int64_t *used, struct err *err)
+{
+	struct walk w = { r, v, tag != NULL ? tag : "", from_ms, to_ms, { 0 } };
+	enum rollup_step step = step_of(from_ms, clock_wall_ms());
+	int d = only_dimension(r);
+	char text[ID_TEXT_BYTES];
+	const char *value = NULL;
+	enum rollup_by by;
 	uint64_t cursor = 0;
 	int rc;
 
 	*used = 0;
-	if (l->metric == METRIC_PARALLEL)
+	if (r->limit->metric == METRIC_PARALLEL || r->how[DIMENSION_ADDRESS] == SCOPE_NETWORK)
 		return 0;
-	if (model[0] != '\0' && (project[0] != '\0' || token[0] != '\0'))
-		rc = store_rows_each(s, &cursor, add_row, &w, err);
-	else if (strpbrk(model, "*?") != NULL)
-		rc = store_rollup_each(s, BY_MODEL,
-			age_ms <= HOUR_MS      ? STEP_MINUTE
-			: age_ms <= 7 * DAY_MS ? STEP_HOUR
-					       : STEP_DAY,
-			from_ms, to_ms, NULL, add_rollup, &w, err);
-	else if (model[0] != '\0')
-		rc = store_usage_sum(s, BY_MODEL, model, from_ms, to_ms, &w.sum, err);
-	else if (token[0] != '\0') /* a token has one project, so it says it all */
-		rc = store_usage_sum(s, BY_TOKEN, token, from_ms, to_ms, &w.sum, err);
-	else if (project[0] != '\0')
-		rc = store_usage_sum(s, BY_PROJECT, project, from_ms, to_ms, &w.sum, err);
+	if (from_ms < 0)
+		from_ms = w.from_ms = 0;
+	if (d == DIMENSION_MODEL && r->how[d] == SCOPE_GLOB)
+		rc = store_rollup_each(s, BY_MODEL, step, step_floor(from_ms, step), to_ms, NULL,
+			add_rollup, &w, err);
+	else if (rollup_of(&w, d, &by, &value, text))
+		rc = store_usage_sum(s, by, value, step_floor(from_ms, step), to_ms, &w.sum, err);
 	else
-		rc = store_usage_sum(s, BY_TOTAL, NULL, from_ms, to_ms, &w.sum, err);
+		rc = store_rows_each(s, &cursor, add_row, &w, err);
 	if (rc < 0)
 		return -1;
-	*used = limit_metric_of((enum limit_metric)l->metric, &w.sum);
+	*used = limit_metric_of((enum limit_metric)r->limit->metric, &w.sum);
 	return 0;
 }

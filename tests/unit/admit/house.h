@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "board/board-int.h"
 #include "store/snapshot.h"
-#include "store/window.h"
+#include "store/limits.h"
 #include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
@@ -246,11 +246,16 @@ house_assert_use(struct house *h, const struct limit *l, const struct limit_valu
 	int64_t spent, int64_t reserved)
 {
 	int64_t start = 0, end, got_spent, got_reserved;
+	uint8_t name[COUNTER_NAME_BYTES];
+	struct limit_rule r;
 	uint64_t key[2];
+	size_t len;
 
-	window_bounds((enum limit_window)l->window, board_now_ms(h->board), &start, &end);
-	limit_counter_key(l, v, start, key);
-	assert_true(board_peek(h->board, key, 0, &got_spent, &got_reserved) >= 0);
+	limit_rule(l, NULL, &r);
+	limit_window(&r, board_now_ms(h->board), &start, &end);
+	len = limit_counter_name(&r, v, v->tag[0] != NULL ? v->tag[0] : "", start, name);
+	board_counter_key(h->board, name, len, key);
+	assert_true(board_peek(h->board, key, limit_rolling_ms(l), &got_spent, &got_reserved) >= 0);
 	if (got_spent != spent || got_reserved != reserved)
 		fail_msg("spent %lld, reserved %lld; wanted %lld, %lld", (long long)got_spent,
 			(long long)got_reserved, (long long)spent, (long long)reserved);

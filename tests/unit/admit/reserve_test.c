@@ -4,6 +4,10 @@
 
 #include "admit/admit.h"
 
+#include "base/log.h"
+
+#include <stdlib.h>
+
 #define HOUR_MS 3600000LL
 
 /* What a request of these tests takes. */
@@ -32,7 +36,8 @@ caller_of(struct id project, struct id token)
 	return c;
 }
 
-/* Only the limits of a snapshot matter here. */
+/* Only the limits of a snapshot matter here; they may be changed until they are held against a
+ * request. */
 static struct snapshot
 snapshot_of(struct limit *limits, size_t count)
 {
@@ -42,13 +47,42 @@ snapshot_of(struct limit *limits, size_t count)
 	return (struct snapshot){ .limits = limits, .limit_count = count };
 }
 
+static struct grant grants[8];
+static size_t grant_count;
+
+static int
+forget_grants(void **state)
+{
+	grant_count = 0;
+	return house_setup(state);
+}
+
+static int
+reserve_as(struct house *h, const struct snapshot *s, const struct admit_ask *ask, bool attempt,
+	struct admit_pass *pass)
+{
+	struct snapshot now = *s;
+	int rc;
+
+	err = (struct err){ 0 };
+	if (s->limit_index == NULL)
+		now.limit_index = limit_index_new(s->limits, s->limit_count, grants, grant_count,
+			board_now_ms(h->board), &err);
+	assert_non_null(now.limit_index);
+	rc = (attempt ? admit_attempt : admit_reserve)(
+		h->store, h->board, &now, ask, id_timed(clock_wall_ms()), "note", 5, pass, &err);
+	if (s->limit_index == NULL)
+		limit_index_free(now.limit_index);
+	return rc;
+}
+
 static int
 reserve(struct house *h, const struct snapshot *s, const struct admit_caller *c,
 	const struct admit_need *need, struct admit_pass *pass)
 {
-	err = (struct err){ 0 };
-	return admit_reserve(
-		h->store, h->board, s, c, need, id_timed(clock_wall_ms()), "note", 5, pass, &err);
+	struct admit_ask ask = { .caller = c, .need = *need };
+
+	return reserve_as(h, s, &ask, false, pass);
 }
 
 static void
@@ -184,9 +218,9 @@ a_refusal_takes_nothing_and_names_the_limit(void **state)
 		enum { NEVER, AT_THE_END, SOON } retry;
 	} cases[] = {
 		{ "requests by the minute", METRIC_REQUESTS, WINDOW_MINUTE, 1, ERR_RATE_LIMITED,
-			"limit on requests in a minute is reached: 1 of 1", AT_THE_END },
+			" is reached: 1 of 1 are used or held; it resets at 2", AT_THE_END },
 		{ "tokens by the day", METRIC_TOKENS, WINDOW_DAY, 29, ERR_RATE_LIMITED,
-			"limit on tokens in a day is reached: 15 of 29", AT_THE_END },
+			" is reached: 15 of 29", AT_THE_END },
 		{ "input tokens by the week", METRIC_INPUT_TOKENS, WINDOW_WEEK, 19,
 			ERR_RATE_LIMITED, "limit on input tokens in a week", AT_THE_END },
 		{ "output tokens by the hour", METRIC_OUTPUT_TOKENS, WINDOW_HOUR, 9,
@@ -194,9 +228,9 @@ a_refusal_takes_nothing_and_names_the_limit(void **state)
 		{ "money by the month", METRIC_COST, WINDOW_MONTH, 1999, ERR_BUDGET_EXCEEDED,
 			"$0.000001000 of $0.000001999", AT_THE_END },
 		{ "money for ever", METRIC_COST, WINDOW_TOTAL, 1000, ERR_BUDGET_EXCEEDED,
-			"limit on cost in total is reached", NEVER },
+			"limit on cost in total (lim_", NEVER },
 		{ "what runs at once", METRIC_PARALLEL, WINDOW_TOTAL, 1, ERR_RATE_LIMITED,
-			"limit on parallel requests is reached: 1 of 1 are running", SOON },
+			" is reached: 1 of 1 are running", SOON },
 	};
 
 	house_early_in_the_minute(h);
@@ -207,20 +241,26 @@ a_refusal_takes_nothing_and_names_the_limit(void **state)
 			house_limit_draft(
 				(int)cases[i].metric, (int)cases[i].window, cases[i].cap) };
 		struct snapshot s = snapshot_of(l, 3);
-		struct limit_values v = { "", "", "m-1" };
+		struct limit_values v = { .model = "m-1" };
 		struct admit_pass pass, none;
 		int64_t start, end, now;
+		char id[ID_TEXT_BYTES];
 
 		WORKS(reserve(h, &s, &c, &small_need, &pass));
 		assert_int_equal(pass.count, 3);
 		assert_int_not_equal(reserve(h, &s, &c, &small_need, &none), 0);
 		if (err.code != cases[i].want || strstr(err.says, cases[i].says) == NULL)
 			fail_msg("%s: %s: %s", cases[i].why, err_name(err.code), err.says);
-		window_bounds(cases[i].window, board_now_ms(h->board), &start, &end);
+		id_text("lim_", l[2].head.id, id);
+		if (strstr(err.says, id) == NULL || !id_equal(none.hold[0].limit, l[2].head.id) ||
+			none.count != 1 || none.hold[0].cap != cases[i].cap)
+			fail_msg("%s: another limit is named: %s", cases[i].why, err.says);
+		window_bounds(cases[i].window, NULL, board_now_ms(h->board), &start, &end);
 		now = clock_wall_ms();
 		if (cases[i].retry == SOON
 				? err.retry_at_ms <= now - 500 || err.retry_at_ms > now + 1000
-				: err.retry_at_ms != (cases[i].retry == NEVER ? 0 : end))
+			: cases[i].retry == NEVER ? err.retry_at_ms != 0
+						  : llabs(err.retry_at_ms - end) > 500)
 			fail_msg("%s: again at %lld, now %lld, window ends %lld", cases[i].why,
 				(long long)err.retry_at_ms, (long long)now, (long long)end);
 		house_assert_use(h, &l[0], &v, 0, 1);
@@ -269,7 +309,7 @@ soft_and_shadow_limits_only_count(void **state)
 		house_limit_draft(METRIC_TOKENS, WINDOW_DAY, 20) };
 	struct snapshot s = snapshot_of(l, 2);
 	struct admit_caller c = caller_of(id_random(), id_random());
-	struct limit_values v = { "", "", "m-1" };
+	struct limit_values v = { .model = "m-1" };
 	struct admit_pass pass;
 
 	l[0].mode = LIMIT_SOFT;
@@ -355,7 +395,10 @@ odd_needs_are_counted_without_overflow(void **state)
 		house_limit_draft(METRIC_TOKENS, WINDOW_DAY, INT64_MAX) };
 	struct snapshot s = snapshot_of(l, 3);
 	struct admit_caller c = caller_of(id_random(), id_random());
-	struct admit_need huge = { "m", INT64_MAX, INT64_MAX, COST_UNKNOWN };
+	struct admit_need huge = { .model = "m",
+		.input_tokens = INT64_MAX,
+		.output_tokens = INT64_MAX,
+		.cost_nusd = COST_UNKNOWN };
 	struct admit_pass pass;
 
 	REFUSED(reserve(h, &s, &c, &huge, &pass), ERR_EXCEEDS_LIMIT);
@@ -383,6 +426,391 @@ more_limits_than_a_lease_can_hold_are_refused_not_forgotten(void **state)
 	s.limit_count--;
 	WORKS(reserve(h, &s, &c, &small_need, &pass));
 	assert_int_equal(pass.count, BOARD_CLAIMS_MAX);
+}
+
+/* ---- the other dimensions ---- */
+
+static void
+end_users_tags_and_addresses_have_budgets_of_their_own(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	static const struct {
+		const char *why;
+		enum limit_dimension d;
+		const char *scope;
+		bool bob, other_address,
+			other_tag; /* refused too, when the first has used it up? */
+	} cases[] = {
+		{ "each end user", DIMENSION_END_USER, "each", false, true, true },
+		{ "one end user", DIMENSION_END_USER, "ann", false, true, true },
+		{ "each address", DIMENSION_ADDRESS, "each", true, false, true },
+		{ "a network", DIMENSION_ADDRESS, "10.0.0.0/8", true, true, true },
+		{ "one address", DIMENSION_ADDRESS, "10.0.0.1", true, false, true },
+		{ "each tag", DIMENSION_TAG, "each", true, true, false },
+		{ "tags of a family", DIMENSION_TAG, "feature=*", true, true, false },
+		{ "one tag", DIMENSION_TAG, "feature=a", true, true, false },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct limit l = house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 2);
+		struct snapshot s = snapshot_of(&l, 1);
+		struct admit_ask ask = { .caller = &c,
+			.need = small_need,
+			.end_user = "ann",
+			.address = "10.0.0.1",
+			.tag = { "feature=a" } };
+		struct admit_ask bob = ask, elsewhere = ask, other = ask, nobody = ask;
+		struct admit_pass pass;
+
+		bob.end_user = "bob";
+		elsewhere.address = "10.0.0.2";
+		other.tag[0] = "feature=b";
+		nobody.end_user = nobody.address = nobody.tag[0] = NULL;
+		(void)strcpy(l.scope[cases[i].d], cases[i].scope);
+		WORKS(reserve_as(h, &s, &ask, false, &pass));
+		WORKS(reserve_as(h, &s, &ask, false, &pass));
+		REFUSED(reserve_as(h, &s, &ask, false, &pass), ERR_RATE_LIMITED);
+		if ((reserve_as(h, &s, &bob, false, &pass) != 0) != cases[i].bob ||
+			(reserve_as(h, &s, &elsewhere, false, &pass) != 0) !=
+				cases[i].other_address ||
+			(reserve_as(h, &s, &other, false, &pass) != 0) != cases[i].other_tag)
+			fail_msg("%s", cases[i].why);
+		WORKS(reserve_as(h, &s, &nobody, false, &pass));
+		assert_int_equal(pass.count, 0);
+	}
+}
+
+static void
+each_tag_of_a_request_is_counted_or_none(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct limit l = house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 2);
+	struct snapshot s = snapshot_of(&l, 1);
+	struct admit_ask both = { .caller = &c, .need = small_need, .tag = { "a=1", "b=1" } };
+	struct admit_ask second = { .caller = &c, .need = small_need, .tag = { NULL, "b=1" } };
+	struct limit_values a1 = { .tag = { "a=1" } }, b1 = { .tag = { "b=1" } };
+	struct admit_pass pass;
+
+	(void)strcpy(l.scope[DIMENSION_TAG], "each");
+	WORKS(reserve_as(h, &s, &both, false, &pass));
+	assert_int_equal(pass.count, 2);
+	WORKS(reserve_as(h, &s, &second, false, &pass));
+	assert_int_equal(pass.count, 1);
+	REFUSED(reserve_as(h, &s, &both, false, &pass), ERR_RATE_LIMITED);
+	house_assert_use(h, &l, &a1, 0, 1);
+	house_assert_use(h, &l, &b1, 0, 2);
+}
+
+static void
+limits_on_upstreams_and_keys_are_taken_by_the_attempt(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct limit l[3] = { house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 100),
+		house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 2),
+		house_limit_draft(METRIC_TOKENS, WINDOW_DAY, 3 * 15) };
+	struct snapshot s = snapshot_of(l, 3), without = snapshot_of(l, 1);
+	struct id one = id_random(), two = id_random();
+	struct admit_ask ask = {
+		.caller = &c, .need = small_need, .upstream = id_random(), .key = one
+	};
+	struct admit_pass pass, none;
+
+	(void)strcpy(l[1].scope[DIMENSION_KEY], "each");
+	id_text("up_", ask.upstream, l[2].scope[DIMENSION_UPSTREAM]);
+	(void)strcpy(l[2].scope[DIMENSION_TOKEN], "each");
+
+	WORKS(reserve_as(h, &s, &ask, false, &pass)); /* before a provider is chosen */
+	assert_int_equal(pass.count, 1);
+	for (int i = 0; i < 2; i++) {
+		WORKS(reserve_as(h, &s, &ask, true, &pass));
+		assert_int_equal(pass.count, 2);
+		assert_int_not_equal(pass.lease.serial, 0);
+	}
+	REFUSED(reserve_as(h, &s, &ask, true, &none), ERR_RATE_LIMITED);
+	ask.key = two;
+	WORKS(reserve_as(h, &s, &ask, true, &pass));
+	REFUSED(reserve_as(h, &s, &ask, true, &none), ERR_RATE_LIMITED); /* the upstream's tokens */
+	assert_non_null(strstr(err.says, "limit on tokens"));
+	settle(h, &pass, 0);
+	ask.upstream = id_random();
+	WORKS(reserve_as(h, &s, &ask, true, &pass)); /* another has room */
+	assert_int_equal(pass.count, 1);
+	WORKS(reserve_as(h, &without, &ask, true, &pass));
+	assert_int_equal(pass.count, 0);
+	assert_int_equal(pass.lease.serial, 0);
+}
+
+/* ---- what changes a cap for a time ---- */
+
+static struct grant *
+grant(const struct limit *l, int64_t amount, int64_t from_ms, int64_t until_ms)
+{
+	struct grant *g = &grants[grant_count++];
+
+	*g = (struct grant){
+		.limit = l->head.id, .amount = amount, .from_ms = from_ms, .until_ms = until_ms
+	};
+	return g;
+}
+
+static int
+how_many_pass(struct house *h, const struct snapshot *s, const struct admit_ask *ask)
+{
+	struct admit_pass pass;
+	int count = 0;
+
+	while (reserve_as(h, s, ask, false, &pass) == 0)
+		count++;
+	assert_int_equal(err.code, ERR_RATE_LIMITED);
+	return count;
+}
+
+static void
+a_grant_is_on_top_of_the_cap_for_its_counter_and_its_time(void **state)
+{
+	struct house *h = *state;
+	struct limit l[2] = { house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 2),
+		house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 1000) };
+	struct snapshot s = snapshot_of(l, 2);
+	struct admit_caller a = caller_of(id_random(), id_random());
+	struct admit_caller b = caller_of(id_random(), id_random());
+	struct admit_ask of_a = { .caller = &a, .need = small_need };
+	struct admit_ask of_b = { .caller = &b, .need = small_need };
+	int64_t now = board_now_ms(h->board);
+
+	(void)strcpy(l[0].scope[DIMENSION_TOKEN], "each");
+	assert_int_equal(how_many_pass(h, &s, &of_a), 2);
+	id_text("tok_", a.token.head.id, grant(&l[0], 3, now, 0)->value[DIMENSION_TOKEN]);
+	assert_int_equal(how_many_pass(h, &s, &of_a), 3);
+	assert_int_equal(how_many_pass(h, &s, &of_b), 2); /* not his */
+	(void)grant(&l[0], 5, now, now - 1);              /* over */
+	(void)grant(&l[0], 7, now + HOUR_MS, 0);          /* not yet */
+	(void)grant(&l[1], 9, now, 0);                    /* another limit's */
+	assert_int_equal(how_many_pass(h, &s, &of_a), 0);
+	(void)grant(&l[0], 4, now, now + HOUR_MS); /* to all */
+	assert_int_equal(how_many_pass(h, &s, &of_a), 4);
+	assert_int_equal(how_many_pass(h, &s, &of_b), 4);
+	grants[0].amount = INT64_MAX; /* sums hold at the end of int64_t */
+	grants[4].amount = INT64_MAX;
+	s.limit_count = 1;
+	WORKS(reserve_as(h, &s, &of_a, false, &(struct admit_pass){ 0 }));
+}
+
+/* ---- rolling windows ---- */
+
+static void
+a_rolling_window_says_when_it_frees(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct limit l = house_limit_draft(METRIC_REQUESTS, WINDOW_ROLLING, 3);
+	struct snapshot s = snapshot_of(&l, 1);
+	struct limit_values v = { 0 };
+	struct admit_pass pass[3], none;
+	int64_t now;
+
+	l.window_s = 3600;
+	for (int i = 0; i < 3; i++)
+		WORKS(reserve(h, &s, &c, &small_need, &pass[i]));
+	REFUSED(reserve(h, &s, &c, &small_need, &none), ERR_RATE_LIMITED);
+	assert_non_null(strstr(err.says, "wait for one to end")); /* nothing ages: all of it runs */
+	assert_true(err.retry_at_ms <= clock_wall_ms() + 1000);
+	for (int i = 0; i < 3; i++)
+		settle(h, &pass[i], 1);
+	now = clock_wall_ms();
+	REFUSED(reserve(h, &s, &c, &small_need, &none), ERR_RATE_LIMITED);
+	assert_non_null(strstr(err.says, "limit on requests within 3600 s (lim_"));
+	assert_non_null(strstr(err.says, "it frees at 2"));
+	/* a whole length from now, or up to a slice more */
+	assert_true(err.retry_at_ms >= now + HOUR_MS - 500 &&
+		    err.retry_at_ms <= now + HOUR_MS + HOUR_MS / BOARD_SLICES + 2000);
+	house_assert_use(h, &l, &v, 3, 0);
+}
+
+static struct usage_row row_of(const struct admit_caller *c, const char *model, int64_t time_ms);
+static void book(struct house *h, const struct usage_row *row);
+
+static void
+a_rolling_window_has_a_past(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct limit l = house_limit_draft(METRIC_REQUESTS, WINDOW_ROLLING, 3);
+	struct snapshot s = snapshot_of(&l, 1);
+	struct admit_pass pass;
+	struct usage_row row;
+
+	(void)strcpy(l.scope[DIMENSION_TOKEN], "each");
+	l.window_s = 3600;
+	row = row_of(&c, "m-1", clock_wall_ms() - 62 * 60000); /* rows are known by the minute */
+	book(h, &row);
+	row = row_of(&c, "m-1", clock_wall_ms() - HOUR_MS / 6);
+	book(h, &row);
+	for (int way = 0; way < 2; way++) {
+		/* a limit that was made just now, on a board that has seen nothing of it; and a lost
+		 * board */
+		if (way == 1)
+			house_lose_board(h);
+		l.head.id = id_random();
+		l.head.created_ms = way == 0 ? clock_wall_ms() : 0;
+		WORKS(reserve(h, &s, &c, &small_need, &pass));
+		assert_int_equal(pass.hold[0].used, 2);
+		WORKS(reserve(h, &s, &c, &small_need, &pass));
+		REFUSED(reserve(h, &s, &c, &small_need, &pass), ERR_RATE_LIMITED);
+	}
+}
+
+/* ---- what is told ---- */
+
+static int
+lines_with(const char *path, const char *text)
+{
+	char line[2048];
+	FILE *f = fopen(path, "r");
+	int count = 0;
+
+	log_flush();
+	assert_non_null(f);
+	while (fgets(line, sizeof line, f) != NULL)
+		count += strstr(line, text) != NULL;
+	(void)fclose(f);
+	return count;
+}
+
+static void
+each_share_of_a_cap_is_told_once(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct limit l[3] = { house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 10),
+		house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 8),
+		house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 8) };
+	struct snapshot s = snapshot_of(l, 3);
+	struct admit_pass pass;
+	char path[96], hard[ID_TEXT_BYTES], soft[ID_TEXT_BYTES], shadow[ID_TEXT_BYTES];
+
+	(void)strcpy(l[0].warn_at, "50\n80\n100");
+	l[1].mode = LIMIT_SOFT; /* which tells at its cap when nothing else is said */
+	l[2].mode = LIMIT_SHADOW;
+	(void)strcpy(l[2].warn_at, "10");
+	id_text("lim_", l[0].head.id, hard);
+	id_text("lim_", l[1].head.id, soft);
+	id_text("lim_", l[2].head.id, shadow);
+	(void)snprintf(path, sizeof path, "%s/log", h->dir);
+	WORKS(log_open(path, "test", LOG_WARN, &err));
+	for (int i = 0; i < 10; i++) {
+		static const int told[] = { 0, 0, 0, 0, 1, 1, 1, 2, 2, 3 };
+
+		WORKS(reserve(h, &s, &c, &small_need, &pass));
+		if (lines_with(path, hard) != told[i] || lines_with(path, soft) != (i >= 7))
+			fail_msg("after %d requests: told %d times", i + 1, lines_with(path, hard));
+	}
+	assert_int_equal(lines_with(path, shadow), 0);
+	WORKS(log_open(NULL, "test", LOG_WARN, &err));
+}
+
+static void
+an_idempotency_key_is_taken_once(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct snapshot s = snapshot_of(NULL, 0);
+	struct board_repeat repeat = { { 1, 2 }, { 3, 4 } }, other = { { 1, 2 }, { 5, 6 } };
+	struct admit_ask ask = { .caller = &c, .need = small_need, .repeat = &repeat };
+	struct admit_pass pass, none;
+	const int64_t spent[BOARD_CLAIMS_MAX] = { 0 };
+
+	WORKS(reserve_as(h, &s, &ask, false, &pass));
+	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_CONFLICT);
+	assert_non_null(strstr(err.says, "req_"));
+	assert_int_equal(none.count, 0);
+	ask.repeat = &other;
+	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_BAD_REQUEST);
+	ask.repeat = &repeat;
+	assert_int_equal(board_settle(h->board, pass.lease, spent, 0, 200, &err), 1);
+	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_CONFLICT);
+	assert_int_equal(none.status, 200);
+	assert_non_null(strstr(err.says, "status 200"));
+	ask.repeat = NULL;
+	WORKS(reserve_as(h, &s, &ask, false, &pass));
+}
+
+/* ---- what is reserved ---- */
+
+static void
+what_is_expected_does_not_lock_out_what_is_usual(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	/* an agent's ceiling of 32k and 20k tokens a minute */
+	struct limit l = house_limit_draft(METRIC_TOKENS, WINDOW_TOTAL, 20000);
+	struct snapshot s = snapshot_of(&l, 1);
+	struct admit_need need = { .model = "m-usual",
+		.input_tokens = 1000,
+		.output_tokens = 32000,
+		.cost_nusd = 32000,
+		.usual_cost_nusd = 100 };
+	struct admit_pass pass;
+
+	REFUSED(reserve(h, &s, &c, &need, &pass), ERR_EXCEEDS_LIMIT);
+	l.reserve = RESERVE_EXPECTED;
+	s.limit_index = limit_index_new(&l, 1, NULL, 0, 0, &err);
+	assert_non_null(s.limit_index);
+	need.usual_output =
+		admit_usual_output(h->store, &s, c.token.head.id, need.model, need.output_tokens);
+	assert_int_equal(need.usual_output, ADMIT_USUAL_START);
+	WORKS(reserve(h, &s, &c, &need, &pass));
+	assert_int_equal(pass.hold[0].used, 1000 + ADMIT_USUAL_START);
+	settle(h, &pass, 0);
+
+	/* of another token of the same model, and then of its own */
+	for (int i = 0; i < 100; i++)
+		admit_learn(id_random(), need.model, i < 94 ? 100 : 5000);
+	need.usual_output =
+		admit_usual_output(h->store, &s, c.token.head.id, need.model, need.output_tokens);
+	assert_int_equal(need.usual_output, 6144);
+	for (int i = 0; i < 100; i++)
+		admit_learn(c.token.head.id, need.model, i < 96 ? 100 : 5000);
+	need.usual_output =
+		admit_usual_output(h->store, &s, c.token.head.id, need.model, need.output_tokens);
+	assert_int_equal(need.usual_output, 128);
+	assert_int_equal(admit_usual_output(h->store, &s, c.token.head.id, need.model, 50), 50);
+	WORKS(reserve(h, &s, &c, &need, &pass));
+	assert_int_equal(pass.hold[0].used, 1128);
+	settle(h, &pass, 0);
+
+	/* old habits fade */
+	for (int i = 0; i < 5000; i++)
+		admit_learn(c.token.head.id, need.model, 30000);
+	need.usual_output =
+		admit_usual_output(h->store, &s, c.token.head.id, need.model, need.output_tokens);
+	assert_int_equal(need.usual_output, 32000);
+	WORKS(reserve(h, &s, &c, &need, &pass)); /* a guess above the cap takes all there is */
+	assert_int_equal(pass.hold[0].used, 20000);
+	settle(h, &pass, 0);
+	for (int i = 0; i < 2000; i++)
+		admit_learn(c.token.head.id, need.model, 100);
+	assert_int_equal(
+		admit_usual_output(h->store, &s, c.token.head.id, need.model, need.output_tokens),
+		128);
+	need.input_tokens = 20001; /* but what is sure to be too much is refused */
+	REFUSED(reserve(h, &s, &c, &need, &pass), ERR_EXCEEDS_LIMIT);
+	limit_index_free(s.limit_index);
+
+	l.metric = METRIC_COST;
+	l.reserve = RESERVE_WORST;
+	s.limit_index = limit_index_new(&l, 1, NULL, 0, 0, &err);
+	assert_int_equal(
+		admit_usual_output(h->store, &s, c.token.head.id, need.model, 32000), 32000);
+	limit_index_free(s.limit_index);
+	s.limit_index = NULL;
+	l.reserve = RESERVE_EXPECTED;
+	l.head.id = id_random();
+	WORKS(reserve(h, &s, &c, &need, &pass));
+	assert_int_equal(pass.hold[0].used, 100);
 }
 
 /* ---- a lost board ---- */
@@ -487,6 +915,77 @@ a_lost_board_counts_what_the_rows_say(void **state)
 }
 
 static void
+a_lost_board_knows_the_other_dimensions(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct admit_ask ask = { .caller = &c,
+		.need = small_need,
+		.end_user = "ann",
+		.address = "10.0.0.1",
+		.tag = { "f=1" },
+		.upstream = id_random(),
+		.key = id_random() };
+	char up[ID_TEXT_BYTES];
+	/* rows: two of ann from one address with the tag, one of bob from another with another tag */
+	const struct {
+		const char *why, *scope[DIMENSION__COUNT];
+		bool attempt;
+		int64_t rows;
+	} cases[] = {
+		{ "each end user", { [DIMENSION_END_USER] = "each" }, false, 2 },
+		{ "one", { [DIMENSION_END_USER] = "ann" }, false, 2 },
+		{ "each address", { [DIMENSION_ADDRESS] = "each" }, false, 2 },
+		{ "one address", { [DIMENSION_ADDRESS] = "10.0.0.1" }, false, 2 },
+		{ "each tag", { [DIMENSION_TAG] = "each" }, false, 2 },
+		{ "a family of tags", { [DIMENSION_TAG] = "f=*" }, false, 2 },
+		{ "one tag", { [DIMENSION_TAG] = "f=1" }, false, 2 },
+		{ "end users of a project",
+			{ [DIMENSION_PROJECT] = "each", [DIMENSION_END_USER] = "each" }, false, 2 },
+		{ "a tag of a model", { [DIMENSION_MODEL] = "m-*", [DIMENSION_TAG] = "each" },
+			false, 2 },
+		{ "each upstream", { [DIMENSION_UPSTREAM] = "each" }, true, 3 },
+		{ "one upstream", { [DIMENSION_UPSTREAM] = up }, true, 3 },
+		{ "each key", { [DIMENSION_KEY] = "each" }, true, 2 },
+		{ "each key, each end user",
+			{ [DIMENSION_KEY] = "each", [DIMENSION_END_USER] = "each" }, true, 2 },
+	};
+
+	id_text("up_", ask.upstream, up);
+	for (int i = 0; i < 3; i++) {
+		struct usage_row row = row_of(&c, "m-1", clock_wall_ms());
+
+		row.upstream = ask.upstream;
+		row.key = i < 2 ? ask.key : id_random();
+		row.address = limit_address_hash(i < 2 ? "10.0.0.1" : "10.0.0.2");
+		(void)strcpy(row.end_user, i < 2 ? "ann" : "bob");
+		(void)strcpy(row.tags[0], "env=x");
+		(void)strcpy(row.tags[1], i < 2 ? "f=1" : "f=2");
+		book(h, &row);
+	}
+	for (int folded = 0; folded < 2; folded++) {
+		for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+			struct limit l = house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 100);
+			struct snapshot s = snapshot_of(&l, 1);
+			struct admit_pass pass;
+
+			for (int d = 0; d < DIMENSION__COUNT; d++)
+				if (cases[i].scope[d] != NULL)
+					(void)strcpy(l.scope[d], cases[i].scope[d]);
+			WORKS(reserve_as(h, &s, &ask, cases[i].attempt, &pass));
+			assert_int_equal(pass.count, 1);
+			if (pass.hold[0].used != cases[i].rows + 1)
+				fail_msg("%s, %s: %lld", cases[i].why,
+					folded ? "folded" : "not folded",
+					(long long)pass.hold[0].used);
+			settle(h, &pass, 0);
+		}
+		WORKS(store_fold(h->store, &err));
+		house_lose_board(h);
+	}
+}
+
+static void
 a_lost_board_knows_windows_and_what_a_token_has_used(void **state)
 {
 	struct house *h = *state;
@@ -561,7 +1060,7 @@ processes_at_once_pass_exactly_the_cap(void **state)
 	struct limit requests = house_limit(h, METRIC_REQUESTS, WINDOW_TOTAL, CAP);
 	struct limit tokens = house_limit(h, METRIC_TOKENS, WINDOW_MONTH, 1000000);
 	struct limit parallel = house_limit(h, METRIC_PARALLEL, WINDOW_TOTAL, RACERS);
-	struct limit_values v = { "", "", "" };
+	struct limit_values v = { 0 };
 	pid_t racer[RACERS];
 
 	r.passed = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -583,6 +1082,53 @@ processes_at_once_pass_exactly_the_cap(void **state)
 	(void)munmap((void *)r.passed, 4096);
 }
 
+/* Each of eight calls once, all at the same time. */
+static int
+first_call(struct house *h, void *ctx)
+{
+	struct race *r = ctx;
+	struct admit_ask ask = { .caller = &r->caller, .need = small_need, .end_user = "new" };
+	struct admit_pass pass;
+	char byte;
+
+	(void)close(r->start[1]);
+	if (read(r->start[0], &byte, 1) != 0)
+		return 2;
+	if (reserve_as(h, h->snapshot, &ask, false, &pass) == 0) {
+		atomic_fetch_add(r->passed, 1);
+		return board_settle(h->board, pass.lease, &(int64_t){ 1 }, 1, 0, &err) == 1 ? 0 : 3;
+	}
+	return err.code == ERR_RATE_LIMITED ? 0 : 4;
+}
+
+static void
+first_calls_of_a_new_end_user_see_one_budget(void **state)
+{
+	struct house *h = *state;
+	struct race r = { .caller = caller_of(id_random(), id_random()) };
+	struct limit l = house_limit_draft(METRIC_REQUESTS, WINDOW_MONTH, 3);
+	struct limit_values v = { .end_user = "new" };
+	pid_t racer[RACERS];
+
+	(void)strcpy(l.scope[DIMENSION_END_USER], "each");
+	house_create(h, RECORD_LIMIT, &l);
+	r.passed = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(r.passed != MAP_FAILED);
+	assert_int_equal(pipe(r.start), 0);
+	house_close(h);
+	for (int i = 0; i < RACERS; i++)
+		assert_true((racer[i] = house_child(h, first_call, &r)) > 0);
+	(void)close(r.start[1]); /* go */
+	for (int i = 0; i < RACERS; i++)
+		house_wait(racer[i], 0);
+	(void)close(r.start[0]);
+	house_open(h);
+	assert_int_equal(atomic_load(r.passed), 3);
+	house_assert_use(h, &l, &v, 3, 0);
+	assert_int_equal(house_leases(h), 0);
+	(void)munmap((void *)r.passed, 4096);
+}
+
 int
 main(void)
 {
@@ -597,7 +1143,20 @@ main(void)
 		TEST(what_ended_runs_no_longer),
 		TEST(odd_needs_are_counted_without_overflow),
 		TEST(more_limits_than_a_lease_can_hold_are_refused_not_forgotten),
+		TEST(end_users_tags_and_addresses_have_budgets_of_their_own),
+		TEST(each_tag_of_a_request_is_counted_or_none),
+		TEST(limits_on_upstreams_and_keys_are_taken_by_the_attempt),
+		cmocka_unit_test_setup_teardown(
+			a_grant_is_on_top_of_the_cap_for_its_counter_and_its_time, forget_grants,
+			house_teardown),
+		TEST(a_rolling_window_says_when_it_frees),
+		TEST(a_rolling_window_has_a_past),
+		TEST(each_share_of_a_cap_is_told_once),
+		TEST(an_idempotency_key_is_taken_once),
+		TEST(what_is_expected_does_not_lock_out_what_is_usual),
+		TEST(first_calls_of_a_new_end_user_see_one_budget),
 		TEST(a_lost_board_counts_what_the_rows_say),
+		TEST(a_lost_board_knows_the_other_dimensions),
 		TEST(a_lost_board_knows_windows_and_what_a_token_has_used),
 		TEST(processes_at_once_pass_exactly_the_cap),
 	};

@@ -131,10 +131,51 @@ sums_stop_at_the_ends(void **state)
 	assert_true(money_add(INT64_MAX, INT64_MIN) == -1);
 }
 
+static void
+a_price_a_token_becomes_one_a_million_exactly(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t want; /* -999: refused */
+	} cases[] = {
+		{ "1.5e-07", 150000000 },
+		{ "0.00000015", 150000000 },
+		{ "3e-06", 3000000000 },
+		{ "3.0000000000000004e-07", 300000000 },
+		{ "2.9999999999999997e-07", 300000000 },
+		{ "1e-15", 1 },
+		{ "5e-16", 1 },
+		{ "4.99999999e-16", 0 },
+		{ "-5e-16", -1 },
+		{ "9e-17", 0 },
+		{ "99e-17", 1 },
+		{ "18446744073709551609e-35", 0 },
+		{ "5e-99999999999999999999", 0 },
+		{ "0", 0 },
+		{ "9223", 9223000000000000000 },
+		{ "9224", -999 },
+		{ "1e400", -999 },
+		{ "nan", -999 },
+		{ "", -999 },
+		{ "1e", -999 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		int64_t got = -999;
+
+		if (money_scaled(span_of(cases[i].text), 15, &got) != 0)
+			got = -999;
+		if (got != cases[i].want)
+			fail_msg("%s: %lld", cases[i].text, (long long)got);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_price_a_token_becomes_one_a_million_exactly),
 		cmocka_unit_test(text_is_exact),
 		cmocka_unit_test(text_is_read),
 		cmocka_unit_test(long_texts_cost_their_length),

@@ -113,46 +113,109 @@ assert_use(struct board *b, uint64_t key, int64_t spent, int64_t reserved)
 			(long long)reserved);
 }
 
+/* What the leases hold of each record of a table. */
+struct holdings {
+	int64_t records, *reserved, *held;
+};
+
+/* Where in them a record is. */
+static inline int64_t
+nth(const struct board *b, int64_t ref)
+{
+	int64_t bucket = (ref >> REF_BUCKET) & UINT32_MAX;
+
+	return (ref >> REF_SEGMENT) * table_segment_records(b, table_of(ref)) +
+	       bucket * BUCKET_RECORDS + table_place(ref);
+}
+
+static inline uint16_t
+tag_at(const struct board *b, int64_t ref)
+{
+	int64_t word = table_tags(&b->table[table_of(ref)], ref)->word[table_place(ref) / 4];
+
+	return (uint16_t)((uint64_t)word >> table_place(ref) % 4 * 16);
+}
+
+static inline void
+assert_table_whole(struct board *b, enum kind table, const struct holdings *of)
+{
+	int64_t used = 0;
+
+	for (int64_t n = 0; n < of->records; n++) {
+		int64_t ref = table_ref(b, table, n);
+		const struct entry *e = table_at(b, ref);
+		const struct counter *counter = (const void *)e;
+
+		assert_int_equal(nth(b, ref), n);
+		assert_int_equal(tag_at(b, ref),
+			e->life == 0 ? 0
+				     : table_tag((uint64_t)e->key[0], (uint64_t)e->key[1]));
+		if (e->life == 0) {
+			assert_int_equal(of->held[n], 0);
+			continue;
+		}
+		used++;
+		assert_int_equal(e->life, of->held[n] + 1);
+		if (table == REPEATS)
+			assert_true(of->held[n] <= 1);
+		else if (counter->reserved != of->reserved[n])
+			fail_msg("table %d, record %lld: reserved %lld, leases hold %lld", table,
+				(long long)n, (long long)counter->reserved,
+				(long long)of->reserved[n]);
+	}
+	assert_int_equal(b->head->used[table], used);
+}
+
+static inline void
+add_holdings(struct board *b, int64_t lease, struct holdings of[TABLES])
+{
+	const struct lease_body *body = &b->bodies[lease];
+
+	for (int64_t c = 0; c < b->leases[lease].count; c++) {
+		int64_t ref = body->claim[c].ref;
+
+		if (ref < 0)
+			continue;
+		assert_true(table_holds(b, ref, body->claim[c].key));
+		of[table_of(ref)].reserved[nth(b, ref)] += body->claim[c].amount;
+		of[table_of(ref)].held[nth(b, ref)]++;
+	}
+	if (body->repeat >= 0) {
+		const struct repeat *repeat = table_at(b, body->repeat);
+
+		assert_true(id_equal(id_of_words(repeat->exchange), exchange_of(&b->leases[lease])));
+		of[REPEATS].held[nth(b, body->repeat)]++;
+	}
+}
+
 /* Every word that must agree with another one does.  Returns the number of live leases. */
 static inline int64_t
 assert_whole(struct board *b)
 {
 	struct head *h = b->head;
-	int64_t live = 0, unused = 0, rows, used = 0;
-	int64_t *reserved, *held;
+	struct holdings of[TABLES];
+	int64_t live = 0, unused = 0;
 
 	assert_int_equal(section_enter(b, &err), 0);
-	rows = b->segments * b->o.rows;
-	reserved = calloc((size_t)rows, sizeof *reserved);
-	held = calloc((size_t)rows, sizeof *held);
 	assert_int_equal(h->undo_count, 0);
+	for (int k = 0; k < TABLES; k++) {
+		of[k].records = b->table[k].count * table_segment_records(b, (enum kind)k);
+		of[k].reserved = calloc((size_t)of[k].records + 1, sizeof(int64_t));
+		of[k].held = calloc((size_t)of[k].records + 1, sizeof(int64_t));
+	}
 	for (int64_t i = 0; i < b->o.leases; i++) {
-		const struct lease_body *body = &b->bodies[i];
-
 		if (b->leases[i].serial == 0)
 			continue;
 		assert_true(i < h->leases_high);
-		assert_int_equal(body->serial, b->leases[i].serial);
+		assert_int_equal(b->bodies[i].serial, b->leases[i].serial);
 		live++;
-		for (int64_t c = 0; c < b->leases[i].count; c++)
-			if (body->claim[c].row >= 0) {
-				reserved[body->claim[c].row] += body->claim[c].amount;
-				held[body->claim[c].row]++;
-			}
+		add_holdings(b, i, of);
 	}
-	for (int64_t n = 0; n < rows; n++) {
-		const struct row *row = counter_row(b, n);
-
-		if (row->reserved != reserved[n] && row->life != 0)
-			fail_msg("row %lld: reserved %lld, leases hold %lld", (long long)n,
-				(long long)row->reserved, (long long)reserved[n]);
-		if (row->life != 0)
-			assert_int_equal(row->life, held[n] + 1);
-		else
-			assert_int_equal(held[n], 0);
-		used += row->life != 0;
+	for (int k = 0; k < TABLES; k++) {
+		assert_table_whole(b, (enum kind)k, &of[k]);
+		free(of[k].reserved);
+		free(of[k].held);
 	}
-	assert_int_equal(h->rows_used, used);
 	assert_int_equal(h->leases_used, live);
 	for (int64_t at = h->free_lease; at != 0; at = b->leases[at - 1].next) {
 		assert_int_equal(b->leases[at - 1].serial, 0);
@@ -160,8 +223,6 @@ assert_whole(struct board *b)
 	}
 	assert_int_equal(unused + live, h->leases_high);
 	section_leave(b);
-	free(reserved);
-	free(held);
 	return live;
 }
 

@@ -73,10 +73,56 @@ the_description_is_the_table(void **state)
 	assert_int_equal(w.found, w.count);
 }
 
+/* Fields that clients see, and may set: each stands in the schemas of its kind. */
+static void
+the_schemas_have_every_field(void **state)
+{
+	static const struct {
+		enum record_kind kind;
+		const char *schema;
+		unsigned without; /* fields with one of these flags are not in it */
+	} cases[] = {
+		{ RECORD_PROJECT, "Project", FIELD_HIDDEN },
+		{ RECORD_PROJECT, "ProjectNew", FIELD_HIDDEN | FIELD_READ },
+		{ RECORD_PROJECT, "ProjectChange", FIELD_HIDDEN | FIELD_READ | FIELD_FIXED },
+		{ RECORD_TOKEN, "Token", FIELD_HIDDEN },
+		{ RECORD_TOKEN, "TokenNew", FIELD_HIDDEN | FIELD_READ },
+		{ RECORD_TOKEN, "TokenMint", FIELD_HIDDEN | FIELD_READ },
+		{ RECORD_TOKEN, "TokenChange", FIELD_HIDDEN | FIELD_READ | FIELD_FIXED },
+	};
+	FILE *f = fopen("htdocs/openapi.json", "r");
+	char path[128];
+	size_t n;
+
+	(void)state;
+	assert_non_null(f);
+	n = fread(text, 1, sizeof text, f);
+	fclose(f);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		size_t count;
+		const struct field *fields = record_fields(cases[i].kind, &count);
+		struct json_value schema;
+
+		snprintf(path, sizeof path, "components.schemas.%s.properties", cases[i].schema);
+		schema = json_path((struct span){ text, n }, path);
+		assert_int_equal(schema.type, JSON_OBJECT);
+		for (size_t k = 0; k < count; k++) {
+			bool wanted = (fields[k].flags & cases[i].without) == 0 &&
+				      strcmp(fields[k].name, "token") != 0; /* shown as masked */
+
+			if (wanted && json_get(schema.raw, fields[k].name).type != JSON_OBJECT)
+				fail_msg("%s lacks %s", cases[i].schema, fields[k].name);
+		}
+	}
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(the_description_is_the_table) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_description_is_the_table),
+		cmocka_unit_test(the_schemas_have_every_field),
+	};
 
 	return cmocka_run_group_tests_name("manage/openapi", tests, NULL, NULL);
 }

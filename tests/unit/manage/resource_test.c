@@ -479,18 +479,25 @@ static struct board_lease
 take(const char *limit, const char *project, int64_t amount)
 {
 	struct limit l;
-	struct limit_values v = { project, NULL, NULL };
+	struct limit_values v = { 0 };
+	uint8_t name[COUNTER_NAME_BYTES];
+	struct limit_rule r;
 	struct board_claim claim = { .amount = amount, .seeded = true };
 	struct board_verdict verdict;
 	struct board_lease lease = { 0 };
 
 	assert_int_equal(store_find(store, RECORD_LIMIT, limit, &l, &err), 1);
 	claim.cap = l.cap;
-	window_bounds((enum limit_window)l.window, board_now_ms(board), &claim.window_start_ms,
-		&claim.window_end_ms);
-	limit_counter_key(&l, &v, claim.window_start_ms, claim.key);
+	window_bounds((enum limit_window)l.window, NULL, board_now_ms(board),
+		&claim.window_start_ms, &claim.window_end_ms);
+	limit_rule(&l, NULL, &r);
+	if (project != NULL)
+		assert_int_equal(id_parse("prj_", project, &v.project), 0);
+	board_counter_key(board, name, limit_counter_name(&r, &v, "", claim.window_start_ms, name),
+		claim.key);
 	assert_int_equal(
-		board_admit(board, id_random(), &claim, 1, NULL, NULL, 0, &lease, &verdict, &err), 0);
+		board_admit(board, id_random(), &claim, 1, NULL, NULL, 0, &lease, &verdict, &err),
+		0);
 	assert_int_equal(verdict.outcome, BOARD_TAKEN);
 	return lease;
 }

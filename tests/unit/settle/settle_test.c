@@ -147,7 +147,7 @@ make_limits(struct house *h, struct limit limits[METRICS])
 static void
 assert_charged(struct house *h, const struct limit limits[METRICS], const int64_t spent[METRICS])
 {
-	static const struct limit_values global = { "", "", "" };
+	static const struct limit_values global = { 0 };
 
 	for (int m = 0; m < METRICS; m++)
 		house_assert_use(h, &limits[m], &global, spent[m], 0);
@@ -170,7 +170,11 @@ static int
 live_until(struct house *h, const struct dying *d, struct usage_row *row)
 {
 	struct admit_caller c = { 0 };
-	struct admit_need need = { "m-1", INPUT_ESTIMATE, 50, 2000 };
+	struct admit_ask ask = { .caller = &c,
+		.need = { .model = "m-1",
+			.input_tokens = INPUT_ESTIMATE,
+			.output_tokens = 50,
+			.cost_nusd = 2000 } };
 	struct settle_note first = { .input_estimate = INPUT_ESTIMATE }, *note;
 	struct admit_pass pass;
 	bool booked;
@@ -184,7 +188,7 @@ live_until(struct house *h, const struct dying *d, struct usage_row *row)
 		.endpoint = "/v1/chat/completions" };
 	row->exchange = id_timed(row->time_ms);
 	first.row = *row;
-	if (admit_reserve(h->store, h->board, h->snapshot, &c, &need, row->exchange, &first,
+	if (admit_reserve(h->store, h->board, h->snapshot, &ask, row->exchange, &first,
 		    sizeof first, &pass, &err) != 0)
 		return -1;
 	if (d->moment == NOTE_UNFINISHED)
@@ -376,7 +380,8 @@ after_a_reboot_all_is_settled_before_anybody_is_admitted(void **state)
 	static const struct board_options next_boot = {
 		.rows = 1024, .segments_max = 2, .leases = 256, .boot_id = "another boot"
 	};
-	static const struct limit_values global = { "", "", "" };
+	static const struct limit_values global = { 0 };
+	struct limit_rule r;
 	struct house *h = *state;
 	struct dying d = {
 		.moment = SENT, .count = 1, .project = id_random(), .token = id_random()
@@ -397,8 +402,8 @@ after_a_reboot_all_is_settled_before_anybody_is_admitted(void **state)
 	assert_int_equal(house_leases(h), 0);
 	assert_int_equal(store_row_get(h->store, row.exchange, &row, &err), 1);
 	assert_int_equal(row.ended_by, ENDED_CRASH);
-	WORKS(limit_booked(
-		h->store, &limits[METRIC_COST], &global, 0, clock_wall_ms() + 60000, &used, &err));
+	limit_rule(&limits[METRIC_COST], NULL, &r);
+	WORKS(limit_booked(h->store, &r, &global, "", 0, clock_wall_ms() + 60000, &used, &err));
 	assert_int_equal(used, 2 * INPUT_ESTIMATE + 10 * 11 + 5);
 }
 
@@ -425,19 +430,16 @@ what_is_charged_is_what_a_lost_board_is_told(void **state)
 	};
 	struct house *h = *state;
 	struct limit limits[METRICS];
-	struct limit_values v = { "", "", "" };
+	struct limit_values v = { 0 };
 	struct admit_caller c = { 0 };
-	struct admit_need need = { "m-1", 1, 1, 1 };
+	struct admit_ask ask = { .caller = &c,
+		.need = { .model = "m-1", .input_tokens = 1, .output_tokens = 1, .cost_nusd = 1 } };
 	struct admit_pass pass;
 	int64_t total[METRICS] = { 0 };
-	char project[ID_TEXT_BYTES], token[ID_TEXT_BYTES];
-
 	make_limits(h, limits);
 	house_snapshot(h);
 	c.project.head.id = id_random();
 	c.token.head.id = id_random();
-	id_text("prj_", c.project.head.id, project);
-	id_text("tok_", c.token.head.id, token);
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct usage_row row = rows[i];
 		uint8_t metric[BOARD_CLAIMS_MAX];
@@ -453,8 +455,8 @@ what_is_charged_is_what_a_lost_board_is_told(void **state)
 			WORKS(store_book(h->store, &row, 1, &booked, &err));
 			continue;
 		}
-		WORKS(admit_reserve(h->store, h->board, h->snapshot, &c, &need, row.exchange, "", 0,
-			&pass, &err));
+		WORKS(admit_reserve(
+			h->store, h->board, h->snapshot, &ask, row.exchange, "", 0, &pass, &err));
 		for (int k = 0; k < pass.count; k++)
 			metric[k] = (uint8_t)pass.hold[k].metric;
 		settle_charge(metric, pass.count, &row, spent);
@@ -469,15 +471,19 @@ what_is_charged_is_what_a_lost_board_is_told(void **state)
 	for (int folded = 0; folded < 2; folded++) {
 		for (int i = 0; i < METRICS * 3; i++) {
 			struct limit l = limits[i / 3];
-			struct limit_values of = { project, token, "m-1" };
+			struct limit_values of = { .project = c.project.head.id,
+				.token = c.token.head.id,
+				.model = "m-1" };
+			struct limit_rule r;
 			int64_t seed;
 
 			if (i % 3 > 0)
 				(void)strcpy(l.scope[DIMENSION_TOKEN], "each");
 			if (i % 3 > 1)
 				(void)strcpy(l.scope[DIMENSION_MODEL], "m-*");
+			limit_rule(&l, NULL, &r);
 			WORKS(limit_booked(
-				h->store, &l, &of, 0, clock_wall_ms() + 60000, &seed, &err));
+				h->store, &r, &of, "", 0, clock_wall_ms() + 60000, &seed, &err));
 			if (seed != total[i / 3])
 				fail_msg("metric %d, way %d, %s: charged %lld, told %lld", i / 3,
 					i % 3, folded ? "folded" : "not folded",

@@ -75,10 +75,10 @@ texts_never_take_the_room_of_numbers(void **state)
 
 	memset(r.upstream_request_id, 'u', sizeof r.upstream_request_id - 1);
 	memset(r.error, 'e', sizeof r.error - 1);
-	for (int added = 0; added < 64; added++) {
+	for (int added = 0; added < 128; added++) {
 		r.exchange = id_timed(r.time_ms);
 		memset(r.session, 0, sizeof r.session);
-		memset(r.session, 's', (size_t)added);
+		memset(r.session, 's', (size_t)(added & 63));
 		r.address = (added & 1) != 0 ? 0xab00000000000000 : 0;
 		(void)snprintf(r.tier, sizeof r.tier, "%s", (added & 2) != 0 ? "priority" : "");
 		memset(r.tags, 0, sizeof r.tags);
@@ -87,6 +87,7 @@ texts_never_take_the_room_of_numbers(void **state)
 		r.tokens.audio_input = (added & 8) != 0 ? (1LL << 40) - 1 : 0;
 		r.tokens.audio_output = (added & 16) != 0 ? (1LL << 40) - 2 : 0;
 		r.tokens.images = (added & 32) != 0 ? 7 : 0;
+		r.cost_stated = (added & 64) != 0;
 		WORKS(store_book(f->s, &r, 1, &booked, &err));
 		assert_int_equal(store_row_get(f->s, r.exchange, &got, &err), 1);
 		assert_string_equal(got.upstream_request_id, r.upstream_request_id);
@@ -94,6 +95,7 @@ texts_never_take_the_room_of_numbers(void **state)
 		assert_string_equal(got.tier, r.tier);
 		assert_true(got.address == r.address);
 		assert_memory_equal(&got.tokens, &r.tokens, sizeof r.tokens);
+		assert_int_equal(got.cost_stated, r.cost_stated);
 		assert_true(
 			strlen(got.upstream_request_id) + strlen(got.session) + strlen(got.error) >=
 			108);
