@@ -189,6 +189,27 @@ test("limits", { timeout: 240000 }, async (t) => {
       await drop(l);
     });
 
+    await t.test("limits on upstream and key are exact over workers and CGI, and named", async () => {
+      const token = newToken();
+      const l = await limit({ scope: { upstream: "mock", token: token.id }, cap: 20 });
+      const k = await limit({ scope: { key: "each", end_user: "zoe" }, cap: 5 });
+      const statuses = await Promise.all([
+        many(50, () => stack.ask(body, token.token)), many(6, () => cgi(stack, body, token.token))]);
+      assert.equal(count(statuses.flat(), 200), 20, `${statuses}`);
+      assert.equal(count(statuses.flat(), 429), 36, `${statuses}`);
+      const refused = await stack.chat(body, { token: token.token });
+      assert.equal(refused.headers.get("x-sluice-limit"), l.id);
+      await until("given back", 3000, async () => {
+        const now = await stack.manage("GET", `limits/${l.id}`);
+        return now.used === 20 && now.reserved === 0;
+      });
+      const other = newToken();
+      const zoe = await many(12, () => stack.ask({ ...body, user: "zoe" }, other.token));
+      assert.equal(count(zoe, 200), 5, `${zoe}`);
+      assert.equal((await stack.chat(body, { token: other.token })).status, 200, "only hers");
+      for (const one of [l, k]) await drop(one);
+    });
+
     await t.test("what is expected does not lock out a ceiling that is never used", async () => {
       const token = newToken();
       const agent = { ...body, max_tokens: 32000 };
