@@ -284,10 +284,11 @@ refuse(const struct taking *t, const struct board_verdict *v, struct admit_pass 
 	}
 	err_set(err, metric == METRIC_COST ? ERR_BUDGET_EXCEEDED : ERR_RATE_LIMITED,
 		"%s: %s of %s used or held", what, used, cap);
-	if (metric == METRIC_PARALLEL) {
+	if (metric == METRIC_PARALLEL || frees_ms == 0) { /* held by what runs: soon */
 		err->retry_at_ms = clock_wall_ms() + 1000;
-		return err_say(err, "The %s is reached: %s of %s are running; wait for one to end.",
-			what, used, cap);
+		return err_say(err, "The %s is reached: %s of %s are %s; wait for one to end.",
+			what, used, cap,
+			metric == METRIC_PARALLEL ? "running" : "used or held by running requests");
 	}
 	if (frees_ms == WINDOW_FOREVER)
 		return err_say(err, "The %s is reached: %s of %s are used; it does not reset.",

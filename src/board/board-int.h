@@ -20,10 +20,11 @@
 
 #define BOARD_MAGIC        INT64_C(0x31647261426c7300) /* changes with nothing; the version does */
 #define BOARD_VERSION      3
-#define BOARD_ROWS         262144 /* of a segment; a power of two */
-#define BOARD_SEGMENTS_MAX 16     /* of each table: 4 million rows, 256 thousand rings, ... */
+#define BOARD_ROWS         262144 /* of the size of a row, make a segment */
+#define BOARD_SEGMENTS_MAX 16     /* of each table: 4 million rows or keys, 256 thousand rings */
 #define BOARD_LEASES       8192
-#define BOARD_PROBES       32            /* records looked at for a key in each segment */
+#define BUCKET_RECORDS     32
+#define BOARD_HINTS        4096          /* refs a process remembers */
 #define BOARD_KEEP_MS      (2 * 3600000) /* a row outlives its window by this */
 #define BOARD_UNDO         512           /* words one section may change, see UNDO_WORST */
 #define BOARD_OPEN_MS      5000          /* wait for another process that is making the file */
@@ -32,7 +33,13 @@
 
 enum kind { ROWS, RINGS, REPEATS, TABLES };
 
-/* What the records of all tables begin with.  `life` is 0 for one never used (it ends a probe, and
+/* A bucket is this and BUCKET_RECORDS records: 16 bits of each one's key, 0 for one never used. */
+struct tags {
+	_Atomic int64_t word[BUCKET_RECORDS / 4];
+};
+_Static_assert(sizeof(struct tags) == 64, "the tags of a bucket are a cache line");
+
+/* What the records of all tables begin with.  `life` is 0 for one never used (it ends a search, and
  * never comes back but by an undo), else 1 + the number of leases that hold it. */
 struct entry {
 	_Atomic int64_t key[2];
@@ -55,6 +62,7 @@ struct row {
 _Static_assert(sizeof(struct row) == 64, "a row is a cache line");
 
 #define RING_SLOTS (BOARD_SLICES + 1)
+#define RING_KEY   UINT64_C(0x9e3779b97f4a7c15) /* times its length is in a ring's key */
 
 /* A counter over a rolling window.  What was spent in slice n of board time is in slot
  * n % RING_SLOTS, which says so; so ageing writes nothing. */
@@ -117,7 +125,7 @@ struct line {
 /* The most words a section changes: an admission that makes a ring or row for each of its claims and
  * a place for its idempotency key. */
 enum {
-	UNDO_MAKE = 4,             /* used, key, life */
+	UNDO_MAKE = 5,             /* used, tag, key, life */
 	UNDO_CLAIM = UNDO_MAKE + 2 /* reserved, told */ + 3 /* slice_ms, seed */ + 3 /* taken */,
 	UNDO_REPEAT = UNDO_MAKE + 6,
 	UNDO_LEASE = 5,
@@ -173,8 +181,9 @@ struct board_options {
 
 /* A table as it is mapped here; changed in a section only. */
 struct table {
-	int count, shift; /* 1 << shift records in a segment */
-	size_t record_bytes;
+	int count;
+	int64_t buckets; /* of a segment */
+	size_t record_bytes, bucket_bytes;
 	struct {
 		char *at;
 		int64_t offset; /* in the file */
@@ -191,6 +200,7 @@ struct board {
 	struct key_slot *keys;
 	size_t base_bytes; /* of the file before its segments */
 	struct table table[TABLES];
+	int64_t hint[BOARD_HINTS]; /* where a key was found last; see table_find() */
 	char *segment[TABLES * BOARD_SEGMENTS_MAX]; /* the same, in the file's order */
 	int segments;
 	pthread_mutex_t growing; /* of this process: its threads share one descriptor */
@@ -225,7 +235,11 @@ int section_mutex_make(struct head *head);
 /* Waits BOARD_LOCK_MS at most: 0, ETIMEDOUT, EOWNERDEAD or another errno. */
 int section_lock(pthread_mutex_t *m);
 
-/* ---- table.c: records by key.  A ref is table and number in one word; -1: none ---- */
+/* ---- table.c: records by key ---- */
+
+/* Names a record of all tables: segment << 39 | bucket << 7 | place in it << 2 | table; -1: none. */
+#define REF_BUCKET  7
+#define REF_SEGMENT 39
 
 /* In a section.  The record's ref, or -1 with *room (may be NULL) where to make it, or -1. */
 int64_t table_find(struct board *b, enum kind table, const uint64_t key[2], int64_t now_ms,
@@ -235,6 +249,10 @@ bool table_holds(const struct board *b, int64_t ref, int64_t key);
 /* Names a record that table_find() had room for. */
 void table_make(struct board *b, int64_t ref, const uint64_t key[2]);
 void table_hold(struct board *b, int64_t ref, int add); /* 1: one lease more, -1: one less */
+bool table_has(const struct board *b, int64_t ref); /* in the file? */
+int64_t table_ref(const struct board *b, enum kind table, int64_t n); /* of the nth of all */
+int64_t table_segment_records(const struct board *b, enum kind table);
+uint16_t table_tag(uint64_t first, uint64_t second); /* half of a key each; never 0 */
 
 static inline enum kind
 table_of(int64_t ref)
@@ -242,18 +260,26 @@ table_of(int64_t ref)
 	return (enum kind)(ref & 3);
 }
 
-static inline void *
-table_record(const struct table *t, int64_t number)
+static inline struct tags *
+table_tags(const struct table *t, int64_t ref)
 {
-	int64_t in = number & ((INT64_C(1) << t->shift) - 1);
+	int64_t bucket = (ref >> REF_BUCKET) & ((INT64_C(1) << (REF_SEGMENT - REF_BUCKET)) - 1);
 
-	return t->segment[number >> t->shift].at + (size_t)in * t->record_bytes;
+	return (void *)(t->segment[ref >> REF_SEGMENT].at + (size_t)bucket * t->bucket_bytes);
+}
+
+static inline int
+table_place(int64_t ref)
+{
+	return (int)(ref >> 2) & (BUCKET_RECORDS - 1);
 }
 
 static inline void *
 table_at(const struct board *b, int64_t ref)
 {
-	return table_record(&b->table[table_of(ref)], ref >> 2);
+	const struct table *t = &b->table[table_of(ref)];
+
+	return (char *)(table_tags(t, ref) + 1) + (size_t)table_place(ref) * t->record_bytes;
 }
 
 /* ---- counter.c: rows and rings alike, in a section ---- */

@@ -432,10 +432,9 @@ table_sizes(struct board *b)
 
 	for (int i = 0; i < TABLES; i++) {
 		b->table[i].record_bytes = bytes[i];
-		while (bytes[i] << (b->table[i].shift + 1) <= segment_bytes(b))
-			b->table[i].shift++;
-		assert(bytes[i] << b->table[i].shift == segment_bytes(b));
-		assert(1 << b->table[i].shift >= BOARD_PROBES);
+		b->table[i].bucket_bytes = sizeof(struct tags) + BUCKET_RECORDS * bytes[i];
+		b->table[i].buckets = (int64_t)(segment_bytes(b) / b->table[i].bucket_bytes);
+		assert(b->table[i].buckets >= 1);
 	}
 }
 
@@ -460,7 +459,7 @@ board_open_sized(
 		b->o.segments_max = BOARD_SEGMENTS_MAX;
 	if (b->o.leases == 0)
 		b->o.leases = BOARD_LEASES;
-	assert((b->o.rows & (b->o.rows - 1)) == 0 && b->o.segments_max <= BOARD_SEGMENTS_MAX);
+	assert(b->o.segments_max <= BOARD_SEGMENTS_MAX);
 	assert(segment_bytes(b) % 4096 == 0);
 	b->base_bytes = segments_at(&b->o);
 	table_sizes(b);
@@ -540,7 +539,7 @@ grow_locked(struct board *b, enum kind table, int had, struct err *err)
 	word_set(&b->head->table_of[all], table);
 	word_set(&b->head->segments, all + 1);
 	log_write(LOG_INFO, "board", "grown to %lld %s",
-		(long long)(of + 1) << b->table[table].shift, record_names[table]);
+		(long long)(of + 1) * table_segment_records(b, table), record_names[table]);
 	return 0;
 }
 
@@ -551,7 +550,7 @@ board_grow(struct board *b, enum kind table, int had, struct err *err)
 
 	if (had >= b->o.segments_max)
 		return err_set(err, ERR_OVERLOADED, "all %lld %s of the board are in use",
-			(long long)had << b->table[table].shift, record_names[table]);
+			(long long)had * table_segment_records(b, table), record_names[table]);
 	if (section_lock(&b->growing) != 0)
 		return err_set(err, ERR_OVERLOADED, "the board is growing");
 	if (lock_file(b->fd, F_WRLCK, BOARD_LOCK_MS) != 0)

@@ -122,7 +122,8 @@ int board_settle(struct board *b, struct board_lease lease, const int64_t *spent
 
 /* The lease's note, to be changed in place while the exchange runs, up to the note_bytes it was
  * admitted with.  Only its owner writes, field by field of at most 8 aligned bytes, so that a reader
- * after a crash sees old or new.  After a reboot it may be older than its lease.  NULL when the lease is settled or lost.  [loop] */
+ * after a crash sees old or new.  After a reboot it may be older than its lease.  NULL when the lease
+ * is settled or lost.  [loop] */
 void *board_note(struct board *b, struct board_lease lease);
 
 /* Leases whose owner is dead: calls fn for each, claimed for this process (no other reaper gets

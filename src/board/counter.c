@@ -10,7 +10,7 @@ find(struct board *b, const uint64_t key[2], int64_t rolling_ms, int64_t now_ms,
 	uint64_t own_key[2], int64_t *room)
 {
 	own_key[0] = key[0];
-	own_key[1] = key[1] ^ (uint64_t)rolling_ms * UINT64_C(0x9e3779b97f4a7c15);
+	own_key[1] = key[1] ^ (uint64_t)rolling_ms * RING_KEY;
 	return table_find(b, rolling_ms > 0 ? RINGS : ROWS, own_key, now_ms, room);
 }
 

@@ -59,10 +59,9 @@ repeat_hold(struct board *b, const struct board_repeat *repeat, struct id exchan
 static struct repeat *
 held_by(const struct board *b, int64_t ref, struct id exchange)
 {
-	const struct table *t = &b->table[REPEATS];
 	struct repeat *repeat;
 
-	if (ref < 0 || table_of(ref) != REPEATS || (ref >> 2) >> t->shift >= t->count)
+	if (!table_has(b, ref) || table_of(ref) != REPEATS)
 		return NULL;
 	repeat = table_at(b, ref);
 	return id_equal(id_of_words(repeat->exchange), exchange) ? repeat : NULL;
@@ -81,30 +80,39 @@ repeat_end(struct board *b, int64_t ref, struct id exchange, int status, int64_t
 	table_hold(b, ref, -1);
 }
 
-static void
-mend(struct repeat *repeat)
+/* Its page and that of its tag need not be of one time.  `behind`: one behind it in its bucket is
+ * used, so it is too.  Says whether it is. */
+static bool
+mend(struct board *b, int64_t ref, bool behind)
 {
-	int64_t life = word_get(&repeat->e.life);
+	struct repeat *repeat = table_at(b, ref);
+	_Atomic int64_t *tags = &table_tags(&b->table[REPEATS], ref)->word[table_place(ref) / 4];
+	int64_t life = word_get(&repeat->e.life), first = word_get(&repeat->e.key[0]),
+		second = word_get(&repeat->e.key[1]);
+	bool used = behind || life != 0 || first != 0 || second != 0;
+	uint64_t tag = used ? table_tag((uint64_t)first, (uint64_t)second) : 0;
+	int shift = table_place(ref) % 4 * 16;
+	uint64_t others = (uint64_t)word_get(tags) & ~(UINT64_C(0xffff) << shift);
 
-	if (life == 0 && word_get(&repeat->e.key[0]) == 0 && word_get(&repeat->e.key[1]) == 0)
-		return;
+	word_set(tags, (int64_t)(others | tag << shift));
 	/* Whatever was half done: its place is used, and nothing is known of it. */
 	if (life != 1)
 		word_set(&repeat->until, 0);
-	word_set(&repeat->e.life, 1);
+	word_set(&repeat->e.life, used);
+	return used;
 }
 
 void
 repeat_mend(struct board *b)
 {
-	const struct table *t = &b->table[REPEATS];
-	int64_t used = 0;
+	int64_t used = 0, all = b->table[REPEATS].count * table_segment_records(b, REPEATS);
+	bool behind = false;
 
-	for (int64_t n = 0; n < (int64_t)t->count << t->shift; n++) {
-		struct repeat *repeat = table_at(b, n << 2 | REPEATS);
+	for (int64_t n = all - 1; n >= 0; n--) {
+		int64_t ref = table_ref(b, REPEATS, n);
 
-		mend(repeat);
-		used += word_get(&repeat->e.life);
+		behind = mend(b, ref, behind && table_place(ref) != BUCKET_RECORDS - 1);
+		used += behind;
 	}
 	word_set(&b->head->used[REPEATS], used);
 	for (int64_t i = 0; i < word_get(&b->head->leases_high); i++) {

@@ -145,7 +145,7 @@ void
 section_change_at(struct board *b, int64_t ref, _Atomic int64_t *word, int64_t value)
 {
 	const struct table *t = &b->table[table_of(ref)];
-	int64_t k = (ref >> 2) >> t->shift;
+	int64_t k = ref >> REF_SEGMENT;
 
 	change(b, t->segment[k].offset + ((char *)word - t->segment[k].at), word, value);
 }

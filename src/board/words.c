@@ -70,11 +70,11 @@ board_health(struct board *b, struct board_health *out)
 	const struct head *h = b->head;
 
 	*out = (struct board_health){
-		.rows = board_segments(b, ROWS) << b->table[ROWS].shift,
+		.rows = board_segments(b, ROWS) * table_segment_records(b, ROWS),
 		.rows_used = word_get(&h->used[ROWS]),
-		.rings = board_segments(b, RINGS) << b->table[RINGS].shift,
+		.rings = board_segments(b, RINGS) * table_segment_records(b, RINGS),
 		.rings_used = word_get(&h->used[RINGS]),
-		.repeats = board_segments(b, REPEATS) << b->table[REPEATS].shift,
+		.repeats = board_segments(b, REPEATS) * table_segment_records(b, REPEATS),
 		.repeats_used = word_get(&h->used[REPEATS]),
 		.leases = b->o.leases,
 		.leases_used = word_get(&h->leases_used),

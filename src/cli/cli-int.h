@@ -6,7 +6,8 @@
  *   setup.c    init                                        check.c    check
  *   convert.c  convert                                     serve.c    serve
  *   mock.c     mock                                        table.c    columns for people
- *   prices.c   price import, reprice                       reconcile.c  reconcile
+ *   prices.c   price import                                reprice.c    reprice
+ *   reconcile.c, csv.c  reconcile
  *   care.c     backup, restore, verify, dump, load
  *
  * The command changes things by the same calls as the page: manage_handle(), in this process.

@@ -1,5 +1,5 @@
 /*
- * records.c - project, token, key, upstream, limit and price: add, list, show, set and the rest.
+ * records.c - project, token, key, upstream, limit, grant and price: add, list, show, set and the rest.
  *
  * The options of a kind are the fields of its record (store/fields.h), so a new field needs nothing
  * here.  They become the body of one call of the management API, which judges them.
@@ -37,6 +37,14 @@ static const struct extra extras[] = {
 	{ RECORD_LIMIT, "project", FIELD_TEXT, "one project, or each", "scope" },
 	{ RECORD_LIMIT, "token", FIELD_TEXT, "one token, or each", "scope" },
 	{ RECORD_LIMIT, "model", FIELD_TEXT, "one model or pattern, or each", "scope" },
+	{ RECORD_LIMIT, "end_user", FIELD_TEXT, "one end user, or each", "scope" },
+	{ RECORD_LIMIT, "address", FIELD_TEXT, "one address or network, or each", "scope" },
+	{ RECORD_LIMIT, "tag", FIELD_TEXT, "one tag or pattern, or each", "scope" },
+	{ RECORD_LIMIT, "upstream", FIELD_TEXT, "one upstream, or each", "scope" },
+	{ RECORD_LIMIT, "key", FIELD_TEXT, "one provider key, or each", "scope" },
+	{ RECORD_LIMIT, "amount", FIELD_INT, "of a grant: on top of the cap", NULL },
+	{ RECORD_LIMIT, "until", FIELD_TEXT, "of a grant: when it ends", NULL },
+	{ RECORD_GRANT, "limit_id", FIELD_TEXT, "those of that limit", NULL },
 };
 #define EXTRA_COUNT (sizeof extras / sizeof extras[0])
 
@@ -61,6 +69,10 @@ static const struct column limit_columns[] = { { "ID", "id", false, 0 },
 	{ "WINDOW", "window", false, 0 }, { "CAP", "cap", true, 0 }, { "USED", "used", true, 0 },
 	{ "RESERVED", "reserved", true, 0 }, { "MODE", "mode", false, 0 },
 	{ "RESETS", "resets_at", false, 19 } };
+static const struct column grant_columns[] = { { "ID", "id", false, 0 },
+	{ "LIMIT", "limit", false, 0 }, { "SCOPE", "scope", false, 60 },
+	{ "AMOUNT", "amount", true, 0 }, { "RESET", "is_reset", false, 0 },
+	{ "UNTIL", "until", false, 19 }, { "REASON", "reason", false, 40 } };
 static const struct column price_columns[] = { { "ID", "id", false, 0 },
 	{ "MODEL", "model", false, 32 }, { "FROM", "from", false, 10 },
 	{ "INPUT $", "input", true, 0 }, { "OUTPUT $", "output", true, 0 },
@@ -77,6 +89,7 @@ static const struct {
 	[RECORD_KEY] = { COLUMNS(key_columns) },
 	[RECORD_PRICE] = { COLUMNS(price_columns) },
 	[RECORD_LIMIT] = { COLUMNS(limit_columns) },
+	[RECORD_GRANT] = { COLUMNS(grant_columns) },
 };
 
 /* One command line, taken apart. */
@@ -228,7 +241,7 @@ static void
 add_filter(struct words *w, const char *name, const char *value)
 {
 	static const char *const known[] = { "project_id", "token_id", "upstream", "model",
-		"is_active" };
+		"is_active", "end_user", "address", "tag", "key", "limit_id" };
 
 	if (strcmp(name, "project") == 0)
 		name = "project_id";
@@ -313,6 +326,8 @@ take_words(struct words *w, int argc, char **argv)
 			w->limit = argv[++i];
 		} else if (strcmp(argv[i], "--reason") == 0 && value != NULL) {
 			w->reason = argv[++i];
+			if (w->kind == RECORD_LIMIT)
+				add_member(&w->body, "reason", FIELD_TEXT, w->reason);
 		} else {
 			if ((rc = take_option(w, argv[i] + 2, value, &used)) != EXIT_DONE)
 				return rc;
@@ -342,10 +357,12 @@ struct action {
 };
 #define KIND(k) (1u << RECORD_##k)
 static const struct action actions[] = {
-	{ "add", "POST", "", false, false, NULL, 0 },
+	{ "add", "POST", "", false, false, NULL, ~KIND(GRANT) },
 	{ "list", "GET", "", false, false, "", 0 },
 	{ "show", "GET", "", true, false, "", 0 },
-	{ "set", "PATCH", "", true, false, NULL, 0 },
+	{ "set", "PATCH", "", true, false, NULL, ~KIND(GRANT) },
+	{ "reset", "POST", "/reset", true, true, NULL, KIND(LIMIT) },
+	{ "grant", "POST", "/grant", true, false, NULL, KIND(LIMIT) },
 	{ "revoke", "POST", "/revoke", true, true, "reason", KIND(TOKEN) },
 	{ "enable", "POST", "/enable", true, false, "{}", KIND(KEY) },
 	{ "disable", "POST", "/disable", true, true, "{}", KIND(KEY) },
@@ -355,7 +372,7 @@ static const struct action actions[] = {
 		KIND(PROJECT) | KIND(UPSTREAM) },
 	{ "revoke-tokens", "POST", "/revoke-tokens", true, true, "{}", KIND(PROJECT) },
 	{ "delete", "DELETE", "", true, true, "",
-		KIND(UPSTREAM) | KIND(KEY) | KIND(PRICE) | KIND(LIMIT) },
+		KIND(UPSTREAM) | KIND(KEY) | KIND(PRICE) | KIND(LIMIT) | KIND(GRANT) },
 };
 
 static const struct action *
@@ -377,6 +394,11 @@ make_path(const struct words *w, const struct action *a, struct bytes *out)
 		add_escaped(out, w->which); /* names may hold what a path may not */
 	}
 	bytes_puts(out, a->suffix);
+	/* the counter of one value, where the limit has one for each */
+	if (w->kind == RECORD_LIMIT && strcmp(a->name, "show") == 0 && w->query.len > 0) {
+		bytes_puts(out, "?");
+		bytes_add(out, w->query.at, w->query.len);
+	}
 	if (strcmp(a->name, "list") == 0) {
 		bytes_puts(out, "?limit=");
 		add_escaped(out, w->limit != NULL ? w->limit : LIST_LIMIT);
@@ -471,8 +493,9 @@ records_main(int argc, char **argv)
 		goto out;
 	}
 	if (strcmp(a->name, "list") == 0 && w.unfiltered) {
-		rc = complain(EXIT_USAGE, "a list goes by --project, --token, --upstream, --model "
-					  "and --is-active only");
+		rc = complain(EXIT_USAGE, "a list goes by --project, --token, --upstream, --model, "
+					  "--end-user, --tag, "
+					  "--address, --key, --limit-id and --is-active only");
 		goto out;
 	}
 	if (a->takes_away && !confirm(w.yes, "%s %s %s?", w.action, argv[0], w.which)) {

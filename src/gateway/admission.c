@@ -145,15 +145,23 @@ begin_row(struct exchange *x)
 	span_copy(web_header(x->request, "session_id"), row->session, sizeof row->session);
 }
 
-/* Finds the price each of the plan's candidates has now. */
+/* Finds the price each of the plan's candidates has now: several keys of one upstream have one. */
 static void
 find_prices(struct exchange *x)
 {
 	int64_t now_ms = clock_wall_ms();
 
-	for (int i = 0; i < x->plan.count; i++)
-		price_find(x->snapshot, x->plan.candidate[i].upstream, span_of(x->ask.model),
-			now_ms, &x->price[i]);
+	for (int i = 0; i < x->plan.count; i++) {
+		const struct upstream *u = x->plan.candidate[i].upstream;
+		int same = 0;
+
+		while (x->plan.candidate[same].upstream != u)
+			same++;
+		if (same < i)
+			x->price[i] = x->price[same];
+		else
+			price_find(x->snapshot, u, span_of(x->ask.model), now_ms, &x->price[i]);
+	}
 }
 
 /* Where the project refuses what has no price, those are not asked; with nobody left it is refused. */

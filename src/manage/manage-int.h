@@ -192,6 +192,7 @@ endpoint_fn projects_list, projects_post, projects_get, projects_patch;
 endpoint_fn upstreams_list, upstreams_post, upstreams_get, upstreams_patch, upstreams_delete;
 endpoint_fn keys_list, keys_post, keys_get, keys_patch, keys_delete, keys_enable, keys_disable;
 endpoint_fn prices_list, prices_post, prices_get, prices_patch, prices_delete;
+endpoint_fn prices_import; /* prices.c */
 
 /* ---- limits.c ---- */
 endpoint_fn limits_list, limits_post, limits_get, limits_patch, limits_delete, limits_reset, limits_grant;

@@ -67,6 +67,7 @@ static const struct endpoint {
 
 	{ "GET",    "/manage/prices",                     NEEDS_ADMIN,   0,         prices_list },
 	{ "POST",   "/manage/prices",                     NEEDS_ADMIN,   64 * KIB,  prices_post },
+	{ "POST",   "/manage/prices/import",              NEEDS_ADMIN,   MANAGE_LIST_MAX, prices_import },
 	{ "GET",    "/manage/prices/{id}",                NEEDS_ADMIN,   0,         prices_get },
 	{ "PATCH",  "/manage/prices/{id}",                NEEDS_ADMIN,   64 * KIB,  prices_patch },
 	{ "DELETE", "/manage/prices/{id}",                NEEDS_ADMIN,   4 * KIB,   prices_delete },

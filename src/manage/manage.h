@@ -26,7 +26,8 @@
 struct conf;
 struct manage;
 
-#define MANAGE_BODY_MAX  (1024 * 1024)     /* no endpoint takes more */
+#define MANAGE_BODY_MAX  (1024 * 1024)     /* no endpoint takes more, but for price lists: */
+#define MANAGE_LIST_MAX  (8 * 1024 * 1024)
 #define MANAGE_REPLY_MAX (16 * 1024 * 1024)
 
 /* What a request draws at random, once over all its attempts. */

@@ -1,8 +1,8 @@
 /*
  * board_bench.c - what an admission with six claims and its settlement cost.
  *
- * First one process: nanoseconds an admission and a settlement, with six claims on calendar windows
- * and with six on rolling ones.  Then for 1, 2, 4 and 8 processes at it as fast as they can:
+ * First one process: nanoseconds an admission and a settlement, with six claims on calendar windows,
+ * with six on rolling ones, and with six whose rows were made after a million others.  Then for 1, 2, 4 and 8 processes at it as fast as they can:
  * nanoseconds of wall time a pair (all processes together), with every process on a token of its
  * own and with all on one, and the longest call of all.  Usage: board_bench [pairs]
  */
@@ -125,7 +125,7 @@ measure(int processes, bool one_token, int pairs)
 #define LEASES 64
 
 static void
-measure_calls(const char *what, int64_t rolling_ms, int pairs)
+measure_calls(const char *what, uint64_t token, int64_t rolling_ms, int pairs)
 {
 	static const int64_t spent[CLAIMS] = { 1, 1, 1, 1, 1, 1 };
 	struct board_lease lease[LEASES];
@@ -141,7 +141,7 @@ measure_calls(const char *what, int64_t rolling_ms, int pairs)
 		fprintf(stderr, "%s\n", err.text);
 		exit(1);
 	}
-	claims_of(rolling_ms == 0 ? 100 : 200, rolling_ms, c);
+	claims_of(token, rolling_ms, c);
 	for (int run = 0; run < pairs / LEASES; run++) {
 		int64_t began = clock_mono_us(), middle;
 
@@ -155,12 +155,50 @@ measure_calls(const char *what, int64_t rolling_ms, int pairs)
 		admitted += middle - began;
 		settled += clock_mono_us() - middle;
 	}
-	printf("1 process,   6 %-8s %6.0f ns an admission, %6.0f ns a settlement%s\n", what,
+	printf("1 process,   6 %-36s %6.0f ns an admission, %6.0f ns a settlement%s\n", what,
 		(double)admitted * 1000 / (pairs / LEASES * LEASES),
 		(double)settled * 1000 / (pairs / LEASES * LEASES), wrong != 0 ? ", WRONG" : "");
 	fflush(stdout);
 	board_close(b);
 	roster_leave(roster);
+}
+
+#define OTHERS 1000000
+
+/* Counters that are in the way of those made later. */
+static void
+make_others(uint64_t count)
+{
+	struct err err = { 0 };
+	struct roster *roster = roster_join(dir, &err);
+	struct board *b = roster == NULL ? NULL : board_open(dir, roster, &err);
+	struct board_lease lease;
+	struct board_verdict v;
+
+	if (b == NULL)
+		goto failed;
+	for (uint64_t i = 0; i < count; i += BOARD_CLAIMS_MAX) {
+		struct board_claim c[BOARD_CLAIMS_MAX] = { 0 };
+		int64_t use[BOARD_CLAIMS_MAX];
+
+		for (uint64_t k = 0; k < BOARD_CLAIMS_MAX; k++) {
+			uint64_t name = i + k;
+
+			board_counter_key(b, &name, sizeof name, c[k].key);
+			c[k].cap = c[k].window_end_ms = c[k].window_start_ms = INT64_MAX;
+			use[k] = 1;
+		}
+		if (board_admit(b, (struct id){ { 1 } }, c, BOARD_CLAIMS_MAX, NULL, NULL, 0, &lease,
+			    &v, &err) != 0 ||
+			board_settle(b, lease, use, BOARD_CLAIMS_MAX, 0, &err) != 1)
+			goto failed;
+	}
+	board_close(b);
+	roster_leave(roster);
+	return;
+failed:
+	fprintf(stderr, "%s\n", err.text);
+	exit(1);
 }
 
 int
@@ -171,8 +209,10 @@ main(int argc, char **argv)
 
 	if (pairs < 8 || mkdtemp(dir) == NULL)
 		return 1;
-	measure_calls("calendar:", 0, pairs);
-	measure_calls("rolling:", 60000, pairs);
+	measure_calls("calendar:", 100, 0, pairs);
+	measure_calls("rolling:", 200, 60000, pairs);
+	make_others(OTHERS);
+	measure_calls("calendar behind a million others:", 300, 0, pairs);
 	for (int processes = 1; processes <= 8; processes *= 2) {
 		measure(processes, false, pairs);
 		measure(processes, true, pairs);

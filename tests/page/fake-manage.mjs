@@ -119,7 +119,7 @@ function makeData(requests) {
 	const audit = Array.from({ length: 260 }, (_, i) => ({ number: 260 - i, time: iso(now - i * 1700e3),
 		actor: i % 3 ? "admin" : "command:root", action: pick(["token.create", "token.revoke", "key.disable",
 			"session.create"]), object: pick(tokens).id, address: i % 3 ? "203.0.113.9" : "" }));
-	return { projects, upstreams, keys, tokens, limits, prices, requests: rows, audit };
+	return { projects, upstreams, keys, tokens, limits, grants: [], prices, requests: rows, audit };
 }
 
 /* ---- the API ---- */
@@ -136,7 +136,7 @@ const FIELDS = {
 		"connect_timeout_ms first_byte_timeout_ms idle_timeout_ms total_timeout_ms " +
 		"max_output_tokens extra_headers forward_headers ca_file client_cert",
 	keys: "upstream secret label weight project_id is_enabled",
-	limits: "scope metric window cap mode is_active",
+	limits: "scope metric window cap mode is_active timezone",
 	prices: "model upstream from input output cache_read cache_write_5m cache_write_1h request"
 };
 const REQUIRED = { projects: ["name"], tokens: ["project_id"], upstreams: ["name", "base_url"],
@@ -217,6 +217,8 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		case "limits":
 			return paged(all.filter((l) => (!q.project_id || l.scope.project === q.project_id) &&
 				(!q.token_id || l.scope.token === q.token_id)), q);
+		case "grants":
+			return paged(all.filter((g) => !q.limit_id || g.limit === q.limit_id), q);
 		case "prices":
 			return paged(all.filter((p) => !q.model || p.model === q.model || (p.model.endsWith("*") && q.model.startsWith(p.model.slice(0, -1)))), q);
 		default:
@@ -341,6 +343,12 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 			const mine = data.tokens.filter((t) => t.project_id === r.id && t.is_active);
 			mine.forEach((t) => Object.assign(t, { is_active: false, revoked_at: iso(Date.now()) }));
 			return { json: { revoked_count: mine.length, already_revoked_count: 0, total_tokens: mine.length } };
+		}
+		if (verb === "grant" || verb === "reset") {
+			const grant = { id: `grt_${word(random, 22)}`, limit: r.id, is_reset: verb === "reset", scope: body.scope ?? {},
+				amount: body.amount ?? r.used, until: body.until ?? null, reason: body.reason ?? "", is_active: true };
+			data.grants.push(grant);
+			return { status: 201, json: grant };
 		}
 		if (verb === "enable" || verb === "disable")
 			return { json: Object.assign(r, { is_enabled: verb === "enable", state: verb === "enable" ? "live" : "disabled" }) };

@@ -222,6 +222,49 @@ pageTest("projects, upstreams and keys are made; a name that is taken is shown a
 		await page.getByRole("row").filter({ hasText: "old account" }).getByText("Incorrect API key").waitFor();
 	});
 
+pageTest("a rolling limit on each end user is set, granted more, reset, and both are taken back", {},
+	async (page, fake) => {
+		await signIn(page, fake, "#/limits?new=1");
+		let d = dialog(page, "Set a limit");
+		await d.getByLabel("What is limited").selectOption("requests");
+		await d.getByLabel("At most").fill("7");
+		await d.getByLabel("Time zone").waitFor();
+		await d.getByLabel("In each").selectOption("rolling");
+		assert.equal(await d.getByLabel("Time zone").isVisible(), false);
+		await d.getByLabel("Seconds").fill("90");
+		await d.getByText("End user, tag, address").click();
+		await d.getByLabel("End user").fill("each");
+		await d.getByRole("button", { name: "Set limit" }).click();
+		const link = page.getByRole("link", { name: "7 requests within 90 s" });
+		await link.waitFor();
+		const made = fake.data.limits.at(-1);
+		assert.deepEqual([made.window, made.scope, made.cap], ["rolling:90", { end_user: "each" }, 7]);
+
+		await link.click();
+		d = dialog(page, "Limit");
+		await d.getByText("Grant or reset…").click();
+		await d.getByLabel("End user").fill("ann");
+		await d.getByLabel("More").fill("3");
+		await d.getByLabel("Reason").fill("a fair");
+		await d.getByRole("button", { name: "Grant", exact: true }).click();
+		await page.getByText("Granted.").waitFor();
+		await link.click();
+		d = dialog(page, "Limit");
+		await d.getByText("granted 3 for end user ann").waitFor();
+		await d.getByText("Grant or reset…").click();
+		await d.getByLabel("End user").fill("ann");
+		await d.getByRole("button", { name: "Reset…" }).click();
+		await dialog(page, "Reset this limit?").getByRole("button", { name: "Reset", exact: true }).click();
+		await page.getByText("Reset.", { exact: true }).waitFor();
+		assert.deepEqual(fake.data.grants.map((g) => [g.is_reset, g.amount, g.scope, g.reason]),
+			[[false, 3, { end_user: "ann" }, "a fair"], [true, 0, { end_user: "ann" }, ""]]);
+		await link.click();
+		d = dialog(page, "Limit");
+		await d.getByRole("button", { name: "Take back" }).first().click();
+		await d.getByText("granted 3").waitFor({ state: "detached" });
+		assert.equal(fake.data.grants.length, 1);
+	});
+
 pageTest("failed requests are found, and say why", {}, async (page, fake) => {
 	const row = fake.data.requests.find((r) => r.code === "upstream_credentials");
 	await signIn(page, fake, "#/requests");

@@ -206,6 +206,35 @@ settling_twice_books_once(void **state)
 	board_close(b);
 }
 
+/* The tags of these keys would all be that of a place never used; they fill their bucket, in the only
+ * one that a segment of rings has here, and go on in the next. */
+static void
+any_key_is_found_again(void **state)
+{
+	enum { KEYS = BUCKET_RECORDS + 8 };
+	struct board *b = open_with(&small), *other = open_with(&small);
+	struct board_claim c = claim_on(1, 1, UNCAPPED);
+	struct board_lease lease;
+	struct board_verdict v;
+
+	(void)state;
+	c.rolling_ms = 86400000;
+	c.seeded = true;
+	for (int round = 1; round <= 2; round++)
+		for (uint64_t i = 1; i <= KEYS; i++) {
+			c.key[0] = i << 48;
+			c.key[1] = i << 16 ^ (uint64_t)c.rolling_ms * RING_KEY;
+			/* Who never saw them knows them only by their tags. */
+			assert_int_equal(
+				admit(round == 1 ? b : other, &c, 1, &lease, &v), BOARD_TAKEN);
+			assert_int_equal(v.used[0], round);
+		}
+	assert_int_equal(b->head->used[RINGS], KEYS);
+	assert_int_equal(assert_whole(b), 2 * KEYS);
+	board_close(other);
+	board_close(b);
+}
+
 static void
 what_makes_no_sense_is_refused_whole(void **state)
 {
@@ -423,6 +452,7 @@ main(void)
 		TEST(amounts_near_the_end_of_the_number_never_wrap),
 		TEST(a_counter_from_before_the_board_is_seeded_once),
 		TEST(settling_twice_books_once),
+		TEST(any_key_is_found_again),
 		TEST(what_makes_no_sense_is_refused_whole),
 		TEST(without_a_free_lease_nothing_is_taken),
 		TEST(a_note_ends_where_it_ends),

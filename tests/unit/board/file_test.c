@@ -322,9 +322,9 @@ the_board_grows_and_every_process_sees_it(void **state)
 		assert_int_equal(admit(b, &c, 1, &lease, &v), BOARD_TAKEN);
 		assert_int_equal(board_settle(b, lease, (int64_t[]){ (int64_t)n }, 1, 0, &err), 1);
 		board_health(b, &health);
-	} while (health.rows < 3 * 1024);
+	} while (health.rows < 3 * table_segment_records(b, ROWS));
 	assert_int_equal(other->segments, 1);
-	assert_true(n > 1024);
+	assert_true((int64_t)n > table_segment_records(b, ROWS));
 	for (uint64_t i = 1; i <= n; i++)
 		assert_use(other, i, (int64_t)i, 0);
 	assert_int_equal(assert_whole(other), 0);
@@ -361,13 +361,13 @@ a_full_board_refuses_what_it_cannot_count(void **state)
 	assert_use(b, 1, (int64_t)n - 2, 0);
 	assert_int_equal(admit(b, c, 1, &lease, &v), BOARD_TAKEN);
 	board_health(b, &health);
-	assert_int_equal(health.rows, 2048);
+	assert_int_equal(health.rows, 2 * table_segment_records(b, ROWS));
 	assert_true(health.rows_used > 1024);
 	assert_int_equal(assert_whole(b), 1);
 	board_close(b);
 }
 
-/* Ten times as many counters as there are rows, each over before the next come. */
+/* Six times as many counters as there are rows, each over before the next come. */
 static void
 rows_are_reclaimed_two_hours_after_their_window(void **state)
 {
@@ -384,8 +384,8 @@ rows_are_reclaimed_two_hours_after_their_window(void **state)
 	for (uint64_t minute = 0; minute < 2000; minute++) {
 		int64_t start = fake_wall;
 
-		for (uint64_t k = 0; k < 5; k++) {
-			struct board_claim c = claim_on(minute * 5 + k + 1, 1, UNCAPPED);
+		for (uint64_t k = 0; k < 3; k++) {
+			struct board_claim c = claim_on(minute * 3 + k + 1, 1, UNCAPPED);
 			struct board_lease lease;
 			struct board_verdict v;
 
@@ -396,12 +396,12 @@ rows_are_reclaimed_two_hours_after_their_window(void **state)
 		}
 		/* An hour and 59 minutes after its end a counter is still there. */
 		if (minute >= 119)
-			assert_use(b, (minute - 119) * 5 + 1, 1, 0);
+			assert_use(b, (minute - 119) * 3 + 1, 1, 0);
 		fake_wall += 60000;
 		fake_boot += 60000;
 	}
 	board_health(b, &health);
-	assert_int_equal(health.rows, 1024);
+	assert_int_equal(health.rows, table_segment_records(b, ROWS));
 	assert_int_equal(assert_whole(b), 0);
 	board_close(b);
 }

@@ -118,15 +118,38 @@ struct holdings {
 	int64_t records, *reserved, *held;
 };
 
+/* Where in them a record is. */
+static inline int64_t
+nth(const struct board *b, int64_t ref)
+{
+	int64_t bucket = (ref >> REF_BUCKET) & UINT32_MAX;
+
+	return (ref >> REF_SEGMENT) * table_segment_records(b, table_of(ref)) +
+	       bucket * BUCKET_RECORDS + table_place(ref);
+}
+
+static inline uint16_t
+tag_at(const struct board *b, int64_t ref)
+{
+	int64_t word = table_tags(&b->table[table_of(ref)], ref)->word[table_place(ref) / 4];
+
+	return (uint16_t)((uint64_t)word >> table_place(ref) % 4 * 16);
+}
+
 static inline void
 assert_table_whole(struct board *b, enum kind table, const struct holdings *of)
 {
 	int64_t used = 0;
 
 	for (int64_t n = 0; n < of->records; n++) {
-		const struct entry *e = table_at(b, n << 2 | table);
+		int64_t ref = table_ref(b, table, n);
+		const struct entry *e = table_at(b, ref);
 		const struct counter *counter = (const void *)e;
 
+		assert_int_equal(nth(b, ref), n);
+		assert_int_equal(tag_at(b, ref),
+			e->life == 0 ? 0
+				     : table_tag((uint64_t)e->key[0], (uint64_t)e->key[1]));
 		if (e->life == 0) {
 			assert_int_equal(of->held[n], 0);
 			continue;
@@ -154,14 +177,14 @@ add_holdings(struct board *b, int64_t lease, struct holdings of[TABLES])
 		if (ref < 0)
 			continue;
 		assert_true(table_holds(b, ref, body->claim[c].key));
-		of[table_of(ref)].reserved[ref >> 2] += body->claim[c].amount;
-		of[table_of(ref)].held[ref >> 2]++;
+		of[table_of(ref)].reserved[nth(b, ref)] += body->claim[c].amount;
+		of[table_of(ref)].held[nth(b, ref)]++;
 	}
 	if (body->repeat >= 0) {
 		const struct repeat *repeat = table_at(b, body->repeat);
 
 		assert_true(id_equal(id_of_words(repeat->exchange), exchange_of(&b->leases[lease])));
-		of[REPEATS].held[body->repeat >> 2]++;
+		of[REPEATS].held[nth(b, body->repeat)]++;
 	}
 }
 
@@ -176,7 +199,7 @@ assert_whole(struct board *b)
 	assert_int_equal(section_enter(b, &err), 0);
 	assert_int_equal(h->undo_count, 0);
 	for (int k = 0; k < TABLES; k++) {
-		of[k].records = (int64_t)b->table[k].count << b->table[k].shift;
+		of[k].records = b->table[k].count * table_segment_records(b, (enum kind)k);
 		of[k].reserved = calloc((size_t)of[k].records + 1, sizeof(int64_t));
 		of[k].held = calloc((size_t)of[k].records + 1, sizeof(int64_t));
 	}
