@@ -221,4 +221,7 @@ int lists_check_token(struct edit *e, const struct project *project);
 endpoint_fn inflight_list, inflight_cut; /* inflight.c */
 endpoint_fn requests_list, requests_get, usage_get, audit_list, health_get;
 
+/* ---- backup.c ---- */
+endpoint_fn backup_list, backup_post;
+
 #endif

@@ -90,6 +90,8 @@ static const struct endpoint {
 	{ "POST",   "/manage/inflight/{id}/cut",          NEEDS_ADMIN,   4 * KIB,   inflight_cut },
 	{ "GET",    "/manage/usage",                      NEEDS_ADMIN,   0,         usage_get },
 	{ "GET",    "/manage/audit",                      NEEDS_ADMIN,   0,         audit_list },
+	{ "GET",    "/manage/backup",                     NEEDS_ADMIN,   0,         backup_list },
+	{ "POST",   "/manage/backup",                     NEEDS_ADMIN,   4 * KIB,   backup_post },
 	{ "GET",    "/manage/health",                     NEEDS_ADMIN,   0,         health_get },
 	/* clang-format on */
 };

@@ -375,8 +375,9 @@ open_once(struct store *s, struct slot *slot, bool *again, struct attach **out, 
 		*again = disk_drop_ballast(s);
 	if (role == GATE_RECOVER && curable(rc)) {
 		(void)err_set(err, ERR_STORE_UNAVAILABLE,
-			"%s is damaged (%s): stop sluice, then 'sluice restore FILE' brings back a "
-			"backup, 'sluice restore --rebuild' what its tables hold without their log",
+			"%.80s is damaged (%.60s): stop sluice, then 'sluice restore FILE' (or "
+			"--last) "
+			"brings back a backup, 'sluice restore --rebuild' what its tables hold",
 			s->home, db_strerror(rc));
 		s->refuse_for_ms = REFUSE_DAMAGED_MS;
 	}

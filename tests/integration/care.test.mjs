@@ -127,6 +127,41 @@ test("into an empty folder: with its key all works, without it the remedy is sai
   });
 });
 
+test("backups over the API: listed, the newest seven kept, the newest sound one restored", { timeout: 90000 }, async () => {
+  const stack = await Stack.start({ server: "nginx" });
+  await failing("api", stack, async () => {
+    assert.equal(await stack.ask({ model: "mock-chat" }), 200);
+    assert.deepEqual((await stack.manage("GET", "backup")).data, []);
+    const folder = path.join(stack.state, "backups");
+    fs.mkdirSync(folder);
+    for (let day = 10; day < 19; day++) fs.writeFileSync(path.join(folder, `sluice-202001${day}T000000Z.tar`), "old");
+    fs.writeFileSync(path.join(folder, "mine.tar"), "kept");
+    const made = await stack.manage("POST", "backup", {}, 201);
+    assert.equal(made.rows, 1);
+    const list = (await stack.manage("GET", "backup")).data;
+    assert.deepEqual([list.length, list[0].file, list[0].bytes], [7, made.file, made.bytes]);
+    assert.ok(fs.existsSync(path.join(folder, "mine.tar")));
+    assert.ok(!run("tar", ["tf", path.join(folder, made.file)]).out.includes("master.key"));
+    assert.equal((await stack.manage("GET", "audit")).data[0].action, "store.backup");
+    const anonymous = await fetch(`${stack.url}/manage/backup`, { method: "POST" });
+    assert.equal(anonymous.status, 401);
+
+    // a newer one that is no backup is passed over, and said
+    fs.writeFileSync(path.join(folder, "sluice-20990101T000000Z.tar"), "broken");
+    stack.command(["project", "add", "--name", "later"]);
+    await end(stack);
+    const told = run(path.join(programs, "sluice"), ["restore", "--last"], stack.env);
+    assert.equal(told.code, 0, told.err);
+    assert.match(told.err, /20990101T000000Z\.tar is no whole backup/);
+    assert.ok(told.out.includes(made.file), told.out);
+    const projects = stack.command(["project", "list", "--json"]).data.map((p) => p.name);
+    assert.deepEqual(projects, ["first"]);
+    fs.rmSync(folder, { recursive: true });
+    assert.match(stack.command(["restore", "--last"], { code: 1 }), /backups holds no backup/);
+    assert.match(stack.command(["restore", "--last", "--rebuild"], { code: 2 }), /usage/);
+  });
+});
+
 // Each kind of damage: what a client gets, what the log says, and that following it heals.
 function damages() {
   const db = (state) => path.join(state, "db");
@@ -176,7 +211,7 @@ function damages() {
             assert.equal(answer.code, 1, answer.out);
             t.diagnostic(answer.err.trim().split("\n").pop());
             assert.match(answer.err, remedy === "remove" ? /gate: .*stop every sluice.*remove the file/
-              : /damaged.*stop sluice, then 'sluice restore FILE'.*--rebuild/);
+              : /damaged.*stop sluice, then 'sluice restore FILE' \(or --last\).*--rebuild/);
             await until("the log says it too", 8000, () => {
               const log = fs.readFileSync(out, "utf8").slice(said);
               return remedy === "remove" ? /remove the file/.test(log) : /sluice restore FILE/.test(log);
