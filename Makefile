@@ -128,10 +128,11 @@ soak:
 
 bench:
 	@sh contrib/install-packages.sh build run bench
-	@$(MAKE) --no-print-directory all $(NODE_MODULES) $O/tests/bench/board_bench
+	@$(MAKE) --no-print-directory all $(NODE_MODULES) $(BENCHES)
 	@cd tests && SLUICE_BUILD=$O node bench/bench.mjs
 
-$O/tests/bench/board_bench $O/tests/soak/usage_soak: %: %.o $O/libsluice.a
+BENCHES = $O/tests/bench/board_bench $O/tests/bench/ledger_bench
+$(BENCHES) $O/tests/soak/usage_soak: %: %.o $O/libsluice.a
 	@$(CC) $(ALL_CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 
 FUZZ_FLAGS = $(CSTD) -g -O1 -Isrc -DSLUICE_VERSION='"$(VERSION)"' -fsanitize=fuzzer,address,undefined

@@ -35,14 +35,14 @@ export const metrics = [["requests", "requests"], ["cost", "dollars"], ["tokens"
 
 export const amount = (l, v) => (v === null || v === undefined ? "–" : l.metric === "cost" ? usd(v) : number(Number(v)));
 const windowText = (l) => (l.metric === "parallel" ? "" : l.window === "total" ? " in all"
-	: ` a ${l.window}`);
+	: l.window.startsWith("rolling:") ? ` within ${number(Number(l.window.slice(8)))} s` : ` a ${l.window}`);
 export const capText = (l) => (l.metric === "cost" ? usd(l.cap)
 	: `${number(Number(l.cap))} ${metrics.find(([m]) => m === l.metric)?.[1] ?? l.metric}`) + windowText(l);
 
 export function scopeText(scope = {}) {
-	const kinds = { project: "projects", token: "tokens" };
-	const parts = Object.entries(scope).filter(([, v]) => v).map(([k, v]) => (v === "each" ? [`each ${k}`]
-		: kinds[k] ? [`${k} `, nameOf(kinds[k], v)] : [`${k} ${v}`]));
+	const kinds = { project: "projects", token: "tokens", upstream: "upstreams", key: "keys" };
+	const parts = Object.entries(scope).filter(([, v]) => v).map(([k, v]) => [k.replace("_", " "), v, kinds[k]])
+		.map(([k, v, kind]) => (v === "each" ? [`each ${k}`] : kind ? [`${k} `, nameOf(kind, v)] : [`${k} ${v}`]));
 	if (parts.length === 0)
 		return "everything";
 	return h("span", {}, parts.flatMap((p, i) => (i > 0 ? [", ", ...p] : p)));

@@ -176,7 +176,8 @@ static const struct setting settings[] = {
 
 	{ SETTING("store_cap", BYTES, store_cap_bytes, "500m"), RANGE(16 * MB, 1024 * GB),
 		.group = "Storage",
-		.help = "Disk space for usage rows; the oldest go first, their sums stay." },
+		.help = "Disk space for usage rows, what finds them, and their sums.\nThe "
+			"oldest rows go first, their sums stay." },
 	{ SETTING("cache_bytes", BYTES, cache_bytes, "8m"), RANGE(256 * 1024, 64 * GB),
 		.help = "Cache of Berkeley DB, shared by all processes.\n64m above 100,000 "
 			"tokens." },

@@ -31,6 +31,7 @@ add(struct lines *l, const char *name, const char *value)
 
 static const char expose[] = "X-Request-Id, X-Sluice-Upstream, X-Sluice-Model, X-Sluice-Attempts, "
 			     "X-Sluice-Cost, X-Sluice-Resets-At, X-Sluice-Limit, Retry-After, "
+			     "X-Sluice-First-Request-Id, X-Sluice-First-Status, "
 			     "Server-Timing, "
 			     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
 			     "x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
@@ -160,18 +161,40 @@ add_limits(struct lines *l, const struct exchange *x)
 	}
 }
 
-/* Which limit refused, for programs; people read it in the sentence. */
+/* The limit that refused the request, or the last of those that refused its candidates. */
+static struct id
+refusing_limit(const struct exchange *x)
+{
+	if (x->err.code != ERR_RATE_LIMITED && x->err.code != ERR_BUDGET_EXCEEDED &&
+		x->err.code != ERR_EXCEEDS_LIMIT)
+		return ID_NONE;
+	if (x->note == NULL)
+		return x->pass.count > 0 ? x->pass.hold[0].limit : ID_NONE;
+	return !x->sent && x->attempt_err.code == x->err.code ? x->attempt.hold[0].limit : ID_NONE;
+}
+
+/* For programs; people read it in the sentence. */
 static void
 add_refusing(struct lines *l, const struct exchange *x)
 {
 	char id[ID_TEXT_BYTES];
 
-	if ((x->err.code != ERR_RATE_LIMITED && x->err.code != ERR_BUDGET_EXCEEDED &&
-		    x->err.code != ERR_EXCEEDS_LIMIT) ||
-		x->note != NULL || x->pass.count == 0 || id_is_none(x->pass.hold[0].limit))
+	id_text("lim_", refusing_limit(x), id);
+	add(l, "X-Sluice-Limit", id[0] == '\0' ? NULL : arena_strdup(l->arena, id));
+}
+
+/* Whose idempotency key it was. */
+static void
+add_first(struct lines *l, const struct exchange *x)
+{
+	char id[ID_TEXT_BYTES];
+
+	if (id_is_none(x->pass.first))
 		return;
-	id_text("lim_", x->pass.hold[0].limit, id);
-	add(l, "X-Sluice-Limit", arena_strdup(l->arena, id));
+	id_text("req_", x->pass.first, id);
+	add(l, "X-Sluice-First-Request-Id", arena_strdup(l->arena, id));
+	if (x->pass.status != 0)
+		add(l, "X-Sluice-First-Status", arena_printf(l->arena, "%d", x->pass.status));
 }
 
 static void
@@ -179,6 +202,7 @@ add_common(struct lines *l, const struct exchange *x)
 {
 	add(l, "X-Request-Id", x->request_id);
 	add_cors(l, x->gw, x->request, x->known ? &x->caller : NULL);
+	add_first(l, x);
 	add_limits(l, x);
 	add_refusing(l, x);
 	if (x->note == NULL)

@@ -192,6 +192,7 @@ endpoint_fn projects_list, projects_post, projects_get, projects_patch;
 endpoint_fn upstreams_list, upstreams_post, upstreams_get, upstreams_patch, upstreams_delete;
 endpoint_fn keys_list, keys_post, keys_get, keys_patch, keys_delete, keys_enable, keys_disable;
 endpoint_fn prices_list, prices_post, prices_get, prices_patch, prices_delete;
+endpoint_fn prices_import; /* prices.c */
 
 /* ---- limits.c ---- */
 endpoint_fn limits_list, limits_post, limits_get, limits_patch, limits_delete, limits_reset, limits_grant;
@@ -206,6 +207,7 @@ int call_check_secret(struct call *c, const char *field, const char *text, size_
 endpoint_fn tokens_list, tokens_post, tokens_get, tokens_patch, tokens_delete, tokens_revoke;
 endpoint_fn tokens_rotate, tokens_mint, tokens_revoke_many, tokens_cleanup;
 endpoint_fn projects_revoke_tokens;
+endpoint_fn tokens_import; /* import.c */
 /* All tokens of the project that is e->record: fills revoked, already_revoked and total. */
 int tokens_revoke_all(struct edit *e);
 /* Forgets secrets that were replaced and are out of their grace. */
@@ -218,5 +220,8 @@ int lists_check_token(struct edit *e, const struct project *project);
 /* ---- report.c ---- */
 endpoint_fn inflight_list, inflight_cut; /* inflight.c */
 endpoint_fn requests_list, requests_get, usage_get, audit_list, health_get;
+
+/* ---- backup.c ---- */
+endpoint_fn backup_list, backup_post;
 
 #endif

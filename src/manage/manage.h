@@ -26,7 +26,8 @@
 struct conf;
 struct manage;
 
-#define MANAGE_BODY_MAX  (1024 * 1024)     /* no endpoint takes more */
+#define MANAGE_BODY_MAX  (1024 * 1024)     /* no endpoint takes more, but for price lists: */
+#define MANAGE_LIST_MAX  (8 * 1024 * 1024)
 #define MANAGE_REPLY_MAX (16 * 1024 * 1024)
 
 /* What a request draws at random, once over all its attempts. */
@@ -164,7 +165,7 @@ struct manage_token_import {
 	const char *actor;
 	bool dry_run;        /* the report of it without the change */
 };
-/* *report: {"data":[{"row","name","masked","id" or "refused","limits"?,"revoked"?,
+/* *report: {"data":[{"row","name","masked","id" or "skipped" or "refused","limits"?,"revoked"?,
  * "not_carried":[…]}],"dry_run","read","imported","skipped","refused","limits","projects_made":[…]}.
  * -1: the file cannot be read (ERR_BAD_REQUEST) or the store not be written; rows before that
  * may be in, and repeating does the rest. */

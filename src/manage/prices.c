@@ -326,3 +326,32 @@ manage_price_import(struct manage *m, struct span json, const char *actor,
 		*err = c.err;
 	return rc;
 }
+
+/* ?from=, provider=, upstream=, dry_run=1; the body is the list. */
+int
+prices_import(struct call *c)
+{
+	char from[64], provider[64], upstream[MANAGE_ID_BYTES], dry[8];
+	struct price_import how = { 0 };
+	size_t changed;
+	int n;
+
+	if ((n = call_query(c, "from", from, sizeof from)) < 0)
+		return -1;
+	if (n > 0 && (time_of_text(from, &how.from_ms) != 0 || how.from_ms <= 0))
+		return call_refuse(c, ERR_BAD_REQUEST, "from",
+			"from must be a time such as 2027-01-31T00:00:00Z, or a day.");
+	if ((n = call_query(c, "provider", provider, sizeof provider)) < 0)
+		return -1;
+	how.provider = n > 0 ? provider : NULL;
+	if ((n = call_query(c, "upstream", upstream, sizeof upstream)) < 0)
+		return -1;
+	how.upstream = n > 0 ? upstream : NULL;
+	if ((n = call_query(c, "dry_run", dry, sizeof dry)) < 0)
+		return -1;
+	how.dry_run = n > 0 && strcmp(dry, "0") != 0 && strcmp(dry, "false") != 0;
+	if (import(c, c->q->body, &how, &changed, &c->out->body) != 0)
+		return -1;
+	c->out->status = 200;
+	return 0;
+}

@@ -20,36 +20,20 @@
 /* ---- requests ---- */
 
 struct rows {
-	struct id project, token;
-	char model[128];
-	int status_from, status_to; /* 0: any */
-	bool failed;
+	struct rows_filter filter;
+	char text[ROWS__COUNT][128]; /* what its values point at */
+	char models[128];            /* a pattern: no posting says it */
 	size_t most, count, looked;
 	bool ended; /* by us, before the store came to its end */
 	struct usage_row *at;
 };
 
 static bool
-row_failed(const struct usage_row *r)
-{
-	return r->status >= 400 || r->err_code != ERR_NONE || r->ended_by == ENDED_TIMEOUT ||
-	       r->ended_by == ENDED_PROVIDER || r->ended_by == ENDED_CRASH ||
-	       r->ended_by == ENDED_BUDGET;
-}
-
-static bool
 take_row(void *ctx, const struct usage_row *r)
 {
 	struct rows *l = ctx;
 
-	if ((id_is_none(l->project) || id_equal(l->project, r->project)) &&
-		(id_is_none(l->token) || id_equal(l->token, r->token)) &&
-		(l->model[0] == '\0' || strcmp(l->model, r->model) == 0 ||
-			strcmp(l->model, r->upstream_model) == 0 ||
-			glob_match(l->model, span_of(r->model))) &&
-		(l->status_from == 0 ||
-			(r->status >= l->status_from && r->status <= l->status_to)) &&
-		(!l->failed || row_failed(r)))
+	if (l->models[0] == '\0' || glob_match(l->models, span_of(r->model)))
 		l->at[l->count++] = *r;
 	l->ended = l->count == l->most || ++l->looked == LOOK_MOST;
 	return !l->ended;
@@ -125,41 +109,91 @@ put_row(struct call *c, const struct usage_row *r)
 	shape_tokens(out, &r->tokens);
 	shape_text(out, "usage", usage_source_name((enum usage_source)r->usage_source));
 	shape_money(out, "cost", r->cost_nusd);
+	bytes_printf(out, ",\"cost_stated\":%s", r->cost_stated != 0 ? "true" : "false");
+	put_text_or_null(out, "tier", r->tier);
 	shape_text(out, "ended_by", ended_by_name((enum ended_by)r->ended_by));
 	bytes_puts(out, "}");
+}
+
+/* One condition of the list, as it was asked. */
+static int
+query_text(struct call *c, const char *name, enum rows_by by, struct rows *l)
+{
+	int n = call_query(c, name, l->text[by], sizeof l->text[by]);
+
+	if (n > 0)
+		l->filter.value[by] = l->text[by];
+	return n < 0 ? -1 : 0;
+}
+
+/* Rows keep the ids of records that are gone, so an id need not be found; a name must. */
+static int
+query_ref(struct call *c, const char *name, enum rows_by by, enum record_kind kind, struct rows *l)
+{
+	struct id id;
+
+	if (query_text(c, name, by, l) != 0)
+		return -1;
+	if (l->filter.value[by] == NULL || id_parse(record_prefix(kind), l->text[by], &id) == 0)
+		return 0;
+	if (resource_refer(c, kind, name, l->text[by], &id) != 0)
+		return -1;
+	id_text(record_prefix(kind), id, l->text[by]);
+	return 0;
 }
 
 /* "429", or a class: "4xx". */
 static int
 query_status(struct call *c, struct rows *l)
 {
-	char text[8];
-	int n = call_query(c, "status", text, sizeof text);
+	const char *text = l->text[ROWS_STATUS];
+	int status;
 
-	if (n <= 0)
-		return n;
-	if (n == 3 && text[0] >= '1' && text[0] <= '5' && strcmp(text + 1, "xx") == 0) {
-		l->status_from = (text[0] - '0') * 100;
-		l->status_to = l->status_from + 99;
+	if (query_text(c, "status", ROWS_STATUS, l) != 0)
+		return -1;
+	if (text[0] == '\0')
 		return 0;
-	}
-	l->status_from = l->status_to = atoi(text);
-	if (l->status_from < 100 || l->status_from > 599)
+	if (text[0] >= '1' && text[0] <= '5' && strcmp(text + 1, "xx") == 0)
+		return 0;
+	status = atoi(text);
+	if (status < 100 || status > 599 || strlen(text) != 3)
 		return call_refuse(c, ERR_BAD_REQUEST, "status",
 			"status must be a status such as 429, or a class such as 4xx.");
 	return 0;
 }
 
-/* Rows keep the ids of records that are gone, so an id need not be found; a name must. */
 static int
-query_ref(struct call *c, const char *name, enum record_kind kind, struct id *id)
+query_model(struct call *c, struct rows *l)
 {
-	char text[MANAGE_ID_BYTES];
-	int n = call_query(c, name, text, sizeof text);
+	const char *text = l->text[ROWS_MODEL];
 
-	if (n <= 0 || id_parse(record_prefix(kind), text, id) == 0)
-		return n < 0 ? -1 : 0;
-	return resource_refer(c, kind, name, text, id);
+	if (query_text(c, "model", ROWS_MODEL, l) != 0)
+		return -1;
+	if (strpbrk(text, "*?") != NULL) {
+		(void)span_copy(span_of(text), l->models, sizeof l->models);
+		l->filter.value[ROWS_MODEL] = NULL;
+	}
+	return 0;
+}
+
+static int
+query_rows(struct call *c, struct rows *l)
+{
+	int64_t failed;
+
+	if (call_query_int(c, "failed", 0, 1, 0, &failed) != 0)
+		return -1;
+	l->filter.value[ROWS_FAILED] = failed != 0 ? "1" : NULL;
+	return query_ref(c, "project_id", ROWS_PROJECT, RECORD_PROJECT, l) != 0 ||
+			       query_ref(c, "token_id", ROWS_TOKEN, RECORD_TOKEN, l) != 0 ||
+			       query_ref(c, "upstream_id", ROWS_UPSTREAM, RECORD_UPSTREAM, l) !=
+				       0 ||
+			       query_ref(c, "key_id", ROWS_KEY, RECORD_KEY, l) != 0 ||
+			       query_text(c, "end_user", ROWS_END_USER, l) != 0 ||
+			       query_text(c, "tag", ROWS_TAG, l) != 0 || query_model(c, l) != 0 ||
+			       query_status(c, l) != 0
+		       ? -1
+		       : 0;
 }
 
 int
@@ -168,14 +202,10 @@ requests_list(struct call *c)
 	struct rows l = { 0 };
 	char text[32], *end;
 	uint64_t cursor = 0;
-	int64_t limit, failed;
+	int64_t limit;
 
 	if (call_query_int(c, "limit", 1, ROWS_MOST, ROWS_USUAL, &limit) != 0 ||
-		call_query_int(c, "failed", 0, 1, 0, &failed) != 0 ||
-		query_ref(c, "project_id", RECORD_PROJECT, &l.project) != 0 ||
-		query_ref(c, "token_id", RECORD_TOKEN, &l.token) != 0 ||
-		call_query(c, "model", l.model, sizeof l.model) < 0 || query_status(c, &l) != 0 ||
-		call_query(c, "cursor", text, sizeof text) < 0)
+		query_rows(c, &l) != 0 || call_query(c, "cursor", text, sizeof text) < 0)
 		return -1;
 	if (text[0] != '\0') {
 		cursor = strtoull(text, &end, 10);
@@ -183,12 +213,11 @@ requests_list(struct call *c)
 			return call_refuse(c, ERR_BAD_REQUEST, "cursor",
 				"cursor must be the next of an earlier answer.");
 	}
-	l.failed = failed != 0;
 	l.most = (size_t)limit;
 	l.at = arena_alloc(c->arena, l.most * sizeof *l.at);
 	if (l.at == NULL)
 		return call_no_memory(c);
-	if (store_rows_each(c->m->store, &cursor, take_row, &l, &c->err) < 0)
+	if (store_rows_find(c->m->store, &l.filter, &cursor, take_row, &l, &c->err) < 0)
 		return -1;
 	bytes_puts(&c->out->body, "{\"data\":[");
 	for (size_t i = 0; i < l.count; i++) {
@@ -271,6 +300,8 @@ static const struct by {
 	{ "model", BY_MODEL, RECORD__COUNT },
 	{ "upstream", BY_UPSTREAM, RECORD_UPSTREAM },
 	{ "key", BY_KEY, RECORD_KEY },
+	{ "end_user", BY_END_USER, RECORD__COUNT },
+	{ "tag", BY_TAG, RECORD__COUNT },
 };
 
 static const struct step {
@@ -303,7 +334,7 @@ put_rollup(struct call *c, const struct by *by, const struct rollup *r)
 
 	bytes_puts(out, "{");
 	shape_time(out, "from", r->from_ms);
-	if (by->kind != RECORD__COUNT) {
+	if (by->kind != RECORD__COUNT && !id_is_none(r->id)) {
 		id_text(record_prefix(by->kind), r->id, id);
 		shape_text(out, "value", id);
 		shape_text(out, "label", resource_name(c, by->kind, r->id));
@@ -339,7 +370,7 @@ usage_get(struct call *c)
 			break;
 	if (n > 0 && i == sizeof bys / sizeof bys[0])
 		return call_refuse(c, ERR_BAD_REQUEST, "by",
-			"by must be total, project, token, model, upstream or key.");
+			"by must be total, project, token, model, upstream, key, end_user or tag.");
 	by = n > 0 ? &bys[i] : by;
 
 	if ((n = call_query(c, "step", text, sizeof text)) < 0)

@@ -57,17 +57,18 @@ static bool
 add_of_upstream(struct price_list *l, const struct snapshot *p, struct id upstream,
 	struct span model, int64_t at_ms)
 {
-	const struct price *row, *end = p->prices + p->price_count;
 	size_t count;
+	const struct price *row = snapshot_price_named(p, model, &count);
 
-	row = snapshot_price_named(p, model, &count);
 	if (add_rows(l, row, count, upstream, at_ms))
 		return true;
-	for (row = p->prices + p->price_named; row < end; row += count) {
-		count = 1;
-		while (row + count < end && strcmp(row[count].model, row->model) == 0)
-			count++;
-		if (glob_match(row->model, model) && add_rows(l, row, count, upstream, at_ms))
+	for (size_t i = 0; i < p->price_run_count; i++) {
+		const struct price_run *run = &p->price_runs[i];
+
+		row = &p->prices[run->first];
+		if (model.len >= run->head_len && memcmp(model.at, run->head, run->head_len) == 0 &&
+			glob_match(row->model, model) &&
+			add_rows(l, row, run->count, upstream, at_ms))
 			return true;
 	}
 	return false;

@@ -9,9 +9,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define BOOKED_KEPT   HOUR_MS /* at least; as long as its row otherwise */
 #define BOOKED_LEAST  (10 * MINUTE_MS)
@@ -75,6 +79,16 @@ get_bounds(struct attach *at, void *arg, struct err *err)
 
 	(void)err;
 	return rows_bounds(at, &b->first, &b->next);
+}
+
+/* Where the queue begins and ends, with all deletions before it safe. */
+static int
+sync_bounds(struct attach *at, void *arg, struct err *err)
+{
+	struct bounds *b = arg;
+	int rc = get_bounds(at, b, err);
+
+	return rc != 0 ? rc : at->env->log_flush(at->env, NULL);
 }
 
 bool
@@ -304,6 +318,57 @@ expire_booked(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	return delete_booked(at->table[TABLE_BOOKED], txn, to, first, &e->deleted);
 }
 
+/* ---- files ---- */
+
+static uint32_t
+file_of(uint32_t recno)
+{
+	return (recno - 1) / ROWS_OF_FILE;
+}
+
+/*
+ * libdb unlinks a file of rows with the last handle that any process has open on it, which may be
+ * days later, and never when that process is killed.  What stands before the queue's head nobody
+ * reads or writes again, so its bytes can go at once; the name follows when nobody can have a page
+ * of it in hand.  The deletions are on the disk first: nobody else deletes, we hold GATE_EXPIRE.
+ */
+static int
+drop_leftovers(struct store *s, struct err *err)
+{
+	const uint32_t files = UINT32_MAX / ROWS_OF_FILE + 1;
+	struct bounds b;
+	struct dirent *e;
+	DIR *d;
+
+	if (store_call(s, "expiring", sync_bounds, &b, err) != 0)
+		return -1;
+	if ((d = opendir(s->home)) == NULL)
+		return 0;
+	while ((e = readdir(d)) != NULL) {
+		uint32_t head = file_of(b.first);
+		struct stat st;
+		uint32_t file;
+		char end;
+
+		if (sscanf(e->d_name, "__dbq.rows.db.%" SCNu32 "%c", &file, &end) != 1 ||
+			file == head || (head + files - file) % files > files / 2 ||
+			fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+			continue;
+		if (st.st_size > 0) {
+			int fd = openat(dirfd(d), e->d_name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+
+			if (fd < 0)
+				continue;
+			(void)!ftruncate(fd, 0);
+			(void)close(fd);
+		} else if (clock_wall_ms() / 1000 - st.st_mtime > HOUR_MS / 1000) {
+			(void)unlinkat(dirfd(d), e->d_name, 0);
+		}
+	}
+	(void)closedir(d);
+	return 0;
+}
+
 /* ---- the call ---- */
 
 static int
@@ -337,6 +402,8 @@ store_expire(struct store *s, struct err *err)
 			rc = expire_kind(s, &e, expire_sums, err);
 	if (rc == 0)
 		rc = expire_kind(s, &e, expire_rows, err);
+	if (rc == 0)
+		rc = drop_leftovers(s, err);
 	if (rc == 0)
 		rc = expire_kind(s, &e, expire_postings, err);
 	if (rc == 0)

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define FOLD_MS 200 /* a call */
@@ -327,6 +328,18 @@ fold(struct attach *at, void *arg, struct err *err)
 	return rc;
 }
 
+/* An estimate: rows that are booked twice count as well, until nothing is left. */
+static void
+count_off(struct store *s, const struct fold *f)
+{
+	_Atomic uint32_t *left = &s->gate.words->unfolded;
+	uint32_t now = atomic_load(left), rows = (uint32_t)f->rows;
+
+	while (!atomic_compare_exchange_weak(
+		left, &now, f->rows < f->most || now < rows ? 0 : now - rows))
+		;
+}
+
 /* Until nothing is left, or its time is over. */
 static int
 fold_some(struct store *s, struct err *err)
@@ -344,6 +357,8 @@ fold_some(struct store *s, struct err *err)
 		do {
 			rc = store_call(s, "folding", fold, &f, err);
 			rows += rc == 0 ? f.rows : 0;
+			if (rc == 0)
+				count_off(s, &f);
 		} while (rc == 0 && f.rows > 0 && clock_boot_ms() - began < FOLD_MS);
 	}
 	free(f.post);

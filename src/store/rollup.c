@@ -93,7 +93,10 @@ walk_folded(struct attach *at, struct answer *a, int step, int64_t from, int64_t
 		return rc;
 	dbt_out(&key, k.at, sizeof k.at);
 	key.size = k.len;
+	/* Behind the sums stands what is longer; of that the key is enough. */
 	dbt_out(&data, bytes, sizeof bytes);
+	data.flags |= DB_DBT_PARTIAL;
+	data.dlen = sizeof bytes;
 	rc = cursor->get(cursor, &key, &data, DB_SET_RANGE);
 	while (rc == 0) {
 		k.len = (uint8_t)key.size;

@@ -158,6 +158,13 @@ is_pattern(const struct price *p)
 	return strpbrk(p->model, "*?") != NULL;
 }
 
+/* Of two for the same, that of a person counts before that of a list. */
+static int
+origin(const struct price *p)
+{
+	return p->is_builtin ? 2 : p->is_imported ? 1 : 0;
+}
+
 static int
 in_order(const void *a, const void *b)
 {
@@ -172,7 +179,12 @@ in_order(const void *a, const void *b)
 		return (x_len < y_len) - (x_len > y_len);
 	if ((order = strcmp(x->model, y->model)) != 0)
 		return order;
-	return (x->from_ms < y->from_ms) - (x->from_ms > y->from_ms);
+	if (x->from_ms != y->from_ms)
+		return x->from_ms < y->from_ms ? 1 : -1;
+	if (origin(x) != origin(y))
+		return origin(x) - origin(y);
+	return (x->head.updated_ms < y->head.updated_ms) -
+	       (x->head.updated_ms > y->head.updated_ms);
 }
 
 static bool
@@ -206,6 +218,23 @@ name_slot(const struct snapshot *p, struct span name)
 	return hash_64(name.at, name.len, 0) & (p->price_slot_count - 1);
 }
 
+static void
+add_run(struct snapshot *p, size_t row)
+{
+	const char *model = p->prices[row].model;
+	struct price_run *r = &p->price_runs[p->price_run_count];
+	size_t len = strcspn(model, "*?");
+
+	if (row > p->price_named && strcmp(model, p->prices[row - 1].model) == 0) {
+		r[-1].count++;
+		return;
+	}
+	*r = (struct price_run){ .first = (uint32_t)row, .count = 1 };
+	r->head_len = (uint8_t)(len < sizeof r->head ? len : sizeof r->head);
+	memcpy(r->head, model, r->head_len);
+	p->price_run_count++;
+}
+
 /* Thousands of names are a common price list, so that a request must not walk them. */
 static int
 index_prices(struct snapshot *p, struct err *err)
@@ -222,8 +251,11 @@ index_prices(struct snapshot *p, struct err *err)
 	while (slots < 2 * p->price_named)
 		slots *= 2;
 	p->price_slots = calloc(slots, sizeof *p->price_slots);
-	if (p->price_slots == NULL)
-		return err_set(err, ERR_MEMORY, "no memory to index %zu prices", p->price_named);
+	p->price_runs = calloc(p->price_count - p->price_named + 1, sizeof *p->price_runs);
+	if (p->price_slots == NULL || p->price_runs == NULL)
+		return err_set(err, ERR_MEMORY, "no memory to index %zu prices", p->price_count);
+	for (size_t i = p->price_named; i < p->price_count; i++)
+		add_run(p, i);
 	p->price_slot_count = slots;
 	for (size_t i = 0; i < p->price_named; i++) {
 		const char *name = p->prices[i].model;
@@ -283,6 +315,7 @@ snapshot_drop(struct snapshot *p)
 	free(p->prices);
 	limit_index_free(p->limit_index);
 	free(p->price_slots);
+	free(p->price_runs);
 	free(p->limits);
 	free(p);
 }

@@ -25,6 +25,14 @@ struct snapshot_key {
 	const char *secret; /* NUL-terminated; in the snapshot's locked memory */
 };
 
+/* The rows of one pattern.  head: what a name must begin with to fit, as far as it fits in here; it
+ * rules out nearly all patterns without a look at their rows. */
+struct price_run {
+	uint32_t first, count;
+	char head[15];
+	uint8_t head_len;
+};
+
 struct snapshot {
 	_Atomic int references;
 	uint64_t generation;
@@ -33,9 +41,12 @@ struct snapshot {
 	struct snapshot_key *keys;  /* enabled ones of active upstreams, by upstream */
 	size_t key_count;
 	/* All prices: those of one name by name, then the patterns, the longest first; of one name or
-	 * pattern the newest first.  settle/price.h chooses among them. */
+	 * pattern the newest first, of those from one moment the one made by hand.  settle/price.h
+	 * chooses among them. */
 	struct price *prices;
 	size_t price_count, price_named; /* of which names without * and ? */
+	struct price_run *price_runs; /* of the patterns, in their order */
+	size_t price_run_count;
 	uint32_t *price_slots;      /* by hash of the name: 1 + the name's first row, 0 free */
 	size_t price_slot_count;    /* a power of two, or 0 */
 	bool prices_of_upstreams;   /* some are for one upstream alone */

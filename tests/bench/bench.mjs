@@ -1,7 +1,7 @@
 // make bench: sluice behind lighttpd against nginx's bare proxy_pass, on the same mock, in one run:
 // medians of interleaved rounds, as ratios.  README.md beside this file explains and has figures.
 //
-//   node bench.mjs [--rounds N] [--seconds N] [--streams N] [--json]
+//   node bench.mjs [--rounds N] [--seconds N] [--streams N] [--tokens N] [--json]
 
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -15,6 +15,7 @@ const { values: options } = parseArgs({ options: {
   rounds: { type: "string", default: "5" },
   seconds: { type: "string", default: "3" },
   streams: { type: "string", default: "1000" },
+  tokens: { type: "string", default: "1000000" },
   json: { type: "boolean", default: false },
 } });
 const rounds = Number(options.rounds);
@@ -131,8 +132,11 @@ try {
     cpu_ratio_workers: streams > 0 && median(workerCpu) / m.nginx.cpu,
   };
   console.log(JSON.stringify(result, null, 2));
-  const board = spawnSync(path.join(programs, "tests/bench/board_bench"), { encoding: "utf8" });
-  if (board.status === 0) console.log(board.stdout);
+  for (const [name, ...words] of [["board_bench"], ["ledger_bench", options.tokens]]) {
+    const run = spawnSync(path.join(programs, "tests/bench", name), words, { encoding: "utf8" });
+    if (run.status !== 0) throw new Error(`${name}: ${run.stderr.slice(-500)}`);
+    console.log(run.stdout);
+  }
 } finally {
   await stack.stop();
 }

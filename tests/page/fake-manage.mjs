@@ -119,7 +119,7 @@ function makeData(requests) {
 	const audit = Array.from({ length: 260 }, (_, i) => ({ number: 260 - i, time: iso(now - i * 1700e3),
 		actor: i % 3 ? "admin" : "command:root", action: pick(["token.create", "token.revoke", "key.disable",
 			"session.create"]), object: pick(tokens).id, address: i % 3 ? "203.0.113.9" : "" }));
-	return { projects, upstreams, keys, tokens, limits, prices, requests: rows, audit };
+	return { projects, upstreams, keys, tokens, limits, grants: [], prices, requests: rows, audit };
 }
 
 /* ---- the API ---- */
@@ -130,13 +130,14 @@ export const MANAGEMENT_TOKEN = "sl-manage-0123456789";
 const PREFIX = { projects: "prj_", tokens: "tok_", upstreams: "up_", keys: "key_", limits: "lim_", prices: "prc_" };
 /* What a POST or PATCH may name; unknown fields are refused by name, as the real one does. */
 const FIELDS = {
-	projects: "name is_active allowed_models allowed_origins api_key",
-	tokens: "project_id label duration_minutes expires_at not_before max_requests allowed_models secret secret_sha256 is_active",
+	projects: "name is_active allowed_models allowed_origins allowed_endpoints allowed_networks api_key",
+	tokens: "project_id label duration_minutes expires_at not_before max_requests allowed_models secret secret_sha256 is_active " +
+		"allowed_endpoints allowed_methods allowed_networks allowed_origins allowed_params required_headers metadata",
 	upstreams: "name protocol base_url auth is_active default allow_private http2 models weight " +
 		"connect_timeout_ms first_byte_timeout_ms idle_timeout_ms total_timeout_ms " +
 		"max_output_tokens extra_headers forward_headers ca_file client_cert",
 	keys: "upstream secret label weight project_id is_enabled",
-	limits: "scope metric window cap mode is_active",
+	limits: "scope metric window cap mode is_active timezone",
 	prices: "model upstream from input output cache_read cache_write_5m cache_write_1h request"
 };
 const REQUIRED = { projects: ["name"], tokens: ["project_id"], upstreams: ["name", "base_url"],
@@ -217,6 +218,8 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		case "limits":
 			return paged(all.filter((l) => (!q.project_id || l.scope.project === q.project_id) &&
 				(!q.token_id || l.scope.token === q.token_id)), q);
+		case "grants":
+			return paged(all.filter((g) => !q.limit_id || g.limit === q.limit_id), q);
 		case "prices":
 			return paged(all.filter((p) => !q.model || p.model === q.model || (p.model.endsWith("*") && q.model.startsWith(p.model.slice(0, -1)))), q);
 		default:
@@ -315,6 +318,15 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 				counts: { exchanges: 10012, refused: 211, failed: 97, attempts: 9804, streams: 7003, bytes_in: 81234567,
 					bytes_out: 412345678, client_gone: 41, reaped: 2 }, version: "0.1.0" } };
 		const [kind, id, verb] = path.split("/").map(decodeURIComponent);
+		if (kind === "tokens" && id === "import") {
+			const names = JSON.parse(body.text).map((t) => t.key_alias);
+			if (!body.dry_run)
+				names.slice(1).forEach((label) => create("tokens", { project_id: data.projects[0].id, label }));
+			return { json: { data: names.map((name, i) => ({ row: i + 1, name, masked: "", not_carried: i === 1
+				? ["aliases"] : [], ...(i === 0 ? { refused: "its secret is masked" } : { id: "tok_x" }) })),
+			dry_run: body.dry_run, read: names.length, imported: names.length - 1, skipped: 0, refused: 1,
+			limits: 4, projects_made: ["blue"] } };
+		}
 		if (!data[kind])
 			throw new Refusal(404, "not_found", "There is no such path.");
 		if (!id)
@@ -337,10 +349,22 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		}
 		if (verb === "revoke")
 			return { json: Object.assign(r, { is_active: false, revoked_at: iso(Date.now()), revoked_reason: body.reason ?? "" }) };
+		if (verb === "rotate") {
+			const token = `sk-sl-${word(random, 40)}`;
+			Object.assign(r, { masked: `${token.slice(0, 10)}…${token.slice(-4)}`,
+				old_secret_until: body.grace_minutes > 0 ? iso(Date.now() + body.grace_minutes * 60e3) : null });
+			return { json: { ...r, token } };
+		}
 		if (verb === "revoke-tokens") {
 			const mine = data.tokens.filter((t) => t.project_id === r.id && t.is_active);
 			mine.forEach((t) => Object.assign(t, { is_active: false, revoked_at: iso(Date.now()) }));
 			return { json: { revoked_count: mine.length, already_revoked_count: 0, total_tokens: mine.length } };
+		}
+		if (verb === "grant" || verb === "reset") {
+			const grant = { id: `grt_${word(random, 22)}`, limit: r.id, is_reset: verb === "reset", scope: body.scope ?? {},
+				amount: body.amount ?? r.used, until: body.until ?? null, reason: body.reason ?? "", is_active: true };
+			data.grants.push(grant);
+			return { status: 201, json: grant };
 		}
 		if (verb === "enable" || verb === "disable")
 			return { json: Object.assign(r, { is_enabled: verb === "enable", state: verb === "enable" ? "live" : "disabled" }) };

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SPAN_MS (6 * 3600000LL) /* over which the rows came */
@@ -85,6 +86,22 @@ soak_row(int64_t i, int64_t count, int64_t began)
 	if (i == 10)
 		(void)snprintf(r.tags[0], sizeof r.tags[0], "oldest");
 	return r;
+}
+
+static void
+print_files(void)
+{
+	static const char *const names[] = { "booked.db", "rollups.db", "main.db" };
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		char path[128];
+		struct stat st;
+
+		(void)snprintf(path, sizeof path, "%s/db/%s", dir, names[i]);
+		if (stat(path, &st) == 0)
+			(void)printf(
+				"  %-10s %lld bytes\n", names[i], (long long)st.st_blocks * 512);
+	}
 }
 
 struct page {
@@ -193,6 +210,7 @@ main(int argc, char **argv)
 	(void)printf("resident %lld kB after a tenth, %lld kB now\n", (long long)resident / 1024,
 		(long long)resident_bytes() / 1024);
 	(void)fflush(stdout);
+	print_files();
 	time_filters();
 	if (memcmp(&sum, &wanted, sizeof sum) != 0)
 		die("the sums are not what was booked");

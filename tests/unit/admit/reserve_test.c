@@ -4,6 +4,8 @@
 
 #include "admit/admit.h"
 
+#include "base/log.h"
+
 #include <stdlib.h>
 
 #define HOUR_MS 3600000LL
@@ -597,6 +599,145 @@ a_grant_is_on_top_of_the_cap_for_its_counter_and_its_time(void **state)
 	WORKS(reserve_as(h, &s, &of_a, false, &(struct admit_pass){ 0 }));
 }
 
+/* ---- rolling windows ---- */
+
+static void
+a_rolling_window_says_when_it_frees(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct limit l = house_limit_draft(METRIC_REQUESTS, WINDOW_ROLLING, 3);
+	struct snapshot s = snapshot_of(&l, 1);
+	struct limit_values v = { 0 };
+	struct admit_pass pass[3], none;
+	int64_t now;
+
+	l.window_s = 3600;
+	for (int i = 0; i < 3; i++)
+		WORKS(reserve(h, &s, &c, &small_need, &pass[i]));
+	REFUSED(reserve(h, &s, &c, &small_need, &none), ERR_RATE_LIMITED);
+	assert_non_null(strstr(err.says, "wait for one to end")); /* nothing ages: all of it runs */
+	assert_true(err.retry_at_ms <= clock_wall_ms() + 1000);
+	for (int i = 0; i < 3; i++)
+		settle(h, &pass[i], 1);
+	now = clock_wall_ms();
+	REFUSED(reserve(h, &s, &c, &small_need, &none), ERR_RATE_LIMITED);
+	assert_non_null(strstr(err.says, "limit on requests within 3600 s (lim_"));
+	assert_non_null(strstr(err.says, "it frees at 2"));
+	/* a whole length from now, or up to a slice more */
+	assert_true(err.retry_at_ms >= now + HOUR_MS - 500 &&
+		    err.retry_at_ms <= now + HOUR_MS + HOUR_MS / BOARD_SLICES + 2000);
+	house_assert_use(h, &l, &v, 3, 0);
+}
+
+static struct usage_row row_of(const struct admit_caller *c, const char *model, int64_t time_ms);
+static void book(struct house *h, const struct usage_row *row);
+
+static void
+a_rolling_window_has_a_past(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct limit l = house_limit_draft(METRIC_REQUESTS, WINDOW_ROLLING, 3);
+	struct snapshot s = snapshot_of(&l, 1);
+	struct admit_pass pass;
+	struct usage_row row;
+
+	(void)strcpy(l.scope[DIMENSION_TOKEN], "each");
+	l.window_s = 3600;
+	row = row_of(&c, "m-1", clock_wall_ms() - 62 * 60000); /* rows are known by the minute */
+	book(h, &row);
+	row = row_of(&c, "m-1", clock_wall_ms() - HOUR_MS / 6);
+	book(h, &row);
+	for (int way = 0; way < 2; way++) {
+		/* a limit that was made just now, on a board that has seen nothing of it; and a lost
+		 * board */
+		if (way == 1)
+			house_lose_board(h);
+		l.head.id = id_random();
+		l.head.created_ms = way == 0 ? clock_wall_ms() : 0;
+		WORKS(reserve(h, &s, &c, &small_need, &pass));
+		assert_int_equal(pass.hold[0].used, 2);
+		WORKS(reserve(h, &s, &c, &small_need, &pass));
+		REFUSED(reserve(h, &s, &c, &small_need, &pass), ERR_RATE_LIMITED);
+	}
+}
+
+/* ---- what is told ---- */
+
+static int
+lines_with(const char *path, const char *text)
+{
+	char line[2048];
+	FILE *f = fopen(path, "r");
+	int count = 0;
+
+	log_flush();
+	assert_non_null(f);
+	while (fgets(line, sizeof line, f) != NULL)
+		count += strstr(line, text) != NULL;
+	(void)fclose(f);
+	return count;
+}
+
+static void
+each_share_of_a_cap_is_told_once(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct limit l[3] = { house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 10),
+		house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 8),
+		house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 8) };
+	struct snapshot s = snapshot_of(l, 3);
+	struct admit_pass pass;
+	char path[96], hard[ID_TEXT_BYTES], soft[ID_TEXT_BYTES], shadow[ID_TEXT_BYTES];
+
+	(void)strcpy(l[0].warn_at, "50\n80\n100");
+	l[1].mode = LIMIT_SOFT; /* which tells at its cap when nothing else is said */
+	l[2].mode = LIMIT_SHADOW;
+	(void)strcpy(l[2].warn_at, "10");
+	id_text("lim_", l[0].head.id, hard);
+	id_text("lim_", l[1].head.id, soft);
+	id_text("lim_", l[2].head.id, shadow);
+	(void)snprintf(path, sizeof path, "%s/log", h->dir);
+	WORKS(log_open(path, "test", LOG_WARN, &err));
+	for (int i = 0; i < 10; i++) {
+		static const int told[] = { 0, 0, 0, 0, 1, 1, 1, 2, 2, 3 };
+
+		WORKS(reserve(h, &s, &c, &small_need, &pass));
+		if (lines_with(path, hard) != told[i] || lines_with(path, soft) != (i >= 7))
+			fail_msg("after %d requests: told %d times", i + 1, lines_with(path, hard));
+	}
+	assert_int_equal(lines_with(path, shadow), 0);
+	WORKS(log_open(NULL, "test", LOG_WARN, &err));
+}
+
+static void
+an_idempotency_key_is_taken_once(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct snapshot s = snapshot_of(NULL, 0);
+	struct board_repeat repeat = { { 1, 2 }, { 3, 4 } }, other = { { 1, 2 }, { 5, 6 } };
+	struct admit_ask ask = { .caller = &c, .need = small_need, .repeat = &repeat };
+	struct admit_pass pass, none;
+	const int64_t spent[BOARD_CLAIMS_MAX] = { 0 };
+
+	WORKS(reserve_as(h, &s, &ask, false, &pass));
+	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_CONFLICT);
+	assert_non_null(strstr(err.says, "req_"));
+	assert_int_equal(none.count, 0);
+	ask.repeat = &other;
+	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_BAD_REQUEST);
+	ask.repeat = &repeat;
+	assert_int_equal(board_settle(h->board, pass.lease, spent, 0, 200, &err), 1);
+	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_CONFLICT);
+	assert_int_equal(none.status, 200);
+	assert_non_null(strstr(err.says, "status 200"));
+	ask.repeat = NULL;
+	WORKS(reserve_as(h, &s, &ask, false, &pass));
+}
+
 /* ---- what is reserved ---- */
 
 static void
@@ -650,6 +791,11 @@ what_is_expected_does_not_lock_out_what_is_usual(void **state)
 	WORKS(reserve(h, &s, &c, &need, &pass)); /* a guess above the cap takes all there is */
 	assert_int_equal(pass.hold[0].used, 20000);
 	settle(h, &pass, 0);
+	for (int i = 0; i < 2000; i++)
+		admit_learn(c.token.head.id, need.model, 100);
+	assert_int_equal(
+		admit_usual_output(h->store, &s, c.token.head.id, need.model, need.output_tokens),
+		128);
 	need.input_tokens = 20001; /* but what is sure to be too much is refused */
 	REFUSED(reserve(h, &s, &c, &need, &pass), ERR_EXCEEDS_LIMIT);
 	limit_index_free(s.limit_index);
@@ -763,6 +909,77 @@ a_lost_board_counts_what_the_rows_say(void **state)
 							(long long)pass.hold[0].used);
 					settle(h, &pass, 0);
 				}
+		WORKS(store_fold(h->store, &err));
+		house_lose_board(h);
+	}
+}
+
+static void
+a_lost_board_knows_the_other_dimensions(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct admit_ask ask = { .caller = &c,
+		.need = small_need,
+		.end_user = "ann",
+		.address = "10.0.0.1",
+		.tag = { "f=1" },
+		.upstream = id_random(),
+		.key = id_random() };
+	char up[ID_TEXT_BYTES];
+	/* rows: two of ann from one address with the tag, one of bob from another with another tag */
+	const struct {
+		const char *why, *scope[DIMENSION__COUNT];
+		bool attempt;
+		int64_t rows;
+	} cases[] = {
+		{ "each end user", { [DIMENSION_END_USER] = "each" }, false, 2 },
+		{ "one", { [DIMENSION_END_USER] = "ann" }, false, 2 },
+		{ "each address", { [DIMENSION_ADDRESS] = "each" }, false, 2 },
+		{ "one address", { [DIMENSION_ADDRESS] = "10.0.0.1" }, false, 2 },
+		{ "each tag", { [DIMENSION_TAG] = "each" }, false, 2 },
+		{ "a family of tags", { [DIMENSION_TAG] = "f=*" }, false, 2 },
+		{ "one tag", { [DIMENSION_TAG] = "f=1" }, false, 2 },
+		{ "end users of a project",
+			{ [DIMENSION_PROJECT] = "each", [DIMENSION_END_USER] = "each" }, false, 2 },
+		{ "a tag of a model", { [DIMENSION_MODEL] = "m-*", [DIMENSION_TAG] = "each" },
+			false, 2 },
+		{ "each upstream", { [DIMENSION_UPSTREAM] = "each" }, true, 3 },
+		{ "one upstream", { [DIMENSION_UPSTREAM] = up }, true, 3 },
+		{ "each key", { [DIMENSION_KEY] = "each" }, true, 2 },
+		{ "each key, each end user",
+			{ [DIMENSION_KEY] = "each", [DIMENSION_END_USER] = "each" }, true, 2 },
+	};
+
+	id_text("up_", ask.upstream, up);
+	for (int i = 0; i < 3; i++) {
+		struct usage_row row = row_of(&c, "m-1", clock_wall_ms());
+
+		row.upstream = ask.upstream;
+		row.key = i < 2 ? ask.key : id_random();
+		row.address = limit_address_hash(i < 2 ? "10.0.0.1" : "10.0.0.2");
+		(void)strcpy(row.end_user, i < 2 ? "ann" : "bob");
+		(void)strcpy(row.tags[0], "env=x");
+		(void)strcpy(row.tags[1], i < 2 ? "f=1" : "f=2");
+		book(h, &row);
+	}
+	for (int folded = 0; folded < 2; folded++) {
+		for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+			struct limit l = house_limit_draft(METRIC_REQUESTS, WINDOW_DAY, 100);
+			struct snapshot s = snapshot_of(&l, 1);
+			struct admit_pass pass;
+
+			for (int d = 0; d < DIMENSION__COUNT; d++)
+				if (cases[i].scope[d] != NULL)
+					(void)strcpy(l.scope[d], cases[i].scope[d]);
+			WORKS(reserve_as(h, &s, &ask, cases[i].attempt, &pass));
+			assert_int_equal(pass.count, 1);
+			if (pass.hold[0].used != cases[i].rows + 1)
+				fail_msg("%s, %s: %lld", cases[i].why,
+					folded ? "folded" : "not folded",
+					(long long)pass.hold[0].used);
+			settle(h, &pass, 0);
+		}
 		WORKS(store_fold(h->store, &err));
 		house_lose_board(h);
 	}
@@ -932,9 +1149,14 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 			a_grant_is_on_top_of_the_cap_for_its_counter_and_its_time, forget_grants,
 			house_teardown),
+		TEST(a_rolling_window_says_when_it_frees),
+		TEST(a_rolling_window_has_a_past),
+		TEST(each_share_of_a_cap_is_told_once),
+		TEST(an_idempotency_key_is_taken_once),
 		TEST(what_is_expected_does_not_lock_out_what_is_usual),
 		TEST(first_calls_of_a_new_end_user_see_one_budget),
 		TEST(a_lost_board_counts_what_the_rows_say),
+		TEST(a_lost_board_knows_the_other_dimensions),
 		TEST(a_lost_board_knows_windows_and_what_a_token_has_used),
 		TEST(processes_at_once_pass_exactly_the_cap),
 	};

@@ -381,6 +381,22 @@ one_import_is_one_audit_entry(void **state)
 	assert_int_equal(entries, 1);
 }
 
+static void
+the_api_imports_too(void **state)
+{
+	(void)state;
+	CALL(200, "POST", "/manage/prices/import?provider=two&dry_run=1", COMMUNITY);
+	assert_string_equal(raw_of("added"), "2");
+	assert_int_equal(prices_there(), 0);
+	CALL(200, "POST", "/manage/prices/import?provider=two&from=2027-01-01", COMMUNITY);
+	assert_string_equal(raw_of("added"), "2");
+	assert_int_equal(the_price("same", "", 0, 1798761600000).input_nusd, 1000000000);
+	CALL(400, "POST", "/manage/prices/import", ONE("\"input_cost_per_token\":-1"));
+	CALL(400, "POST", "/manage/prices/import?from=soon", COMMUNITY);
+	CALL(400, "POST", "/manage/prices/import?upstream=nobody", COMMUNITY);
+	assert_int_equal(prices_there(), 2);
+}
+
 int
 main(void)
 {
@@ -395,6 +411,7 @@ main(void)
 		TEST(what_was_made_by_hand_stays),
 		TEST(the_list_that_comes_along_gives_way_to_an_imported_one),
 		TEST(one_import_is_one_audit_entry),
+		TEST(the_api_imports_too),
 	};
 	int failed = cmocka_run_group_tests_name("manage/prices", tests, NULL, NULL);
 

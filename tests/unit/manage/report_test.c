@@ -23,6 +23,10 @@ booked(struct id project, struct id token, const char *model, int status_, int64
 	snprintf(r.model, sizeof r.model, "%s", model);
 	snprintf(r.upstream_model, sizeof r.upstream_model, "%s-real", model);
 	strcpy(r.endpoint, "/v1/chat/completions");
+	if (strcmp(model, "mock") == 0)
+		strcpy(r.end_user, "ann");
+	if (status_ == 200)
+		strcpy(r.tags[0], "team=blue");
 	r.status = (uint16_t)status_;
 	if (status_ == 502) {
 		r.err_code = ERR_UPSTREAM_UNREACHABLE;
@@ -92,6 +96,22 @@ what_was_booked_is_seen(void **state)
 	assert_string_equal(text_of("cost"), "0.002500000");
 	CALL(200, "GET", "/manage/requests?model=nothing", "");
 	assert_false(row(0));
+	CALL(200, "GET", "/manage/requests?model=gp*", "");
+	assert_true(row(0));
+	assert_string_equal(text_of("model"), "gpt-5");
+	CALL(200, "GET", "/manage/requests?model=mock-real&status=502", "");
+	assert_false(row(1));
+	CALL(200, "GET", "/manage/requests?end_user=ann", "");
+	assert_true(row(1));
+	CALL(200, "GET", "/manage/requests?end_user=ann", "");
+	assert_false(row(2));
+	CALL(200, "GET", "/manage/requests?tag=team%3Dblue&failed=1", "");
+	assert_false(row(0));
+	CALL(200, "GET", "/manage/requests?tag=team%3Dblue&status=2xx", "");
+	assert_true(row(0));
+	CALL(200, "GET", "/manage/requests?upstream_id=up_0000000000000000000001", "");
+	assert_false(row(0));
+	CALL(400, "GET", "/manage/requests?status=4", "");
 	CALL(400, "GET", "/manage/requests?status=soon", "");
 	CALL(404, "GET", "/manage/requests?project_id=nobody", "");
 
@@ -138,6 +158,14 @@ usage_is_summed_by_what_is_asked_for(void **state)
 	assert_true(row(1));
 	CALL(200, "GET", "/manage/usage?by=model&step=minute&value=mock", "");
 	assert_false(row(1));
+	CALL(200, "GET", "/manage/usage?by=end_user&step=hour", "");
+	assert_true(row(0));
+	assert_string_equal(text_of("value"), "ann");
+	assert_string_equal(raw_of("requests"), "1");
+	CALL(200, "GET", "/manage/usage?by=tag&step=day&value=team%3Dblue", "");
+	assert_true(row(0));
+	assert_string_equal(text_of("label"), "team=blue");
+	assert_string_equal(raw_of("requests"), "2");
 	CALL(200, "GET", "/manage/usage?from=2001-01-01&to=2001-01-02", "");
 	assert_false(row(0));
 	CALL(400, "GET", "/manage/usage?by=colour", "");

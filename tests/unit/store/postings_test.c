@@ -1,5 +1,6 @@
 /* postings_test.c - a filtered list is what looking at every row would give. */
 #include "store_fixture.h"
+#include "store/usage-int.h"
 #include "usage_rows.h"
 
 #define MANY 9000 /* more than two blocks of 4,096 */
@@ -205,6 +206,80 @@ a_filter_that_makes_no_sense_is_refused(void **state)
 			ERR_BAD_REQUEST);
 }
 
+struct late_row {
+	uint32_t recno;
+	struct row_disk disk;
+	bool back;
+};
+
+/* Takes a row out of the queue, or puts it back: so looks one that is appended slowly. */
+static int
+move_row(struct attach *at, DB_TXN *txn, void *arg, struct err *e)
+{
+	struct late_row *r = arg;
+	DB *db = at->table[TABLE_ROWS];
+	db_recno_t number = r->recno;
+	DBT key, data;
+	int rc;
+
+	(void)e;
+	dbt_in(&key, &number, sizeof number);
+	dbt_out(&data, &r->disk, sizeof r->disk);
+	data.size = sizeof r->disk;
+	if (r->back)
+		return db->put(db, txn, &key, &data, 0);
+	rc = db->get(db, txn, &key, &data, 0);
+	return rc != 0 ? rc : db->del(db, txn, &key, 0);
+}
+
+static void
+a_row_that_came_late_is_found_before_it_is_folded_and_after(void **state)
+{
+	struct fixture *f = *state;
+	struct late_row late = { .recno = 50 };
+	struct usage_sum sum;
+	bool booked;
+
+	for (int i = 0; i < 100; i++) {
+		all[i] = row_of_block(i);
+		WORKS(store_book(f->s, &all[i], 1, &booked, &err));
+	}
+	all_count = 100;
+	WORKS(store_txn(f->s, "moving", 0, move_row, &late, &err));
+	assert_int_equal(store_fold(f->s, &err), 99);
+	late.back = true;
+	WORKS(store_txn(f->s, "moving", 0, move_row, &late, &err));
+	for (int folded = 0; folded < 2; folded++) {
+		check_filters(f->s);
+		WORKS(store_usage_sum(f->s, BY_TOTAL, NULL, 0, INT64_MAX, &sum, &err));
+		assert_int_equal(sum.requests, 100);
+		assert_int_equal(store_fold(f->s, &err), !folded);
+	}
+}
+
+static int
+count_old_postings(struct attach *at, DB_TXN *txn, void *arg, struct err *e)
+{
+	DB *db = at->table[TABLE_ROLLUPS];
+	uint32_t first, next, *count = arg;
+	uint8_t k[64] = { KEY_POSTING };
+	DBT key, data = { .flags = DB_DBT_USERMEM | DB_DBT_PARTIAL };
+	DBC *cursor;
+	int rc = rows_bounds(at, &first, &next);
+
+	(void)e;
+	count[0] = count[1] = 0;
+	if (rc != 0 || (rc = db->cursor(db, txn, &cursor, 0)) != 0)
+		return rc;
+	dbt_out(&key, k, sizeof k);
+	key.size = 1;
+	for (rc = cursor->get(cursor, &key, &data, DB_SET_RANGE); rc == 0 && k[0] == KEY_POSTING;
+		rc = cursor->get(cursor, &key, &data, DB_NEXT))
+		count[get_be32(k + 1) >= first >> BLOCK_SHIFT]++;
+	(void)cursor->close(cursor);
+	return rc == DB_NOTFOUND ? 0 : rc;
+}
+
 /* Rows that go take their postings along, and what stays is still found. */
 static void
 postings_go_with_their_rows(void **state)
@@ -214,6 +289,7 @@ postings_go_with_their_rows(void **state)
 	struct store_health h;
 	struct rows_filter always = { { [ROWS_TAG] = "always" } };
 	struct expecting e = { .filter = &always, .stop_at = MANY };
+	uint32_t count[2]; /* of blocks that are gone, and others */
 
 	book_all(f, 0, MANY);
 	store_close(f->s);
@@ -225,9 +301,84 @@ postings_go_with_their_rows(void **state)
 	WORKS(store_expire(f->s, &err));
 	WORKS(store_health(f->s, &h, &err));
 	assert_true(h.rows >= 500 && h.rows <= 700);
+	WORKS(store_txn(f->s, "counting", 0, count_old_postings, count, &err));
+	assert_int_equal(count[0], 0);
+	assert_true(count[1] > 10);
 	e.at = all_count;
 	WORKS(store_rows_find(f->s, &always, &(uint64_t){ 0 }, expect_next, &e, &err));
 	assert_true(e.count >= 500 && e.count <= h.rows);
+}
+
+/* A store as version 0.1.0 left it: sums of eight bytes a number, a position without what came
+ * later, no postings. */
+static int
+make_old(struct attach *at, DB_TXN *txn, void *arg, struct err *e)
+{
+	DB *db = at->table[TABLE_ROLLUPS];
+	uint8_t k[64], bytes[4096];
+	DBT key, data;
+	DBC *cursor;
+	int rc = db->cursor(db, txn, &cursor, 0);
+
+	(void)arg;
+	(void)e;
+	dbt_out(&key, k, sizeof k);
+	dbt_out(&data, bytes, sizeof bytes);
+	while (rc == 0 && (rc = cursor->get(cursor, &key, &data, DB_NEXT)) == 0) {
+		struct usage_sum sum;
+
+		if (k[0] == KEY_POSTING || k[0] == BY_END_USER || k[0] == BY_TAG) {
+			rc = cursor->del(cursor, 0);
+			continue;
+		}
+		if (k[0] == KEY_POSITION) {
+			data.size = 20 + 4 * get_be32(bytes + 16);
+		} else {
+			rc = sum_read(bytes, data.size, &sum);
+			memset(bytes, 0, 1 + 8 * 14);
+			bytes[0] = 1;
+			put_be64(bytes + 1, (uint64_t)sum.requests);
+			put_be64(bytes + 1 + 8 * 9, (uint64_t)sum.cost_nusd);
+			put_be64(bytes + 1 + 8 * 13, (uint64_t)sum.counted);
+			data.size = 1 + 8 * 14;
+		}
+		if (rc == 0)
+			rc = cursor->put(cursor, &key, &data, DB_CURRENT);
+	}
+	(void)cursor->close(cursor);
+	return rc == DB_NOTFOUND ? 0 : rc;
+}
+
+static void
+what_an_older_program_folded_is_found_and_summed(void **state)
+{
+	struct fixture *f = *state;
+	struct usage_sum wanted = { 0 }, sum;
+
+	book_all(f, 0, 1000);
+	while (store_fold(f->s, &err) > 0)
+		;
+	WORKS(store_txn(f->s, "aging", 0, make_old, NULL, &err));
+	check_filters(f->s);
+	book_all(f, 1000, 2000);
+	check_filters(f->s);
+	while (store_fold(f->s, &err) > 0)
+		;
+	book_all(f, 2000, 2100);
+	check_filters(f->s);
+	for (int round = 0; round < 2; round++) {
+		memset(&wanted, 0, sizeof wanted);
+		for (int i = 0; i < all_count; i++)
+			usage_sum_add(&wanted, &all[i]);
+		WORKS(store_usage_sum(f->s, BY_TOTAL, NULL, 0, INT64_MAX, &sum, &err));
+		assert_int_equal(sum.requests, wanted.requests);
+		assert_int_equal(sum.counted, wanted.counted);
+		assert_int_equal(sum.cost_nusd, wanted.cost_nusd);
+		all[10].cost_nusd = 777; /* one of the old ones, and a new one */
+		all[1500].cost_nusd = 888;
+		assert_int_equal(store_row_reprice(f->s, all[10].exchange, 777, NULL, &err), 1);
+		assert_int_equal(store_row_reprice(f->s, all[1500].exchange, 888, NULL, &err), 1);
+	}
 }
 
 int
@@ -237,6 +388,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		IN_STORE(a_filtered_list_is_what_all_rows_say),
 		IN_STORE(a_filter_that_makes_no_sense_is_refused),
+		IN_STORE(what_an_older_program_folded_is_found_and_summed),
+		IN_STORE(a_row_that_came_late_is_found_before_it_is_folded_and_after),
 		IN_STORE(postings_go_with_their_rows),
 	};
 

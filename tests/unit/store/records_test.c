@@ -366,6 +366,44 @@ many_are_created_together_or_not_at_all(void **state)
 	assert_int_equal(store_find(f->s, RECORD_PROJECT, "p2", &q, &err), 1);
 }
 
+static void
+many_are_replaced_at_once_or_none(void **state)
+{
+	struct fixture *f = *state;
+	struct project p[3], q;
+	struct id gone[2];
+
+	make_project(f->s, "old", &p[0]);
+	make_project(f->s, "going", &q);
+	gone[0] = q.head.id;
+	gone[1] = id_random(); /* gone already */
+	record_init(RECORD_PROJECT, &p[1]);
+	record_init(RECORD_PROJECT, &p[2]);
+	p[1].head.id = id_random();
+	p[2].head.id = id_random();
+	(void)snprintf(p[0].name, sizeof p[0].name, "renamed");
+	(void)snprintf(p[1].name, sizeof p[1].name, "going"); /* free in the same breath */
+	(void)snprintf(p[2].name, sizeof p[2].name, "renamed");
+	REFUSED(store_replace_many(f->s, RECORD_PROJECT, p, 3, gone, 2, &change, &err),
+		ERR_CONFLICT);
+	assert_int_equal(store_find(f->s, RECORD_PROJECT, "old", &q, &err), 1);
+	assert_int_equal(store_find(f->s, RECORD_PROJECT, "renamed", &q, &err), 0);
+	assert_int_equal(store_get(f->s, RECORD_PROJECT, gone[0], &q, &err), 1);
+
+	(void)snprintf(p[2].name, sizeof p[2].name, "third");
+	WORKS(store_replace_many(f->s, RECORD_PROJECT, p, 3, gone, 2, &change, &err));
+	assert_int_equal(store_find(f->s, RECORD_PROJECT, "old", &q, &err), 0);
+	assert_int_equal(store_find(f->s, RECORD_PROJECT, "renamed", &q, &err), 1);
+	assert_true(id_equal(q.head.id, p[0].head.id));
+	assert_int_equal(q.head.version, 2);
+	assert_int_equal(store_get(f->s, RECORD_PROJECT, gone[0], &q, &err), 0);
+	assert_int_equal(store_find(f->s, RECORD_PROJECT, "going", &q, &err), 1);
+	assert_true(id_equal(q.head.id, p[1].head.id));
+	assert_int_equal(q.head.version, 1);
+	assert_true(q.head.created_ms > 0);
+	WORKS(store_replace_many(f->s, RECORD_PROJECT, NULL, 0, NULL, 0, &change, &err));
+}
+
 static int changes[RECORD__COUNT];
 
 static void
@@ -560,6 +598,7 @@ main(void)
 		IN_STORE(a_token_is_found_by_the_hash_of_its_secret_alone),
 		IN_STORE(a_walk_sees_all_of_a_kind_in_order),
 		IN_STORE(many_are_created_together_or_not_at_all),
+		IN_STORE(many_are_replaced_at_once_or_none),
 		IN_STORE(each_committed_change_is_told),
 		IN_STORE(every_change_leaves_an_audit_entry),
 		IN_STORE(small_values_come_back_and_are_listed_by_prefix),

@@ -199,6 +199,7 @@ prices_are_found_by_name_and_patterns_stand_behind_them(void **state)
 
 	for (size_t i = 0; i < 5; i++)
 		new_price(f, patterns[(i * 2) % 5], 0);
+	new_price(f, patterns[1], 7);
 	for (int i = 0; i < NAMES; i++) {
 		(void)snprintf(name, sizeof name, "model-%d", i);
 		new_price(f, name, 0);
@@ -208,8 +209,8 @@ prices_are_found_by_name_and_patterns_stand_behind_them(void **state)
 			new_price(f, name, 1000);
 	}
 	p = load(f);
-	assert_int_equal(p->price_count, 5 + NAMES + 2 * NAMES / 3);
-	assert_int_equal(p->price_named, p->price_count - 5);
+	assert_int_equal(p->price_count, 6 + NAMES + 2 * NAMES / 3);
+	assert_int_equal(p->price_named, p->price_count - 6);
 	assert_false(p->prices_of_upstreams);
 	for (int i = 0; i < NAMES; i++) {
 		(void)snprintf(name, sizeof name, "model-%d", i);
@@ -221,8 +222,15 @@ prices_are_found_by_name_and_patterns_stand_behind_them(void **state)
 			assert_int_equal(row[k].from_ms, 1000 * (count - 1 - k));
 		}
 	}
-	for (size_t i = 0; i < 5; i++)
-		assert_string_equal(p->prices[p->price_named + i].model, patterns[i]);
+	assert_int_equal(p->price_run_count, 5);
+	for (size_t i = 0; i < 5; i++) {
+		const struct price_run *run = &p->price_runs[i];
+
+		assert_int_equal(run->count, i == 1 ? 2 : 1);
+		assert_string_equal(p->prices[run->first].model, patterns[i]);
+		assert_int_equal(run->head_len, strcspn(patterns[i], "*?"));
+		assert_memory_equal(run->head, patterns[i], run->head_len);
+	}
 	assert_null(snapshot_price_named(p, span_of("model-"), &count));
 	assert_null(snapshot_price_named(p, span_of("gpt-*"), &count));
 	assert_null(snapshot_price_named(p, SPAN_NONE, &count));

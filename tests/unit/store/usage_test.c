@@ -449,7 +449,7 @@ rows_over_the_cap_go_oldest_first_and_their_files_with_them(void **state)
 	o.rows_cap_bytes = 315 * 2000;
 	f->s = store_open(&o, NULL, &err);
 	assert_non_null(f->s);
-	for (int i = 0; i < 625; i++, total += 64) { /* 40,000: three files of 13,312 */
+	for (int i = 0; i < 425; i++, total += 64) { /* 27,200: three files of 13,312 */
 		for (int j = 0; j < 64; j++)
 			rows[j] = random_row(clock_wall_ms());
 		WORKS(store_book(f->s, rows, 64, booked, &err));
@@ -485,6 +485,66 @@ rows_over_the_cap_go_oldest_first_and_their_files_with_them(void **state)
 	WORKS(store_book(f->s, rows, 1, booked, &err));
 	WORKS(store_usage_sum(f->s, BY_TOTAL, NULL, 0, INT64_MAX, &sum, &err));
 	assert_int_equal(sum.requests, total + 1);
+}
+
+static int64_t
+junk_file(const struct fixture *f, int number, bool make)
+{
+	char path[128];
+	struct stat st;
+	FILE *file;
+
+	(void)snprintf(path, sizeof path, "%s/db/__dbq.rows.db.%d", f->dir, number);
+	if (make) {
+		assert_non_null(file = fopen(path, "we"));
+		for (int i = 0; i < 10000; i++)
+			(void)fputs("0123456789", file);
+		(void)fclose(file);
+	}
+	return stat(path, &st) == 0 ? (int64_t)st.st_size : -1;
+}
+
+/* A process that is killed, or still has it open, leaves a file that holds no row any more. */
+static void
+files_that_libdb_left_behind_go(void **state)
+{
+	struct fixture *f = *state;
+	struct store_options o = fixture_options(f);
+	struct timespec old[2] = { { .tv_sec = 1000000000 }, { .tv_sec = 1000000000 } };
+	struct usage_row rows[STORE_BOOK_MAX];
+	bool booked[STORE_BOOK_MAX];
+	struct store_health h;
+	char path[128];
+
+	store_close(f->s);
+	o.rows_cap_bytes = 4 * 315 * 100;
+	f->s = store_open(&o, NULL, &err);
+	assert_non_null(f->s);
+	for (int i = 0; i < 14000; i += STORE_BOOK_MAX) { /* into the second file */
+		for (int j = 0; j < STORE_BOOK_MAX; j++)
+			rows[j] = random_row(clock_wall_ms());
+		WORKS(store_book(f->s, rows, STORE_BOOK_MAX, booked, &err));
+	}
+	while (store_fold(f->s, &err) > 0)
+		;
+	WORKS(store_expire(f->s, &err));
+	(void)junk_file(f, 0, true);      /* before the head */
+	(void)junk_file(f, 3, true);      /* one that is just being made */
+	(void)junk_file(f, 300000, true); /* from before the numbers wrapped */
+	WORKS(store_expire(f->s, &err));
+	assert_int_equal(junk_file(f, 0, false), 0);
+	assert_int_equal(junk_file(f, 3, false), 100000);
+	assert_int_equal(junk_file(f, 300000, false), 0);
+	WORKS(store_expire(f->s, &err));
+	assert_int_equal(junk_file(f, 0, false), 0); /* its name may be in use */
+	(void)snprintf(path, sizeof path, "%s/db/__dbq.rows.db.0", f->dir);
+	assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+	WORKS(store_expire(f->s, &err));
+	assert_int_equal(junk_file(f, 0, false), -1);
+	assert_true(junk_file(f, 1, false) >= 0);
+	WORKS(store_health(f->s, &h, &err));
+	assert_int_equal(h.rows, 100);
+	assert_int_equal(store_row_get(f->s, rows[63].exchange, &rows[0], &err), 1);
 }
 
 static void
@@ -536,6 +596,149 @@ old_minutes_hours_and_booked_ids_are_forgotten(void **state)
 		assert_int_equal(store_is_booked(f->s, rows[i].exchange, &err), 0);
 }
 
+/* Behind the sums of a dimension stand postings, longer than any sum, when it is the last or empty. */
+static void
+what_nobody_has_is_an_empty_list(void **state)
+{
+	struct fixture *f = *state;
+	bool booked[STORE_BOOK_MAX];
+	struct usage_sum sum;
+
+	for (all_count = 0; all_count < 10 * STORE_BOOK_MAX; all_count += STORE_BOOK_MAX) {
+		for (int i = all_count; i < all_count + STORE_BOOK_MAX; i++) {
+			all[i] = (struct usage_row){ .time_ms = clock_wall_ms(), .status = 200 };
+			all[i].exchange = id_timed(all[i].time_ms);
+		}
+		WORKS(store_book(f->s, all + all_count, STORE_BOOK_MAX, booked, &err));
+	}
+	while (store_fold(f->s, &err) > 0)
+		;
+	for (enum rollup_by by = 0; by < BY__COUNT; by++) {
+		struct check_list c = { .by = by, .step_ms = DAY_MS };
+
+		WORKS(store_rollup_each(
+			f->s, by, STEP_DAY, 0, INT64_MAX, NULL, check_rollup, &c, &err));
+		assert_int_equal(c.requests, by == BY_TOTAL ? all_count : 0);
+		WORKS(store_usage_sum(
+			f->s, by, by == BY_TOTAL ? NULL : "other", 0, INT64_MAX, &sum, &err));
+		assert_int_equal(sum.requests, by == BY_TOTAL ? all_count : 0);
+	}
+}
+
+/* The store's own ids; the rest is as random_row makes it. */
+static struct id
+key_number(uint32_t n)
+{
+	struct id id = { { 9 } };
+
+	memcpy(id.b + 12, &n, sizeof n);
+	return id;
+}
+
+static void
+ids_beyond_the_ceiling_are_other_and_still_counted(void **state)
+{
+	struct fixture *f = *state;
+	static const int ceiling = 2000 - 1000; /* it takes hold a fold's rows early */
+	struct usage_row rows[STORE_BOOK_MAX];
+	bool booked[STORE_BOOK_MAX];
+	char first[ID_TEXT_BYTES], last[ID_TEXT_BYTES];
+	struct usage_sum sum, late, other, total;
+	int at = 0;
+
+	for (; at < 2 * ceiling; at += 50) {
+		for (int j = 0; j < 50; j++) {
+			rows[j] = random_row(clock_wall_ms());
+			rows[j].upstream = key_number((uint32_t)(at + j));
+		}
+		WORKS(store_book(f->s, rows, 50, booked, &err));
+		if (at % 500 == 450) {
+			while (store_fold(f->s, &err) > 0)
+				;
+		}
+	}
+	id_text("up_", key_number(7), first);
+	id_text("up_", key_number((uint32_t)at - 1), last);
+	for (int folded = 0; folded < 2; folded++) {
+		/* one that is known, one that comes too late: both in the tail, then folded */
+		rows[0] = random_row(clock_wall_ms());
+		rows[0].upstream = key_number(7);
+		rows[1] = random_row(clock_wall_ms());
+		rows[1].upstream = key_number((uint32_t)at - 1);
+		WORKS(store_book(f->s, rows, 2, booked, &err));
+		if (folded)
+			WORKS(store_fold(f->s, &err));
+		WORKS(store_usage_sum(f->s, BY_UPSTREAM, first, 0, INT64_MAX, &sum, &err));
+		WORKS(store_usage_sum(f->s, BY_UPSTREAM, last, 0, INT64_MAX, &late, &err));
+		WORKS(store_usage_sum(f->s, BY_UPSTREAM, "other", 0, INT64_MAX, &other, &err));
+		assert_int_equal(sum.requests, 2 + folded);
+		assert_int_equal(late.requests, 0);
+		assert_int_equal(other.requests, 2 * ceiling - ceiling + 1 + folded);
+	}
+	WORKS(store_usage_sum(f->s, BY_TOTAL, NULL, 0, INT64_MAX, &total, &err));
+	assert_int_equal(total.requests, 2 * ceiling + 4);
+}
+
+/* What usage takes stays below the cap while rows come and come, and no sum loses one. */
+static void
+the_cap_holds_while_rows_are_booked(void **state)
+{
+	struct fixture *f = *state;
+	struct store_options o = fixture_options(f);
+	struct usage_row rows[STORE_BOOK_MAX];
+	bool booked[STORE_BOOK_MAX];
+	struct usage_sum wanted = { 0 }, sum;
+	struct store_health h;
+	int64_t most = 0, now = clock_wall_ms();
+	const int64_t total = getenv("SLUICE_LONG") != NULL ? 200000 : 64000;
+
+	store_close(f->s);
+	o.rows_cap_bytes = 16 << 20; /* all the rows were 18 MB, their ids and sums not counted */
+	f->s = store_open(&o, NULL, &err);
+	assert_non_null(f->s);
+	for (int64_t i = 0; i < total; i += STORE_BOOK_MAX) {
+		for (int j = 0; j < STORE_BOOK_MAX; j++) {
+			rows[j] = random_row(now - (total - i) * 400); /* seven hours in all */
+			usage_sum_add(&wanted, &rows[j]);
+		}
+		WORKS(store_book(f->s, rows, STORE_BOOK_MAX, booked, &err));
+		if (i % (20 * STORE_BOOK_MAX) != 0)
+			continue;
+		WORKS(store_fold(f->s, &err));
+		WORKS(store_health(f->s, &h, &err));
+		if (h.bytes_capped > most)
+			most = h.bytes_capped;
+	}
+	WORKS(store_fold(f->s, &err));
+	WORKS(store_expire(f->s, &err));
+	WORKS(store_usage_sum(f->s, BY_TOTAL, NULL, 0, INT64_MAX, &sum, &err));
+	assert_memory_equal(&sum, &wanted, sizeof sum);
+	WORKS(store_health(f->s, &h, &err));
+	assert_in_range(h.rows, 1000, 40000);
+	assert_in_range(most, 1 << 20, o.rows_cap_bytes);
+	assert_in_range(h.bytes_capped, 1 << 20, o.rows_cap_bytes);
+	assert_int_equal(store_is_booked(f->s, rows[0].exchange, &err), 1);
+}
+
+/* Without a clerk, booking folds by itself before there are too many. */
+static void
+booking_does_not_run_away_from_folding(void **state)
+{
+	struct fixture *f = *state;
+	struct usage_row rows[STORE_BOOK_MAX];
+	bool booked[STORE_BOOK_MAX];
+	struct store_health h;
+
+	for (int i = 0; i < 550; i++) { /* 35,200 */
+		for (int j = 0; j < STORE_BOOK_MAX; j++)
+			rows[j] = random_row(clock_wall_ms());
+		WORKS(store_book(f->s, rows, STORE_BOOK_MAX, booked, &err));
+	}
+	WORKS(store_health(f->s, &h, &err));
+	assert_int_equal(h.rows, 550 * STORE_BOOK_MAX);
+	assert_true(h.rows_unfolded < 35000);
+}
+
 int
 main(void)
 {
@@ -549,6 +752,11 @@ main(void)
 		IN_STORE(sums_are_exact_at_every_moment_of_folding),
 		IN_STORE(names_beyond_the_ceiling_are_other_and_still_counted),
 		IN_STORE(rows_over_the_cap_go_oldest_first_and_their_files_with_them),
+		IN_STORE(what_nobody_has_is_an_empty_list),
+		IN_STORE(ids_beyond_the_ceiling_are_other_and_still_counted),
+		IN_STORE(the_cap_holds_while_rows_are_booked),
+		IN_STORE(booking_does_not_run_away_from_folding),
+		IN_STORE(files_that_libdb_left_behind_go),
 		IN_STORE(old_minutes_hours_and_booked_ids_are_forgotten),
 	};
 

@@ -1,0 +1,401 @@
+/*
+ * ledger_bench.c - what the ledger costs, as ratios to one bare Berkeley DB get in the same store.
+ *
+ *   admission   six limits checked and reserved, a lease written (admit_reserve)
+ *   caller      the token found by its secret, its project read, both checked
+ *   settlement  a row booked with 63 others in one transaction, its lease settled
+ *
+ * Each figure is the median of interleaved rounds.  First with a thousand tokens, then with as many
+ * as asked for; then with several processes, each on tokens of its own and all on one.
+ *
+ * Usage: ledger_bench [tokens [processes]]
+ */
+#include "admit/admit.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "settle/settle.h"
+#include "store/snapshot.h"
+#include "store/store-int.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define FEW_TOKENS     1000
+#define ROUNDS         15
+#define CALLS          2048 /* a round; a multiple of STORE_BOOK_MAX */
+#define CREATE_AT_ONCE 500
+#define PROCESSES_MAX  16
+
+struct bench {
+	char dir[64], key[96];
+	struct roster *roster;
+	struct store *store;
+	struct board *board;
+	struct snapshot *snapshot;
+	struct project project;
+	int64_t tokens;
+};
+
+struct figures {
+	double get_ns, caller_ns, admission_ns, settlement_ns;
+};
+
+static const struct store_change by_bench = { .actor = "bench", .action = "bench", .address = "" };
+
+static void
+must(int rc, const struct err *err)
+{
+	if (rc >= 0)
+		return;
+	fprintf(stderr, "ledger_bench: %s\n", err->text);
+	exit(1);
+}
+
+/* The secret of the n-th token is its number. */
+static void
+hash_of(int64_t n, uint8_t out[SHA256_BYTES])
+{
+	hash_sha256(&n, sizeof n, out);
+}
+
+static void
+attach_bench(struct bench *b, bool create)
+{
+	struct store_options o = { .dir = b->dir, .master_key_file = b->key, .create = create };
+	struct err err = { 0 };
+
+	b->roster = roster_join(b->dir, &err);
+	b->store = b->roster == NULL ? NULL : store_open(&o, b->roster, &err);
+	b->board = b->store == NULL ? NULL : board_open(b->dir, b->roster, &err);
+	must(b->board == NULL ? -1 : 0, &err);
+}
+
+static void
+load_snapshot(struct bench *b)
+{
+	struct err err = { 0 };
+
+	b->snapshot = snapshot_load(b->store, 1, &err);
+	must(b->snapshot == NULL ? -1 : 0, &err);
+}
+
+static void
+make_records(struct bench *b)
+{
+	static const struct {
+		int32_t metric, window;
+		enum limit_dimension scope;
+	} limits[] = { { METRIC_COST, WINDOW_MONTH, DIMENSION_TOKEN },
+		{ METRIC_REQUESTS, WINDOW_MINUTE, DIMENSION_TOKEN },
+		{ METRIC_REQUESTS, WINDOW_DAY, DIMENSION_TOKEN },
+		{ METRIC_TOKENS, WINDOW_MINUTE, DIMENSION_TOKEN },
+		{ METRIC_PARALLEL, WINDOW_TOTAL, DIMENSION_TOKEN },
+		{ METRIC_COST, WINDOW_DAY, DIMENSION_PROJECT } };
+	struct err err = { 0 };
+
+	record_init(RECORD_PROJECT, &b->project);
+	b->project.head.id = id_random();
+	strcpy(b->project.name, "bench");
+	must(store_create(b->store, RECORD_PROJECT, &b->project, &by_bench, &err), &err);
+	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+		struct limit l;
+
+		record_init(RECORD_LIMIT, &l);
+		l.head.id = id_random();
+		strcpy(l.scope[limits[i].scope], "each");
+		l.metric = limits[i].metric;
+		l.window = limits[i].window;
+		l.cap = INT64_MAX / 4;
+		must(store_create(b->store, RECORD_LIMIT, &l, &by_bench, &err), &err);
+	}
+}
+
+static void
+find_project(struct bench *b)
+{
+	struct err err = { 0 };
+
+	must(store_find(b->store, RECORD_PROJECT, "bench", &b->project, &err) - 1, &err);
+}
+
+static void
+make_tokens(struct bench *b, int64_t upto)
+{
+	struct token *t = calloc(CREATE_AT_ONCE, sizeof *t);
+	struct err err = { 0 };
+
+	while (b->tokens < upto) {
+		size_t n = 0;
+
+		for (; n < CREATE_AT_ONCE && b->tokens < upto; n++, b->tokens++) {
+			record_init(RECORD_TOKEN, &t[n]);
+			t[n].head.id = id_random();
+			t[n].project = b->project.head.id;
+			hash_of(b->tokens, t[n].sha256);
+			snprintf(t[n].label, sizeof t[n].label, "token %lld", (long long)b->tokens);
+		}
+		must(store_create_many(b->store, RECORD_TOKEN, t, n, &by_bench, &err), &err);
+		if (b->tokens % 50000 == 0)
+			fprintf(stderr, "  %lld tokens\n", (long long)b->tokens);
+	}
+	free(t);
+}
+
+/* ---- what is measured ---- */
+
+struct gets {
+	uint8_t key[CALLS][1 + SHA256_BYTES];
+	int found;
+};
+
+/* One visit for all, so that it is Berkeley DB alone that is measured. */
+static int
+bare_gets(struct attach *at, void *arg, struct err *err)
+{
+	struct gets *g = arg;
+	DB *db = at->table[TABLE_MAIN];
+
+	(void)err;
+	for (int i = 0; i < CALLS; i++) {
+		uint8_t out[64];
+		DBT k, v;
+
+		dbt_in(&k, g->key[i], sizeof g->key[i]);
+		dbt_out(&v, out, sizeof out);
+		g->found += db->get(db, NULL, &k, &v, 0) == 0;
+	}
+	return 0;
+}
+
+static double
+per_call_ns(int64_t began_us)
+{
+	return (double)(clock_mono_us() - began_us) * 1000.0 / CALLS;
+}
+
+static int
+by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double
+median(double *list)
+{
+	qsort(list, ROUNDS, sizeof *list, by_value);
+	return list[ROUNDS / 2];
+}
+
+/* Tokens are taken at random, or always the first. */
+static int64_t
+pick(const struct bench *b, uint64_t *seed, bool one)
+{
+	*seed = hash_64(seed, sizeof *seed, 1);
+	return one ? 0 : (int64_t)(*seed % (uint64_t)b->tokens);
+}
+
+static void
+admit(struct bench *b, const struct admit_caller *caller, struct id exchange,
+	struct admit_pass *pass)
+{
+	static struct settle_note note;
+	struct admit_ask ask = { .caller = caller,
+		.need = { .model = "gpt-4o-mini",
+			.input_tokens = 100,
+			.output_tokens = 100,
+			.cost_nusd = 1000 } };
+	struct err err = { 0 };
+
+	while (admit_reserve(b->store, b->board, b->snapshot, &ask, exchange, &note, sizeof note,
+		       pass, &err) != 0)
+		if (err.code !=
+			ERR_OVERLOADED) /* more processes than cores: a holder may not run */
+			must(-1, &err);
+}
+
+/* A whole batch, as the ledger's thread does it. */
+static void
+settle(struct bench *b, int64_t now_ms, const struct admit_caller *callers,
+	const struct id *exchange, const struct admit_pass *pass)
+{
+	static struct usage_row rows[STORE_BOOK_MAX];
+	static const int64_t spent[BOARD_CLAIMS_MAX] = { 1000, 1, 1, 200, 0, 1000 };
+	bool booked[STORE_BOOK_MAX];
+	struct err err = { 0 };
+
+	for (int k = 0; k < STORE_BOOK_MAX; k++)
+		rows[k] = (struct usage_row){ .exchange = exchange[k],
+			.time_ms = now_ms,
+			.project = b->project.head.id,
+			.token = callers[k].token.head.id,
+			.model = "gpt-4o-mini",
+			.status = 200,
+			.usage_source = USAGE_REPORTED,
+			.tokens = { .input = 100, .output = 100 },
+			.cost_nusd = 1000 };
+	must(store_book(b->store, rows, STORE_BOOK_MAX, booked, &err), &err);
+	for (int k = 0; k < STORE_BOOK_MAX; k++)
+		while (board_settle(b->board, pass[k].lease, spent, pass[k].count, 200, &err) < 0)
+			if (err.code != ERR_OVERLOADED)
+				must(-1, &err);
+}
+
+static struct figures
+measure(struct bench *b, bool one)
+{
+	static struct gets gets;
+	static struct admit_caller callers[CALLS];
+	static struct admit_pass pass[STORE_BOOK_MAX];
+	double get[ROUNDS], caller[ROUNDS], admission[ROUNDS], settlement[ROUNDS];
+	uint64_t seed = (uint64_t)getpid();
+	struct err err = { 0 };
+
+	for (int round = 0; round < ROUNDS; round++) {
+		int64_t which[CALLS], began;
+		int64_t now_ms = clock_wall_ms();
+		struct id exchange[CALLS];
+
+		for (int i = 0; i < CALLS; i++) {
+			which[i] = pick(b, &seed, one);
+			exchange[i] = id_timed(now_ms);
+			gets.key[i][0] = KEY_HASH;
+			hash_of(which[i], gets.key[i] + 1);
+		}
+		gets.found = 0;
+		began = clock_mono_us();
+		must(store_call(b->store, "bench", bare_gets, &gets, &err), &err);
+		get[round] = per_call_ns(began);
+		if (gets.found != CALLS) {
+			fprintf(stderr, "ledger_bench: %d of %d keys were found\n", gets.found,
+				CALLS);
+			exit(1);
+		}
+		began = clock_mono_us();
+		for (int i = 0; i < CALLS; i++) {
+			must(store_token_by_hash(
+				     b->store, gets.key[i] + 1, &callers[i].token, &err) -
+					1,
+				&err);
+			must(store_get(b->store, RECORD_PROJECT, callers[i].token.project,
+				     &callers[i].project, &err) -
+					1,
+				&err);
+		}
+		caller[round] = per_call_ns(began);
+		admission[round] = settlement[round] = 0;
+		for (int i = 0; i < CALLS; i += STORE_BOOK_MAX) {
+			int64_t middle;
+
+			began = clock_mono_us();
+			for (int k = 0; k < STORE_BOOK_MAX; k++)
+				admit(b, &callers[i + k], exchange[i + k], &pass[k]);
+			middle = clock_mono_us();
+			settle(b, now_ms, &callers[i], &exchange[i], pass);
+			settlement[round] += (double)(clock_mono_us() - middle) * 1000.0 / CALLS;
+			admission[round] += (double)(middle - began) * 1000.0 / CALLS;
+		}
+	}
+	return (struct figures){ median(get), median(caller), median(admission),
+		median(settlement) };
+}
+
+static void
+show(const char *what, int64_t tokens, const struct figures *f)
+{
+	printf("%-34s %8lld tokens: get %5.0f ns; admission %.2f gets (%.0f ns), caller %.2f, "
+	       "settlement %.2f\n",
+		what, (long long)tokens, f->get_ns, f->admission_ns / f->get_ns, f->admission_ns,
+		f->caller_ns / f->get_ns, f->settlement_ns / f->get_ns);
+	fflush(stdout);
+}
+
+/* All at once; the mean of what each measured. */
+static void
+measure_processes(struct bench *b, int processes, bool one)
+{
+	struct figures *all = mmap(NULL, sizeof *all * PROCESSES_MAX, PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct figures mean = { 0 };
+	char what[64];
+
+	for (int i = 0; i < processes; i++)
+		if (fork() == 0) {
+			struct bench mine = *b;
+
+			attach_bench(&mine, false);
+			find_project(&mine);
+			load_snapshot(&mine);
+			all[i] = measure(&mine, one);
+			store_close(mine.store); /* or the others would recover */
+			_exit(0);
+		}
+	while (wait(NULL) > 0)
+		;
+	for (int i = 0; i < processes; i++) {
+		mean.get_ns += all[i].get_ns / processes;
+		mean.caller_ns += all[i].caller_ns / processes;
+		mean.admission_ns += all[i].admission_ns / processes;
+		mean.settlement_ns += all[i].settlement_ns / processes;
+	}
+	snprintf(what, sizeof what, "%d processes, %s", processes,
+		one ? "all on one token" : "any token");
+	show(what, b->tokens, &mean);
+	(void)munmap(all, sizeof *all * PROCESSES_MAX);
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+	(void)st;
+	(void)type;
+	(void)where;
+	return remove(path);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct bench b = { .dir = "/tmp/ledger_bench.XXXXXX" };
+	int64_t many = argc > 1 ? strtoll(argv[1], NULL, 10) : 100000;
+	int processes = argc > 2 ? atoi(argv[2]) : 4;
+
+	if (mkdtemp(b.dir) == NULL || processes < 1 || processes > PROCESSES_MAX)
+		return 1;
+	snprintf(b.key, sizeof b.key, "%s/master.key", b.dir);
+	/* Each attachment in a process of its own: none is open across a fork. */
+	for (int64_t tokens = FEW_TOKENS; tokens <= many;
+		tokens = tokens < many ? many : many + 1) {
+		int status;
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			attach_bench(&b, true);
+			b.tokens = tokens == FEW_TOKENS ? 0 : FEW_TOKENS;
+			if (b.tokens == 0)
+				make_records(&b);
+			else
+				find_project(&b);
+			make_tokens(&b, tokens);
+			load_snapshot(&b);
+			struct figures f = measure(&b, false);
+
+			show("1 process, any token", tokens, &f);
+			store_close(b.store);
+			_exit(0);
+		}
+		if (waitpid(pid, &status, 0) != pid || status != 0)
+			return 1;
+		b.tokens = tokens;
+		measure_processes(&b, processes, false);
+		measure_processes(&b, processes, true);
+	}
+	(void)nftw(b.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	return 0;
+}
