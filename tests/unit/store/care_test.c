@@ -394,7 +394,7 @@ change_a_sum(struct attach *at, DB_TXN *txn, void *arg, struct err *e)
 	key.size = 2;
 	dbt_out(&data, bytes, sizeof bytes);
 	if ((rc = cursor->get(cursor, &key, &data, DB_SET_RANGE)) == 0) {
-		bytes[8] ^= 1; /* the low byte of its first number */
+		bytes[1] ^= 2; /* of the number of requests; the sign is its lowest bit */
 		data.ulen = data.size;
 		rc = cursor->put(cursor, &key, &data, DB_CURRENT);
 	}
