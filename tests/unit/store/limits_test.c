@@ -193,12 +193,13 @@ among_many_grants_each_counter_finds_its_own(void **state)
 {
 	enum { USERS = 500 };
 	static struct grant g[2 * USERS + 3];
-	struct limit l[2] = { { .metric = METRIC_COST }, { .metric = METRIC_COST } };
+	struct limit l[3] = { { .metric = METRIC_COST }, { .metric = METRIC_COST },
+		{ .metric = METRIC_COST } };
 	struct limit_index *x;
 
 	(void)state;
-	l[0].head.id = id_random();
-	l[1].head.id = id_random();
+	for (int i = 0; i < 3; i++)
+		l[i].head.id = id_random();
 	strcpy(l[0].scope[DIMENSION_END_USER], "each");
 	strcpy(l[1].scope[DIMENSION_END_USER], "each");
 	for (int i = 0; i < 2 * USERS; i++) {
@@ -208,9 +209,9 @@ among_many_grants_each_counter_finds_its_own(void **state)
 	}
 	g[2 * USERS] = (struct grant){ .limit = l[0].head.id, .amount = 10000 }; /* for all */
 	g[2 * USERS + 1] = (struct grant){ .limit = l[1].head.id, .amount = 7 };
-	g[2 * USERS + 2] = (struct grant){ .limit = l[0].head.id, .amount = 99 };
+	g[2 * USERS + 2] = (struct grant){ .limit = l[2].head.id, .amount = 99 };
 	strcpy(g[2 * USERS + 2].value[DIMENSION_TOKEN], "not an id"); /* nobody's */
-	x = limit_index_new(l, 2, g, sizeof g / sizeof g[0], 0, &err);
+	x = limit_index_new(l, 3, g, sizeof g / sizeof g[0], 0, &err);
 	assert_non_null(x);
 	for (int i = 0; i <= USERS; i++) {
 		char user[USER_BYTES];
@@ -224,6 +225,8 @@ among_many_grants_each_counter_finds_its_own(void **state)
 			10000 + (i < USERS ? 2 * i + USERS : 0));
 		len = limit_counter_name(limit_index_rule(x, 1), &v, "", 12345, name);
 		assert_int_equal(limit_granted(x, limit_index_rule(x, 1), name, len, 1).granted, 7);
+		len = limit_counter_name(limit_index_rule(x, 2), &v, "", 12345, name);
+		assert_int_equal(limit_granted(x, limit_index_rule(x, 2), name, len, 1).granted, 0);
 	}
 	limit_index_free(x);
 }
