@@ -55,6 +55,9 @@ struct admit_ask {
 	const char *tag[USAGE_TAGS_MAX];
 	struct id upstream, key; /* of the candidate; for admit_attempt() alone */
 	const struct board_repeat *repeat; /* its idempotency key; NULL: none */
+	/* The store is not to be had: a counter that the board does not know is passed over, and told
+	 * by the rows once they are booked. */
+	bool without_store;
 };
 
 /* One counter that was taken from. */
@@ -64,6 +67,8 @@ struct admit_hold {
 	bool is_hard;      /* refuses beyond its cap; the others only count */
 	int64_t cap;       /* with what is granted; INT64_MAX when it is not hard */
 	int64_t used;      /* spent and reserved, this request included */
+	int64_t amount;    /* of which by this request */
+	bool stops;        /* ends streams that go beyond it */
 	int64_t resets_ms; /* board time; WINDOW_FOREVER: never.  Rolling: when all of it has aged */
 };
 

@@ -207,6 +207,32 @@ seed(struct store *store, struct taking *t, int which, struct err *err)
 		t->start_ms[which], c->window_end_ms, &c->seed, err);
 }
 
+/* A counter begun without its past would lack it for ever: it is left to the rows. */
+static void
+pass_over(struct taking *t, int which)
+{
+	for (int i = which; i + 1 < t->count; i++) {
+		t->claim[i] = t->claim[i + 1];
+		t->from[i] = t->from[i + 1];
+		t->metric[i] = t->metric[i + 1];
+		t->start_ms[i] = t->start_ms[i + 1];
+	}
+	t->count--;
+}
+
+/* 0 seeded, 1 passed over, -1. */
+static int
+seed_or_pass_over(struct store *store, struct taking *t, int which, struct err *err)
+{
+	if (seed(store, t, which, err) == 0)
+		return 0;
+	if (!t->ask->without_store || err->code != ERR_STORE_UNAVAILABLE)
+		return -1;
+	memset(err, 0, sizeof *err);
+	pass_over(t, which);
+	return 1;
+}
+
 /* ---- what is said ---- */
 
 static void
@@ -256,6 +282,8 @@ hold_of(const struct taking *t, int i, int64_t used)
 		.is_hard = r == NULL || r->limit->mode == LIMIT_HARD,
 		.cap = c->cap,
 		.used = used,
+		.amount = c->amount,
+		.stops = r != NULL && r->limit->mode == LIMIT_HARD && r->limit->stops_streams,
 		.resets_ms = c->rolling_ms > 0 ? t->now_ms + c->rolling_ms : c->window_end_ms };
 }
 
@@ -372,13 +400,15 @@ seed_young(struct store *store, struct board *board, struct taking *t, struct er
 	for (int i = 0; i < t->count; i++) {
 		struct board_claim *c = &t->claim[i];
 		int64_t spent, reserved;
+		int rc;
 
 		if (c->rolling_ms == 0 || c->seeded ||
-			!limit_has_past(t->from[i].rule->limit, 0, t->now_ms))
+			!limit_has_past(t->from[i].rule->limit, 0, t->now_ms) ||
+			board_peek(board, c->key, c->rolling_ms, &spent, &reserved) != 0)
 			continue;
-		if (board_peek(board, c->key, c->rolling_ms, &spent, &reserved) == 0 &&
-			seed(store, t, i, err) != 0)
+		if ((rc = seed_or_pass_over(store, t, i, err)) < 0)
 			return -1;
+		i -= rc;
 	}
 	return 0;
 }
@@ -407,7 +437,7 @@ take_all(struct store *store, struct board *board, struct taking *t,
 		case BOARD_OTHER_BODY:
 			return refuse_repeat(&v, pass, err);
 		case BOARD_NEEDS_SEED:
-			if (seed(store, t, v.which, err) != 0)
+			if (seed_or_pass_over(store, t, v.which, err) < 0)
 				return -1;
 			break;
 		}

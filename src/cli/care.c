@@ -186,6 +186,7 @@ verify(struct caring *c)
 	int rc;
 
 	if (c->file != NULL) {
+		log_open(NULL, "sluice", LOG_ERROR, NULL);
 		rc = store_verify_backup(c->file, getenv("TMPDIR"), &c->care, &c->report, &err);
 	} else {
 		if (state_open(&s, false) != 0)
@@ -251,6 +252,9 @@ dump(struct caring *c)
 
 	if (rc != EXIT_DONE || state_open(&s, false) != 0)
 		return rc != EXIT_DONE ? rc : EXIT_FAILED;
+	/* before, so that it is in the dump itself */
+	if (c->secrets != DUMP_NO_SECRETS)
+		note_in_audit(&s, "store.dump_with_secrets");
 	if ((out = open_dump(c->file)) == NULL) {
 		rc = err_set(&err, ERR_STORE_UNAVAILABLE, "%s: %s", c->file, strerror(errno));
 	} else {
@@ -259,8 +263,6 @@ dump(struct caring *c)
 			rc = err_set(
 				&err, ERR_STORE_UNAVAILABLE, "%s: %s", c->file, strerror(errno));
 	}
-	if (rc == 0 && c->secrets != DUMP_NO_SECRETS)
-		note_in_audit(&s, "store.dump_with_secrets");
 	explicit_bzero(passphrase, sizeof passphrase);
 	state_close(&s);
 	if (rc != 0)

@@ -220,6 +220,18 @@ makes_output(const struct exchange *x)
 	       !span_is(x->match.path, "/v1/moderations");
 }
 
+/* A refusal for the idempotency key has names of its own. */
+static void
+name_repeat(struct exchange *x)
+{
+	if (id_is_none(x->pass.first))
+		return;
+	if (x->err.code == ERR_CONFLICT)
+		x->err.code = x->pass.status == 0 ? ERR_REQUEST_RUNNING : ERR_REQUEST_REPEATED;
+	else
+		x->err.code = ERR_IDEMPOTENCY_KEY_REUSED;
+}
+
 static int
 reserve(struct exchange *x)
 {
@@ -227,7 +239,9 @@ reserve(struct exchange *x)
 	struct admit_ask ask = { .caller = &x->caller,
 		.need = { .model = x->ask.model, .input_tokens = x->ask.input_estimate },
 		.end_user = x->row.end_user,
-		.address = web_address(x->request) };
+		.address = web_address(x->request),
+		.repeat = x->repeat.key[0] == 0 && x->repeat.key[1] == 0 ? NULL : &x->repeat,
+		.without_store = x->from_memory };
 	struct admit_need *need = &ask.need;
 	struct settle_note note = { 0 };
 
@@ -250,15 +264,20 @@ reserve(struct exchange *x)
 	need->usual_output = admit_usual_output(
 		gw->store, x->snapshot, x->caller.token.head.id, x->ask.model, need->output_tokens);
 	need->usual_cost_nusd = worst_cost(x, need->input_tokens, need->usual_output);
+	x->need = *need;
+	x->by_attempt = admit_has_attempt_limits(x->snapshot);
 	note.row = x->row;
 	note.input_estimate = x->ask.input_estimate;
 	if (admit_reserve(gw->store, gw->board, x->snapshot, &ask, x->id, &note, sizeof note,
-		    &x->pass, &x->err) != 0)
+		    &x->pass, &x->err) != 0) {
+		name_repeat(x);
 		return -1;
+	}
 	x->note = board_note(gw->board, x->pass.lease);
 	for (int i = 0; i < x->pass.count; i++)
 		x->note->metric[i] = (uint8_t)x->pass.hold[i].metric;
 	x->note->count = x->pass.count;
+	guard_begin(x);
 	return 0;
 }
 
@@ -284,6 +303,36 @@ check_allowed(struct exchange *x)
 	r.has_form = is_ours(type, "multipart/form-data");
 	r.has_other_body = x->body.len > 0 && !x->is_json && !r.has_form;
 	return admit_allow_request(&x->caller, &r, clock_wall_ms(), &x->err);
+}
+
+/* What must not run twice, when the client names it: by project and key; and the request's content,
+ * as the client sent it, by which another request under the same key is told from a repeat. */
+static int
+read_repeat(struct exchange *x)
+{
+	struct span name = web_header(x->request, "idempotency-key");
+	const char *method = web_method(x->request);
+	struct board *b = x->gw->board;
+	char text[sizeof(struct id) + IDEMPOTENCY_KEY_MAX];
+	uint64_t parts[4][2];
+
+	memset(&x->repeat, 0, sizeof x->repeat);
+	if (name.len == 0 || strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
+		return 0;
+	if (name.len > IDEMPOTENCY_KEY_MAX) {
+		err_set(&x->err, ERR_BAD_REQUEST, "an Idempotency-Key of %zu bytes", name.len);
+		return err_say(&x->err, "An Idempotency-Key may have %d bytes at most.",
+			IDEMPOTENCY_KEY_MAX);
+	}
+	memcpy(text, &x->caller.project.head.id, sizeof(struct id));
+	memcpy(text + sizeof(struct id), name.at, name.len);
+	board_counter_key(b, text, sizeof(struct id) + name.len, x->repeat.key);
+	board_counter_key(b, method, strlen(method), parts[0]);
+	board_counter_key(b, x->match.path.at, x->match.path.len, parts[1]);
+	board_counter_key(b, web_query(x->request).at, web_query(x->request).len, parts[2]);
+	board_counter_key(b, x->body.at, x->body.len, parts[3]);
+	board_counter_key(b, parts, sizeof parts, x->repeat.body);
+	return 0;
 }
 
 /* From memory when the store is not to be had and the project goes on without it. */
@@ -378,6 +427,8 @@ admission_run(struct exchange *x)
 		.upstream = span_of(x->upstream_name),
 		.project = x->caller.project.head.id };
 	if (route_plan(gw->board, x->snapshot, &ask, &x->plan, &x->err) != 0)
+		return -1;
+	if (read_repeat(x) != 0)
 		return -1;
 	if (x->is_json) {
 		x->wants_usage_hidden = x->ask.stream && !x->ask.wants_usage;

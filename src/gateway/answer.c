@@ -31,6 +31,7 @@ add(struct lines *l, const char *name, const char *value)
 
 static const char expose[] = "X-Request-Id, X-Sluice-Upstream, X-Sluice-Model, X-Sluice-Attempts, "
 			     "X-Sluice-Cost, X-Sluice-Resets-At, X-Sluice-Limit, Retry-After, "
+			     "X-Sluice-First-Request-Id, X-Sluice-First-Status, "
 			     "Server-Timing, "
 			     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
 			     "x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
@@ -174,11 +175,26 @@ add_refusing(struct lines *l, const struct exchange *x)
 	add(l, "X-Sluice-Limit", arena_strdup(l->arena, id));
 }
 
+/* Whose idempotency key it was. */
+static void
+add_first(struct lines *l, const struct exchange *x)
+{
+	char id[ID_TEXT_BYTES];
+
+	if (id_is_none(x->pass.first))
+		return;
+	id_text("req_", x->pass.first, id);
+	add(l, "X-Sluice-First-Request-Id", arena_strdup(l->arena, id));
+	if (x->pass.status != 0)
+		add(l, "X-Sluice-First-Status", arena_printf(l->arena, "%d", x->pass.status));
+}
+
 static void
 add_common(struct lines *l, const struct exchange *x)
 {
 	add(l, "X-Request-Id", x->request_id);
 	add_cors(l, x->gw, x->request, x->known ? &x->caller : NULL);
+	add_first(l, x);
 	add_limits(l, x);
 	add_refusing(l, x);
 	if (x->note == NULL)

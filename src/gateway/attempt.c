@@ -178,6 +178,8 @@ pass_event(void *ctx, const char *data, size_t len, bool last)
 {
 	struct exchange *x = ctx;
 
+	if (x->guard.count > 0)
+		openai_stop_note(&x->guard.stop, data, len);
 	/* past the ceiling the rest of a stream's end goes out unbooked rather than not at all */
 	if (last && !x->held.failed && bytes_add(&x->held, data, len) == 0)
 		return;
@@ -307,9 +309,9 @@ on_data(void *ctx, const char *data, size_t len)
 		pass_piece(x, data, len);
 		return true;
 	case ANSWER_EVENTS:
-		if (x->full)
+		if (x->full || guard_rests(x))
 			return false;
-		if (openai_watch_feed(&x->watch, data, len, pass_event, x) != 0)
+		if (guard_feed(x, data, len, pass_event) != 0)
 			forward_cancel(x->call);
 		atomic_store_explicit(
 			&x->note->output_chars, x->watch.output_chars, memory_order_relaxed);
@@ -336,7 +338,7 @@ on_end(void *ctx, const struct forward_end *end)
 	x->ended = true;
 	if (end->sent_any)
 		x->sent = true;
-	if (x->mode == ANSWER_EVENTS)
+	if (x->mode == ANSWER_EVENTS && !x->guard.stopped)
 		(void)openai_watch_end(&x->watch, pass_event, x);
 	if (end->first_byte_us > 0)
 		x->first_byte_us =
@@ -441,7 +443,9 @@ judge_silence(struct exchange *x)
 	switch (x->end.outcome) {
 	case FORWARD_CANCELLED:
 		x->failure = FAILURE_NONE;
-		if (x->cut)
+		if (x->guard.no_event)
+			err_set(&x->err, ERR_BUDGET_EXCEEDED, "stopped in the stream");
+		else if (x->cut)
 			err_set(&x->err, ERR_CUT, "cut by the operator");
 		else if (x->gone)
 			err_set(&x->err, ERR_CLIENT_GONE, "the client left");
@@ -518,7 +522,8 @@ judge(struct exchange *x)
 	if (x->end.status != 0)
 		span_copy(response_header(x, "x-request-id"), x->row.upstream_request_id,
 			sizeof x->row.upstream_request_id);
-	if (x->watch.done && x->end.outcome == FORWARD_CANCELLED && !x->gone)
+	if (((x->watch.done && !x->guard.stopped) || (x->guard.stopped && !x->guard.no_event)) &&
+		x->end.outcome == FORWARD_CANCELLED && !x->gone)
 		x->end.outcome = FORWARD_DONE; /* we had all of it */
 	if (x->end.outcome == FORWARD_DONE)
 		x->cut = false; /* too late */
@@ -595,7 +600,10 @@ attempt_usage(struct exchange *x)
 			.audio_input = or_zero(u.audio_input),
 			.audio_output = or_zero(u.audio_output) };
 	} else if (x->ask.model[0] != '\0' && x->is_json) {
-		row->usage_source = USAGE_ESTIMATED;
+		/* where the stream was seen to its end, or ended by us, its text was all there was */
+		row->usage_source = x->watching && (x->watch.done || x->guard.stopped)
+					    ? USAGE_COUNTED
+					    : USAGE_ESTIMATED;
 		row->tokens = (struct tokens){ .input = x->ask.input_estimate,
 			.output = openai_estimate_tokens(x->watching ? x->watch.output_chars : 0) };
 	} else {

@@ -42,6 +42,7 @@ exchange_free(void *object)
 {
 	struct exchange *x = object;
 
+	guard_end(x);
 	openai_watch_free(&x->watch);
 	bytes_free(&x->answer);
 	bytes_free(&x->held);
@@ -196,7 +197,8 @@ has_drained(const struct exchange *x, int64_t now_ms)
 static bool
 must_end(struct exchange *x, int64_t now_ms)
 {
-	if (board_is_cut(x->gw->board, x->pass.lease))
+	if (board_is_cut(x->gw->board, x->pass.lease) ||
+		board_is_cut(x->gw->board, x->attempt.lease))
 		x->cut = true;
 	return x->cut || (x->gone && has_drained(x, now_ms)) ||
 	       (x->done_ms != 0 && now_ms - x->done_ms >= AFTER_DONE_MS);
@@ -215,9 +217,12 @@ static enum exchange_state
 step_route(struct exchange *x)
 {
 	while (!x->gone && x->candidate < x->plan.count) {
-		x->err.code = ERR_NONE;
-		if (attempt_start(x) == 0)
+		if (x->by_attempt && x->may == CANDIDATE_NEW && candidate_ask(x))
+			return EX_ROUTE; /* not ours until it comes back */
+		x->err = x->attempt_err;
+		if (x->may != CANDIDATE_REFUSED && attempt_start(x) == 0)
 			return EX_FORWARD;
+		candidate_release(x);
 		x->candidate++;
 	}
 	if (x->gone)
@@ -233,7 +238,10 @@ step_forward(struct exchange *x)
 	if (x->content_sent || x->gone || x->cut || !route_goes_on(x->failure))
 		return EX_SETTLE;
 	x->candidate++;
-	return x->candidate < x->plan.count ? EX_ROUTE : EX_SETTLE;
+	if (x->candidate == x->plan.count)
+		return EX_SETTLE;
+	candidate_release(x);
+	return EX_ROUTE;
 }
 
 static void
@@ -259,8 +267,14 @@ make_row(struct exchange *x)
 	}
 	if (x->watch.failed)
 		span_copy(span_of(x->watch.error), row->error, sizeof row->error);
-	if (x->gone || x->cut)
+	if (x->guard.stopped) {
+		row->ended_by = ENDED_BUDGET;
+		span_copy(
+			span_of("a budget was spent in the stream"), row->error, sizeof row->error);
+	} else if (x->gone || x->cut)
 		row->ended_by = ENDED_CLIENT;
+	else if (x->attempt_err.code != ERR_NONE && !x->sent)
+		row->ended_by = ENDED_REFUSED; /* by limits of all that could be asked */
 	else if (x->err.code == ERR_UPSTREAM_TIMEOUT)
 		row->ended_by = ENDED_TIMEOUT;
 	else if (x->err.code != ERR_NONE || x->watch.failed)
@@ -292,6 +306,15 @@ submit(struct exchange *x)
 		x->note->row = x->row;
 		atomic_store(&x->note->complete, 1);
 		settle_charge(x->note->metric, x->pass.count, &x->row, item->spent);
+	}
+	if (x->attempt.lease.serial != 0) {
+		uint8_t metric[BOARD_CLAIMS_MAX];
+
+		for (int i = 0; i < x->attempt.count; i++)
+			metric[i] = (uint8_t)x->attempt.hold[i].metric;
+		item->attempt = x->attempt.lease;
+		item->attempt_count = x->attempt.count;
+		settle_charge(metric, x->attempt.count, &x->row, item->attempt_spent);
 	}
 	x->item = item;
 	x->submitted = true;

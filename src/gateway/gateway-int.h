@@ -28,6 +28,7 @@
 #define SETTLE_WAIT_MS     2000         /* then the reply closes and the lease stays owing */
 #define AFTER_DONE_MS      1000         /* for a provider to end its answer after the last event */
 #define TICK_MS            250
+#define IDEMPOTENCY_KEY_MAX 255
 #define DRAIN_STOP_MS      5000         /* a stopping worker reads on for clients that have left */
 
 struct gateway {
@@ -48,6 +49,7 @@ struct gateway {
 	int64_t draining_ms;    /* [loop] loop time since when */
 
 	_Atomic(struct exchange *) inbox; /* for the loop, newest first */
+	_Atomic(struct ledger_raise *) raised; /* the same, of the guard's */
 
 	pthread_mutex_t mutex;  /* over the next three */
 	struct snapshot *snapshot;
@@ -57,6 +59,13 @@ struct gateway {
 	_Atomic int abandoned;
 
 	struct exchange *open;  /* [loop] those it owns */
+
+	/* candidate.c */
+	pthread_mutex_t candidate_mutex; /* over the next three */
+	pthread_cond_t candidate_wake;
+	struct exchange *candidates, **candidates_end; /* queue */
+	bool candidate_thread;
+	struct exchange *_Atomic candidate_now; /* what the thread is at */
 };
 
 /*
@@ -91,6 +100,19 @@ enum answer_mode {
 	ANSWER_BYTES    /* passed on as they come, the newest piece held back */
 };
 
+/* Of a stream that limits stop when they are spent; see guard.c. */
+struct guard {
+	int count, which[BOARD_CLAIMS_MAX]; /* of pass.hold, those that stop streams; 0: none */
+	int64_t held[BOARD_CLAIMS_MAX];
+	int64_t step;                /* tokens of output asked for ahead */
+	struct ledger_raise *asking; /* is with the ledger */
+	bool spent;                  /* there is no more to be had */
+	bool resting;                /* the transfer waits for the ledger's answer */
+	bool stopped;                /* the stream was ended */
+	bool no_event;               /* … by an error event, as the endpoint has no better one */
+	struct openai_stop stop;
+};
+
 struct exchange {
 	struct gateway *gw;
 	struct web_request *request;
@@ -113,8 +135,15 @@ struct exchange {
 	struct snapshot *snapshot;
 	struct route_plan plan;
 	struct price_list price[ROUTE_ATTEMPTS_MAX]; /* of the candidates; empty: unknown, or no model */
+	struct board_repeat repeat; /* of its idempotency key; zeros: none */
 	struct admit_pass pass;
 	struct settle_note *note;  /* on the board */
+	struct admit_need need;
+	bool by_attempt;           /* there are limits that name upstreams or keys: candidate.c */
+	enum { CANDIDATE_NEW, CANDIDATE_MAY, CANDIDATE_REFUSED } may;
+	struct admit_pass attempt; /* of the candidate; count and lease 0: nothing is held */
+	struct settle_note *attempt_note;
+	struct err attempt_err;
 	int64_t began_us, admitted_us;
 
 	/* FORWARD */
@@ -132,6 +161,7 @@ struct exchange {
 	bool watching;
 	bool head_sent, full, gone, closing;
 	bool is_events;            /* the head that was sent promises events */
+	struct guard guard;
 	bool cut;                  /* the operator wants it ended */
 	int64_t sent_bytes;        /* to the client */
 	bool content_sent;         /* more than a heartbeat: nobody else may be asked now */
@@ -165,6 +195,24 @@ int attempt_start(struct exchange *x);   /* 0, or -1 when this candidate cannot 
 int attempt_number(const struct exchange *x); /* of the one under way, from 1 */
 void attempt_usage(struct exchange *x);  /* tokens, source and cost into x->row */
 
+/* candidate.c: limits that name upstreams or keys, for the candidate that is next. */
+int candidate_init(struct gateway *gw, struct err *err);
+/* [loop] True: it is not the loop's until it comes back by gateway_to_loop().  False: x->may tells. */
+bool candidate_ask(struct exchange *x);
+void candidate_release(struct exchange *x); /* [loop] that one has spent nothing */
+/* Work taken over from an abandoned thread (store.h).  True when it was of here. */
+bool candidate_take_over(struct gateway *gw, const void *work);
+
+/* guard.c [loop], but for guard_begin() */
+void guard_begin(struct exchange *x); /* behind the reservation [intake] */
+/* Is the next piece to wait?  The transfer is resumed then. */
+bool guard_rests(struct exchange *x);
+/* openai_watch_feed(), and stops the stream where nothing is left: 0, or -1 out of memory. */
+int guard_feed(struct exchange *x, const char *data, size_t len,
+	void (*pass)(void *ctx, const char *data, size_t len, bool last));
+void guard_raised(struct exchange *x, const struct ledger_raise *r);
+void guard_end(struct exchange *x); /* no answer of the ledger comes any more */
+
 /* answer.c */
 const char *answer_error_body(void *ctx, const struct web_request *r, const struct err *why,
 	struct bytes *out); /* for web's own refusals */
@@ -178,6 +226,7 @@ void answer_plain(struct gateway *gw, struct web_request *r, int found,
 
 /* gateway.c */
 void gateway_to_loop(struct exchange *x);    /* any thread */
+void gateway_raised(struct ledger_raise *r); /* [ledger] */
 /* The present snapshot, held for the caller; made anew first when the board's word has moved.
  * [intake] */
 struct snapshot *gateway_snapshot(struct gateway *gw, struct err *err);

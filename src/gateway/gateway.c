@@ -45,12 +45,42 @@ on_booked(struct ledger_item *item)
 	gateway_to_loop(item->ctx);
 }
 
+static struct gateway *the_gateway; /* one a process: a raise may outlive its exchange */
+
+void
+gateway_raised(struct ledger_raise *r)
+{
+	struct gateway *gw = the_gateway;
+	struct ledger_raise *first = atomic_load(&gw->raised);
+
+	do
+		r->next = first;
+	while (!atomic_compare_exchange_weak(&gw->raised, &first, r));
+	uv_async_send(&gw->wake);
+}
+
+static void
+take_raised(struct gateway *gw)
+{
+	struct ledger_raise *r = atomic_exchange(&gw->raised, NULL);
+
+	while (r != NULL) {
+		struct ledger_raise *next = r->next;
+
+		if (r->ctx != NULL)
+			guard_raised(r->ctx, r);
+		free(r);
+		r = next;
+	}
+}
+
 static void
 on_wake(uv_async_t *wake)
 {
 	struct gateway *gw = wake->data;
 	struct exchange *newest = atomic_exchange(&gw->inbox, NULL), *first = NULL;
 
+	take_raised(gw);         /* those of exchanges that came with them are there by now */
 	while (newest != NULL) { /* in the order they came */
 		struct exchange *x = newest;
 
@@ -279,7 +309,7 @@ on_abandoned(void *ctx, void *work)
 	struct gateway *gw = ctx;
 
 	atomic_store(&gw->loading, 0);
-	if (work == NULL || ledger_take_over(gw->ledger, work)) {
+	if (work == NULL || ledger_take_over(gw->ledger, work) || candidate_take_over(gw, work)) {
 		;
 	} else if (work == gw) {
 		if (process_start_thread(clerk_run, gw) != 0)
@@ -425,7 +455,7 @@ open_state(struct gateway *gw, struct err *err)
 		(gw->board = board_open(gw->conf.state_dir, gw->roster, err)) == NULL ||
 		(gw->ledger = ledger_new(gw->store, gw->board, on_booked, err)) == NULL ||
 		(gw->journal = journal_new(gw->conf.state_dir, err)) == NULL ||
-		(gw->remember = remember_new(err)) == NULL)
+		(gw->remember = remember_new(err)) == NULL || candidate_init(gw, err) != 0)
 		return -1;
 	ledger_keep_journal(gw->ledger, gw->journal);
 	store_on_change(gw->store, on_change, gw);
@@ -486,6 +516,7 @@ gateway_main(int argc, char **argv)
 	struct err err = { 0 };
 
 	(void)argc;
+	the_gateway = &gw;
 	process_keep_secrets();
 	gw.cgi = web_is_cgi();
 	if (conf_load(&gw.conf, NULL, &err) != 0 ||

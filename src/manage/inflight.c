@@ -34,7 +34,7 @@ take_running(void *ctx, struct id exchange, struct roster_owner owner, const voi
 	struct running *r;
 
 	(void)owner;
-	if (n->row.time_ms == 0 || /* a lease of something else */
+	if (n->row.time_ms == 0 || n->follows != 0 || /* a lease of something else */
 		(!id_is_none(l->project) && !id_equal(l->project, n->row.project)) ||
 		(!id_is_none(l->token) && !id_equal(l->token, n->row.token)))
 		return true;

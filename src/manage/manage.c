@@ -45,6 +45,7 @@ static const struct endpoint {
 	{ "POST",   "/manage/tokens/mint",                NEEDS_ADMIN,   64 * KIB,  tokens_mint },
 	{ "POST",   "/manage/tokens/revoke",              NEEDS_ADMIN,   64 * KIB,  tokens_revoke_many },
 	{ "POST",   "/manage/tokens/cleanup",             NEEDS_ADMIN,   4 * KIB,   tokens_cleanup },
+	{ "POST",   "/manage/tokens/import",              NEEDS_ADMIN,   MANAGE_BODY_MAX, tokens_import },
 	{ "GET",    "/manage/tokens/{id}",                NEEDS_ADMIN,   0,         tokens_get },
 	{ "PATCH",  "/manage/tokens/{id}",                NEEDS_ADMIN,   64 * KIB,  tokens_patch },
 	{ "DELETE", "/manage/tokens/{id}",                NEEDS_ADMIN,   4 * KIB,   tokens_delete },

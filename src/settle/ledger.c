@@ -29,9 +29,13 @@ struct ledger {
 	pthread_cond_t wake, idle;
 	struct ledger_item *first, **last; /* queue */
 	int waiting;
+	struct ledger_raise
+		*raises; /* newest first; they are few and do not wait for one another */
 	struct ledger_item *batch[STORE_BOOK_MAX]; /* of the thread */
 	_Atomic int batch_count;
 	bool stopping, ended;
+	bool news;         /* something came that does not wait for the store */
+	bool journal_told; /* the thread's own: a failing journal is logged once */
 };
 
 static void *ledger_run(void *arg);
@@ -54,7 +58,7 @@ ledger_new(struct store *store, struct board *board, void (*done)(struct ledger_
 	pthread_mutex_init(&l->mutex, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&l->wake, NULL);
+	pthread_cond_init(&l->wake, &monotonic);
 	pthread_cond_init(&l->idle, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 	if (process_start_thread(ledger_run, l) != 0) {
@@ -68,7 +72,7 @@ ledger_new(struct store *store, struct board *board, void (*done)(struct ledger_
 void
 ledger_submit(struct ledger *l, struct ledger_item *item)
 {
-	bool first;
+	bool first, may_journal = item->may_journal;
 
 	atomic_store(&item->fate, WAITING);
 	item->next = NULL;
@@ -76,8 +80,10 @@ ledger_submit(struct ledger *l, struct ledger_item *item)
 	*l->last = item;
 	l->last = &item->next;
 	first = l->waiting++ == 0;
+	l->news |= may_journal;
 	pthread_mutex_unlock(&l->mutex);
-	if (first) /* after the unlock, or it would wake only to wait for the mutex */
+	/* after the unlock, or it would wake only to wait for the mutex */
+	if (first || may_journal)
 		pthread_cond_signal(&l->wake);
 }
 
@@ -95,13 +101,94 @@ ledger_forget(struct ledger_item *item)
 	return atomic_compare_exchange_strong(&item->fate, &expected, FORGOTTEN);
 }
 
+void
+ledger_raise(struct ledger *l, struct ledger_raise *raise)
+{
+	atomic_store(&raise->fate, WAITING);
+	pthread_mutex_lock(&l->mutex);
+	raise->next = l->raises;
+	l->raises = raise;
+	l->news = true;
+	pthread_mutex_unlock(&l->mutex);
+	pthread_cond_signal(&l->wake);
+}
+
+bool
+ledger_forget_raise(struct ledger_raise *raise)
+{
+	int expected = WAITING;
+
+	return atomic_compare_exchange_strong(&raise->fate, &expected, FORGOTTEN);
+}
+
+void
+ledger_release(struct ledger *l, struct board_lease lease)
+{
+	struct ledger_raise *r = calloc(1, sizeof *r);
+
+	if (lease.serial == 0 || r == NULL) {
+		free(r);
+		return;
+	}
+	r->lease = lease;
+	ledger_raise(l, r);
+}
+
+static void
+raise_one(struct ledger *l, struct ledger_raise *r)
+{
+	struct board_verdict verdict;
+	struct err err = { 0 };
+	int expected = WAITING;
+
+	if (r->done == NULL) { /* a release */
+		if (board_settle(l->board, r->lease, NULL, 0, 0, &err) < 0)
+			log_write(LOG_ERROR, "settle", "an attempt's lease stays owing: %s",
+				err.text);
+		free(r);
+		return;
+	}
+	if (board_raise(l->board, r->lease, r->amount, r->cap, r->count, &verdict, &err) != 0)
+		r->outcome = RAISE_BUSY;
+	else
+		r->outcome = verdict.outcome == BOARD_TAKEN ? RAISE_GRANTED : RAISE_REFUSED;
+	if (atomic_compare_exchange_strong(&r->fate, &expected, BOOKED))
+		r->done(r);
+	else
+		free(r); /* what it got goes back when the lease is settled */
+}
+
+static void
+raise_all(struct ledger *l)
+{
+	struct ledger_raise *list;
+
+	pthread_mutex_lock(&l->mutex);
+	list = l->raises;
+	l->raises = NULL;
+	pthread_mutex_unlock(&l->mutex);
+	while (list != NULL) {
+		struct ledger_raise *r = list;
+
+		list = r->next;
+		raise_one(l, r);
+	}
+}
+
 /* Waits for work and moves it into the batch.  False at the end. */
 static bool
 next_batch(struct ledger *l)
 {
 	pthread_mutex_lock(&l->mutex);
-	while (l->first == NULL && !l->stopping)
-		pthread_cond_wait(&l->wake, &l->mutex);
+	while (l->first == NULL && !l->stopping) {
+		if (l->raises == NULL) {
+			pthread_cond_wait(&l->wake, &l->mutex);
+			continue;
+		}
+		pthread_mutex_unlock(&l->mutex);
+		raise_all(l);
+		pthread_mutex_lock(&l->mutex);
+	}
 	while (l->first != NULL && l->batch_count < STORE_BOOK_MAX) {
 		l->batch[l->batch_count++] = l->first;
 		l->first = l->first->next;
@@ -134,37 +221,86 @@ settle_item(struct ledger *l, struct ledger_item *item)
 	if (item->lease.serial != 0 && board_settle(l->board, item->lease, item->spent, item->count,
 					       settle_status(&item->row), &err) < 0)
 		log_write(LOG_ERROR, "settle", "a lease stays owing: %s", err.text);
+	if (item->attempt.serial != 0 && board_settle(l->board, item->attempt, item->attempt_spent,
+						 item->attempt_count, 0, &err) < 0)
+		log_write(LOG_ERROR, "settle", "an attempt's lease stays owing: %s", err.text);
 	if (atomic_compare_exchange_strong(&item->fate, &expected, BOOKED))
 		l->done(item);
 	else
 		free(item);
 }
 
-/* The store does not take the batch: what may goes to the journal and is settled, the rest stays.
- * Until it is settled its lease is there for a reaper, who would book the same row. */
-static void
-journal_batch(struct ledger *l)
+/* Until they are settled their leases are there for a reaper, who would book the same rows. */
+static int
+journal_items(struct ledger *l, struct ledger_item *const *items, int count)
 {
 	struct usage_row rows[STORE_BOOK_MAX];
 	struct err err = { 0 };
-	size_t count = 0;
-	int kept = 0;
 
-	for (int i = 0; l->journal != NULL && i < l->batch_count; i++)
-		if (l->batch[i]->may_journal)
-			rows[count++] = l->batch[i]->row;
-	if (count == 0)
-		return;
-	if (journal_add(l->journal, rows, count, &err) != 0) {
+	for (int i = 0; i < count; i++)
+		rows[i] = items[i]->row;
+	if (journal_add(l->journal, rows, (size_t)count, &err) == 0)
+		return 0;
+	if (!l->journal_told)
 		log_write(LOG_ERROR, "ledger", "%s", err.text);
-		return;
-	}
+	l->journal_told = true;
+	return -1;
+}
+
+/* The store does not take the batch: what may goes to the journal, the rest stays. */
+static void
+journal_batch(struct ledger *l)
+{
+	struct ledger_item *items[STORE_BOOK_MAX];
+	int count = 0, kept = 0;
+
 	for (int i = 0; i < l->batch_count; i++)
 		if (l->batch[i]->may_journal)
-			settle_item(l, l->batch[i]);
-		else
+			items[count++] = l->batch[i];
+	if (count == 0 || journal_items(l, items, count) != 0)
+		return;
+	for (int i = 0; i < l->batch_count; i++)
+		if (!l->batch[i]->may_journal)
 			l->batch[kept++] = l->batch[i];
 	l->batch_count = kept;
+	for (int i = 0; i < count; i++)
+		settle_item(l, items[i]);
+}
+
+/* And those that wait behind the rest.  Only this thread takes items out of the queue, so they stay
+ * where they are until the journal has them. */
+static bool
+journal_some_of_queue(struct ledger *l)
+{
+	struct ledger_item *items[STORE_BOOK_MAX];
+	int count = 0;
+
+	pthread_mutex_lock(&l->mutex);
+	for (struct ledger_item *i = l->first; i != NULL && count < STORE_BOOK_MAX; i = i->next)
+		if (i->may_journal)
+			items[count++] = i;
+	pthread_mutex_unlock(&l->mutex);
+	if (count == 0 || journal_items(l, items, count) != 0)
+		return false;
+	pthread_mutex_lock(&l->mutex);
+	for (struct ledger_item **at = &l->first; *at != NULL;) {
+		int i = 0;
+
+		while (i < count && items[i] != *at)
+			i++;
+		if (i < count) {
+			*at = (*at)->next;
+			l->waiting--;
+		} else {
+			at = &(*at)->next;
+		}
+	}
+	for (l->last = &l->first; *l->last != NULL; l->last = &(*l->last)->next)
+		;
+	pthread_mutex_unlock(&l->mutex);
+	for (int i = 0; i < count; i++)
+		settle_item(l, items[i]);
+	return true;
 }
 
 /* Beyond the ceiling those that nobody waits for any more give up their place: the leases on the
@@ -199,12 +335,27 @@ shed(struct ledger *l)
 	}
 }
 
+/* Until the store is asked again; what goes to the journal, or asks for more, does not wait so long.
+ */
 static void
-pause_a_moment(void)
+pause_a_moment(struct ledger *l)
 {
-	struct timespec t = { RETRY_MS / 1000, RETRY_MS % 1000 * 1000000L };
+	struct timespec until;
+	int rc = 0;
 
-	nanosleep(&t, NULL);
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += RETRY_MS / 1000;
+	until.tv_nsec += RETRY_MS % 1000 * 1000000L;
+	while (rc == 0) {
+		raise_all(l);
+		while (l->journal != NULL && journal_some_of_queue(l))
+			;
+		pthread_mutex_lock(&l->mutex);
+		if (!l->news)
+			rc = pthread_cond_timedwait(&l->wake, &l->mutex, &until);
+		l->news = false;
+		pthread_mutex_unlock(&l->mutex);
+	}
 }
 
 static void *
@@ -217,6 +368,7 @@ ledger_run(void *arg)
 	store_working(l->store, l);
 	while (l->batch_count > 0 || next_batch(l)) {
 		memset(&err, 0, sizeof err);
+		raise_all(l); /* these are waited for in the middle of an answer */
 		if (book_batch(l, &err) != 0) {
 			bool stopping;
 
@@ -225,21 +377,22 @@ ledger_run(void *arg)
 					"%d finished exchanges cannot be booked now: %s",
 					l->batch_count, err.text);
 			told = true;
-			journal_batch(l);
+			if (l->journal != NULL)
+				journal_batch(l);
 			if (l->batch_count == 0)
 				continue;
 			shed(l);
 			pthread_mutex_lock(&l->mutex);
 			stopping = l->stopping;
 			pthread_mutex_unlock(&l->mutex);
-			pause_a_moment();
+			pause_a_moment(l);
 			if (!stopping)
 				continue;
 			break;
 		}
 		if (told)
 			log_write(LOG_INFO, "ledger", "booking works again");
-		told = false;
+		told = l->journal_told = false;
 		for (int i = 0; i < l->batch_count; i++)
 			settle_item(l, l->batch[i]);
 		l->batch_count = 0;

@@ -18,6 +18,9 @@ struct ledger_item {
 	struct board_lease lease; /* serial 0: nothing is held */
 	int count;                /* of spent, as many as the lease's claims */
 	int64_t spent[BOARD_CLAIMS_MAX];
+	struct board_lease attempt; /* of the last attempt, from limits that name upstreams and keys */
+	int attempt_count;
+	int64_t attempt_spent[BOARD_CLAIMS_MAX];
 	bool may_journal;         /* its project goes on without the store */
 	void *ctx;
 	_Atomic int fate;         /* the ledger's own */
@@ -35,6 +38,28 @@ void ledger_keep_journal(struct ledger *l, struct journal *journal);
 
 /* Any thread, the loop too: never blocks. */
 void ledger_submit(struct ledger *l, struct ledger_item *item);
+
+/* More is to be reserved for a lease that runs (board_raise), by whoever may not wait for the board's
+ * mutex.  From ledger_raise() on the ledger's; it goes back through its done(), or
+ * ledger_forget_raise(). */
+struct ledger_raise {
+	struct board_lease lease;
+	int count;
+	int64_t amount[BOARD_CLAIMS_MAX], cap[BOARD_CLAIMS_MAX];
+	enum { RAISE_GRANTED, RAISE_REFUSED, RAISE_BUSY } outcome; /* BUSY: ask again */
+	void (*done)(struct ledger_raise *raise); /* on the ledger's thread */
+	void *ctx;
+	_Atomic int fate;          /* the ledger's own */
+	struct ledger_raise *next; /* the ledger's own until done() */
+};
+/* A lease is given back with nothing spent.  Any thread, the loop too: never blocks.  Without memory
+ * for it the lease is left to a reaper after this process. */
+void ledger_release(struct ledger *l, struct board_lease lease);
+
+/* Any thread, the loop too: never blocks. */
+void ledger_raise(struct ledger *l, struct ledger_raise *raise);
+/* As ledger_forget(). */
+bool ledger_forget_raise(struct ledger_raise *raise);
 
 /* The submitter waits no longer: true when done() will not come any more (the ledger frees the item
  * with free() in its time); false when it has come or is just coming. */

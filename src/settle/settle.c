@@ -16,6 +16,7 @@
 
 #define FIRST_HOUR_MS 3600000
 #define FIRST_NAP_MS  10
+#define FOLLOWS_MS    (48 * 3600000LL)  /* a row that never came by then never comes */
 #define TOKENS_MAX    ((1LL << 40) - 1) /* what the store keeps of a count (store_book) */
 
 static int64_t
@@ -107,6 +108,27 @@ struct reaping {
 	bool failed;
 };
 
+/* One attempt's lease: charged by the exchange's row, if that is of this attempt. */
+static bool
+reap_follower(struct reaping *r, const struct board_orphan *o, const struct settle_note *n)
+{
+	int64_t spent[BOARD_CLAIMS_MAX] = { 0 };
+	struct usage_row row;
+	int found = store_row_get(r->store, o->exchange, &row, r->err);
+
+	if (found < 0) {
+		r->failed = true;
+		return false;
+	}
+	if (found == 0 && clock_wall_ms() - n->row.time_ms < FOLLOWS_MS)
+		return false; /* until the exchange itself is settled */
+	if (found > 0 && id_equal(row.upstream, n->row.upstream) && id_equal(row.key, n->row.key))
+		settle_charge(n->metric, (int)n->count, &row, spent);
+	if (board_settle(r->board, o->lease, spent, o->count, 0, r->err) < 0)
+		r->failed = true;
+	return !r->failed;
+}
+
 static bool
 reap_one(void *ctx, const struct board_orphan *o)
 {
@@ -122,6 +144,8 @@ reap_one(void *ctx, const struct board_orphan *o)
 		note.count = 0;    /* died before the note was complete: nothing had been sent */
 	if (note.row.time_ms == 0) /* no exchange: what somebody else holds on the board */
 		return board_settle(r->board, o->lease, spent, o->count, 0, r->err) >= 0;
+	if (note.follows != 0)
+		return reap_follower(r, o, &note);
 	crash_row(&note, o->exchange, &row);
 	if (store_book(r->store, &row, 1, &booked, r->err) != 0)
 		goto failed;

@@ -23,6 +23,7 @@ struct settle_note {
 	_Atomic int64_t bytes;      /* sent to the client */
 	_Atomic int64_t leaving;    /* the client left; the provider is heard out */
 	_Atomic int64_t complete;   /* the row is as it is to be booked: the exchange is over */
+	int64_t follows;            /* the lease of one attempt: the exchange's own books the row */
 	int64_t count;
 	uint8_t metric[BOARD_CLAIMS_MAX]; /* enum limit_metric of each claim */
 };

@@ -99,6 +99,22 @@ int openai_watch_feed(struct openai_watch *w, const char *data, size_t len,
 int openai_watch_end(struct openai_watch *w,
 	void (*pass)(void *ctx, const char *data, size_t len, bool last), void *ctx);
 
+/* ---- ending a stream early, as a model does that has reached its ceiling ---- */
+struct openai_stop {
+	const char *endpoint;    /* "/v1/chat/completions" */
+	char id[80];             /* of the answer, as its events have it; "" not known */
+	const char *model;
+	int64_t created_s, sequence; /* sequence: number of the last event that had one */
+	int64_t choices;         /* each is ended */
+	int64_t input_tokens, output_tokens;
+	bool wants_usage;
+};
+/* What an answer's first events tell for it: call with what is passed on, in order. */
+void openai_stop_note(struct openai_stop *s, const char *data, size_t len);
+/* The last events: finish_reason "length", usage when wanted, [DONE]; of responses
+ * response.incomplete.  0; -1 where the endpoint has no such thing, or out of memory. */
+int openai_stop(const struct openai_stop *s, struct bytes *out);
+
 /* The estimate for usage that never came: four characters a token. */
 int64_t openai_estimate_tokens(int64_t characters);
 

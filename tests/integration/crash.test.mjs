@@ -98,3 +98,52 @@ test(`kill -9 of a random worker for ${SECONDS} s`, { timeout: (SECONDS + 60) * 
     await stack.stop();
   }
 });
+
+test("kill -9 in the middle of streams: each is charged once, by estimate", { timeout: 60000 }, async (t) => {
+  const STREAMS = 40;
+  const stack = await Stack.start({ server: "nginx", settings: { workers: 3 } });
+  const nano = (usd) => BigInt(usd.replace(".", ""));
+  try {
+    await stack.manage("POST", "prices", { model: "mock*", input: "1", output: "10", request: "0.001" });
+    const cost = await stack.manage("POST", "limits",
+      { scope: { token: "each" }, metric: "cost", window: "total", cap: "1000000" });
+    const parallel = await stack.manage("POST", "limits",
+      { scope: { token: "each" }, metric: "parallel", window: "total", cap: 1000 });
+    const streams = await Promise.all(Array.from({ length: STREAMS }, async () => {
+      const answer = await stack.chat({ model: "mock:chunks=1000,interval=20,bytes=20", stream: true });
+      const reader = answer.body.getReader();
+      let bytes = (await reader.read()).value.length;
+      (async () => {
+        try {
+          for (;;) {
+            const { value, done } = await reader.read();
+            if (done) return;
+            bytes += value.length;
+          }
+        } catch { /* its worker died */ }
+      })();
+      return { id: answer.headers.get("x-request-id"), bytes: () => bytes };
+    }));
+    await sleep(500);
+    for (const pid of stack.workers()) process.kill(pid, "SIGKILL");
+    const died = Date.now();
+    const limits = async () => (await stack.manage("GET", `limits?limit=100&token_id=${stack.tokenId}`)).data;
+    await until("nothing is held any more", 10000, async () => (await limits()).every((l) => Number(l.reserved) === 0));
+    t.diagnostic(`${STREAMS} leases given back ${Date.now() - died} ms after their workers died`);
+    const rows = (await stack.manage("GET", "requests?limit=500")).data;
+    assert.equal(rows.length, STREAMS, "none is lost, none is there twice");
+    for (const { id, bytes } of streams) {
+      const row = rows.find((r) => r.id === id);
+      assert.deepEqual([row?.ended_by, row?.usage, row?.status], ["crash", "estimated", 0], id);
+      // each event of some 250 bytes has 20 characters of text: what the client saw is in the estimate
+      assert.ok(row.tokens.output * 4 >= (bytes() / 400) * 20, `${row.tokens.output} tokens, ${bytes()} bytes`);
+      assert.ok(nano(row.cost) > nano("0.001000000"));
+    }
+    const sum = rows.reduce((all, r) => all + nano(r.cost), 0n);
+    assert.equal(nano((await limits()).find((l) => l.id === cost.id).used), sum, "board and rows agree");
+    assert.equal((await limits()).find((l) => l.id === parallel.id).used, 0);
+    assert.deepEqual((await stack.manage("GET", "inflight")).data, []);
+  } finally {
+    await stack.stop();
+  }
+});

@@ -73,8 +73,8 @@ test("inflight shows what runs and cuts one of it", { timeout: 60000 }, async (t
 
     await t.test("one that has had no answer yet gets an error of its own, and no second try", async () => {
       const asked = stack.chat({ model: "mock-hang" });
-      const [hanging] = await until("it hangs", 5000, async () =>
-        (await stack.manage("GET", "inflight")).data.filter((r) => r.model === "mock-hang"));
+      const hanging = await until("it hangs", 5000, async () =>
+        (await stack.manage("GET", "inflight")).data.find((r) => r.model === "mock-hang"));
       await stack.manage("POST", `inflight/${hanging.id}/cut`, undefined, 202);
       const answer = await asked;
       assert.equal(answer.status, 503);

@@ -1,6 +1,7 @@
 /* ledger_test.c - what is finished is booked once and told once, however long the store is away. */
 #include "../admit/house.h"
 
+#include "settle/journal.h"
 #include "settle/ledger.h"
 #include <fcntl.h>
 #include <poll.h>
@@ -262,6 +263,88 @@ only_its_own_work_is_taken_over(void **state)
 	assert_false(ledger_take_over(ledger, NULL));
 }
 
+/* ---- what may not wait for the store ---- */
+
+static void
+without_the_store_the_journal_takes_what_may_go_there(void **state)
+{
+	struct house *h = *state;
+	struct ledger_item *open = new_item(h), *closed = new_item(h);
+	struct journal *j = journal_new(h->dir, &err);
+
+	ledger_keep_journal(ledger, j);
+	open->may_journal = true;
+	the_store_goes(h);
+	ledger_submit(ledger, closed);
+	ledger_submit(ledger, open);
+	assert_ptr_equal(next_told(5000), open); /* settled and told without the store */
+	assert_int_equal(house_leases(h), 1);
+	assert_null(next_told(300));
+	the_store_comes_back(h);
+	assert_ptr_equal(next_told(10000), closed);
+	WORKS(journal_replay(j, h->store, &err));
+	assert_all_settled(h, 2);
+	WORKS(journal_replay(j, h->store, &err));
+	assert_all_settled(h, 2);
+	free(open);
+	free(closed);
+	assert_int_equal(ledger_stop(ledger, 10000), 0);
+	journal_free(j);
+}
+
+static void
+raised(struct ledger_raise *r)
+{
+	if (write(told[1], &r, sizeof r) != (ssize_t)sizeof r)
+		abort();
+}
+
+static struct ledger_raise *
+new_raise(const struct ledger_item *item, int64_t amount, int64_t cap)
+{
+	struct ledger_raise *r = calloc(1, sizeof *r);
+
+	assert_non_null(r);
+	r->lease = item->lease;
+	r->count = 1;
+	r->amount[0] = amount;
+	r->cap[0] = cap;
+	r->done = raised;
+	return r;
+}
+
+static void
+more_is_reserved_for_what_runs(void **state)
+{
+	struct house *h = *state;
+	struct ledger_item *item = new_item(h);
+	struct ledger_raise *r = new_raise(item, 90, 100), *told_of;
+	int64_t spent, reserved;
+
+	ledger_raise(ledger, r);
+	told_of = (struct ledger_raise *)(void *)next_told(5000);
+	assert_ptr_equal(told_of, r);
+	assert_int_equal(r->outcome, RAISE_GRANTED);
+	assert_int_equal(board_peek(h->board, counter.key, 0, &spent, &reserved), 1);
+	assert_int_equal(reserved, 100);
+	r->amount[0] = 1; /* one beyond its cap */
+	ledger_raise(ledger, r);
+	assert_ptr_equal(next_told(5000), r);
+	assert_int_equal(r->outcome, RAISE_REFUSED);
+	assert_false(ledger_forget_raise(r)); /* it has come */
+	free(r);
+	ledger_submit(ledger, item);
+	assert_ptr_equal(next_told(5000), item);
+	assert_all_settled(h, 1); /* what was raised went back with the rest */
+	/* one for a lease that is no more takes nothing */
+	r = new_raise(item, 5, 100);
+	ledger_raise(ledger, r);
+	assert_ptr_equal(next_told(5000), r);
+	assert_all_settled(h, 1);
+	free(r);
+	free(item);
+}
+
 int
 main(void)
 {
@@ -273,6 +356,8 @@ main(void)
 		LEDGER_TEST(at_the_end_all_that_waits_is_booked_first),
 		LEDGER_TEST(at_the_end_without_a_store_leases_stay_owing),
 		LEDGER_TEST(only_its_own_work_is_taken_over),
+		LEDGER_TEST(without_the_store_the_journal_takes_what_may_go_there),
+		LEDGER_TEST(more_is_reserved_for_what_runs),
 	};
 
 	return cmocka_run_group_tests_name("settle/ledger", tests, NULL, NULL);
