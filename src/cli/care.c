@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "store/care.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -16,7 +17,7 @@
 
 struct caring {
 	const char *verb, *file;
-	bool json, with_key, rebuild;
+	bool json, with_key, rebuild, last;
 	enum dump_secrets secrets;
 	struct care care;
 	struct care_report report;
@@ -186,6 +187,7 @@ verify(struct caring *c)
 	int rc;
 
 	if (c->file != NULL) {
+		log_open(NULL, "sluice", LOG_ERROR, NULL);
 		rc = store_verify_backup(c->file, getenv("TMPDIR"), &c->care, &c->report, &err);
 	} else {
 		if (state_open(&s, false) != 0)
@@ -251,6 +253,9 @@ dump(struct caring *c)
 
 	if (rc != EXIT_DONE || state_open(&s, false) != 0)
 		return rc != EXIT_DONE ? rc : EXIT_FAILED;
+	/* before, so that it is in the dump itself */
+	if (c->secrets != DUMP_NO_SECRETS)
+		note_in_audit(&s, "store.dump_with_secrets");
 	if ((out = open_dump(c->file)) == NULL) {
 		rc = err_set(&err, ERR_STORE_UNAVAILABLE, "%s: %s", c->file, strerror(errno));
 	} else {
@@ -259,8 +264,6 @@ dump(struct caring *c)
 			rc = err_set(
 				&err, ERR_STORE_UNAVAILABLE, "%s: %s", c->file, strerror(errno));
 	}
-	if (rc == 0 && c->secrets != DUMP_NO_SECRETS)
-		note_in_audit(&s, "store.dump_with_secrets");
 	explicit_bzero(passphrase, sizeof passphrase);
 	state_close(&s);
 	if (rc != 0)
@@ -314,6 +317,43 @@ load(struct caring *c)
 /* ---- with nobody in it ---- */
 
 static int
+is_backup(const struct dirent *e)
+{
+	size_t len = strlen(e->d_name);
+
+	return len > 4 && strncmp(e->d_name, "sluice-", 7) == 0 &&
+	       strcmp(e->d_name + len - 4, ".tar") == 0;
+}
+
+/* The newest of those in backups/ that is sound: their names tell when they were made. */
+static int
+restore_last(struct caring *c, const struct store_options *o, struct err *err)
+{
+	static char file[4096];
+	char dir[3500];
+	struct dirent **list = NULL;
+	int count, rc = -1;
+
+	snprintf(dir, sizeof dir, "%.3400s/backups", o->dir);
+	count = scandir(dir, &list, is_backup, alphasort);
+	if (count <= 0)
+		err_set(err, ERR_NOT_FOUND, "%.200s holds no backup", dir);
+	for (int i = count - 1; i >= 0 && rc != 0; i--) {
+		snprintf(file, sizeof file, "%s/%.255s", dir, list[i]->d_name);
+		c->file = file;
+		rc = store_restore(o, file, &c->care, &c->report, err);
+		if (rc != 0 && err->code == ERR_CONFLICT)
+			break; /* others are at work: the next one is refused as well */
+		if (rc != 0)
+			complain(EXIT_FAILED, "restore: %s", err->text);
+	}
+	for (int i = 0; i < count; i++)
+		free(list[i]);
+	free(list);
+	return rc;
+}
+
+static int
 restore(struct caring *c)
 {
 	struct conf *conf = calloc(1, sizeof *conf);
@@ -331,8 +371,12 @@ restore(struct caring *c)
 	o.dir = conf->state_dir;
 	o.master_key_file = conf->master_key_file;
 	o.cache_bytes = conf->cache_bytes;
-	rc = c->rebuild ? store_rebuild(&o, &c->care, &c->report, &err)
-			: store_restore(&o, c->file, &c->care, &c->report, &err);
+	if (c->rebuild)
+		rc = store_rebuild(&o, &c->care, &c->report, &err);
+	else if (c->last)
+		rc = restore_last(c, &o, &err);
+	else
+		rc = store_restore(&o, c->file, &c->care, &c->report, &err);
 	free(conf);
 	if (rc != 0)
 		return failed(c, &err);
@@ -342,10 +386,13 @@ restore(struct caring *c)
 		return EXIT_FAILED;
 	note_in_audit(&s, c->rebuild ? "store.rebuild" : "store.restore");
 	state_close(&s);
-	if (c->json)
+	if (c->json) {
 		say_json(c, true);
-	else
+	} else {
+		if (c->file != NULL)
+			printf("restored  %s\n", c->file);
 		say(c);
+	}
 	return EXIT_DONE;
 }
 
@@ -358,8 +405,8 @@ static const struct {
 } verbs[] = {
 	{ "backup", "usage: sluice backup FILE [--with-key] [--json] [--config FILE]", backup,
 		true },
-	{ "restore", "usage: sluice restore FILE | --rebuild [--json] [--config FILE]", restore,
-		true },
+	{ "restore", "usage: sluice restore FILE | --last | --rebuild [--json] [--config FILE]",
+		restore, true },
 	{ "verify", "usage: sluice verify [FILE] [--json] [--config FILE]", verify, false },
 	{ "dump",
 		"usage: sluice dump [FILE] [--secrets sealed|passphrase] [--json] [--config FILE]",
@@ -385,6 +432,8 @@ read_options(struct caring *c, int argc, char **argv)
 			c->with_key = true;
 		} else if (strcmp(c->verb, "restore") == 0 && strcmp(argv[i], "--rebuild") == 0) {
 			c->rebuild = true;
+		} else if (strcmp(c->verb, "restore") == 0 && strcmp(argv[i], "--last") == 0) {
+			c->last = true;
 		} else if (is_dump && strcmp(argv[i], "--secrets") == 0 && next != NULL) {
 			if (strcmp(argv[++i], "sealed") == 0)
 				c->secrets = DUMP_SEALED;
@@ -398,7 +447,7 @@ read_options(struct caring *c, int argc, char **argv)
 			return -1;
 		}
 	}
-	return c->rebuild && c->file != NULL ? -1 : 0;
+	return c->rebuild + c->last + (c->file != NULL) > 1 ? -1 : 0;
 }
 
 int
@@ -414,7 +463,7 @@ care_main(int argc, char **argv)
 		v++;
 	c.care.ctx = &c;
 	if (read_options(&c, argc, argv) != 0 ||
-		(verbs[v].wants_file && c.file == NULL && !c.rebuild))
+		(verbs[v].wants_file && c.file == NULL && !c.rebuild && !c.last))
 		return complain(EXIT_USAGE, "%s", verbs[v].usage);
 	if (isatty(STDERR_FILENO) && !c.json)
 		c.care.progress = on_progress;

@@ -8,6 +8,7 @@
  *   mock.c     mock                                        table.c    columns for people
  *   prices.c   price import                                reprice.c    reprice
  *   reconcile.c, csv.c  reconcile
+ *   tokens.c   tokens: many at once, import
  *   care.c     backup, restore, verify, dump, load
  *
  * The command changes things by the same calls as the page: manage_handle(), in this process.
@@ -64,6 +65,16 @@ struct column {
 void table_print(struct span json, const struct column *columns, size_t count);
 /* One object as "name: value" lines. */
 void table_record(struct span object);
+
+/* ---- tokens.c: what records.c shows and does of tokens only ---- */
+void tokens_print_minted(struct span reply, bool csv); /* a line each: NDJSON, or CSV */
+void tokens_print_cleanup(struct span reply);
+/* Did the call reach its ceiling, so that the same one goes on? */
+bool tokens_more(struct span reply);
+/* Would that action with that body delete? */
+bool tokens_deletes(const char *action, struct span body);
+/* file NULL or "-": standard input.  options: {"from", "project_id"?, "dry_run"?}. */
+int token_import_main(const char *file, struct span options, bool json);
 
 /* ---- prices.c: words of the command line ---- */
 int words_time(const char *text, int64_t *wall_ms); /* RFC 3339 or a day; 0, or -1 */

@@ -96,7 +96,7 @@ static const struct verb verbs[] = {
 	{ "init", "make a store, a master key and a management token", init_main },
 	{ "serve", "open both sockets and keep a pool of workers alive", serve_main },
 	{ "project", "add, list, show, set, activate, deactivate", records_main },
-	{ "token", "add, list, show, set, revoke", records_main },
+	{ "token", "add, list, show, set, rotate, revoke, activate, mint, import, …", records_main },
 	{ "upstream", "add, list, show, set, delete", records_main },
 	{ "key", "add, list, show, set, enable, disable, delete", records_main },
 	{ "limit", "add, list, show, set, reset, grant, delete", records_main },

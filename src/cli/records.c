@@ -31,6 +31,15 @@ static const struct extra extras[] = {
 	{ RECORD_TOKEN, "duration_minutes", FIELD_INT, "expires after so many minutes", NULL },
 	{ RECORD_TOKEN, "secret", FIELD_TEXT, "a token brought along; - reads it", NULL },
 	{ RECORD_TOKEN, "secret_sha256", FIELD_TEXT, "the same, by its SHA-256", NULL },
+	{ RECORD_TOKEN, "count", FIELD_INT, "mint: how many, up to 1000", NULL },
+	{ RECORD_TOKEN, "grace_minutes", FIELD_INT, "rotate: how long the old secret stays good",
+		NULL },
+	{ RECORD_TOKEN, "ids", FIELD_LIST, "revoke-many: these", NULL },
+	{ RECORD_TOKEN, "is_expired", FIELD_BOOL, "revoke-many: those that are", NULL },
+	{ RECORD_TOKEN, "days", FIELD_INT, "cleanup: revoked or expired for so long", NULL },
+	{ RECORD_TOKEN, "from", FIELD_TEXT, "import: litellm, new-api or llm-proxy", NULL },
+	{ RECORD_TOKEN, "dry_run", FIELD_BOOL, "revoke-many, cleanup, import: only tell", NULL },
+	{ RECORD_TOKEN, "search", FIELD_TEXT, "list: a part of label, masked secret or id", NULL },
 	{ RECORD_KEY, "secret", FIELD_TEXT, "the provider's key; - reads it from standard input",
 		NULL },
 	{ RECORD_KEY, "project", FIELD_TEXT, "for this project alone", NULL },
@@ -74,7 +83,8 @@ static const struct column grant_columns[] = { { "ID", "id", false, 0 },
 	{ "AMOUNT", "amount", true, 0 }, { "RESET", "is_reset", false, 0 },
 	{ "UNTIL", "until", false, 19 }, { "REASON", "reason", false, 40 } };
 static const struct column price_columns[] = { { "ID", "id", false, 0 },
-	{ "MODEL", "model", false, 32 }, { "FROM", "from", false, 10 },
+	{ "MODEL", "model", false, 32 }, { "TIER", "tier", false, 0 },
+	{ "ABOVE", "above_tokens", true, 0 }, { "FROM", "from", false, 10 },
 	{ "INPUT $", "input", true, 0 }, { "OUTPUT $", "output", true, 0 },
 	{ "CACHE READ $", "cache_read", true, 0 }, { "REQUEST $", "request", true, 0 } };
 
@@ -96,7 +106,7 @@ static const struct {
 struct words {
 	enum record_kind kind;
 	const char *action, *which; /* which: id or name */
-	bool json, yes, help;
+	bool json, csv, yes, help;
 	const char *limit, *reason;
 	struct bytes body, scope;
 	struct bytes query; /* the options again, as the filter of a list */
@@ -241,9 +251,11 @@ static void
 add_filter(struct words *w, const char *name, const char *value)
 {
 	static const char *const known[] = { "project_id", "token_id", "upstream", "model",
-		"is_active", "end_user", "address", "tag", "key", "limit_id" };
+		"is_active", "end_user", "address", "tag", "key", "limit_id", "q" };
 
-	if (strcmp(name, "project") == 0)
+	if (strcmp(name, "search") == 0)
+		name = "q";
+	else if (strcmp(name, "project") == 0)
 		name = "project_id";
 	else if (strcmp(name, "token") == 0)
 		name = "token_id";
@@ -316,6 +328,8 @@ take_words(struct words *w, int argc, char **argv)
 				return complain(EXIT_USAGE, "'%s' is one word too many", argv[i]);
 		} else if (strcmp(argv[i], "--json") == 0) {
 			w->json = true;
+		} else if (strcmp(argv[i], "--csv") == 0) {
+			w->csv = true;
 		} else if (strcmp(argv[i], "--yes") == 0) {
 			w->yes = true;
 		} else if (strcmp(argv[i], "--help") == 0) {
@@ -334,6 +348,8 @@ take_words(struct words *w, int argc, char **argv)
 			i += used;
 		}
 	}
+	if (w->reason != NULL && w->action != NULL && strcmp(w->action, "revoke-many") == 0)
+		add_member(&w->body, "reason", FIELD_TEXT, w->reason);
 	if (w->scope.len > 0) {
 		bytes_puts(&w->scope, "}");
 		bytes_puts(&w->body, w->body.len == 0 ? "{" : ",");
@@ -364,10 +380,14 @@ static const struct action actions[] = {
 	{ "reset", "POST", "/reset", true, true, NULL, KIND(LIMIT) },
 	{ "grant", "POST", "/grant", true, false, NULL, KIND(LIMIT) },
 	{ "revoke", "POST", "/revoke", true, true, "reason", KIND(TOKEN) },
+	{ "rotate", "POST", "/rotate", true, true, NULL, KIND(TOKEN) },
+	{ "mint", "POST", "/mint", false, false, NULL, KIND(TOKEN) },
+	{ "revoke-many", "POST", "/revoke", false, true, NULL, KIND(TOKEN) },
+	{ "cleanup", "POST", "/cleanup", false, false, NULL, KIND(TOKEN) },
 	{ "enable", "POST", "/enable", true, false, "{}", KIND(KEY) },
 	{ "disable", "POST", "/disable", true, true, "{}", KIND(KEY) },
 	{ "activate", "PATCH", "", true, false, "{\"is_active\":true}",
-		KIND(PROJECT) | KIND(UPSTREAM) },
+		KIND(PROJECT) | KIND(UPSTREAM) | KIND(TOKEN) },
 	{ "deactivate", "PATCH", "", true, true, "{\"is_active\":false}",
 		KIND(PROJECT) | KIND(UPSTREAM) },
 	{ "revoke-tokens", "POST", "/revoke-tokens", true, true, "{}", KIND(PROJECT) },
@@ -416,6 +436,10 @@ show_reply(const struct words *w, const struct manage_reply *reply)
 		printf("%.*s\n", (int)body.len, body.at == NULL ? "" : body.at);
 	else if (strcmp(w->action, "list") == 0)
 		table_print(body, tables[w->kind].columns, tables[w->kind].count);
+	else if (strcmp(w->action, "mint") == 0)
+		tokens_print_minted(body, w->csv);
+	else if (strcmp(w->action, "cleanup") == 0)
+		tokens_print_cleanup(body);
 	else if (body.len > 0)
 		table_record(body);
 	else
@@ -431,6 +455,7 @@ run(struct words *w, const struct action *a)
 	struct bytes path = BYTES_LIMIT(PATH_BYTES);
 	struct manage_reply reply;
 	struct state s;
+	bool again;
 	int rc;
 
 	if (a->body != NULL && strcmp(a->body, "reason") == 0) {
@@ -449,11 +474,14 @@ run(struct words *w, const struct action *a)
 		rc = EXIT_FAILED;
 		goto out;
 	}
-	rc = state_call(&s, a->method, path.at, body, &reply) < 300 ? show_reply(w, &reply)
-								    : state_refused(&reply);
-	if (reply.body.at != NULL) /* it may show a secret, this once */
-		explicit_bzero(reply.body.at, reply.body.len);
-	bytes_free(&reply.body);
+	do {
+		rc = state_call(&s, a->method, path.at, body, &reply) < 300 ? show_reply(w, &reply)
+									    : state_refused(&reply);
+		again = rc == EXIT_DONE && tokens_more(bytes_span(&reply.body));
+		if (reply.body.at != NULL) /* it may show a secret, this once */
+			explicit_bzero(reply.body.at, reply.body.len);
+		bytes_free(&reply.body);
+	} while (again);
 	state_close(&s);
 out:
 	bytes_free(&path);
@@ -466,6 +494,7 @@ records_main(int argc, char **argv)
 {
 	struct words w = { .kind = (enum record_kind)find_kind(argv[0]) };
 	const struct action *a;
+	bool takes_away;
 	int rc;
 
 	if (w.kind == RECORD_PRICE && argc > 1 && strcmp(argv[1], "import") == 0)
@@ -478,6 +507,10 @@ records_main(int argc, char **argv)
 		rc = w.help ? EXIT_DONE : EXIT_USAGE;
 		goto out;
 	}
+	if (w.kind == RECORD_TOKEN && strcmp(w.action, "import") == 0) {
+		rc = token_import_main(w.which, bytes_span(&w.body), w.json);
+		goto out;
+	}
 	if ((a = find_action(&w)) == NULL) {
 		rc = complain(EXIT_USAGE, "%s has no action '%s'; `sluice help` lists them",
 			argv[0], w.action);
@@ -488,17 +521,20 @@ records_main(int argc, char **argv)
 			EXIT_USAGE, "%s %s: which one? give its id or name", argv[0], w.action);
 		goto out;
 	}
-	if (w.which != NULL && (strcmp(a->name, "add") == 0 || strcmp(a->name, "list") == 0)) {
+	if (w.which != NULL && !a->needs_which) {
 		rc = complain(EXIT_USAGE, "'%s' is one word too many", w.which);
 		goto out;
 	}
 	if (strcmp(a->name, "list") == 0 && w.unfiltered) {
-		rc = complain(EXIT_USAGE, "a list goes by --project, --token, --upstream, --model, "
-					  "--end-user, --tag, "
-					  "--address, --key, --limit-id and --is-active only");
+		rc = complain(EXIT_USAGE,
+			"a list goes by --project, --token, --upstream, --model, "
+			"--end-user, --tag, "
+			"--address, --key, --limit-id, --is-active and --search only");
 		goto out;
 	}
-	if (a->takes_away && !confirm(w.yes, "%s %s %s?", w.action, argv[0], w.which)) {
+	takes_away = a->takes_away || tokens_deletes(a->name, bytes_span(&w.body));
+	if (takes_away && !confirm(w.yes, "%s %s %s?", w.action, argv[0],
+				  w.which != NULL ? w.which : "as said")) {
 		rc = EXIT_USAGE;
 		goto out;
 	}

@@ -95,10 +95,13 @@ init_main(int argc, char **argv)
 		return complain(EXIT_FAILED, "init: %s", err.text);
 	}
 	mask = umask(007);
-	if (mkdir(conf->state_dir, 02770) != 0 && errno != EEXIST)
+	if (mkdir(conf->state_dir, 0770) == 0)
+		chmod(conf->state_dir, 02770); /* mkdir() leaves the set-gid bit away */
+	else if (errno != EEXIST)
 		rc = complain(EXIT_FAILED, "init: the folder %s cannot be made: %s",
 			conf->state_dir, strerror(errno));
-	else if (manage_make_master_key(conf->master_key_file, given.master_key, &err) < 0)
+	if (rc == EXIT_DONE &&
+		manage_make_master_key(conf->master_key_file, given.master_key, &err) < 0)
 		rc = complain(EXIT_FAILED, "init: %s", err.text);
 	umask(mask);
 	free(conf);

@@ -47,8 +47,9 @@ state_open(struct state *s, bool create)
 	if (create) {
 		mode_t mask = umask(007);
 
-		(void)mkdir(
-			s->conf.state_dir, 02770); /* store_open says what is wrong, if anything */
+		/* store_open says what is wrong, if anything */
+		if (mkdir(s->conf.state_dir, 0770) == 0)
+			(void)chmod(s->conf.state_dir, 02770);
 		umask(mask);
 	}
 	o.dir = s->conf.state_dir;

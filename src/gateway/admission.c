@@ -388,6 +388,12 @@ look_up(struct exchange *x)
 
 	if (identify(x) != 0)
 		return -1;
+	/* A full disk takes no row, neither of the exchange nor of its refusal: wait for none. */
+	if (x->match.endpoint->kind == ENDPOINT_FORWARD && store_is_full(x->gw->store) &&
+		x->caller.project.fail_mode != FAIL_OPEN) {
+		x->known = false;
+		return err_set(&x->err, ERR_STORE_UNAVAILABLE, "the disk of the store is full");
+	}
 	/* from here on a refusal is booked, so the row must tell who and when */
 	begin_row(x);
 	rc = read_ask(x);

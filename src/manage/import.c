@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,7 +216,7 @@ put_notes(struct bytes *out, const char *notes)
 }
 
 static void
-put_row(struct importing *im, const struct draft *d, bool taken)
+put_row(struct importing *im, const struct draft *d, bool taken, bool skipped)
 {
 	struct bytes *out = im->report;
 	char id[ID_TEXT_BYTES] = "";
@@ -229,7 +230,7 @@ put_row(struct importing *im, const struct draft *d, bool taken)
 	if (taken)
 		shape_text(out, "id", id);
 	else
-		shape_text(out, "refused", d->refused);
+		shape_text(out, skipped ? "skipped" : "refused", d->refused);
 	if (taken && !d->token.is_active)
 		shape_text(out, "revoked", d->token.revoked_reason);
 	if (taken)
@@ -242,6 +243,7 @@ static bool
 on_row(struct importing *im, struct span row)
 {
 	struct draft *d = malloc(sizeof *d);
+	int64_t skipped = im->skipped;
 	int rc = 0;
 
 	if (d == NULL) {
@@ -255,7 +257,7 @@ on_row(struct importing *im, struct span row)
 		im->refused++;
 	else
 		rc = take(im, d);
-	put_row(im, d, rc > 0);
+	put_row(im, d, rc > 0, im->skipped > skipped);
 	bytes_free(&d->notes);
 	explicit_bzero(d, sizeof *d);
 	free(d);
@@ -409,6 +411,23 @@ read_csv(struct importing *im, struct span text)
 
 /* ---- the whole ---- */
 
+/* What the caller can mend: told to a client, too. */
+static int refuse_file(struct importing *im, enum err_code code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int
+refuse_file(struct importing *im, enum err_code code, const char *fmt, ...)
+{
+	char text[200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	err_set(im->err, code, "%s", text);
+	return err_say(im->err, "%s", text);
+}
+
 static int
 begin(struct importing *im)
 {
@@ -416,7 +435,7 @@ begin(struct importing *im)
 	int rc;
 
 	if (!import_knows(im->how->from))
-		return err_set(im->err, ERR_BAD_REQUEST,
+		return refuse_file(im, ERR_BAD_REQUEST,
 			"'%.40s' is no gateway this can import from; there are litellm, new-api "
 			"and "
 			"llm-proxy",
@@ -472,7 +491,7 @@ manage_import_tokens(struct manage *m, struct span text, const struct manage_tok
 	bytes_puts(report, "{\"data\":[");
 	if (rc == 0 && text.len > 0 &&
 		(is_json ? read_json(&im, text) : read_csv(&im, text)) != 0 && !im.failed)
-		rc = err_set(im.err, ERR_BAD_REQUEST,
+		rc = refuse_file(&im, ERR_BAD_REQUEST,
 			"the file is neither JSON nor CSV with a line of names; row %lld is the "
 			"last "
 			"that could be read",
@@ -494,5 +513,54 @@ manage_import_tokens(struct manage *m, struct span text, const struct manage_tok
 	free(im.projects);
 	free(im.tokens);
 	free(im.limits);
+	return rc;
+}
+
+/* ---- by the API: the file's text is a member of the body ---- */
+
+struct import_body {
+	struct call *call;
+	char *from, *project, *text;
+	bool dry_run;
+};
+
+static bool
+import_member(void *ctx, const char *name, struct json_value v)
+{
+	struct import_body *b = ctx;
+	struct call *c = b->call;
+
+	if (strcmp(name, "from") == 0)
+		return (b->from = call_string(c, name, v, 40)) != NULL;
+	if (strcmp(name, "project_id") == 0)
+		return v.type == JSON_NULL ||
+		       (b->project = call_string(c, name, v, MANAGE_ID_BYTES)) != NULL;
+	if (strcmp(name, "text") == 0)
+		return (b->text = call_string(c, name, v, MANAGE_BODY_MAX)) != NULL;
+	if (strcmp(name, "dry_run") == 0)
+		return call_bool(c, name, v, &b->dry_run) == 0;
+	call_refuse(c, ERR_BAD_REQUEST, name, "There is no member %s here.", name);
+	return false;
+}
+
+int
+tokens_import(struct call *c)
+{
+	struct import_body b = { .call = c };
+	struct manage_token_import how = { .actor = c->actor };
+	int rc = call_body(c, import_member, &b);
+
+	if (rc == 0 && (b.from == NULL || b.text == NULL))
+		rc = call_refuse(c, ERR_BAD_REQUEST, b.from == NULL ? "from" : "text",
+			"%s is required.", b.from == NULL ? "from" : "text");
+	if (rc == 0) {
+		how.from = b.from;
+		how.project = b.project;
+		how.dry_run = b.dry_run;
+		rc = manage_import_tokens(c->m, span_of(b.text), &how, &c->out->body, &c->err);
+	}
+	if (b.text != NULL)
+		explicit_bzero(b.text, strlen(b.text));
+	c->out->status = 200;
 	return rc;
 }

@@ -45,6 +45,7 @@ static const struct endpoint {
 	{ "POST",   "/manage/tokens/mint",                NEEDS_ADMIN,   64 * KIB,  tokens_mint },
 	{ "POST",   "/manage/tokens/revoke",              NEEDS_ADMIN,   64 * KIB,  tokens_revoke_many },
 	{ "POST",   "/manage/tokens/cleanup",             NEEDS_ADMIN,   4 * KIB,   tokens_cleanup },
+	{ "POST",   "/manage/tokens/import",              NEEDS_ADMIN,   MANAGE_BODY_MAX, tokens_import },
 	{ "GET",    "/manage/tokens/{id}",                NEEDS_ADMIN,   0,         tokens_get },
 	{ "PATCH",  "/manage/tokens/{id}",                NEEDS_ADMIN,   64 * KIB,  tokens_patch },
 	{ "DELETE", "/manage/tokens/{id}",                NEEDS_ADMIN,   4 * KIB,   tokens_delete },
@@ -89,6 +90,8 @@ static const struct endpoint {
 	{ "POST",   "/manage/inflight/{id}/cut",          NEEDS_ADMIN,   4 * KIB,   inflight_cut },
 	{ "GET",    "/manage/usage",                      NEEDS_ADMIN,   0,         usage_get },
 	{ "GET",    "/manage/audit",                      NEEDS_ADMIN,   0,         audit_list },
+	{ "GET",    "/manage/backup",                     NEEDS_ADMIN,   0,         backup_list },
+	{ "POST",   "/manage/backup",                     NEEDS_ADMIN,   4 * KIB,   backup_post },
 	{ "GET",    "/manage/health",                     NEEDS_ADMIN,   0,         health_get },
 	/* clang-format on */
 };

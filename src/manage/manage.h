@@ -165,7 +165,7 @@ struct manage_token_import {
 	const char *actor;
 	bool dry_run;        /* the report of it without the change */
 };
-/* *report: {"data":[{"row","name","masked","id" or "refused","limits"?,"revoked"?,
+/* *report: {"data":[{"row","name","masked","id" or "skipped" or "refused","limits"?,"revoked"?,
  * "not_carried":[…]}],"dry_run","read","imported","skipped","refused","limits","projects_made":[…]}.
  * -1: the file cannot be read (ERR_BAD_REQUEST) or the store not be written; rows before that
  * may be in, and repeating does the rest. */

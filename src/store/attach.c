@@ -20,7 +20,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define REFUSE_MS 250 /* no second try to open sooner than this after a failed one */
+/* No second try to open sooner than this after a failed one. */
+#define REFUSE_MS         250
+#define REFUSE_DAMAGED_MS 5000 /* a recovery that failed mostly fails again, and takes its time */
 
 /* The slots of parked threads and the handles they sleep in: kept for ever, on purpose. */
 static struct slot *parked_slots;
@@ -281,6 +283,18 @@ curable(int rc)
 	}
 }
 
+/*
+ * Pages that are changed live in the shared memory until a checkpoint.  Where that was removed, or
+ * is a copy, what is on disk is an old state, and joining would make it the new one.
+ */
+static bool
+memory_is_not_ours(struct store *s)
+{
+	uint64_t known = atomic_load(&s->gate.words->memory), is = env_memory(s);
+
+	return is == 0 || (known != 0 && known != is);
+}
+
 /* One try.  0 and *out, or what went wrong. */
 static int
 open_once(struct store *s, struct slot *slot, bool *again, struct attach **out, struct err *err)
@@ -299,6 +313,18 @@ open_once(struct store *s, struct slot *slot, bool *again, struct attach **out, 
 		words_free(at->words);
 		free(at);
 		return -1;
+	}
+	if (role == GATE_JOIN && memory_is_not_ours(s)) {
+		log_write(LOG_WARN, "store",
+			"the shared memory of %s was removed or replaced: recovery asked for",
+			s->home);
+		gate_want(&s->gate, at->epoch);
+		gate_leave(&s->gate);
+		words_free(at->words);
+		free(at);
+		*again = true;
+		return err_set(err, ERR_STORE_UNAVAILABLE,
+			"the shared memory of %s disappears again and again", s->home);
 	}
 	began = clock_mono_us();
 	(void)pthread_mutex_lock(&s->lock);
@@ -323,6 +349,7 @@ open_once(struct store *s, struct slot *slot, bool *again, struct attach **out, 
 	at->inside = 0;
 	if (rc == 0) {
 		if (role == GATE_RECOVER) {
+			atomic_store(&s->gate.words->memory, env_memory(s));
 			at->epoch = gate_recovered(&s->gate, clock_mono_us() - began);
 			log_write(LOG_INFO, "store", "recovered: epoch %u, %" PRId64 " ms",
 				at->epoch, (clock_mono_us() - began) / 1000);
@@ -344,11 +371,16 @@ open_once(struct store *s, struct slot *slot, bool *again, struct attach **out, 
 	at->opened = false;
 	leak(at); /* a handle whose opening failed half-way is not always freed by libdb */
 	(void)store_fail(s, role == GATE_RECOVER ? "recovery" : "opening", rc, err);
-	if (role == GATE_RECOVER && curable(rc))
+	if (role == GATE_RECOVER && (rc == ENOSPC || rc == EDQUOT))
+		*again = disk_drop_ballast(s);
+	if (role == GATE_RECOVER && curable(rc)) {
 		(void)err_set(err, ERR_STORE_UNAVAILABLE,
-			"recovery of %s failed: %s; stop sluice and restore the last backup "
-			"(sluice restore)",
+			"%.80s is damaged (%.60s): stop sluice, then 'sluice restore FILE' (or "
+			"--last) "
+			"brings back a backup, 'sluice restore --rebuild' what its tables hold",
 			s->home, db_strerror(rc));
+		s->refuse_for_ms = REFUSE_DAMAGED_MS;
+	}
 	return -1;
 }
 
@@ -433,11 +465,12 @@ go_in(struct store *s, struct slot *slot, struct err *err)
 		}
 		s->mover = slot;
 		slot_set(slot, SLOT_WAIT);
+		s->refuse_for_ms = REFUSE_MS;
 		rc = move_in(s, slot, err);
 		slot_set(slot, SLOT_IDLE);
 		s->mover = NULL;
 		if (rc != 0) {
-			s->refuse_until_ms = clock_boot_ms() + REFUSE_MS;
+			s->refuse_until_ms = clock_boot_ms() + s->refuse_for_ms;
 			s->refusal = *err;
 		}
 		(void)pthread_cond_broadcast(&s->changed);
@@ -587,6 +620,7 @@ store_fail(struct store *s, const char *what, int rc, struct err *err)
 	switch (rc) {
 	case ENOSPC:
 	case EDQUOT:
+		disk_was_full(s);
 		return err_set(err, ERR_STORE_UNAVAILABLE,
 			"%s: the disk of %s is full (%s); free some space, nothing else is needed",
 			what, s->home, strerror(rc));

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #define FORMAT      1 /* of the manifest; a reader refuses a greater one */
+#define ASIDE_TRIES 100
 #define ELECT_TRIES 500
 #define ELECT_MS    20
 #define LIST_MAX    (4 << 20) /* of the manifest */
@@ -728,6 +729,31 @@ restore_key(struct restoring *x, struct err *err)
 	return 0;
 }
 
+static _Thread_local struct stat heir; /* nftw() hands no context on */
+
+static int
+give_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)type;
+	(void)at;
+	return lchown(path, heir.st_uid, heir.st_gid);
+}
+
+/* Restored by root, it must still be whose the state directory is. */
+static int
+give_to_owner(struct restoring *x, struct err *err)
+{
+	char fresh[CARE_PATH_BYTES];
+
+	below(fresh, x->folder.path, "db");
+	if (geteuid() != 0)
+		return 0;
+	if (stat(x->o->dir, &heir) != 0 || nftw(fresh, give_one, 16, FTW_PHYS) != 0)
+		return err_set(err, ERR_STORE_UNAVAILABLE, "%s: chown: %s", fresh, strerror(errno));
+	return 0;
+}
+
 static int
 install_key(struct restoring *x, struct err *err)
 {
@@ -745,22 +771,48 @@ install_key(struct restoring *x, struct err *err)
 	(void)fclose(in);
 	fd = open(
 		x->o->master_key_file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || write(fd, key, n) != (ssize_t)n || fsync(fd) != 0)
+	if (fd < 0 || write(fd, key, n) != (ssize_t)n || fsync(fd) != 0 ||
+		(geteuid() == 0 && fchown(fd, heir.st_uid, heir.st_gid) != 0)) {
 		rc = err_set(err, ERR_STORE_UNAVAILABLE, "%s: %s", x->o->master_key_file,
 			strerror(errno));
+		if (fd >= 0)
+			(void)unlink(x->o->master_key_file);
+	}
 	if (fd >= 0)
 		(void)close(fd);
 	explicit_bzero(key, sizeof key);
 	return rc;
 }
 
+/* A name for the store that is there: "db.before-20261121T080910Z". */
+static int
+name_aside(struct restoring *x, struct err *err)
+{
+	char *out = x->run.out->aside, stamp[32];
+	size_t room = sizeof x->run.out->aside;
+	time_t now = time(NULL);
+	struct tm utc;
+
+	(void)gmtime_r(&now, &utc);
+	(void)strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &utc);
+	for (int i = 1; i < ASIDE_TRIES; i++) {
+		char more[16] = "";
+
+		if (i > 1)
+			(void)snprintf(more, sizeof more, "-%d", i);
+		if (snprintf(out, room, "%s.before-%s%s", x->db, stamp, more) >= (int)room)
+			break;
+		if (access(out, F_OK) != 0)
+			return 0;
+	}
+	return err_set(err, ERR_STORE_UNAVAILABLE, "%.200s: no name left for it", x->db);
+}
+
 /* From now on db/ is the new one: in one step, so that there is always a store. */
 static int
 swap(struct restoring *x, struct err *err)
 {
-	char fresh[CARE_PATH_BYTES], stamp[32];
-	time_t now = time(NULL);
-	struct tm utc;
+	char fresh[CARE_PATH_BYTES];
 
 	below(fresh, x->folder.path, "db");
 	if (chmod(fresh, 02770) != 0)
@@ -771,14 +823,8 @@ swap(struct restoring *x, struct err *err)
 				err, ERR_STORE_UNAVAILABLE, "%s: %s", x->db, strerror(errno));
 		return sync_parent(x->db, err);
 	}
-	(void)gmtime_r(&now, &utc);
-	(void)strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &utc);
-	if (snprintf(x->run.out->aside, sizeof x->run.out->aside, "%s.before-%s", x->db, stamp) >=
-		(int)sizeof x->run.out->aside)
-		return err_set(err, ERR_BAD_REQUEST, "the state directory's path is too long");
-	if (access(x->run.out->aside, F_OK) == 0)
-		return err_set(err, ERR_CONFLICT, "%.180s is there already; try again in a second",
-			x->run.out->aside);
+	if (name_aside(x, err) != 0)
+		return -1;
 	if (renameat2(AT_FDCWD, fresh, AT_FDCWD, x->db, RENAME_EXCHANGE) != 0) {
 		/* a file system that cannot: a moment without a store, in which nobody comes in */
 		if (rename(x->db, x->run.out->aside) != 0 || rename(fresh, x->db) != 0)
@@ -815,7 +861,9 @@ check_and_install(struct restoring *x, struct err *err)
 		return -1;
 	/* before the first step, so that a death in between is recovered as any other */
 	gate_want(&x->gate, atomic_load(&x->gate.words->epoch));
-	rc = install_key(x, err);
+	rc = give_to_owner(x, err);
+	if (rc == 0)
+		rc = install_key(x, err);
 	if (rc == 0)
 		rc = swap(x, err);
 	if (rc == 0) {

@@ -11,6 +11,7 @@
  * Tables drive writing and reading alike, so that the two cannot differ.
  */
 #include "store/care-int.h"
+#include "store/usage-int.h"
 
 #include "base/clock.h"
 #include "base/hash.h"
@@ -101,7 +102,53 @@ static const struct member audit_members[] = {
 	{ "address", M_TEXT, IN(audit_entry, address), NULL },
 	{ "request", M_ID, IN(audit_entry, request), "req_" },
 };
-#define COUNT(list) (sizeof(list) / sizeof(list)[0])
+/* Of every dimension and step. */
+struct sum_line {
+	int by, step;
+	struct rollup r;
+};
+
+static const struct member sum_members[] = {
+	{ "from", M_TIME, IN(sum_line, r.from_ms), NULL },
+	{ "name", M_TEXT, IN(sum_line, r.name), NULL },
+	{ "requests", M_I64, IN(sum_line, r.sum.requests), NULL },
+	{ "errors", M_I64, IN(sum_line, r.sum.errors), NULL },
+	{ "unpriced", M_I64, IN(sum_line, r.sum.unpriced), NULL },
+	{ "counted", M_I64, IN(sum_line, r.sum.counted), NULL },
+	{ "input", M_I64, IN(sum_line, r.sum.tokens.input), NULL },
+	{ "cache_read", M_I64, IN(sum_line, r.sum.tokens.cache_read), NULL },
+	{ "cache_write", M_I64, IN(sum_line, r.sum.tokens.cache_write), NULL },
+	{ "cache_write_1h", M_I64, IN(sum_line, r.sum.tokens.cache_write_1h), NULL },
+	{ "output", M_I64, IN(sum_line, r.sum.tokens.output), NULL },
+	{ "reasoning", M_I64, IN(sum_line, r.sum.tokens.reasoning), NULL },
+	{ "audio_input", M_I64, IN(sum_line, r.sum.tokens.audio_input), NULL },
+	{ "audio_output", M_I64, IN(sum_line, r.sum.tokens.audio_output), NULL },
+	{ "images", M_I64, IN(sum_line, r.sum.tokens.images), NULL },
+	{ "cost", M_COST, IN(sum_line, r.sum.cost_nusd), NULL },
+	{ "duration_ms", M_I64, IN(sum_line, r.sum.duration_ms), NULL },
+	{ "ttfb_ms", M_I64, IN(sum_line, r.sum.ttfb_ms), NULL },
+	{ "last", M_TIME, IN(sum_line, r.sum.last_ms), NULL },
+};
+
+/* By what, and of ids their prefix. */
+static const struct {
+	const char *name, *prefix;
+	enum dimension dimension; /* where it is a name */
+} dimensions[BY__COUNT] = {
+	[BY_TOTAL] = { "total", NULL, WORD__DIMENSIONS },
+	[BY_PROJECT] = { "project", "prj_", WORD__DIMENSIONS },
+	[BY_TOKEN] = { "token", "tok_", WORD__DIMENSIONS },
+	[BY_MODEL] = { "model", NULL, WORD_MODEL },
+	[BY_UPSTREAM] = { "upstream", "up_", WORD__DIMENSIONS },
+	[BY_KEY] = { "key", "key_", WORD__DIMENSIONS },
+	[BY_END_USER] = { "end_user", NULL, WORD_END_USER },
+	[BY_TAG] = { "tag", NULL, WORD_TAG },
+};
+static const char *const steps[] = {
+	[STEP_MINUTE] = "minute", [STEP_HOUR] = "hour", [STEP_DAY] = "day"
+};
+
+#define COUNT(list) (int)(sizeof(list) / sizeof(list)[0])
 
 static uint64_t
 member_number(const struct member *m, const void *from)
@@ -474,10 +521,10 @@ dump_value(void *ctx, const char *name, struct span value)
 }
 
 static bool
-dump_members(struct dumping *d, const struct member *list, size_t count, const void *from)
+dump_members(struct dumping *d, const struct member *list, int count, const void *from)
 {
 	(void)bytes_puts(&d->line, "{");
-	for (size_t i = 0; i < count; i++)
+	for (int i = 0; i < count; i++)
 		put_member(&d->line, &list[i], from);
 	return end_line(d);
 }
@@ -546,6 +593,46 @@ dump_rows(struct dumping *d)
 	return rc;
 }
 
+struct sums_dump {
+	struct dumping *d;
+	struct sum_line line;
+};
+
+static bool
+dump_sum(void *ctx, const struct rollup *r)
+{
+	struct sums_dump *x = ctx;
+	struct dumping *d = x->d;
+	const char *prefix = dimensions[x->line.by].prefix;
+
+	x->line.r = *r;
+	(void)bytes_printf(&d->line, "{\"sum\":\"%s\",\"step\":\"%s\"", dimensions[x->line.by].name,
+		steps[x->line.step]);
+	if (prefix != NULL && !id_is_none(r->id)) {
+		put_name(&d->line, "id");
+		put_id(&d->line, prefix, r->id);
+	}
+	for (int i = 0; i < COUNT(sum_members); i++)
+		put_member(&d->line, &sum_members[i], &x->line);
+	d->run.out->sums++;
+	return end_line(d);
+}
+
+static int
+dump_sums(struct dumping *d)
+{
+	struct sums_dump x = { .d = d };
+
+	for (x.line.step = STEP_DAY; x.line.step >= STEP_MINUTE; x.line.step--)
+		for (x.line.by = 0; x.line.by < BY__COUNT; x.line.by++)
+			if (store_rollup_each(d->s, (enum rollup_by)x.line.by,
+				    (enum rollup_step)x.line.step, 0, INT64_MAX / 2, NULL, dump_sum,
+				    &x, d->err) != 0 ||
+				d->failed)
+				return -1;
+	return 0;
+}
+
 static int
 passphrase_key(struct store *under, const char *passphrase, const uint8_t salt[SALT_BYTES],
 	struct err *err)
@@ -603,7 +690,7 @@ dump_all(struct dumping *d)
 	}
 	if (d->failed || store_value_each(d->s, "", dump_value, d, d->err) != 0 || d->failed ||
 		store_audit_each(d->s, 0, dump_audit, d, d->err) != 0 || d->failed ||
-		dump_rows(d) != 0)
+		dump_rows(d) != 0 || dump_sums(d) != 0)
 		return -1;
 	(void)bytes_printf(&d->line, "{\"end\":%" PRId64, d->lines);
 	if (!end_line(d))
@@ -654,7 +741,7 @@ struct loading {
 	/* one line */
 	void *to;
 	const struct member *members;
-	size_t member_count;
+	int member_count;
 	char wrong[64]; /* the member that could not be read */
 };
 
@@ -832,7 +919,7 @@ on_member(void *ctx, const struct json_member *m)
 {
 	struct loading *l = ctx;
 
-	for (size_t i = 0; i < l->member_count; i++)
+	for (int i = 0; i < l->member_count; i++)
 		if (span_is(m->key, l->members[i].name)) {
 			if (take_member(&l->members[i], m->value, l->to) == 0)
 				return true;
@@ -917,7 +1004,7 @@ load_record(struct loading *l, struct span line, struct json_value name)
 }
 
 static int
-load_members(struct loading *l, struct span line, const struct member *list, size_t count, void *to)
+load_members(struct loading *l, struct span line, const struct member *list, int count, void *to)
 {
 	l->members = list;
 	l->member_count = count;
@@ -938,6 +1025,154 @@ load_value(struct loading *l, struct span line, struct json_value named)
 		return refuse(l, "cannot read the value");
 	l->run.out->values++;
 	return store_value_put(l->s, name, data, (size_t)len, l->err);
+}
+
+/* ---- sums: of rows that are gone, too ---- */
+
+struct sum_putting {
+	int by, step;
+	int64_t start;
+	struct value value;
+	struct usage_sum sum;
+};
+
+/* What is sum for ever is that of all days. */
+static int
+put_ever(struct attach *at, DB_TXN *txn, const struct sum_putting *p, const struct usage_sum *was)
+{
+	struct sum_key k = sum_key_of(p->by, STEP_EVER, 0, &p->value);
+	struct usage_sum ever;
+	int64_t *to = (int64_t *)(void *)&ever;
+	const int64_t *is = (const int64_t *)(const void *)&p->sum;
+	const int64_t *old = (const int64_t *)(const void *)was;
+	int64_t last;
+	int rc = sum_get(at, txn, DB_RMW, &k, &ever);
+
+	_Static_assert(sizeof ever % sizeof *to == 0, "a sum is made of int64_t alone");
+	if (rc != 0)
+		return rc;
+	if (ever.requests == 0) {
+		struct folded folded;
+
+		if ((rc = fold_position(at, txn, DB_RMW, &folded)) != 0)
+			return rc;
+		folded.values[p->by]++;
+		if ((rc = fold_put_position(at, txn, &folded)) != 0)
+			return rc;
+	}
+	last = ever.last_ms > p->sum.last_ms ? ever.last_ms : p->sum.last_ms;
+	for (size_t i = 0; i < sizeof ever / sizeof *to; i++)
+		to[i] += is[i] - old[i];
+	ever.last_ms = last;
+	return sum_put(at, txn, &k, &ever);
+}
+
+static int
+put_sum(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
+{
+	const struct sum_putting *p = arg;
+	struct sum_key k = sum_key_of(p->by, p->step, p->start, &p->value);
+	struct usage_sum was;
+	int rc = sum_get(at, txn, DB_RMW, &k, &was);
+
+	(void)err;
+	if (rc == 0 && p->step == STEP_DAY)
+		rc = put_ever(at, txn, p, &was);
+	return rc != 0 ? rc : sum_put(at, txn, &k, &p->sum);
+}
+
+static bool
+on_sum_member(void *ctx, const struct json_member *m)
+{
+	return span_is(m->key, "sum") || span_is(m->key, "step") || span_is(m->key, "id") ||
+	       on_member(ctx, m);
+}
+
+/* Place of a text in a list; count: it is not there. */
+static int
+place_of(struct json_value v, const char *(*name_of)(int n), int count)
+{
+	char text[32];
+	int n = 0;
+
+	if (json_string(v, text, sizeof text) < 0)
+		return count;
+	while (n < count && strcmp(text, name_of(n)) != 0)
+		n++;
+	return n;
+}
+
+static const char *
+dimension_name(int n)
+{
+	return dimensions[n].name;
+}
+
+static const char *
+step_name(int n)
+{
+	return steps[n];
+}
+
+/* What the sum is of, as the store has it. */
+static int
+sum_value(struct loading *l, struct span line, const struct sum_line *sum, struct value *out)
+{
+	bool other = strcmp(sum->r.name, "other") == 0;
+	const char *prefix = dimensions[sum->by].prefix;
+	uint32_t number = WORD_OTHER;
+	char text[ID_TEXT_BYTES];
+	struct id id;
+
+	*out = (struct value){ 0 };
+	if (dimensions[sum->by].dimension != WORD__DIMENSIONS) {
+		if (!other && words_number(l->s, dimensions[sum->by].dimension, sum->r.name,
+				      &number, l->err) != 0)
+			return -1;
+		*out = value_of_number(number);
+	} else if (prefix != NULL && other) {
+		*out = value_other_id;
+	} else if (prefix != NULL) {
+		if (json_string(json_get(line, "id"), text, sizeof text) < 0 ||
+			id_parse(prefix, text, &id) != 0)
+			return refuse(l, "cannot read id");
+		*out = value_of_id(id);
+	}
+	return 0;
+}
+
+static int
+load_sum(struct loading *l, struct span line, struct json_value what)
+{
+	struct sum_line sum = { 0 };
+	struct sum_putting p;
+	int rows;
+
+	/* those of the rows first: these take their places */
+	if (flush_held(l) != 0)
+		return -1;
+	while ((rows = store_fold(l->s, l->err)) > 0)
+		;
+	if (rows < 0)
+		return -1;
+	sum.by = place_of(what, dimension_name, BY__COUNT);
+	sum.step = place_of(json_get(line, "step"), step_name, COUNT(steps));
+	if (sum.by == BY__COUNT || sum.step == COUNT(steps))
+		return refuse(l, "no such sum");
+	l->members = sum_members;
+	l->member_count = COUNT(sum_members);
+	l->to = &sum;
+	if (take_all(l, line, on_sum_member) != 0)
+		return -1;
+	p = (struct sum_putting){
+		.by = sum.by, .step = sum.step, .start = sum.r.from_ms, .sum = sum.r.sum
+	};
+	if (p.sum.requests <= 0 || p.start != step_start(p.step, p.start))
+		return refuse(l, "the sum is damaged");
+	if (sum_value(l, line, &sum, &p.value) != 0)
+		return -1;
+	l->run.out->sums++;
+	return store_txn(l->s, "loading", DB_TXN_WRITE_NOSYNC, put_sum, &p, l->err);
 }
 
 static int
@@ -1007,6 +1242,8 @@ load_line(struct loading *l, struct span line)
 		l->run.out->audit++;
 		return tables_load_audit(l->s, &entry, l->err);
 	}
+	if ((v = json_get(line, "sum")).type == JSON_STRING)
+		return load_sum(l, line, v);
 	if ((v = json_get(line, "value")).type == JSON_STRING)
 		return load_value(l, line, v);
 	if ((v = json_get(line, "end")).type == JSON_NUMBER) {

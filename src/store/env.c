@@ -5,6 +5,7 @@
  */
 #include "store/store-int.h"
 
+#include "base/hash.h"
 #include "base/log.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -75,6 +76,21 @@ remember_regions(const char *home, struct attach *at)
 		at->device = st.st_dev;
 		at->region[at->regions++] = st.st_ino;
 	}
+}
+
+uint64_t
+env_memory(const struct store *s)
+{
+	uint64_t which[2];
+	char path[4096];
+	struct stat st;
+
+	(void)snprintf(path, sizeof path, "%s/__db.001", s->home);
+	if (stat(path, &st) != 0)
+		return 0;
+	which[0] = (uint64_t)st.st_dev;
+	which[1] = (uint64_t)st.st_ino;
+	return hash_64(which, sizeof which, 0) | 1;
 }
 
 int

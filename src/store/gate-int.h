@@ -41,6 +41,7 @@ struct gate_words {
 	_Atomic uint64_t boot;        /* hash of the boot's id: regions do not outlive a boot */
 	_Atomic uint32_t unchecked;   /* rows booked since somebody looked after checkpoints */
 	_Atomic uint32_t unfolded;    /* rows booked since a fold left none, about */
+	_Atomic uint64_t memory;      /* names the environment's shared memory; 0: not known */
 };
 
 struct gate {

@@ -117,7 +117,7 @@ entry_get(struct attach *at, DB_TXN *txn, u_int32_t flags, const struct post *p,
 		return 0;
 	}
 	for (size_t i = 0; i + 1 < data.size; i += 2)
-		bit_set(b, (bytes[i] << 8 | bytes[i + 1]) & (BLOCK_ROWS - 1));
+		bit_set(b, ((uint32_t)bytes[i] << 8 | bytes[i + 1]) & (BLOCK_ROWS - 1));
 	return 0;
 }
 

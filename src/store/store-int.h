@@ -94,7 +94,10 @@ struct store {
 	int staying;
 	unsigned jobs; /* elections held by a thread of ours */
 	int64_t refuse_until_ms; /* after a failed opening: the same answer for a while */
+	int64_t refuse_for_ms;
 	struct err refusal;
+	_Atomic int64_t full_since_ms; /* a write found the disk full; 0: no */
+	_Atomic int64_t full_look_ms;  /* when somebody may look again */
 	_Atomic int64_t abandonments;
 	void (*abandoned)(void *ctx, void *work);
 	void *abandoned_ctx;
@@ -135,6 +138,15 @@ void attach_left(struct store *s, struct attach *at);
 /* A copy in a state directory of its own (care-int.h). */
 struct store *store_open_copy(const struct store_options *o, struct err *err);
 
+/* ---- disk.c ---- */
+/* Is the file system of that directory one that can carry a store? */
+int disk_check_kind(const char *dir, struct err *err);
+void disk_was_full(struct store *s);
+/* 16 MB beside the store, where there is plenty; given up for a recovery that finds no room: true
+ * when there was one. */
+void disk_keep_ballast(struct store *s);
+bool disk_drop_ballast(struct store *s);
+
 /* ---- warden.c ---- */
 int warden_start(struct store *s, struct err *err);
 void warden_end(struct store *s);
@@ -145,6 +157,8 @@ int env_open_tables(struct store *s, struct attach *at);
 const char *env_table_file(enum table table); /* "main.db" */
 /* Makes the tables there forget their places in a log that is gone.  Nobody else may be in them. */
 int env_forget_log(const char *home);
+/* Names the files of the shared memory that is there; 0: there is none. */
+uint64_t env_memory(const struct store *s);
 void env_close(struct attach *at);        /* a good one */
 void env_panic(struct attach *at);        /* a store to memory, no more: the warden may */
 void env_drop(struct attach *at);         /* one that may hold a dead process's locks */

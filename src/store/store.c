@@ -14,42 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
 /* ---- what can be wrong before libdb is asked ---- */
-
-static const struct {
-	uint32_t type;
-	const char *name;
-} remote_kinds[] = {
-	{ 0x6969, "NFS" },
-	{ 0x517b, "SMB" },
-	{ 0xff534d42, "CIFS" },
-	{ 0xfe534d42, "SMB" },
-	{ 0x65735546, "FUSE" },
-	{ 0x01021997, "9P" },
-	{ 0x5346414f, "AFS" },
-	{ 0x00c36400, "Ceph" },
-};
-
-static int
-check_file_system(const char *dir, struct err *err)
-{
-	struct statfs fs;
-
-	if (statfs(dir, &fs) != 0)
-		return err_set(err, ERR_STORE_UNAVAILABLE, "%s: %s", dir, strerror(errno));
-	for (size_t i = 0; i < sizeof remote_kinds / sizeof remote_kinds[0]; i++)
-		if ((uint32_t)fs.f_type == remote_kinds[i].type)
-			return err_set(err, ERR_STORE_UNAVAILABLE,
-				"%s is on %s, where shared memory and locks cannot be trusted; "
-				"choose a "
-				"state directory on a local disk",
-				dir, remote_kinds[i].name);
-	return 0;
-}
 
 static int
 make_dir(const char *dir, struct err *err)
@@ -104,7 +72,7 @@ check_place(struct store *s, struct err *err)
 	if (check_dir(s->dir,
 		    "state directory %s does not exist; run 'sluice init', or correct the setting",
 		    err) != 0 ||
-		check_file_system(s->dir, err) != 0)
+		disk_check_kind(s->dir, err) != 0)
 		return -1;
 	if (s->create && make_dir(s->home, err) != 0)
 		return -1;
@@ -228,7 +196,11 @@ start(struct store *s, const struct store_options *o, struct err *err)
 		return -1;
 	if (warden_start(s, err) != 0)
 		return -1;
-	return check_self(s, o, err);
+	if (check_self(s, o, err) != 0)
+		return -1;
+	if (s->create)
+		disk_keep_ballast(s);
+	return 0;
 }
 
 static struct store *
@@ -332,6 +304,7 @@ store_checkpoint(struct store *s, struct err *err)
 	if (!store_elect(s, GATE_CHECKPOINT))
 		return 0;
 	atomic_store(&s->gate.words->unchecked, 0);
+	disk_keep_ballast(s);
 	rc = store_call(s, "checkpoint", checkpoint, NULL, err);
 	store_resign(s, GATE_CHECKPOINT);
 	return rc;

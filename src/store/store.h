@@ -55,6 +55,10 @@ void store_working(struct store *s, void *work);
 /* With `brief`: several calls in one visit.  true before them, false after (which leaves). */
 void store_stay(struct store *s, bool stay);
 
+/* True after a write has found the disk full, until there is room: refuse new work meanwhile rather
+ * than have it wait for a commit that cannot come.  Any thread; at worst one statvfs(). */
+bool store_is_full(struct store *s);
+
 /* ---- records ---- */
 
 /* 1 found, 0 not, -1 error.  *record is a struct of that kind. */

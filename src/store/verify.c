@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 #define HOUR_MS    3600000LL
-#define HOURS_KEPT (89 * 24 * HOUR_MS) /* a day less than retention leaves of them */
+#define ROWS_ASKED 1000
+#define HOURS_SURE (48 * HOUR_MS) /* sums by the hour last as long at the least */
 
 /* ---- telling ---- */
 
@@ -416,16 +417,42 @@ check_booked(struct attach *at, struct rows_check *c, uint32_t recno, const stru
 	return rc;
 }
 
+/*
+ * What is expired was booked before the oldest row that is left, so it came before that was booked.
+ * When that was is not known, but each row after it was booked later still, and nearly all of them
+ * as soon as they had ended: a few that were booked late change nothing then.
+ */
+static int
+find_complete(struct attach *at, struct rows_check *c)
+{
+	int64_t latest = clock_wall_ms() - HOURS_SURE;
+
+	for (uint32_t recno = c->first, seen = 0; recno_before(recno, c->next) && seen < ROWS_ASKED;
+		recno++, seen++) {
+		struct usage_row row;
+		bool there;
+		int rc = recno == 0 ? DB_NOTFOUND : row_read(at, recno, &row, &there);
+
+		if (rc != 0 && rc != DB_NOTFOUND)
+			return rc;
+		if (rc == 0 && there && row.time_ms + row.duration_ms > latest)
+			latest = row.time_ms + row.duration_ms;
+	}
+	c->complete_from_ms = latest / HOUR_MS * HOUR_MS + 2 * HOUR_MS;
+	return 0;
+}
+
 static int
 check_rows(struct attach *at, void *arg, struct err *err)
 {
 	struct rows_check *c = arg;
 	DB *db = at->table[TABLE_ROWS];
 	int rc = rows_bounds(at, &c->first, &c->next);
-	bool begun = false;
 
 	(void)err;
 	c->all = c->first <= 1;
+	if (rc == 0 && !c->all)
+		rc = find_complete(at, c);
 	for (uint32_t recno = c->first; rc == 0 && recno_before(recno, c->next); recno++) {
 		struct usage_row row;
 		bool there;
@@ -451,10 +478,6 @@ check_rows(struct attach *at, void *arg, struct err *err)
 			rc = rc == DB_KEYEMPTY || rc == DB_NOTFOUND ? 0 : rc;
 			continue;
 		}
-		if (!begun) /* what is expired came before this one was booked */
-			c->complete_from_ms =
-				(row.time_ms + row.duration_ms) / HOUR_MS * HOUR_MS + 2 * HOUR_MS;
-		begun = true;
 		add_row(c, &row);
 		rc = check_booked(at, c, recno, &row);
 		care_step(c->run, 1);
@@ -514,6 +537,7 @@ same_sum(const struct usage_sum *a, const struct usage_sum *b)
 struct sums_check {
 	struct rows_check rows; /* what the sums come to: by value over all days */
 	size_t which;
+	bool has_other[COMPARED]; /* ids beyond the ceiling */
 };
 
 static bool
@@ -525,6 +549,8 @@ add_day(void *ctx, const struct rollup *r)
 	struct value_sum *s;
 
 	(void)snprintf(name, sizeof name, "%s", r->name);
+	if (prefix[0] != '\0' && strcmp(r->name, "other") == 0)
+		c->has_other[c->which] = true;
 	if (prefix[0] != '\0') {
 		id_text(prefix, r->id, text);
 		(void)snprintf(name, sizeof name, "%s", text);
@@ -550,13 +576,14 @@ add_hour(void *ctx, const struct rollup *r)
 
 /* Each of a's must be in b, and the same. */
 static void
-compare(struct rows_check *a, struct rows_check *b, const char *a_is, const char *b_is, bool same)
+compare(struct rows_check *a, struct rows_check *b, const bool *skip, const char *a_is,
+	const char *b_is, bool same)
 {
 	for (size_t i = 0; i < a->slots; i++) {
 		const struct value_sum *mine = &a->slot[i], *other;
 		size_t which = mine->by - 1u;
 
-		if (mine->by == 0)
+		if (mine->by == 0 || (which < COMPARED && skip[which]))
 			continue;
 		other = find_sum(b, which, mine->name, false);
 		if (other != NULL && (!same || same_sum(&mine->sum, &other->sum)))
@@ -578,7 +605,7 @@ check_sums(struct store *s, struct rows_check *rows, struct err *err)
 {
 	struct sums_check c = { .rows = { .run = rows->run } };
 	struct rows_check hours = { .run = rows->run };
-	int64_t from = rows->complete_from_ms, oldest = clock_wall_ms() - HOURS_KEPT;
+	int64_t from = rows->complete_from_ms;
 	int rc = 0;
 
 	for (c.which = 0; rc == 0 && c.which < COMPARED; c.which++)
@@ -586,9 +613,9 @@ check_sums(struct store *s, struct rows_check *rows, struct err *err)
 			add_day, &c, err);
 	if (rc == 0 && rows->all) {
 		rows->run->out->sums_checked = true;
-		compare(rows, &c.rows, "rows", "sums", true);
-		compare(&c.rows, rows, "sums", "rows", false);
-	} else if (rc == 0 && rows->newest_ms >= from && from >= oldest) {
+		compare(rows, &c.rows, c.has_other, "rows", "sums", true);
+		compare(&c.rows, rows, c.has_other, "sums", "rows", false);
+	} else if (rc == 0 && rows->newest_ms >= from) {
 		struct sums_check h = { .rows = { .run = rows->run } };
 
 		rows->run->out->sums_checked = true;
@@ -603,8 +630,8 @@ check_sums(struct store *s, struct rows_check *rows, struct err *err)
 					*to = rows->slot[i];
 			}
 		if (rc == 0) {
-			compare(&hours, &h.rows, "rows", "sums", true);
-			compare(&h.rows, &hours, "sums", "rows", false);
+			compare(&hours, &h.rows, c.has_other, "rows", "sums", true);
+			compare(&h.rows, &hours, c.has_other, "sums", "rows", false);
 		}
 		if (rc == 0 && h.rows.no_memory)
 			c.rows.no_memory = true;

@@ -67,6 +67,7 @@ async function fullDisk() {
     const during = stack.workers();
     console.log(`full: ${ran} ran, ${refused} refused, workers ${before} then ${during}`);
     assert.deepEqual(during, before, "no worker died");
+    assert.ok(refused > 30, `after the first that could not be booked new ones are refused at once: ${refused}`);
     assert.match(fs.readFileSync(path.join(stack.log, "serve.out"), "utf8"),
       /finished exchanges cannot be booked now: .*the disk of .* is full.*free some space/);
     const change = await fetch(`${stack.url}/manage/projects`, { method: "POST", body: JSON.stringify({ name: "no" }),

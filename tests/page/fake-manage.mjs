@@ -130,8 +130,9 @@ export const MANAGEMENT_TOKEN = "sl-manage-0123456789";
 const PREFIX = { projects: "prj_", tokens: "tok_", upstreams: "up_", keys: "key_", limits: "lim_", prices: "prc_" };
 /* What a POST or PATCH may name; unknown fields are refused by name, as the real one does. */
 const FIELDS = {
-	projects: "name is_active allowed_models allowed_origins api_key",
-	tokens: "project_id label duration_minutes expires_at not_before max_requests allowed_models secret secret_sha256 is_active",
+	projects: "name is_active allowed_models allowed_origins allowed_endpoints allowed_networks api_key",
+	tokens: "project_id label duration_minutes expires_at not_before max_requests allowed_models secret secret_sha256 is_active " +
+		"allowed_endpoints allowed_methods allowed_networks allowed_origins allowed_params required_headers metadata",
 	upstreams: "name protocol base_url auth is_active default allow_private http2 models weight " +
 		"connect_timeout_ms first_byte_timeout_ms idle_timeout_ms total_timeout_ms " +
 		"max_output_tokens extra_headers forward_headers ca_file client_cert",
@@ -317,6 +318,15 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 				counts: { exchanges: 10012, refused: 211, failed: 97, attempts: 9804, streams: 7003, bytes_in: 81234567,
 					bytes_out: 412345678, client_gone: 41, reaped: 2 }, version: "0.1.0" } };
 		const [kind, id, verb] = path.split("/").map(decodeURIComponent);
+		if (kind === "tokens" && id === "import") {
+			const names = JSON.parse(body.text).map((t) => t.key_alias);
+			if (!body.dry_run)
+				names.slice(1).forEach((label) => create("tokens", { project_id: data.projects[0].id, label }));
+			return { json: { data: names.map((name, i) => ({ row: i + 1, name, masked: "", not_carried: i === 1
+				? ["aliases"] : [], ...(i === 0 ? { refused: "its secret is masked" } : { id: "tok_x" }) })),
+			dry_run: body.dry_run, read: names.length, imported: names.length - 1, skipped: 0, refused: 1,
+			limits: 4, projects_made: ["blue"] } };
+		}
 		if (!data[kind])
 			throw new Refusal(404, "not_found", "There is no such path.");
 		if (!id)
@@ -339,6 +349,12 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		}
 		if (verb === "revoke")
 			return { json: Object.assign(r, { is_active: false, revoked_at: iso(Date.now()), revoked_reason: body.reason ?? "" }) };
+		if (verb === "rotate") {
+			const token = `sk-sl-${word(random, 40)}`;
+			Object.assign(r, { masked: `${token.slice(0, 10)}…${token.slice(-4)}`,
+				old_secret_until: body.grace_minutes > 0 ? iso(Date.now() + body.grace_minutes * 60e3) : null });
+			return { json: { ...r, token } };
+		}
 		if (verb === "revoke-tokens") {
 			const mine = data.tokens.filter((t) => t.project_id === r.id && t.is_active);
 			mine.forEach((t) => Object.assign(t, { is_active: false, revoked_at: iso(Date.now()) }));

@@ -191,6 +191,52 @@ pageTest("revoking asks first, takes a reason, and shows in the list", {}, async
 	assert.equal(token.is_active, false);
 });
 
+pageTest("a token gets another secret, shown once, and is narrowed line by line", {}, async (page, fake) => {
+	const token = fake.data.tokens.find((t) => t.is_active);
+	await signIn(page, fake, `#/tokens?id=${token.id}`);
+	const d = dialog(page, "Token");
+	await d.getByText("Change", { exact: true }).click();
+	await d.getByLabel("Client networks").fill("10.0.0.0/8\n\n 192.0.2.7 ");
+	await d.getByLabel("Headers to repeat").fill("X-PROXY-USER-ID: 12");
+	await d.getByRole("button", { name: "Save" }).click();
+	await page.getByText("Saved.").waitFor();
+	assert.deepEqual(token.allowed_networks, ["10.0.0.0/8", "192.0.2.7"]);
+	assert.deepEqual(token.required_headers, ["X-PROXY-USER-ID: 12"]);
+	assert.deepEqual(token.allowed_methods, []);
+
+	await page.getByRole("link", { name: token.label, exact: true }).click();
+	await dialog(page, "Token").getByRole("button", { name: "New secret…" }).click();
+	const ask = dialog(page, `New secret for ${token.label}`);
+	await ask.getByLabel("The old secret ends").selectOption("60");
+	await ask.getByRole("button", { name: "Make a new secret" }).click();
+	const secret = await dialog(page, "Your new token").locator("#new-token").textContent();
+	assert.match(secret, /^sk-sl-\w{40}$/);
+	assert.ok(Date.parse(token.old_secret_until) - Date.now() > 59 * 60e3);
+	await dialog(page, "Your new token").getByRole("button", { name: "Copy token" }).click();
+	await dialog(page, "Your new token").getByRole("button", { name: "I have stored it" }).click();
+	assert.equal(await page.getByText(secret).count(), 0);
+});
+
+pageTest("keys of another gateway: told first, then taken over", {}, async (page, fake) => {
+	await signIn(page, fake, "#/tokens");
+	await page.getByRole("button", { name: "Import…" }).click();
+	const d = dialog(page, "Import tokens");
+	const before = fake.data.tokens.length;
+	await d.getByRole("button", { name: "Import", exact: true }).click();
+	assert.equal(await d.getByLabel("File").evaluate((el) => el.validity.valueMissing), true);
+	await d.getByLabel("File").setInputFiles({ name: "keys.json", mimeType: "application/json",
+		buffer: Buffer.from(JSON.stringify([{ key_alias: "one" }, { key_alias: "two" }])) });
+	await d.getByRole("button", { name: "Import", exact: true }).click();
+	await d.getByText("It would take over").waitFor();
+	await d.getByText("Row 1 “one”: not taken, its secret is masked").waitFor();
+	await d.getByText("Row 2 “two”: not carried over: aliases").waitFor();
+	assert.equal(fake.data.tokens.length, before);
+	await d.getByLabel("Only tell what it would do").uncheck();
+	await d.getByRole("button", { name: "Import", exact: true }).click();
+	await d.getByText("Taken over:").waitFor();
+	assert.equal(fake.data.tokens.length, before + 1);
+});
+
 pageTest("projects, upstreams and keys are made; a name that is taken is shown at its field", {},
 	async (page, fake) => {
 		await signIn(page, fake, "#/projects?new=1");

@@ -70,25 +70,27 @@ export function projectsPage(ctx) {
 			{ name: "allowed_models", hint: "Patterns such as gpt-4o*, parted by commas; empty: all." }),
 			field("Web origins that may call", h("input", { autocomplete: "off", spellcheck: "false",
 				value: (p.allowed_origins ?? []).join(", ") }), { name: "allowed_origins",
-				hint: "For calls from a browser; empty: those of the settings." })
+				hint: "For calls from a browser; empty: those of the settings." }),
+			field("Paths it may call", h("input", { autocomplete: "off", spellcheck: "false",
+				value: (p.allowed_endpoints ?? []).join(", ") }), { name: "allowed_endpoints",
+				hint: "Patterns such as /v1/chat/*; empty: all." }),
+			field("Client networks", h("input", { autocomplete: "off", spellcheck: "false",
+				value: (p.allowed_networks ?? []).join(", ") }), { name: "allowed_networks",
+				hint: "Addresses and networks such as 10.0.0.0/8; empty: all." })
 		];
 	}
 
-	const body = ([name, models, origins]) => ({
-		name: name.control.value.trim(),
-		allowed_models: list(models.control.value),
-		allowed_origins: list(origins.control.value)
-	});
+	const body = ([name, ...lists]) => ({ name: name.control.value.trim(),
+		...Object.fromEntries(lists.map((f) => [f.control.name, list(f.control.value)])) });
 
 	dialogs(ctx, {
 		new: (_, onclose) => dialog("New project", (close) => {
 			const all = fields();
 			return form({ fields: all, label: "Make project", cancel: close, submit: async () => {
 				const p = body(all);
-				if (p.allowed_models.length === 0)
-					delete p.allowed_models;
-				if (p.allowed_origins.length === 0)
-					delete p.allowed_origins;
+				for (const [k, v] of Object.entries(p))
+					if (v.length === 0)
+						delete p[k];
 				await api.create("projects", p);
 				say(`Project ${p.name} made.`);
 				close();

@@ -1,4 +1,4 @@
-/* tokens.js - our secrets for clients: mint (shown once), look, change, revoke. */
+/* tokens.js - our secrets for clients: mint (shown once), look, change, rotate, revoke. */
 import { api } from "../api.js";
 import { badge, confirm, copyButton, dialog, facts, failure, field, form, h, later, say, select }
 	from "../dom.js";
@@ -62,6 +62,19 @@ async function makeLimits(token, wanted) {
 		}
 	return failed;
 }
+
+/* What narrows a token, a line for each entry: field, label, an example. */
+const narrowing = [["allowed_endpoints", "Paths", "/v1/chat/*"], ["allowed_methods", "Methods", "POST"],
+	["allowed_networks", "Client networks", "10.0.0.0/8"],
+	["allowed_origins", "Web origins", "https://app.example.com"],
+	["allowed_params", "Parameters", "temperature=0*"],
+	["required_headers", "Headers to repeat", "X-PROXY-USER-ID: 12"], ["metadata", "Notes", "team=blue"]];
+const lines = (text) => text.split("\n").map((s) => s.trim()).filter((s) => s !== "");
+const narrowFields = (t) => narrowing.map(([name, label, example]) => field(label,
+	h("textarea", { rows: "2", spellcheck: "false", placeholder: example,
+		value: (t[name] ?? []).join("\n") }), { name }));
+
+const graces = [["0", "at once"], ["60", "in 1 hour"], ["1440", "in 1 day"], ["10080", "in 7 days"]];
 
 const limitText = (l) => ({ requests: `${l.cap} requests a minute`, parallel: `${l.cap} in parallel`,
 	cost: `$${l.cap} a ${l.window}` })[l.metric];
@@ -167,6 +180,8 @@ export function tokensPage(ctx) {
 	const project = chooser("projects", ctx.params.project_id, "All projects");
 	const active = select([["", "Any state"], ["true", "Not revoked"], ["false", "Revoked"]],
 		ctx.params.is_active ?? "");
+	const search = h("input", { type: "search", maxlength: "63", value: ctx.params.q ?? "",
+		placeholder: "label, secret's ends, id" });
 	const reload = () => table.reload();
 
 	/* The list is in order of age; the new one is shown on top of it.  Its secret stays out. */
@@ -193,10 +208,26 @@ export function tokensPage(ctx) {
 		}
 	}
 
+	/* Another secret for the same token: its limits, rows and id stay. */
+	function rotate(t) {
+		dialog(`New secret for ${title(t)}`, (close) => {
+			const grace = field("The old secret ends", select(graces, "1440", { "data-first": true }),
+				{ name: "grace_minutes", hint: "Both work until then." });
+			return form({ fields: [grace], label: "Make a new secret", cancel: close, submit: async () => {
+				const { token, ...now } = await api.act("tokens", t.id, "rotate",
+					{ grace_minutes: Number(grace.control.value) });
+				const model = await exampleModel(now.allowed_models);
+				close();
+				table.put(now);
+				showOnce({ ...now, token }, model, []);
+			} });
+		});
+	}
+
 	const table = pagedTable({
 		signal: ctx.signal, caption: "Tokens",
 		load: (cursor, signal) => api.get("tokens", { cursor, limit: 100,
-			project_id: ctx.now.project_id, is_active: ctx.now.is_active }, signal),
+			project_id: ctx.now.project_id, is_active: ctx.now.is_active, q: ctx.now.q }, signal),
 		empty: ["No token here. ", opener("Mint one", { new: 1 })],
 		rowClass: (t) => (t.is_active && !t.revoked_at ? null : "off"),
 		columns: [
@@ -231,6 +262,7 @@ export function tokensPage(ctx) {
 			{ name: "max_requests" });
 		const models = field("Models", h("input", { autocomplete: "off", spellcheck: "false",
 			value: (t.allowed_models ?? []).join(", ") }), { name: "allowed_models" });
+		const narrow = narrowFields(t);
 		return [
 			facts([
 				["State", tokenBadge(t)],
@@ -238,6 +270,8 @@ export function tokensPage(ctx) {
 				["Token", h("code", {}, t.masked)], ["Id", h("code", {}, t.id)],
 				["Project", nameOf("projects", t.project_id)],
 				["Requests", usesOf(t)], ["Cost", usd(t.cost)],
+				["Old secret until", t.old_secret_until && Date.parse(t.old_secret_until) > Date.now() &&
+					fullTime(t.old_secret_until)],
 				["Last used", t.last_used_at ? when(t.last_used_at) : "never"],
 				["Expires", t.expires_at ? fullTime(t.expires_at) : "never"],
 				["Minted", fullTime(t.created_at)]
@@ -249,12 +283,15 @@ export function tokensPage(ctx) {
 				h("a", { class: "button", href: href("limits", { token_id: t.id, new: 1 }) }, "Add a limit"),
 				h("a", { class: "button", href: href("requests", { token_id: t.id }) }, "Its requests")),
 			h("details", {}, h("summary", {}, "Change"), form({
-				fields: [label, until, max, models], label: "Save", submit: async () => {
+				fields: [label, until, max, models, h("fieldset", {}, h("legend", {}, "Only for"),
+					h("p", { class: "hint" }, "A line each; empty: whatever the project allows."),
+					h("div", { class: "pair" }, narrow))], label: "Save", submit: async () => {
 					table.put(await api.change("tokens", t.id, {
 						label: label.control.value.trim(),
 						expires_at: until.control.value ? new Date(until.control.value).toISOString() : null,
 						max_requests: Number(max.control.value) || 0,
-						allowed_models: list(models.control.value)
+						allowed_models: list(models.control.value),
+						...Object.fromEntries(narrow.map((f) => [f.control.name, lines(f.control.value)]))
 					}, t.etag));
 					say("Saved.");
 					close();
@@ -265,18 +302,22 @@ export function tokensPage(ctx) {
 			h("hr"),
 			h("div", { class: "actions" }, revoked
 				? h("button", { type: "button", onclick: () => { close(); reactivate(t); } }, "Reactivate…")
-				: h("button", { type: "button", class: "danger",
-					onclick: () => { close(); revoke(t); } }, "Revoke…"))
+				: [h("button", { type: "button", onclick: () => { close(); rotate(t); } }, "New secret…"),
+					h("button", { type: "button", class: "danger",
+						onclick: () => { close(); revoke(t); } }, "Revoke…")])
 		];
 	}
 
 	dialogs(ctx, {
 		new: (_, onclose) => dialog("Mint a token", (close) => later(ctx.signal, async () =>
 			mintForm(ctx, await known("projects"), close, added)), { onclose, wide: true }),
+		import: (_, onclose) => dialog("Import tokens", (close) => later(ctx.signal, async () =>
+			(await import("../import.js")).importForm(close, reload)), { onclose, wide: true }),
 		id: (id, onclose) => dialog("Token", (close) => later(ctx.signal, () => details(id, close)),
 			{ onclose, wide: true })
 	});
 
-	return page("Tokens", opener("Mint a token", { new: 1 }),
-		filters(ctx, { project_id: ["Project", project], is_active: ["State", active] }, reload), table);
+	return page("Tokens", [opener("Mint a token", { new: 1 }), opener("Import…", { import: 1 }, {})],
+		filters(ctx, { project_id: ["Project", project], is_active: ["State", active],
+			q: ["Search", search] }, reload), table);
 }

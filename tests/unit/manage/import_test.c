@@ -163,6 +163,7 @@ keys_of_litellm_go_on(void **state)
 	IMPORT("litellm", NULL, text);
 	assert_string_equal(raw_of("imported"), "0");
 	assert_string_equal(raw_of("skipped"), "3");
+	assert_non_null(strstr(body, "\"skipped\":\"it is here already, as tok_"));
 	t = token_by("sk-litellm-1");
 	assert_limits(&t, "4/5/0=7.500000000", "3/0/0=1000", "0/0/0=60", "5/5/0=5");
 }
@@ -194,6 +195,13 @@ a_table_of_litellm_means_the_same(void **state)
 	assert_limits(&t, "4/3/0=1.300000000", NULL, NULL, NULL);
 	t = token_by("sk-csv-2");
 	assert_false(t.is_active);
+	assert_limits(&t, "3/0/0=20000", NULL, NULL, NULL);
+
+	/* As after a kill between limits and token: the next run makes the token, and no limit twice. */
+	assert_int_equal(store_delete(store, RECORD_TOKEN, t.head.id, NULL, &err), 0);
+	IMPORT("litellm", "all", text);
+	assert_string_equal(raw_of("imported"), "1");
+	t = token_by("sk-csv-2");
 	assert_limits(&t, "3/0/0=20000", NULL, NULL, NULL);
 }
 
@@ -369,6 +377,27 @@ what_is_no_export_is_refused(void **state)
 	bytes_free(&report);
 }
 
+static void
+the_api_imports_too(void **state)
+{
+	(void)state;
+	(void)new_project("all");
+	CALL(200, "POST", "/manage/tokens/import",
+		"{\"from\":\"llm-proxy\",\"project_id\":\"all\",\"text\":\"token,max_requests\\n"
+		"sk-0123456789abcdef,7\\n\"}");
+	assert_string_equal(raw_of("imported"), "1");
+	assert_int_equal(token_by("sk-0123456789abcdef").max_requests, 7);
+	assert_false(was_seen("sk-0123456789abcdef"));
+	CALL(400, "POST", "/manage/tokens/import", "{\"from\":\"llm-proxy\"}");
+	assert_string_equal(text_of("error.field"), "text");
+	CALL(400, "POST", "/manage/tokens/import", "{\"from\":\"x\",\"text\":\"[]\"}");
+	assert_non_null(strstr(text_of("error.message"), "litellm, new-api"));
+	CALL(400, "POST", "/manage/tokens/import", "{\"from\":\"litellm\",\"text\":\"x\"}");
+	CALL(404, "POST", "/manage/tokens/import",
+		"{\"from\":\"litellm\",\"text\":\"[]\",\"project_id\":\"nobody\"}");
+	CALL(400, "POST", "/manage/tokens/import", "{\"file\":\"/etc/passwd\"}");
+}
+
 int
 main(void)
 {
@@ -380,6 +409,7 @@ main(void)
 		TEST(a_dry_run_tells_the_same_and_changes_nothing),
 		TEST(a_large_file_goes_in_by_parts),
 		TEST(what_is_no_export_is_refused),
+		TEST(the_api_imports_too),
 	};
 
 	return cmocka_run_group_tests_name("manage/import", tests, NULL, NULL);

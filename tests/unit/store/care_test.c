@@ -376,25 +376,29 @@ a_row_that_is_damaged_is_found(void **state)
 	finds(f, &x, "row 5 is damaged");
 }
 
-/* Of all sums of one moment; the last of them. */
+/* The last of its dimension and step. */
 static int
 change_a_sum(struct attach *at, DB_TXN *txn, void *arg, struct err *e)
 {
+	const uint8_t *which = arg;
 	DB *db = at->table[TABLE_ROLLUPS];
-	uint8_t k[64] = { BY_PROJECT, STEP_DAY }, bytes[512];
+	uint8_t k[64] = { which[0], (uint8_t)(which[1] + 1) }, bytes[512];
 	DBT key, data;
 	DBC *cursor;
 	int rc = db->cursor(db, txn, &cursor, 0), closed;
 
-	(void)arg;
 	(void)e;
 	if (rc != 0)
 		return rc;
 	dbt_out(&key, k, sizeof k);
 	key.size = 2;
 	dbt_out(&data, bytes, sizeof bytes);
-	if ((rc = cursor->get(cursor, &key, &data, DB_SET_RANGE)) == 0) {
-		bytes[8] ^= 1; /* the low byte of its first number */
+	data.flags |= DB_DBT_PARTIAL; /* what stands behind may be of another kind */
+	rc = cursor->get(cursor, &key, &data, DB_SET_RANGE);
+	dbt_out(&data, bytes, sizeof bytes);
+	if (rc == 0 && (rc = cursor->get(cursor, &key, &data, DB_PREV)) == 0) {
+		assert_memory_equal(k, which, 2);
+		bytes[1] ^= 2; /* the low bits of its first number */
 		data.ulen = data.size;
 		rc = cursor->put(cursor, &key, &data, DB_CURRENT);
 	}
@@ -407,6 +411,7 @@ a_sum_that_is_not_that_of_its_rows_is_found(void **state)
 {
 	struct fixture *f = *state;
 	struct token t = make_token(f->s, make_project(f->s, "first").head.id);
+	uint8_t which[2] = { BY_PROJECT, STEP_DAY };
 	struct care_report r;
 
 	book_many(f->s, &t, 64);
@@ -415,11 +420,59 @@ a_sum_that_is_not_that_of_its_rows_is_found(void **state)
 	WORKS(store_verify(f->s, &care, &r, &err));
 	is_sound(&r);
 	assert_true(r.sums_checked);
-	WORKS(store_txn(f->s, "test", DB_TXN_SYNC, change_a_sum, NULL, &err));
+	WORKS(store_txn(f->s, "test", DB_TXN_SYNC, change_a_sum, which, &err));
 	problem_count = 0;
 	WORKS(store_verify(f->s, &care, &r, &err));
 	assert_in_range(r.problems, 1, 2);
 	assert_non_null(strstr(problems[0], "usage of project prj_"));
+}
+
+static void
+delete_rows_to(struct store *s, db_recno_t last)
+{
+	for (db_recno_t recno = 1; recno <= last; recno++) {
+		struct tampering x = { .table = TABLE_ROWS, .key_len = sizeof recno };
+
+		memcpy(x.key, &recno, sizeof recno);
+		WORKS(store_txn(s, "test", DB_TXN_SYNC, tamper, &x, &err));
+	}
+}
+
+static void
+book_at(struct store *s, const struct token *t, int64_t time_ms, int count)
+{
+	for (int i = 0; i < count; i++) {
+		struct usage_row row = make_row(t, i);
+		bool booked;
+
+		row.time_ms = time_ms;
+		WORKS(store_book(s, &row, 1, &booked, &err));
+	}
+}
+
+/* Where retention has taken rows away, the hours that have all of theirs are still compared. */
+static void
+sums_are_compared_where_rows_are_complete(void **state)
+{
+	struct fixture *f = *state;
+	struct token t = make_token(f->s, make_project(f->s, "first").head.id);
+	uint8_t which[2] = { BY_TOTAL, STEP_HOUR };
+	int64_t now = clock_wall_ms();
+	struct care_report r;
+
+	book_at(f->s, &t, now - 20 * 3600000LL, 1100);
+	book_at(f->s, &t, now - 3 * 3600000LL, 50);
+	while (store_fold(f->s, &err) > 0)
+		;
+	delete_rows_to(f->s, 60);
+	problem_count = 0;
+	WORKS(store_verify(f->s, &care, &r, &err));
+	is_sound(&r);
+	assert_true(r.sums_checked);
+	WORKS(store_txn(f->s, "test", DB_TXN_SYNC, change_a_sum, which, &err));
+	WORKS(store_verify(f->s, &care, &r, &err));
+	assert_int_equal(r.problems, 1);
+	assert_non_null(strstr(problems[0], "usage of the hour"));
 }
 
 /* ---- the master key ---- */
@@ -679,6 +732,38 @@ unseals(struct store *s, struct id key)
 	assert_string_equal(secret, "sk-provider-secret");
 }
 
+/* What retention has left of the rows is less than what the sums know. */
+static void
+sums_of_rows_that_are_gone_are_carried_too(void **state)
+{
+	struct fixture *f = *state, other;
+	struct dump_options o = { .secrets = DUMP_NO_SECRETS };
+	struct care_report r;
+	char *first, *second;
+	size_t first_len, second_len;
+	struct id key;
+
+	fill_for_dump(f, &key);
+	while (store_fold(f->s, &err) > 0)
+		;
+	delete_rows_to(f->s, 100);
+	assert_int_equal(requests_of(f->s), 161);
+	first = dump_text(f->s, &o, &first_len);
+	fixture_dir(&other);
+	other.s = fixture_open(&other, true);
+	if (load_text(other.s, first, first_len, &o) != 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(requests_of(other.s), 161);
+	second = dump_text(other.s, &o, &second_len);
+	assert_string_equal(behind_head(first), behind_head(second));
+	WORKS(store_verify(f->s, &care, &r, &err));
+	is_sound(&r);
+	store_close(other.s);
+	remove_tree(other.dir);
+	free(first);
+	free(second);
+}
+
 static void
 secrets_are_carried_under_the_master_key_or_a_passphrase(void **state)
 {
@@ -767,10 +852,12 @@ main(void)
 		WITH_STORE(a_record_that_is_damaged_is_found),
 		WITH_STORE(a_row_that_is_damaged_is_found),
 		WITH_STORE(a_sum_that_is_not_that_of_its_rows_is_found),
+		WITH_STORE(sums_are_compared_where_rows_are_complete),
 		WITH_STORE(a_backup_fits_its_master_key_and_carries_it_only_when_asked),
 		WITH_STORE(a_log_that_is_lost_or_damaged_is_said_and_rebuilt_without),
 		WITH_STORE(a_table_that_is_cut_off_is_not_rebuilt_but_restored),
 		WITH_STORE(a_dump_loaded_into_an_empty_store_gives_an_equal_dump),
+		WITH_STORE(sums_of_rows_that_are_gone_are_carried_too),
 		WITH_STORE(secrets_are_carried_under_the_master_key_or_a_passphrase),
 		WITH_STORE(a_dump_that_is_cut_short_or_damaged_names_its_line),
 	};

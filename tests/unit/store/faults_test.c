@@ -286,15 +286,63 @@ a_full_disk_is_said_and_passes_when_there_is_room(void **state)
 		}
 	}
 	assert_true(was_refused);
+	assert_true(store_is_full(s));
 	assert_int_equal(store_value_get(s, "first", value, sizeof value, &err), 4);
 	assert_int_equal(unlink(filler), 0);
 	WORKS(store_value_put(s, "again", value, sizeof value, &err));
+	for (int i = 0; i < 500 && store_is_full(s); i++)
+		(void)usleep(20000);
+	assert_false(store_is_full(s));
 	store_close(s);
 	o.create = false;
 	s = store_open(&o, NULL, &err);
 	if (s == NULL)
 		fail_msg("%s", err.text);
 	assert_int_equal(store_value_get(s, "again", value, sizeof value, &err), SETTING_BYTES);
+	store_close(s);
+	assert_int_equal(umount2(f->dir, 0), 0);
+}
+
+/* Nobody can come in before a recovery, and a recovery needs room: the ballast is that room. */
+static void
+a_recovery_on_a_full_disk_gives_up_the_ballast(void **state)
+{
+	struct fixture *f = *state;
+	char command[512], dir[128], ballast[160], value[8];
+	struct store_options o = fixture_options(f);
+	struct store *s;
+	struct stat st;
+
+	(void)snprintf(command, sizeof command,
+		"mount -t tmpfs -o size=160m,mode=0770 none %s 2>/dev/null", f->dir);
+	if (geteuid() != 0 || system(command) != 0)
+		skip();
+	(void)snprintf(dir, sizeof dir, "%s/state", f->dir);
+	(void)snprintf(ballast, sizeof ballast, "%s/ballast", dir);
+	o.dir = dir;
+	o.create = true;
+	s = store_open(&o, NULL, &err);
+	assert_non_null(s);
+	assert_int_equal(stat(ballast, &st), 0);
+	assert_int_equal(st.st_size, 16 << 20);
+	WORKS(store_value_put(s, "first", "here", 4, &err));
+	gate_want(&s->gate, atomic_load(&s->gate.words->epoch)); /* as a death inside would */
+	store_close(s);
+	/* its shared memory goes as well, as at a boot */
+	(void)snprintf(command, sizeof command,
+		"rm -f %s/db/__db.*; dd if=/dev/zero of=%s/filler bs=64k 2>/dev/null; true", dir,
+		f->dir);
+	(void)!system(command);
+	o.create = false;
+	s = store_open(&o, NULL, &err);
+	if (s == NULL)
+		fail_msg("%s", err.text);
+	assert_int_equal(stat(ballast, &st), -1);
+	assert_int_equal(store_value_get(s, "first", value, sizeof value, &err), 4);
+	(void)snprintf(command, sizeof command, "%s/filler", f->dir);
+	assert_int_equal(unlink(command), 0);
+	disk_keep_ballast(s); /* as the clerk does */
+	assert_int_equal(stat(ballast, &st), 0);
 	store_close(s);
 	assert_int_equal(umount2(f->dir, 0), 0);
 }
@@ -315,6 +363,7 @@ main(void)
 		IN_DIR(shared_memory_that_is_garbage_is_made_anew),
 		IN_DIR(another_boot_makes_the_first_comer_recover),
 		IN_DIR(a_full_disk_is_said_and_passes_when_there_is_room),
+		IN_DIR(a_recovery_on_a_full_disk_gives_up_the_ballast),
 	};
 
 	return cmocka_run_group_tests_name("store/faults", tests, NULL, NULL);
