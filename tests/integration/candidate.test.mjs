@@ -39,6 +39,7 @@ test("limits on upstreams and keys", { timeout: 60000 }, async (t) => {
 
     await t.test("parallel calls of an upstream, given back when they end or their worker dies", async () => {
       const limit = await of("second", { metric: "parallel", cap: 2 });
+      const cost = await of("second", { metric: "cost", cap: "50" });
       const abort = new AbortController();
       const body = { model: "mock:chunks=400,interval=50,bytes=20", stream: true };
       stack.command(["upstream", "set", "second", "--models", "mock-shared,mock:*"]);
@@ -51,6 +52,7 @@ test("limits on upstreams and keys", { timeout: 60000 }, async (t) => {
         (await limits()).find((l) => l.id === limit.id).reserved === 0
         && (await stack.manage("GET", "inflight")).data.length === 0);
       abort.abort();
+      assert.equal((await limits()).find((l) => l.id === cost.id).used, "0.070000000", "5 before, 2 that crashed");
       const crashed = (await stack.rows()).filter((r) => r.ended_by === "crash");
       assert.equal(crashed.length, 2);
       assert.ok(crashed.every((r) => r.usage === "estimated" && r.tokens.output > 0), JSON.stringify(crashed));
