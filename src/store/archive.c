@@ -219,6 +219,7 @@ archive_next(
 		char full[sizeof h.name + 1];
 		int64_t sum;
 
+		memset(&h, 0, sizeof h);
 		if (skip(r, err) != 0 || get(r, &h, sizeof h, err) != 0)
 			return -1;
 		if (all_zero[0] == '\0' && memcmp(all_zero, all_zero + 1, sizeof h - 1) == 0)

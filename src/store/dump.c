@@ -1230,7 +1230,7 @@ load_line(struct loading *l, struct span line)
 		return refuse(l, "there is something behind the end");
 	if ((v = json_get(line, "record")).type == JSON_STRING)
 		return load_record(l, line, v);
-	if ((v = json_get(line, "row")).type == JSON_STRING) {
+	if (json_get(line, "row").type == JSON_STRING) {
 		if (make_room(l, HOLDS_ROWS, RECORD_PROJECT) != 0)
 			return -1;
 		l->run.out->rows++;
