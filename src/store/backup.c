@@ -261,7 +261,7 @@ int
 store_verify(struct store *s, const struct care *care, struct care_report *out, struct err *err)
 {
 	struct care_run r = { .care = care, .out = out };
-	struct care_folder folder;
+	struct care_folder folder = { .fd = -1 };
 	char path[CARE_PATH_BYTES], db[CARE_PATH_BYTES];
 	int rc;
 
@@ -457,7 +457,7 @@ store_backup(struct store *s, const char *file, const char *key_file, const stru
 	struct care_report *out, struct err *err)
 {
 	struct care_run r = { .care = care, .out = out };
-	struct care_folder folder;
+	struct care_folder folder = { .fd = -1 };
 	char path[CARE_PATH_BYTES];
 	int rc;
 
@@ -618,7 +618,7 @@ store_verify_backup(const char *file, const char *scratch, const struct care *ca
 	struct care_report *out, struct err *err)
 {
 	struct care_run r = { .care = care, .out = out };
-	struct care_folder folder;
+	struct care_folder folder = { .fd = -1 };
 	const char *slash = strrchr(file, '/');
 	char path[CARE_PATH_BYTES];
 	int64_t bytes;
