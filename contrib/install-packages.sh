@@ -6,7 +6,7 @@ set -eu
 build="gcc make libc6-dev libfcgi-dev libcurl4-openssl-dev libdb5.3-dev libcjson-dev libssl-dev libuv1-dev"
 run="lighttpd curl ca-certificates tzdata"
 test="libcmocka-dev lighttpd apache2-bin media-types libapache2-mod-fcgid nginx-light caddy nodejs npm chromium curl valgrind db5.3-util mandoc"
-bench="nginx-light lighttpd wrk libcmocka-dev"
+bench="nginx-light lighttpd wrk"
 lint="clang clang-format clang-tidy cppcheck"
 cov="lcov"
 fuzz="clang"

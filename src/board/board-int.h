@@ -27,6 +27,7 @@
 #define BOARD_HINTS        4096          /* refs a process remembers */
 #define BOARD_KEEP_MS      (2 * 3600000) /* a row outlives its window by this */
 #define BOARD_UNDO         512           /* words one section may change, see UNDO_WORST */
+#define BOARD_HUNGRY_MS    5             /* wait for the mutex that others shall make way for */
 #define BOARD_OPEN_MS      5000          /* wait for another process that is making the file */
 #define BOARD_TICK_LEAST_MS 500
 #define BOOT_ID_BYTES      37
@@ -151,6 +152,7 @@ struct head {
 	_Atomic int64_t table_of[TABLES * BOARD_SEGMENTS_MAX]; /* enum kind of each segment */
 
 	_Alignas(64) pthread_mutex_t mutex;
+	_Atomic int64_t hungry_us; /* monotonic: until then one that waits long goes first; 0: none */
 	/* under the mutex */
 	_Alignas(64) _Atomic int64_t serial; /* last one given */
 	_Atomic int64_t free_lease;          /* index + 1 */

@@ -358,6 +358,7 @@ prepare(struct board *b, const char *boot_id, bool anew, struct err *err)
 		return err_set(err, ERR_STORE_UNAVAILABLE, "cannot make the board's mutex: %s",
 			strerror(rc));
 	}
+	word_set(&h->hungry_us, 0);
 	word_set(&h->undo_count, 0);
 	word_set(&h->used[ROWS], 0);
 	word_set(&h->used[RINGS], 0);

@@ -1,5 +1,5 @@
 /*
- * lease.c - admission, settlement, and what the dead leave behind.
+ * lease.c - admission, more for one that runs, and settlement.
  *
  * Admission takes claim by claim and, at the first that cannot be had, undoes what it took by the
  * same log that a crash would use.  So two claims on one counter add up, and the way back after a
@@ -169,7 +169,14 @@ lease_out(struct board *b, int64_t index, const struct admission *a)
 	return (uint64_t)serial;
 }
 
-/* Two claims may be on one counter, so this is asked when all are taken. */
+static bool
+holds(const struct board *b, const struct lease_body *body, int i)
+{
+	return table_holds(b, body->claim[i].ref, body->claim[i].key);
+}
+
+/* v->used has what is spent.  Two claims may be on one counter, so the rest is asked when all are
+ * taken. */
 static void
 tell_held(const struct board *b, const struct lease_body *body, int count, struct board_verdict *v)
 {
@@ -265,12 +272,6 @@ raise_claim(struct board *b, struct lease_body *body, int i, int64_t amount, int
 	return true;
 }
 
-static bool
-holds(const struct board *b, const struct lease_body *body, int i)
-{
-	return table_holds(b, body->claim[i].ref, body->claim[i].key);
-}
-
 int
 board_raise(struct board *b, struct board_lease lease, const int64_t *amount, const int64_t *cap,
 	int count, struct board_verdict *v, struct err *err)
@@ -291,22 +292,28 @@ board_raise(struct board *b, struct board_lease lease, const int64_t *amount, co
 	head = lease_of(b, lease);
 	if (head == NULL)
 		goto leave;
-	if (count > (int)word_get(&head->count)) {
-		rc = err_set(err, ERR_INTERNAL, "%d claims to raise where %d are held", count,
-			(int)word_get(&head->count));
+
+	int held = (int)word_get(&head->count);
+
+	if (count > held) {
+		rc = err_set(
+			err, ERR_INTERNAL, "%d claims to raise where %d are held", count, held);
 		goto leave;
 	}
 	body = &b->bodies[lease.index];
 	now_ms = board_now_ms(b);
+	/* They may have gone with an earlier boot. */
+	for (int i = 0; i < held; i++)
+		if (!holds(b, body, i))
+			goto leave;
 	/* Who asks for no more is not held up by what others have used up. */
 	for (int i = 0; i < count && fits; i++)
-		fits = amount[i] == 0 || !holds(b, body, i) ||
-		       raise_claim(b, body, i, amount[i], cap[i], now_ms, v);
+		fits = amount[i] == 0 || raise_claim(b, body, i, amount[i], cap[i], now_ms, v);
 	if (fits) {
 		section_commit(b);
-		for (int i = 0; i < (int)word_get(&head->count); i++)
+		for (int i = 0; i < held; i++)
 			v->used[i] = counter_spent(b, body->claim[i].ref, now_ms);
-		tell_held(b, body, (int)word_get(&head->count), v);
+		tell_held(b, body, held, v);
 	} else {
 		section_undo(b);
 		v->outcome = BOARD_REFUSED;

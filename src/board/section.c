@@ -7,6 +7,7 @@
  * count goes back to 0; until then a rollback, repeated as often as its own doers die, leads back
  * to the state before.
  */
+#include "base/clock.h"
 #include "board/board-int.h"
 #include <assert.h>
 #include <errno.h>
@@ -15,7 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SPINS 64 /* tries before sleeping: a section is shorter than a trip through the kernel */
+#define SPINS       64 /* tries before sleeping: a section is shorter than a trip through the kernel */
+#define MAKE_WAY_US 100 /* for the one that waits to be on a processor */
 
 int
 section_mutex_make(struct head *head)
@@ -161,22 +163,22 @@ section_change_at(struct board *b, int64_t ref, _Atomic int64_t *word, int64_t v
 #ifdef POLLED
 /* The thread sanitizer understands a death seen by trylock, but not by clocklock. */
 static int
-wait_for(pthread_mutex_t *m)
+wait_for(pthread_mutex_t *m, int ms)
 {
 	int rc = EBUSY;
 
-	for (int i = 0; i < BOARD_LOCK_MS * 10 && (rc = pthread_mutex_trylock(m)) == EBUSY; i++)
+	for (int i = 0; i < ms * 10 && (rc = pthread_mutex_trylock(m)) == EBUSY; i++)
 		nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
 	return rc == EBUSY ? ETIMEDOUT : rc;
 }
 #else
 static int
-wait_for(pthread_mutex_t *m)
+wait_for(pthread_mutex_t *m, int ms)
 {
 	struct timespec until;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += BOARD_LOCK_MS * 1000000L;
+	until.tv_nsec += ms * 1000000L;
 	if (until.tv_nsec >= 1000000000L) {
 		until.tv_nsec -= 1000000000L;
 		until.tv_sec++;
@@ -185,25 +187,70 @@ wait_for(pthread_mutex_t *m)
 }
 #endif
 
-int
-section_lock(pthread_mutex_t *m)
+static int
+spin_for(pthread_mutex_t *m)
 {
-	for (int i = 0; i < SPINS; i++) {
-		int rc = pthread_mutex_trylock(m);
+	int rc = EBUSY;
 
-		if (rc != EBUSY)
-			return rc;
+	for (int i = 0; i < SPINS && (rc = pthread_mutex_trylock(m)) == EBUSY; i++) {
 #if defined(__x86_64__) || defined(__i386__)
 		__builtin_ia32_pause();
 #endif
 	}
-	return wait_for(m);
+	return rc;
+}
+
+int
+section_lock(pthread_mutex_t *m)
+{
+	int rc = spin_for(m);
+
+	return rc == EBUSY ? wait_for(m, BOARD_LOCK_MS) : rc;
+}
+
+/*
+ * Who runs takes the mutex again before one that is woken for it gets a processor.  So whoever has
+ * waited for long says until when the others shall let it go first; a death leaves nothing behind
+ * but that moment.
+ */
+static void
+make_way(const struct head *h)
+{
+	int64_t until = word_get(&h->hungry_us), left;
+
+	if (until == 0)
+		return;
+	left = until - clock_mono_us();
+	if (left > 0 && left <= BOARD_HUNGRY_MS * 2000)
+		nanosleep(&(struct timespec){ .tv_nsec = MAKE_WAY_US * 1000 }, NULL);
+}
+
+static int
+lock_in_turn(struct head *h)
+{
+	int64_t mine = 0;
+	int rc;
+
+	make_way(h);
+	rc = spin_for(&h->mutex);
+	if (rc != EBUSY)
+		return rc;
+	for (int waited = 0; waited < BOARD_LOCK_MS; waited += BOARD_HUNGRY_MS) {
+		rc = wait_for(&h->mutex, BOARD_HUNGRY_MS);
+		if (rc != ETIMEDOUT)
+			break;
+		mine = clock_mono_us() + BOARD_HUNGRY_MS * 2000;
+		word_set(&h->hungry_us, mine);
+	}
+	if (mine != 0)
+		atomic_compare_exchange_strong(&h->hungry_us, &mine, 0);
+	return rc;
 }
 
 int
 section_enter(struct board *b, struct err *err)
 {
-	int rc = section_lock(&b->head->mutex);
+	int rc = lock_in_turn(b->head);
 
 	if (rc == EOWNERDEAD) {
 		section_undo(b);

@@ -83,7 +83,8 @@ static const struct column grant_columns[] = { { "ID", "id", false, 0 },
 	{ "AMOUNT", "amount", true, 0 }, { "RESET", "is_reset", false, 0 },
 	{ "UNTIL", "until", false, 19 }, { "REASON", "reason", false, 40 } };
 static const struct column price_columns[] = { { "ID", "id", false, 0 },
-	{ "MODEL", "model", false, 32 }, { "FROM", "from", false, 10 },
+	{ "MODEL", "model", false, 32 }, { "TIER", "tier", false, 0 },
+	{ "ABOVE", "above_tokens", true, 0 }, { "FROM", "from", false, 10 },
 	{ "INPUT $", "input", true, 0 }, { "OUTPUT $", "output", true, 0 },
 	{ "CACHE READ $", "cache_read", true, 0 }, { "REQUEST $", "request", true, 0 } };
 

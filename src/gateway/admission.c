@@ -141,7 +141,7 @@ begin_row(struct exchange *x)
 	span_copy(x->match.path, row->endpoint, sizeof row->endpoint);
 	span_copy(span_of(x->ask.end_user), row->end_user, sizeof row->end_user);
 	name_end_user(x, row);
-	row->address = address[0] == '\0' ? 0 : hash_64(address, strlen(address), 0);
+	row->address = limit_address_hash(address);
 	span_copy(web_header(x->request, "session_id"), row->session, sizeof row->session);
 }
 

@@ -161,18 +161,26 @@ add_limits(struct lines *l, const struct exchange *x)
 	}
 }
 
-/* Which limit refused, for programs; people read it in the sentence. */
+/* The limit that refused the request, or the last of those that refused its candidates. */
+static struct id
+refusing_limit(const struct exchange *x)
+{
+	if (x->err.code != ERR_RATE_LIMITED && x->err.code != ERR_BUDGET_EXCEEDED &&
+		x->err.code != ERR_EXCEEDS_LIMIT)
+		return ID_NONE;
+	if (x->note == NULL)
+		return x->pass.count > 0 ? x->pass.hold[0].limit : ID_NONE;
+	return !x->sent && x->attempt_err.code == x->err.code ? x->attempt.hold[0].limit : ID_NONE;
+}
+
+/* For programs; people read it in the sentence. */
 static void
 add_refusing(struct lines *l, const struct exchange *x)
 {
 	char id[ID_TEXT_BYTES];
 
-	if ((x->err.code != ERR_RATE_LIMITED && x->err.code != ERR_BUDGET_EXCEEDED &&
-		    x->err.code != ERR_EXCEEDS_LIMIT) ||
-		x->note != NULL || x->pass.count == 0 || id_is_none(x->pass.hold[0].limit))
-		return;
-	id_text("lim_", x->pass.hold[0].limit, id);
-	add(l, "X-Sluice-Limit", arena_strdup(l->arena, id));
+	id_text("lim_", refusing_limit(x), id);
+	add(l, "X-Sluice-Limit", id[0] == '\0' ? NULL : arena_strdup(l->arena, id));
 }
 
 /* Whose idempotency key it was. */

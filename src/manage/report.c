@@ -109,6 +109,8 @@ put_row(struct call *c, const struct usage_row *r)
 	shape_tokens(out, &r->tokens);
 	shape_text(out, "usage", usage_source_name((enum usage_source)r->usage_source));
 	shape_money(out, "cost", r->cost_nusd);
+	bytes_printf(out, ",\"cost_stated\":%s", r->cost_stated != 0 ? "true" : "false");
+	put_text_or_null(out, "tier", r->tier);
 	shape_text(out, "ended_by", ended_by_name((enum ended_by)r->ended_by));
 	bytes_puts(out, "}");
 }

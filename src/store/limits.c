@@ -18,7 +18,8 @@ struct allowance {
 	int64_t amount, from_ms, until_ms;
 	int64_t rolling_ms; /* of a reset that fades; else 0 */
 	bool is_reset;
-	uint32_t len; /* 0: for every counter of the limit */
+	uint64_t hash; /* of the name; 0: for every counter of the limit */
+	uint32_t len;
 	const uint8_t *name;
 };
 
@@ -142,6 +143,13 @@ has_value(const struct grant *g)
 	return false;
 }
 
+/* Never 0. */
+static uint64_t
+name_hash(const uint8_t *name, size_t len)
+{
+	return hash_64(name, len, 0) | 1;
+}
+
 static size_t
 allow(struct allowance *a, const struct grant *g, const struct limit_rule *r, uint8_t *name)
 {
@@ -153,12 +161,23 @@ allow(struct allowance *a, const struct grant *g, const struct limit_rule *r, ui
 		.until_ms = g->until_ms,
 		.rolling_ms = g->is_reset ? limit_rolling_ms(r->limit) : 0,
 		.is_reset = g->is_reset };
-	if (!has_value(g) || !grant_values(g, &v))
+	if (!has_value(g))
 		return 0;
+	if (!grant_values(g, &v)) /* nobody's */
+		a->amount = 0;
 	a->len = (uint32_t)(limit_counter_name(r, &v, v.tag[0], 0, whole) - COUNTER_NAME_WINDOW);
 	memcpy(name, whole + COUNTER_NAME_WINDOW, a->len);
 	a->name = name;
+	a->hash = name_hash(name, a->len);
 	return a->len;
+}
+
+static int
+by_hash(const void *a, const void *b)
+{
+	const struct allowance *x = a, *y = b;
+
+	return (x->hash > y->hash) - (x->hash < y->hash);
 }
 
 /* Grants are sorted by their limit, and so each rule's stand together. */
@@ -201,6 +220,7 @@ add_grants(struct limit_index *x, const struct grant *grants, size_t count, int6
 		for (; first < sorted + kept && by_limit(first, &key) == 0; first++)
 			bytes += allow(&x->allowances[used++], *first, r, x->names + bytes);
 		r->grant_count = (uint32_t)used - r->grants;
+		qsort(x->allowances + r->grants, r->grant_count, sizeof *x->allowances, by_hash);
 	}
 	free(sorted);
 	return 0;
@@ -375,27 +395,56 @@ faded(int64_t amount, int64_t from_ms, int64_t span_ms, int64_t now_ms)
 	return (int64_t)((wide)amount * left_ms / span_ms);
 }
 
+static void
+add_allowance(struct limit_granted *g, const struct allowance *a, int64_t now_ms)
+{
+	int64_t amount = a->amount;
+
+	if (now_ms < a->from_ms || (a->until_ms != 0 && now_ms >= a->until_ms))
+		return;
+	if (a->rolling_ms > 0)
+		amount = faded(amount, a->from_ms, a->rolling_ms, now_ms);
+	g->granted = add_held(g->granted, amount);
+	if (a->is_reset)
+		g->forgiven = add_held(g->forgiven, amount);
+}
+
+/* The first of a rule's allowances whose hash is that or greater. */
+static uint32_t
+first_of(const struct limit_index *x, const struct limit_rule *r, uint64_t hash)
+{
+	uint32_t low = r->grants, high = r->grants + r->grant_count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (x->allowances[middle].hash < hash)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 struct limit_granted
 limit_granted(const struct limit_index *x, const struct limit_rule *r, const uint8_t *name,
 	size_t len, int64_t now_ms)
 {
 	struct limit_granted g = { 0, 0 };
+	uint32_t end = r->grants + r->grant_count;
+	uint64_t hash;
 
-	for (uint32_t i = r->grants; i < r->grants + r->grant_count; i++) {
-		const struct allowance *a = &x->allowances[i];
-		int64_t amount = a->amount;
-
-		if (now_ms < a->from_ms || (a->until_ms != 0 && now_ms >= a->until_ms))
-			continue;
-		if (a->len > 0 && (a->len != len - COUNTER_NAME_WINDOW ||
-					  memcmp(a->name, name + COUNTER_NAME_WINDOW, a->len) != 0))
-			continue;
-		if (a->rolling_ms > 0)
-			amount = faded(amount, a->from_ms, a->rolling_ms, now_ms);
-		g.granted = add_held(g.granted, amount);
-		if (a->is_reset)
-			g.forgiven = add_held(g.forgiven, amount);
-	}
+	if (r->grant_count == 0)
+		return g;
+	name += COUNTER_NAME_WINDOW;
+	len -= COUNTER_NAME_WINDOW;
+	hash = name_hash(name, len);
+	/* those for every counter stand first */
+	for (uint32_t i = r->grants; i < end && x->allowances[i].hash == 0; i++)
+		add_allowance(&g, &x->allowances[i], now_ms);
+	for (uint32_t i = first_of(x, r, hash); i < end && x->allowances[i].hash == hash; i++)
+		if (x->allowances[i].len == len && memcmp(x->allowances[i].name, name, len) == 0)
+			add_allowance(&g, &x->allowances[i], now_ms);
 	return g;
 }
 

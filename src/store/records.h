@@ -108,7 +108,8 @@ struct key {
  * Nano-dollars a million tokens, unless said otherwise.  Of the rows that fit a request the dearest
  * to it counts, in this order: named upstream before any; the model's own name before patterns, of
  * those the longest; the service tier it ran in before ""; the greatest above_tokens that the
- * request's input (cached or not) exceeds; the latest from_ms that has come.
+ * request's input (cached or not) exceeds; the latest from_ms that has come; one made by hand before
+ * one of a list, and the latest made.
  */
 struct price {
 	struct record head;

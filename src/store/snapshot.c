@@ -158,6 +158,13 @@ is_pattern(const struct price *p)
 	return strpbrk(p->model, "*?") != NULL;
 }
 
+/* Of two for the same, that of a person counts before that of a list. */
+static int
+origin(const struct price *p)
+{
+	return p->is_builtin ? 2 : p->is_imported ? 1 : 0;
+}
+
 static int
 in_order(const void *a, const void *b)
 {
@@ -172,7 +179,12 @@ in_order(const void *a, const void *b)
 		return (x_len < y_len) - (x_len > y_len);
 	if ((order = strcmp(x->model, y->model)) != 0)
 		return order;
-	return (x->from_ms < y->from_ms) - (x->from_ms > y->from_ms);
+	if (x->from_ms != y->from_ms)
+		return x->from_ms < y->from_ms ? 1 : -1;
+	if (origin(x) != origin(y))
+		return origin(x) - origin(y);
+	return (x->head.updated_ms < y->head.updated_ms) -
+	       (x->head.updated_ms > y->head.updated_ms);
 }
 
 static bool

@@ -41,7 +41,8 @@ struct snapshot {
 	struct snapshot_key *keys;  /* enabled ones of active upstreams, by upstream */
 	size_t key_count;
 	/* All prices: those of one name by name, then the patterns, the longest first; of one name or
-	 * pattern the newest first.  settle/price.h chooses among them. */
+	 * pattern the newest first, of those from one moment the one made by hand.  settle/price.h
+	 * chooses among them. */
 	struct price *prices;
 	size_t price_count, price_named; /* of which names without * and ? */
 	struct price_run *price_runs; /* of the patterns, in their order */

@@ -1,28 +1,8 @@
 // Limits and money are exact over several workers and CGI processes; what is revoked stays out.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import path from "node:path";
 import test from "node:test";
-import { Stack, programs, until } from "./lib/stack.mjs";
-
-// One request through a CGI process of its own, as a web server would start it.
-function cgi(stack, body, token = stack.token) {
-  const text = JSON.stringify(body);
-  return new Promise((done) => {
-    const child = spawn(path.join(programs, "sluice.fcgi"), [], {
-      stdio: ["pipe", "pipe", "ignore"],
-      env: { ...stack.env, GATEWAY_INTERFACE: "CGI/1.1", REQUEST_METHOD: "POST",
-        REQUEST_URI: "/v1/chat/completions", CONTENT_TYPE: "application/json", QUERY_STRING: "",
-        CONTENT_LENGTH: String(Buffer.byteLength(text)), HTTP_AUTHORIZATION: `Bearer ${token}`,
-        SERVER_PROTOCOL: "HTTP/1.1", REMOTE_ADDR: "127.0.0.1" } });
-    let out = "";
-    child.stdout.on("data", (piece) => (out += piece));
-    child.on("close", () => done(Number(/^Status: (\d+)/m.exec(out)?.[1] ?? 0)));
-    child.stdin.on("error", () => {});
-    child.stdin.end(text);
-  });
-}
+import { Stack, until } from "./lib/stack.mjs";
 
 const body = { model: "mock-ledger", messages: [{ role: "user", content: "one" }] };
 
@@ -40,7 +20,7 @@ test("limits and money are exact", { timeout: 120000 }, async (t) => {
         { scope: { token: stack.tokenId }, metric: "cost", window: "total", cap: "100" });
       const calls = [];
       for (let i = 0; i < 170; i++) calls.push(stack.ask(body));
-      for (let i = 0; i < 30; i++) calls.push(cgi(stack, body));
+      for (let i = 0; i < 30; i++) calls.push(stack.cgi(body));
       const statuses = await Promise.all(calls);
       const count = (s) => statuses.filter((x) => x === s).length;
       assert.deepEqual({ passed: count(200), refused: count(429) }, { passed: 100, refused: 100 });

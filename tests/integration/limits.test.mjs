@@ -2,28 +2,8 @@
 // right one, windows of all kinds, grants and resets.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import path from "node:path";
 import test from "node:test";
-import { Stack, programs, sleep, until } from "./lib/stack.mjs";
-
-// One request through a CGI process of its own, as a web server would start it.
-function cgi(stack, body, token) {
-  const text = JSON.stringify(body);
-  return new Promise((done) => {
-    const child = spawn(path.join(programs, "sluice.fcgi"), [], {
-      stdio: ["pipe", "pipe", "ignore"],
-      env: { ...stack.env, GATEWAY_INTERFACE: "CGI/1.1", REQUEST_METHOD: "POST",
-        REQUEST_URI: "/v1/chat/completions", CONTENT_TYPE: "application/json", QUERY_STRING: "",
-        CONTENT_LENGTH: String(Buffer.byteLength(text)), HTTP_AUTHORIZATION: `Bearer ${token}`,
-        SERVER_PROTOCOL: "HTTP/1.1", REMOTE_ADDR: "127.0.0.1" } });
-    let out = "";
-    child.stdout.on("data", (piece) => (out += piece));
-    child.on("close", () => done(Number(/^Status: (\d+)/m.exec(out)?.[1] ?? 0)));
-    child.stdin.on("error", () => {});
-    child.stdin.end(text);
-  });
-}
+import { Stack, sleep, until } from "./lib/stack.mjs";
 
 const body = { model: "mock-limits", max_tokens: 20, messages: [{ role: "user", content: "one" }] };
 const count = (statuses, status) => statuses.filter((s) => s === status).length;
@@ -80,7 +60,7 @@ test("limits", { timeout: 240000 }, async (t) => {
       const l = await limit({ scope: { token: "each" }, window: "minute", cap: 60 });
       await earlyInTheMinute();
       const statuses = await Promise.all([
-        many(180, () => stack.ask(body, token.token)), many(20, () => cgi(stack, body, token.token))]);
+        many(180, () => stack.ask(body, token.token)), many(20, () => stack.cgi(body, token.token))]);
       assert.deepEqual({ passed: count(statuses.flat(), 200), refused: count(statuses.flat(), 429) },
         { passed: 60, refused: 140 });
       await drop(l);
@@ -187,6 +167,27 @@ test("limits", { timeout: 240000 }, async (t) => {
       for (const action of ["limit.reset", "limit.grant", "grant.delete"])
         assert.ok(data.some((e) => e.action === action), action);
       await drop(l);
+    });
+
+    await t.test("limits on upstream and key are exact over workers and CGI, and named", async () => {
+      const token = newToken();
+      const l = await limit({ scope: { upstream: "mock", token: token.id }, cap: 20 });
+      const k = await limit({ scope: { key: "each", end_user: "zoe" }, cap: 5 });
+      const statuses = await Promise.all([
+        many(50, () => stack.ask(body, token.token)), many(6, () => stack.cgi(body, token.token))]);
+      assert.equal(count(statuses.flat(), 200), 20, `${statuses}`);
+      assert.equal(count(statuses.flat(), 429), 36, `${statuses}`);
+      const refused = await stack.chat(body, { token: token.token });
+      assert.equal(refused.headers.get("x-sluice-limit"), l.id);
+      await until("given back", 3000, async () => {
+        const now = await stack.manage("GET", `limits/${l.id}`);
+        return now.used === 20 && now.reserved === 0;
+      });
+      const other = newToken();
+      const zoe = await many(12, () => stack.ask({ ...body, user: "zoe" }, other.token));
+      assert.equal(count(zoe, 200), 5, `${zoe}`);
+      assert.equal((await stack.chat(body, { token: other.token })).status, 200, "only hers");
+      for (const one of [l, k]) await drop(one);
     });
 
     await t.test("what is expected does not lock out a ceiling that is never used", async () => {

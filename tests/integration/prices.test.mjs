@@ -87,13 +87,33 @@ test("prices", { timeout: 240000 }, async (t) => {
           assert.equal(answer.status, 200, answer.text);
           const booked = await row(answer);
           assert.equal(booked.cost, want, `${why}, ${stream ? "streamed" : "whole"}`);
+          assert.deepEqual([booked.tier, booked.cost_stated], [metadata.tier ?? null, false]);
         }
+    });
+
+    await t.test("images are priced by the piece, reserved before they are made", async () => {
+      await price({ model: "own-paint", input: "0", output: "0", image: "0.04" });
+      const paint = (n) => fetch(`${stack.url}/v1/images/generations`, { method: "POST",
+        headers: { authorization: `Bearer ${stack.token}`, "content-type": "application/json" },
+        body: JSON.stringify({ model: "own-paint", prompt: "a sluice", n, metadata: { usage: "null" } }) });
+      const made = await paint(3);
+      assert.equal(made.status, 200, await made.text());
+      assert.equal((await row(made)).cost, "0.180000000", "three, times 1.5");
+      const cap = await stack.manage("POST", "limits",
+        { scope: { model: "own-paint" }, metric: "cost", window: "total", cap: "0.3" });
+      const refused = await paint(3);
+      assert.equal(refused.status, 429, "0.18 are spent, 0.18 more would be too much");
+      await refused.text();
+      const one = await paint(2);
+      assert.equal(one.status, 200, await one.text());
+      assert.equal((await limitOf(cap.id)).used, "0.300000000");
     });
 
     await t.test("what a provider says it costs goes before our prices, and stays", async () => {
       const answer = await chat({ model: "own-b",
         metadata: { usage: '{"prompt_tokens":10,"completion_tokens":5,"cost":0.125}' } });
-      assert.equal((await row(answer)).cost, "0.125000000");
+      const booked = await row(answer);
+      assert.deepEqual([booked.cost, booked.cost_stated], ["0.125000000", true]);
     });
 
     await t.test("an unknown price is in its own bucket, and refused where a project says so", async () => {
@@ -183,6 +203,40 @@ test("prices", { timeout: 240000 }, async (t) => {
       assert.equal(nano((await limitOf(counted.id)).used), 3n * BigInt(passed), "and the board says the same");
     });
 
+    await t.test("killed in mid-write: rows and sums agree, an import is there whole or not at all", async () => {
+      const dear = await price({ model: "mock-kill", input: "0", output: "0", request: "0.000000001" });
+      const body = { model: "mock-kill", messages: [{ role: "user", content: "one" }] };
+      for (let i = 0; i < 10; i++)
+        assert.ok((await Promise.all(Array.from({ length: 20 }, () => stack.ask(body)))).every((s) => s === 200));
+      const file = path.join(stack.dir, "many.json");
+      fs.writeFileSync(file, JSON.stringify({ prices: Array.from({ length: 3000 },
+        (_, i) => ({ model: `many-${i}`, input: "1", output: "2" })) }));
+      const state = async () => {
+        const rows = (await stack.rows("limit=500&model=mock-kill")).map((r) => nano(r.cost));
+        const day = (await stack.manage("GET", "usage?by=model&step=day")).data.find((u) => u.value === "mock-kill");
+        assert.equal(rows.length, 200);
+        assert.equal(rows.reduce((a, b) => a + b, 0n), nano(day.cost), "rows and sums");
+        assert.equal(day.unpriced, 0);
+        return nano(day.cost);
+      };
+      for (let i = 0; i < 12; i++) {
+        await stack.manage("PATCH", `prices/${dear.id}`, { request: `0.00000000${2 + i % 7}` });
+        const words = i % 2 === 0 ? ["reprice", "--from", "2020-01-01"] : ["price", "import", file];
+        const child = spawn(path.join(programs, "sluice"), words, { env: stack.env, stdio: "ignore" });
+        await Promise.race([once(child, "close"), new Promise((done) => setTimeout(done, 25 + i * 6))]);
+        child.kill("SIGKILL");
+        await state();
+        const there = (await stack.manage("GET", "prices?limit=500&model=many-7")).data.length
+          + (await stack.manage("GET", "prices?limit=500&model=many-2999")).data.length;
+        assert.ok(there === 0 || there === 2, "all of the list or none");
+      }
+      const last = nano((await stack.manage("GET", `prices/${dear.id}`)).request);
+      assert.equal(run(stack, ["reprice", "--from", "2020-01-01"]).code, 0);
+      assert.equal(await state(), 200n * last);
+      assert.equal(run(stack, ["price", "import", file]).code, 0);
+      assert.equal(stack.command(["price", "import", file, "--json"]).same, 3000);
+    });
+
     await t.test("price import: the community's shape, dry, dated, and whole or not at all", async () => {
       const file = path.join(stack.dir, "community.json");
       const model = (input) => JSON.stringify({
@@ -210,6 +264,8 @@ test("prices", { timeout: 240000 }, async (t) => {
       assert.equal(refused.code, REFUSED);
       assert.match(refused.err, /somebody\/gpt-new.*input_cost_per_token/);
       assert.equal(run(stack, ["price", "import", file, "--nonsense"]).code, 2);
+      fs.writeFileSync(file, Buffer.alloc((64 << 20) + 1, " "));
+      assert.match(run(stack, ["price", "import", file]).err, /too large/);
     });
 
     await t.test("reconcile: a bill that agrees, one that does not, and what is no bill", async () => {

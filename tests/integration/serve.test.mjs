@@ -173,6 +173,7 @@ test("workers that are as many as the cores have one each; others roam", { timeo
   const stack = await Stack.start({ server: "nginx", settings: { workers: cores } });
   try {
     const own = () => stack.workers().map(allowed);
+    await until("all are up", 5000, () => stack.workers().length === cores);
     assert.equal(new Set(own()).size, cores, "a core is shared");
     const [first, ...others] = stack.workers();
     const core = allowed(first);

@@ -10,6 +10,8 @@ import { href } from "../router.js";
 
 const stated = (v) => v !== null && v !== undefined && (nano(v) ?? -1n) >= 0n;
 const rate = (v) => (stated(v) ? `$${plain(v)}` : h("span", { class: "dim" }, "–"));
+/* What tells the rows of one model apart. */
+const kindOf = (p) => (p.tier ? `, ${p.tier}` : "") + (p.above_tokens ? `, above ${p.above_tokens} tokens in` : "");
 const rates = [["input", "Input"], ["output", "Output"], ["cache_read", "Read from cache"],
 	["cache_write_5m", "Written to cache, 5 min"], ["cache_write_1h", "Written to cache, 1 hour"]];
 
@@ -32,7 +34,8 @@ export function pricesPage(ctx) {
 		load: (cursor, signal) => api.get("prices", { cursor, limit: 200, model: ctx.now.model }, signal),
 		empty: ["No price here. ", opener("Add one", { new: 1 })],
 		columns: [
-			{ head: "Model", cell: (p) => h("a", { href: href("prices", { ...ctx.now, id: p.id }) }, p.model) },
+			{ head: "Model", cell: (p) => [h("a", { href: href("prices", { ...ctx.now, id: p.id }) }, p.model),
+				h("span", { class: "dim" }, kindOf(p))] },
 			{ head: "Upstream", more: true, cell: (p) => (p.upstream ? nameOf("upstreams", p.upstream) : "any") },
 			{ head: "Input", num: true, cell: (p) => rate(p.input) },
 			{ head: "Output", num: true, cell: (p) => rate(p.output) },
@@ -40,7 +43,7 @@ export function pricesPage(ctx) {
 			{ head: "Cache write", num: true, more: true, cell: (p) => rate(p.cache_write_5m) },
 			{ head: "A request", num: true, more: true, cell: (p) => rate(p.request) },
 			{ head: "From", cell: (p) => (p.from ? h("span", { title: fullTime(p.from) }, day(p.from)) : "always") },
-			{ head: "Origin", more: true, cell: (p) => (p.is_builtin ? "came with sluice" : "added here") },
+			{ head: "Origin", more: true, cell: (p) => (p.is_builtin ? "came with sluice" : p.is_imported ? "imported" : "added here") },
 			{ head: "", cell: (p) => h("button", { type: "button", class: "small", onclick: () => remove(p),
 				"aria-label": `Delete the price of ${p.model}` }, "Delete") }
 		]

@@ -291,6 +291,25 @@ export class Stack {
     });
   }
 
+  // The same through a CGI process of its own, as a web server would start it.  started: told its pid.
+  cgi(body, token = this.token, started = () => {}) {
+    const text = JSON.stringify(body);
+    return new Promise((done) => {
+      const child = spawn(path.join(programs, "sluice.fcgi"), [], {
+        stdio: ["pipe", "pipe", "ignore"],
+        env: { ...this.env, GATEWAY_INTERFACE: "CGI/1.1", REQUEST_METHOD: "POST",
+          REQUEST_URI: "/v1/chat/completions", CONTENT_TYPE: "application/json", QUERY_STRING: "",
+          CONTENT_LENGTH: String(Buffer.byteLength(text)), HTTP_AUTHORIZATION: `Bearer ${token}`,
+          SERVER_PROTOCOL: "HTTP/1.1", REMOTE_ADDR: "127.0.0.1" } });
+      let out = "";
+      started(child.pid);
+      child.stdout.on("data", (piece) => (out += piece));
+      child.on("close", () => done(Number(/^Status: (\d+)/m.exec(out)?.[1] ?? 0)));
+      child.stdin.on("error", () => {});
+      child.stdin.end(text);
+    });
+  }
+
   rows(query = "limit=100") {
     return this.manage("GET", `requests?${query}`).then((list) => list.data);
   }

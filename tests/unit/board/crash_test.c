@@ -777,6 +777,57 @@ a_held_mutex_is_refused_in_time(void **state)
 	board_close(b);
 }
 
+static void
+admit_at_last(struct board *b, void *ctx)
+{
+	struct board_claim c = claim_on(1, 1, UNCAPPED);
+	struct board_lease lease;
+	struct board_verdict v;
+
+	(void)ctx;
+	while (admit(b, &c, 1, &lease, &v) != BOARD_TAKEN)
+		if (err.code != ERR_OVERLOADED)
+			_exit(1);
+	board_settle(b, lease, NULL, 0, 0, &err);
+}
+
+/* It says so, and what it said is over when it has had its turn, or is dead. */
+static void
+one_that_waits_long_is_let_go_first(void **state)
+{
+	struct board *b = open_with(&small);
+	struct board_claim c = claim_on(1, 1, UNCAPPED);
+	struct board_lease lease;
+	struct board_verdict v;
+	pid_t holder, waiter;
+	bool said;
+
+	(void)state;
+	holder = child_runs(stop_in_section, &small, NULL);
+	waitpid(holder, NULL, WUNTRACED);
+	fflush(NULL);
+	waiter = fork();
+	if (waiter == 0) {
+		admit_at_last(b, NULL);
+		_exit(0);
+	}
+	for (int i = 0; i < 20000 && b->head->hungry_us == 0; i++)
+		nap_us(500);
+	said = b->head->hungry_us != 0;
+	kill(holder, SIGKILL);
+	waitpid(holder, NULL, 0);
+	wait_ok(waiter);
+	assert_true(said);
+	assert_int_equal(b->head->hungry_us, 0);
+	/* Left by one that died, or by damage: nobody waits for it for ever. */
+	b->head->hungry_us = clock_mono_us() + BOARD_HUNGRY_MS * 1000;
+	assert_int_equal(admit(b, &c, 1, &lease, &v), BOARD_TAKEN);
+	b->head->hungry_us = INT64_MAX;
+	assert_int_equal(admit(b, &c, 1, &lease, &v), BOARD_TAKEN);
+	assert_int_equal(assert_whole(b), 2);
+	board_close(b);
+}
+
 int
 main(void)
 {
@@ -795,6 +846,7 @@ main(void)
 		TEST(the_living_are_not_reaped),
 		TEST(inflight_shows_the_note_as_it_stands),
 		TEST(a_held_mutex_is_refused_in_time),
+		TEST(one_that_waits_long_is_let_go_first),
 	};
 
 	return cmocka_run_group_tests_name("board/crash", tests, NULL, NULL);

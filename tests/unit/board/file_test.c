@@ -215,11 +215,18 @@ static bool
 settle_debt(void *ctx, const struct board_orphan *o)
 {
 	struct debts *d = ctx;
+	struct board_verdict v;
 
 	d->count++;
 	assert_int_equal(o->count, 2);
 	d->amount += o->amount[0];
 	assert_string_equal(o->note, "note");
+	/* There is nothing left to raise. */
+	assert_int_equal(
+		board_raise(d->b, o->lease, (int64_t[]){ 9, 9 }, (int64_t[]){ 1, 1 }, 2, &v, &err),
+		0);
+	assert_int_equal(v.outcome, BOARD_TAKEN);
+	assert_int_equal(v.used[0], 0);
 	return board_settle(d->b, o->lease, (int64_t[]){ 1, 1 }, 2, 0, &err) == 1;
 }
 

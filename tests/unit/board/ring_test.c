@@ -598,6 +598,70 @@ eight_first_calls_see_one_budget(void **state)
 	board_close(b);
 }
 
+/* ---- many at once, while the window rolls ---- */
+
+#define ROLL_MS    600 /* slices of 10 ms */
+#define ROLL_CAP   50
+#define ROLL_TURNS 4
+
+static void
+roll_on(struct board *b, void *ctx)
+{
+	_Atomic int64_t *taken = ctx; /* by slice, counted from the first word's */
+	int64_t until = board_now_ms(b) + ROLL_TURNS * ROLL_MS;
+
+	while (board_now_ms(b) < until) {
+		struct board_claim c = rolling_claim(1, 1, ROLL_CAP);
+		struct board_lease lease;
+		struct board_verdict v;
+		int64_t slice;
+		int got;
+
+		c.rolling_ms = ROLL_MS;
+		c.seeded = true;
+		got = admit(b, &c, 1, &lease, &v);
+		if (got < 0 && err.code != ERR_OVERLOADED)
+			_exit(1);
+		if (got != BOARD_TAKEN)
+			continue;
+		slice = b->bodies[lease.index].claim[0].slice;
+		while (board_settle(b, lease, (int64_t[]){ 1 }, 1, 0, &err) < 0)
+			;
+		slice -= taken[0];
+		/* A machine so slow that it is not done in ten times the time proves nothing. */
+		if (slice >= 1 && slice < 11 * ROLL_TURNS * BOARD_SLICES)
+			atomic_fetch_add(&taken[slice], 1);
+	}
+}
+
+static void
+a_rolling_cap_is_exact_over_eight_processes(void **state)
+{
+	enum { SLICES = 11 * ROLL_TURNS * BOARD_SLICES };
+	_Atomic int64_t *taken = shared_words(SLICES);
+	struct board *b = open_with(&small);
+	int64_t all = 0, in_window = 0;
+	pid_t pid[8];
+
+	(void)state;
+	taken[0] = board_now_ms(b) / (ROLL_MS / BOARD_SLICES) - 1;
+	for (int i = 0; i < 8; i++)
+		pid[i] = child_runs(roll_on, &small, taken);
+	for (int i = 0; i < 8; i++)
+		wait_ok(pid[i]);
+	for (int64_t n = 1; n < SLICES; n++) {
+		all += taken[n];
+		in_window += taken[n] - (n > RING_SLOTS ? taken[n - RING_SLOTS] : 0);
+		if (in_window > ROLL_CAP)
+			fail_msg("%lld in the window that ends with slice %lld",
+				(long long)in_window, (long long)n);
+	}
+	/* It was full at least twice: what aged was had again. */
+	assert_true(all >= 2 * ROLL_CAP);
+	assert_int_equal(assert_whole(b), 0);
+	board_close(b);
+}
+
 int
 main(void)
 {
@@ -617,6 +681,7 @@ main(void)
 		TEST(rings_are_reclaimed_when_their_window_is_empty),
 		TEST(a_reclaimed_ring_is_empty),
 		TEST(rings_grow_and_end_by_saying_so),
+		TEST(a_rolling_cap_is_exact_over_eight_processes),
 		TEST(eight_first_calls_see_one_budget),
 	};
 

@@ -446,6 +446,34 @@ a_model_may_have_no_price(void **state)
 	snapshot_drop(p);
 }
 
+/* An operator who states a price of a model that came with a list has the last word. */
+static void
+what_a_person_made_counts_before_lists(void **state)
+{
+	struct fixture *f = *state;
+	struct price r = plain(0, 0);
+	struct tokens t = { .input = 0 };
+	struct price_list l;
+	struct snapshot *p;
+
+	for (int i = 0; i < 6; i++) {
+		(void)snprintf(r.model, sizeof r.model, i < 3 ? "forth" : "back");
+		r.head.id = id_random();
+		r.is_builtin = (i < 3 ? i : 5 - i) == 0;
+		r.is_imported = (i < 3 ? i : 5 - i) == 1;
+		r.request_nusd = i < 3 ? i : 5 - i;
+		if (store_create(f->s, RECORD_PRICE, &r, &by_test, &err) != 0)
+			fail_msg("%s", err.text);
+	}
+	p = snapshot_load(f->s, 1, &err);
+	assert_non_null(p);
+	price_find(p, NULL, span_of("forth"), 1, &l);
+	assert_int_equal(price_cost(&l, "", &t), 2);
+	price_find(p, NULL, span_of("back"), 1, &l);
+	assert_int_equal(price_cost(&l, "", &t), 2);
+	snapshot_drop(p);
+}
+
 static void
 the_factor_is_the_upstreams(void **state)
 {
@@ -497,6 +525,7 @@ main(void)
 		cmocka_unit_test(the_worst_case_is_never_exceeded),
 		STORE_TEST(the_price_that_is_nearest_counts),
 		STORE_TEST(a_model_may_have_no_price),
+		STORE_TEST(what_a_person_made_counts_before_lists),
 		STORE_TEST(the_factor_is_the_upstreams),
 		STORE_TEST(too_many_steps_leave_the_plain_price),
 	};

@@ -189,6 +189,49 @@ a_reset_of_a_rolling_window_fades(void **state)
 }
 
 static void
+among_many_grants_each_counter_finds_its_own(void **state)
+{
+	enum { USERS = 500 };
+	static struct grant g[2 * USERS + 3];
+	struct limit l[3] = { { .metric = METRIC_COST }, { .metric = METRIC_COST },
+		{ .metric = METRIC_COST } };
+	struct limit_index *x;
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		l[i].head.id = id_random();
+	strcpy(l[0].scope[DIMENSION_END_USER], "each");
+	strcpy(l[1].scope[DIMENSION_END_USER], "each");
+	for (int i = 0; i < 2 * USERS; i++) {
+		g[i].limit = l[0].head.id;
+		g[i].amount = i;
+		snprintf(g[i].value[DIMENSION_END_USER], USER_BYTES, "user %d", i % USERS);
+	}
+	g[2 * USERS] = (struct grant){ .limit = l[0].head.id, .amount = 10000 }; /* for all */
+	g[2 * USERS + 1] = (struct grant){ .limit = l[1].head.id, .amount = 7 };
+	g[2 * USERS + 2] = (struct grant){ .limit = l[2].head.id, .amount = 99 };
+	strcpy(g[2 * USERS + 2].value[DIMENSION_TOKEN], "not an id"); /* nobody's */
+	x = limit_index_new(l, 3, g, sizeof g / sizeof g[0], 0, &err);
+	assert_non_null(x);
+	for (int i = 0; i <= USERS; i++) {
+		char user[USER_BYTES];
+		struct limit_values v = { .end_user = user };
+		uint8_t name[COUNTER_NAME_BYTES];
+		size_t len;
+
+		snprintf(user, sizeof user, "user %d", i);
+		len = limit_counter_name(limit_index_rule(x, 0), &v, "", 12345, name);
+		assert_int_equal(limit_granted(x, limit_index_rule(x, 0), name, len, 1).granted,
+			10000 + (i < USERS ? 2 * i + USERS : 0));
+		len = limit_counter_name(limit_index_rule(x, 1), &v, "", 12345, name);
+		assert_int_equal(limit_granted(x, limit_index_rule(x, 1), name, len, 1).granted, 7);
+		len = limit_counter_name(limit_index_rule(x, 2), &v, "", 12345, name);
+		assert_int_equal(limit_granted(x, limit_index_rule(x, 2), name, len, 1).granted, 0);
+	}
+	limit_index_free(x);
+}
+
+static void
 a_zone_that_is_gone_counts_in_utc(void **state)
 {
 	struct limit l[2] = { { .window = WINDOW_DAY, .timezone = "Europe/Atlantis" },
@@ -211,6 +254,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_request_finds_exactly_what_binds_it),
 		cmocka_unit_test(a_reset_of_a_rolling_window_fades),
+		cmocka_unit_test(among_many_grants_each_counter_finds_its_own),
 		cmocka_unit_test(a_zone_that_is_gone_counts_in_utc),
 	};
 
