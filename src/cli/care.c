@@ -422,11 +422,11 @@ read_options(struct caring *c, int argc, char **argv)
 	bool is_backup = strcmp(c->verb, "backup") == 0, is_dump = strcmp(c->verb, "dump") == 0;
 
 	for (int i = 1; i < argc; i++) {
-		const char *next = i + 1 < argc ? argv[i + 1] : NULL;
+		bool more = i + 1 < argc;
 
 		if (strcmp(argv[i], "--json") == 0) {
 			c->json = true;
-		} else if (strcmp(argv[i], "--config") == 0 && next != NULL) {
+		} else if (strcmp(argv[i], "--config") == 0 && more) {
 			setenv("SLUICE_CONFIG", argv[++i], 1);
 		} else if (is_backup && strcmp(argv[i], "--with-key") == 0) {
 			c->with_key = true;
@@ -434,7 +434,7 @@ read_options(struct caring *c, int argc, char **argv)
 			c->rebuild = true;
 		} else if (strcmp(c->verb, "restore") == 0 && strcmp(argv[i], "--last") == 0) {
 			c->last = true;
-		} else if (is_dump && strcmp(argv[i], "--secrets") == 0 && next != NULL) {
+		} else if (is_dump && strcmp(argv[i], "--secrets") == 0 && more) {
 			if (strcmp(argv[++i], "sealed") == 0)
 				c->secrets = DUMP_SEALED;
 			else if (strcmp(argv[i], "passphrase") == 0)

@@ -212,16 +212,16 @@ int
 archive_next(
 	struct archive_reader *r, char name[ARCHIVE_NAME_BYTES], int64_t *bytes, struct err *err)
 {
+	static const struct tar_head end;
 	struct tar_head h;
 
 	for (;;) {
-		const char *all_zero = (const char *)&h;
 		char full[sizeof h.name + 1];
 		int64_t sum;
 
 		if (skip(r, err) != 0 || get(r, &h, sizeof h, err) != 0)
 			return -1;
-		if (all_zero[0] == '\0' && memcmp(all_zero, all_zero + 1, sizeof h - 1) == 0)
+		if (memcmp(&h, &end, sizeof h) == 0)
 			return 0;
 		if (octal(h.sum, sizeof h.sum, &sum) != 0 || sum != head_sum(&h) ||
 			octal(h.size, sizeof h.size, bytes) != 0)

@@ -191,6 +191,16 @@ target_close(DB_ENV *env, const char *name, void *handle)
 	return rc;
 }
 
+/* libdb keeps 48 bytes of each copying of a queue that has no files of rows (__qam_gen_filelist). */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#define LEAK_BEGINS() __lsan_disable()
+#define LEAK_ENDS()   __lsan_enable()
+#else
+#define LEAK_BEGINS() ((void)0)
+#define LEAK_ENDS()   ((void)0)
+#endif
+
 static int
 copy_environment(struct attach *at, void *arg, struct err *err)
 {
@@ -205,8 +215,10 @@ copy_environment(struct attach *at, void *arg, struct err *err)
 	c->run->done = 0;
 	copying_now = c;
 	rc = env->set_backup_callbacks(env, target_open, target_write, target_close);
+	LEAK_BEGINS();
 	if (rc == 0)
 		rc = env->backup(env, c->to, 0);
+	LEAK_ENDS();
 	copying_now = NULL;
 	if (rc == ENOSPC || rc == EDQUOT) {
 		(void)err_set(err, ERR_STORE_UNAVAILABLE,
@@ -249,7 +261,7 @@ int
 store_verify(struct store *s, const struct care *care, struct care_report *out, struct err *err)
 {
 	struct care_run r = { .care = care, .out = out };
-	struct care_folder folder;
+	struct care_folder folder = { .fd = -1 };
 	char path[CARE_PATH_BYTES], db[CARE_PATH_BYTES];
 	int rc;
 
@@ -445,7 +457,7 @@ store_backup(struct store *s, const char *file, const char *key_file, const stru
 	struct care_report *out, struct err *err)
 {
 	struct care_run r = { .care = care, .out = out };
-	struct care_folder folder;
+	struct care_folder folder = { .fd = -1 };
 	char path[CARE_PATH_BYTES];
 	int rc;
 
@@ -606,7 +618,7 @@ store_verify_backup(const char *file, const char *scratch, const struct care *ca
 	struct care_report *out, struct err *err)
 {
 	struct care_run r = { .care = care, .out = out };
-	struct care_folder folder;
+	struct care_folder folder = { .fd = -1 };
 	const char *slash = strrchr(file, '/');
 	char path[CARE_PATH_BYTES];
 	int64_t bytes;

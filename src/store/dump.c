@@ -919,6 +919,10 @@ on_member(void *ctx, const struct json_member *m)
 {
 	struct loading *l = ctx;
 
+	/* what a sum is of, read apart */
+	if (l->members == sum_members &&
+		(span_is(m->key, "sum") || span_is(m->key, "step") || span_is(m->key, "id")))
+		return true;
 	for (int i = 0; i < l->member_count; i++)
 		if (span_is(m->key, l->members[i].name)) {
 			if (take_member(&l->members[i], m->value, l->to) == 0)
@@ -1081,13 +1085,6 @@ put_sum(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	return rc != 0 ? rc : sum_put(at, txn, &k, &p->sum);
 }
 
-static bool
-on_sum_member(void *ctx, const struct json_member *m)
-{
-	return span_is(m->key, "sum") || span_is(m->key, "step") || span_is(m->key, "id") ||
-	       on_member(ctx, m);
-}
-
 /* Place of a text in a list; count: it is not there. */
 static int
 place_of(struct json_value v, const char *(*name_of)(int n), int count)
@@ -1159,10 +1156,7 @@ load_sum(struct loading *l, struct span line, struct json_value what)
 	sum.step = place_of(json_get(line, "step"), step_name, COUNT(steps));
 	if (sum.by == BY__COUNT || sum.step == COUNT(steps))
 		return refuse(l, "no such sum");
-	l->members = sum_members;
-	l->member_count = COUNT(sum_members);
-	l->to = &sum;
-	if (take_all(l, line, on_sum_member) != 0)
+	if (load_members(l, line, sum_members, COUNT(sum_members), &sum) != 0)
 		return -1;
 	p = (struct sum_putting){
 		.by = sum.by, .step = sum.step, .start = sum.r.from_ms, .sum = sum.r.sum
@@ -1230,7 +1224,7 @@ load_line(struct loading *l, struct span line)
 		return refuse(l, "there is something behind the end");
 	if ((v = json_get(line, "record")).type == JSON_STRING)
 		return load_record(l, line, v);
-	if ((v = json_get(line, "row")).type == JSON_STRING) {
+	if (json_get(line, "row").type == JSON_STRING) {
 		if (make_room(l, HOLDS_ROWS, RECORD_PROJECT) != 0)
 			return -1;
 		l->run.out->rows++;

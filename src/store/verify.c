@@ -342,7 +342,7 @@ find_sum(struct rows_check *c, size_t which, const char *name, bool make)
 static void
 value_name(size_t which, const struct usage_row *row, char out[WORD_BYTES])
 {
-	struct id id = ID_NONE;
+	struct id id;
 	char text[ID_TEXT_BYTES];
 
 	out[0] = '\0';
