@@ -41,7 +41,8 @@ static const struct field project_fields[] = {
 	{ 22, "allowed_networks", FIELD_LIST, 0, AT(project, allowed_networks), 0, 0, NULL, NULL,
 		"networks its clients may call from, as 10.0.0.0/8; empty: all" },
 	{ 23, "disconnect", FIELD_TEXT, 0, AT(project, disconnect), 0, 0, NULL, NULL,
-		"when a client leaves: cancel, drain or drain:<seconds>; empty: as in the settings" },
+		"when a client leaves: cancel, drain or drain:<seconds>; empty: as in the "
+		"settings" },
 	{ 24, "fail_mode", FIELD_ENUM, 0, AT(project, fail_mode), 0, 0, "closed|open", "closed",
 		"without the store: closed refuses, open lets known tokens pass and books later" },
 	{ 25, "refuse_unpriced", FIELD_BOOL, 0, AT(project, refuse_unpriced), 0, 0, NULL, "false",
@@ -175,7 +176,8 @@ static const struct field price_fields[] = {
 	{ 25, "is_builtin", FIELD_BOOL, FIELD_READ, AT(price, is_builtin), 0, 0, NULL, "false",
 		"came with sluice; replaced by the next import" },
 	{ 26, "tier", FIELD_TEXT, 0, AT(price, tier), 0, 0, NULL, NULL,
-		"the service tier it holds for, such as flex, priority or batch; empty: any other" },
+		"the service tier it holds for, such as flex, priority or batch; empty: any "
+		"other" },
 	{ 27, "above_tokens", FIELD_INT, 0, AT(price, above_tokens), 0, INT64_MAX, NULL, "0",
 		"holds for requests with more input tokens than this" },
 	{ 28, "reasoning", FIELD_MONEY, 0, AT(price, reasoning_nusd), -1, INT64_MAX, NULL,
@@ -191,7 +193,10 @@ static const struct field price_fields[] = {
 };
 
 #define SCOPE(tag, name, dimension, what)                                                          \
-	{ tag, name, FIELD_TEXT, FIELD_FIXED, AT(limit, scope[dimension]), 0, 0, NULL, NULL, what }
+	{                                                                                          \
+		tag, name, FIELD_TEXT, FIELD_FIXED, AT(limit, scope[dimension]), 0, 0, NULL, NULL, \
+			what                                                                       \
+	}
 
 static const struct field limit_fields[] = {
 	HEAD_FIELDS(struct limit, "lim_"),
@@ -228,8 +233,10 @@ static const struct field limit_fields[] = {
 };
 
 #define VALUE(tag, name, dimension)                                                                \
-	{ tag, name, FIELD_TEXT, FIELD_FIXED, AT(grant, value[dimension]), 0, 0, NULL, NULL,       \
-		"whose counter, where the limit has one for each" }
+	{                                                                                          \
+		tag, name, FIELD_TEXT, FIELD_FIXED, AT(grant, value[dimension]), 0, 0, NULL, NULL, \
+			"whose counter, where the limit has one for each"                          \
+	}
 
 static const struct field grant_fields[] = {
 	HEAD_FIELDS(struct grant, "grt_"),
