@@ -39,13 +39,16 @@ async function openPage() {
   const faults = [], hosts = new Set(), secrets = [];
   page.setDefaultTimeout(STEP_MS);
   page.on("pageerror", (e) => faults.push(e.stack));
+  // Between two documents the browser may ask for the icon as nobody, and refuse that to itself.
+  const isIcon = (url) => url.endsWith("/icon.svg");
   page.on("console", (m) => {
+    if (isIcon(m.location().url) || /icon\.svg' from origin 'null'/.test(m.text())) return;
     // a refused call is an error to the console, too; only those that a step is about are refused
     if (["error", "warning"].includes(m.type()) && !/status of (401|403|429)/.test(m.text())) faults.push(m.text());
   });
   page.on("request", (r) => hosts.add(new URL(r.url()).host));
   page.on("requestfailed", (r) => {
-    if (r.failure()?.errorText !== "net::ERR_ABORTED") faults.push(`${r.url()}: ${r.failure()?.errorText}`);
+    if (r.failure()?.errorText !== "net::ERR_ABORTED" && !isIcon(r.url())) faults.push(`${r.url()}: ${r.failure()?.errorText}`);
   });
   page.on("response", async (r) => {
     if (!r.url().includes("/manage/")) return;
