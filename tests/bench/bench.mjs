@@ -15,7 +15,7 @@ const { values: options } = parseArgs({ options: {
   rounds: { type: "string", default: "5" },
   seconds: { type: "string", default: "3" },
   streams: { type: "string", default: "1000" },
-  tokens: { type: "string", default: "1000000" },
+  tokens: { type: "string", default: "50000" },
   json: { type: "boolean", default: false },
 } });
 const rounds = Number(options.rounds);
