@@ -16,7 +16,8 @@
 #include <string.h>
 #include <time.h>
 
-#define RETRY_MS 1000
+#define SETTLE_TRIES 40 /* of BOARD_LOCK_MS each */
+#define RETRY_MS     1000
 
 enum fate { WAITING, BOOKED, FORGOTTEN };
 
@@ -124,14 +125,29 @@ ledger_forget_raise(struct ledger_raise *raise)
 void
 ledger_release(struct ledger *l, struct board_lease lease)
 {
-	struct ledger_raise *r = calloc(1, sizeof *r);
+	struct ledger_raise *r = lease.serial == 0 ? NULL : calloc(1, sizeof *r);
 
-	if (lease.serial == 0 || r == NULL) {
-		free(r);
+	if (r == NULL)
 		return;
-	}
 	r->lease = lease;
 	ledger_raise(l, r);
+}
+
+/* While this process lives no reaper settles for it, so a crowd at the board's mutex is outwaited. */
+static void
+settle_lease(
+	struct ledger *l, struct board_lease lease, const int64_t *spent, int count, int status)
+{
+	struct err err = { 0 };
+
+	for (int i = 0; lease.serial != 0 && i < SETTLE_TRIES; i++) {
+		if (board_settle(l->board, lease, spent, count, status, &err) >= 0)
+			return;
+		if (err.code != ERR_OVERLOADED)
+			break;
+	}
+	if (lease.serial != 0)
+		log_write(LOG_ERROR, "settle", "a lease stays owing: %s", err.text);
 }
 
 static void
@@ -142,9 +158,7 @@ raise_one(struct ledger *l, struct ledger_raise *r)
 	int expected = WAITING;
 
 	if (r->done == NULL) { /* a release */
-		if (board_settle(l->board, r->lease, NULL, 0, 0, &err) < 0)
-			log_write(LOG_ERROR, "settle", "an attempt's lease stays owing: %s",
-				err.text);
+		settle_lease(l, r->lease, NULL, 0, 0);
 		free(r);
 		return;
 	}
@@ -215,15 +229,9 @@ static void
 settle_item(struct ledger *l, struct ledger_item *item)
 {
 	int expected = WAITING;
-	struct err err = { 0 };
 
-	/* the row is booked, so the lease may wait for a reaper if the board is not to be had now */
-	if (item->lease.serial != 0 && board_settle(l->board, item->lease, item->spent, item->count,
-					       settle_status(&item->row), &err) < 0)
-		log_write(LOG_ERROR, "settle", "a lease stays owing: %s", err.text);
-	if (item->attempt.serial != 0 && board_settle(l->board, item->attempt, item->attempt_spent,
-						 item->attempt_count, 0, &err) < 0)
-		log_write(LOG_ERROR, "settle", "an attempt's lease stays owing: %s", err.text);
+	settle_lease(l, item->lease, item->spent, item->count, settle_status(&item->row));
+	settle_lease(l, item->attempt, item->attempt_spent, item->attempt_count, 0);
 	if (atomic_compare_exchange_strong(&item->fate, &expected, BOOKED))
 		l->done(item);
 	else
