@@ -171,7 +171,7 @@ take_mark(struct reading *r)
 
 	if (known == NULL)
 		return false;
-	if (c == ',') {
+	if (c == ',' && r->out->len > 0 && strchr("{[:,", r->out->at[r->out->len - 1]) == NULL) {
 		skip_blanks(r);
 		if (r->at < r->end && *r->at != '\0' && strchr("}])", *r->at) != NULL)
 			return true;
