@@ -1,0 +1,217 @@
+/*
+ * convert.c - read, change, write: the order of things, the same for all formats.
+ */
+#include "wire/convert.h"
+
+#include "wire/wire-int.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- requests ---- */
+
+static int
+refuse_losses(const struct losses *lost, const struct format *to, struct err *err)
+{
+	(void)err_set(err, ERR_UNSUPPORTED, "%s cannot express %s", to->name, lost->meaning);
+	(void)err_say(err,
+		"The provider cannot be told '%s', and this route refuses to leave it out.",
+		lost->meaning);
+	return err_field(err, lost->meaning);
+}
+
+int
+convert_request(struct arena *a, const struct convert_request *q, struct request_made *out,
+	struct losses *lost, struct err *err)
+{
+	struct neutral_request *n = arena_alloc(a, sizeof *n);
+
+	if (n == NULL)
+		return err_set(err, ERR_MEMORY, "no memory to convert a request");
+	neutral_request_init(n, a);
+	if (q->from->read_request(&q->source, n, lost, err) != 0)
+		return -1;
+	if (q->between != NULL && q->between(q->ctx, n, err) != 0)
+		return -1;
+	if (q->to->write_request(n, &q->target, out, lost, err) != 0)
+		return -1;
+	if (out->body->failed)
+		return err_set(err, ERR_MEMORY, "no memory for a converted request");
+	losses_of_fields(lost, n);
+	if (q->strict && lost->meaning[0] != '\0')
+		return refuse_losses(lost, q->to, err);
+	return 0;
+}
+
+/* ---- whole answers ---- */
+
+int
+convert_reply(struct arena *a, const struct format *from, const struct format *to, struct span body,
+	const struct reply_options *o, struct wire_usage *usage, struct bytes *out, struct err *err)
+{
+	struct neutral_reply r = { .arena = a, .usage = WIRE_USAGE_NONE };
+
+	if (from->read_reply(body, &r, err) != 0)
+		return -1;
+	*usage = r.usage;
+	if (to->write_reply(&r, o, out) != 0 || out->failed)
+		return err_set(err, ERR_MEMORY, "no memory for a converted answer");
+	return 0;
+}
+
+/* ---- streams ---- */
+
+int
+convert_stream_init(struct convert_stream *s, const struct format *from, const struct format *to,
+	const struct reply_options *o)
+{
+	*s = (struct convert_stream){ .from = from,
+		.to = to,
+		.options = *o,
+		.out = BYTES_LIMIT(STREAM_OUT_MAX),
+		.usage = WIRE_USAGE_NONE };
+	s->frames = frames_new(from->framing);
+	s->reader = calloc(1, from->reader_bytes);
+	s->writer = calloc(1, to->writer_bytes);
+	if (s->frames != NULL && s->reader != NULL && s->writer != NULL)
+		return 0;
+	convert_stream_free(s);
+	return -1;
+}
+
+void
+convert_stream_free(struct convert_stream *s)
+{
+	if (s->reader != NULL && s->from->reader_free != NULL)
+		s->from->reader_free(s->reader);
+	if (s->writer != NULL && s->to->writer_free != NULL)
+		s->to->writer_free(s->writer);
+	frames_free(s->frames);
+	free(s->reader);
+	free(s->writer);
+	bytes_free(&s->out);
+	s->frames = NULL;
+	s->reader = s->writer = NULL;
+}
+
+static void
+merge(int64_t *into, int64_t n)
+{
+	if (n >= 0)
+		*into = n;
+}
+
+static void
+merge_usage(struct wire_usage *into, const struct wire_usage *u)
+{
+	into->seen = into->seen || u->seen;
+	merge(&into->input, u->input);
+	merge(&into->cache_read, u->cache_read);
+	merge(&into->cache_write, u->cache_write);
+	merge(&into->cache_write_1h, u->cache_write_1h);
+	merge(&into->output, u->output);
+	merge(&into->reasoning, u->reasoning);
+	merge(&into->audio_input, u->audio_input);
+	merge(&into->audio_output, u->audio_output);
+	merge(&into->cost_nusd, u->cost_nusd);
+	merge(&into->duration_ms, u->duration_ms);
+	if (u->tier[0] != '\0')
+		memcpy(into->tier, u->tier, sizeof into->tier);
+}
+
+static int
+on_event(void *ctx, const struct neutral_event *e)
+{
+	struct convert_stream *s = ctx;
+	size_t before = s->out.len;
+
+	if (s->done || s->failed)
+		return 0;
+	switch (e->kind) {
+	case EVENT_USAGE:
+		merge_usage(&s->usage, &e->usage);
+		break;
+	case EVENT_DELTA:
+		s->output_chars += (int64_t)text_inside(e->text).len;
+		s->content = true;
+		break;
+	case EVENT_PART:
+	case EVENT_FINISH:
+		s->content = true;
+		break;
+	case EVENT_ERROR:
+		s->failed = true;
+		s->err = *e->err;
+		s->last_at = before;
+		break;
+	case EVENT_END:
+		s->done = true;
+		s->last_at = before;
+		break;
+	default:
+		break;
+	}
+	if (s->see != NULL && s->see(s->ctx, e) != 0)
+		return -1;
+	return s->to->write_event(s->writer, &s->options, e, &s->out) != 0 || s->out.failed ? -1
+											    : 0;
+}
+
+static int
+fail(struct convert_stream *s, const char *text)
+{
+	struct err err = { 0 };
+	struct neutral_event e = { .kind = EVENT_ERROR, .err = &err };
+
+	if (s->done || s->failed)
+		return 0;
+	(void)err_set(&err, ERR_UPSTREAM_UNREACHABLE, "%s", text);
+	(void)err_say(&err, "The provider's stream could not be read to its end.");
+	return on_event(s, &e);
+}
+
+static int
+on_frame(void *ctx, const struct frame *f)
+{
+	struct convert_stream *s = ctx;
+
+	return s->from->read_frame(s->reader, f, on_event, s);
+}
+
+int
+convert_stream_feed(struct convert_stream *s, const char *data, size_t len)
+{
+	int rc = frames_feed(s->frames, data, len, on_frame, s);
+
+	return rc == -2 ? fail(s, "a broken stream") : rc;
+}
+
+int
+convert_stream_end(struct convert_stream *s)
+{
+	int rc = frames_end(s->frames, on_frame, s);
+
+	if (rc == -2)
+		return fail(s, "a stream cut within a frame");
+	return rc != 0 ? rc : s->from->read_end(s->reader, on_event, s);
+}
+
+int
+convert_stream_whole(struct convert_stream *s, struct span body)
+{
+	struct arena *a = arena_new(CONVERT_REPLY_MAX);
+	struct neutral_reply r = { .arena = a, .usage = WIRE_USAGE_NONE };
+	struct err err = { 0 };
+	int rc;
+
+	if (a == NULL)
+		return -1;
+	if (s->from->read_reply(body, &r, &err) != 0) {
+		struct neutral_event e = { .kind = EVENT_ERROR, .err = &err };
+
+		rc = on_event(s, &e);
+	} else {
+		rc = neutral_replay(&r, on_event, s);
+	}
+	arena_free(a);
+	return rc;
+}
