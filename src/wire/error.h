@@ -50,4 +50,9 @@ enum failure failure_classify(int status, const struct failure_headers *h, struc
 	int64_t now_ms, int64_t *until_ms);
 const char *failure_name(enum failure f);
 
+/* A provider's error in the middle of a stream, or in a 200, as one of ours: the code by its kind, the
+ * provider's own sentence (cut) for the client unless it is about a key of ours.  body: the event's data
+ * or the answer, in any dialect.  Returns -1. */
+int error_of_provider(struct span body, struct err *err);
+
 #endif
