@@ -93,31 +93,6 @@ convert_stream_free(struct convert_stream *s)
 	s->reader = s->writer = NULL;
 }
 
-static void
-merge(int64_t *into, int64_t n)
-{
-	if (n >= 0)
-		*into = n;
-}
-
-static void
-merge_usage(struct wire_usage *into, const struct wire_usage *u)
-{
-	into->seen = into->seen || u->seen;
-	merge(&into->input, u->input);
-	merge(&into->cache_read, u->cache_read);
-	merge(&into->cache_write, u->cache_write);
-	merge(&into->cache_write_1h, u->cache_write_1h);
-	merge(&into->output, u->output);
-	merge(&into->reasoning, u->reasoning);
-	merge(&into->audio_input, u->audio_input);
-	merge(&into->audio_output, u->audio_output);
-	merge(&into->cost_nusd, u->cost_nusd);
-	merge(&into->duration_ms, u->duration_ms);
-	if (u->tier[0] != '\0')
-		memcpy(into->tier, u->tier, sizeof into->tier);
-}
-
 static int
 on_event(void *ctx, const struct neutral_event *e)
 {
@@ -128,7 +103,7 @@ on_event(void *ctx, const struct neutral_event *e)
 		return 0;
 	switch (e->kind) {
 	case EVENT_USAGE:
-		merge_usage(&s->usage, &e->usage);
+		usage_merge(&s->usage, &e->usage);
 		break;
 	case EVENT_DELTA:
 		s->output_chars += (int64_t)text_inside(e->text).len;

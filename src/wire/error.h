@@ -57,4 +57,9 @@ const char *failure_name(enum failure f);
 int failure_tell(enum failure f, int status, int64_t until_ms, const char *upstream, struct span body,
 	struct err *err);
 
+/* A provider's error in the middle of a stream, or in a 200, as one of ours: the code by its kind, the
+ * provider's own sentence (cut) for the client unless it is about a key of ours.  body: the event's data
+ * or the answer, in any dialect.  Returns -1. */
+int error_of_provider(struct span body, struct err *err);
+
 #endif
