@@ -10,6 +10,13 @@
 /* ---- requests ---- */
 
 static int
+made_or_not(const struct request_made *out, struct err *err)
+{
+	return !out->body->failed ? 0
+				  : err_set(err, ERR_MEMORY, "no memory for a converted request");
+}
+
+static int
 refuse_losses(const struct losses *lost, const struct format *to, struct err *err)
 {
 	(void)err_set(err, ERR_UNSUPPORTED, "%s cannot express %s", to->name, lost->meaning);
@@ -23,8 +30,15 @@ int
 convert_request(struct arena *a, const struct convert_request *q, struct request_made *out,
 	struct losses *lost, struct err *err)
 {
-	struct neutral_request *n = arena_alloc(a, sizeof *n);
+	struct neutral_request *n;
 
+	if (format_kin(q->from, q->to)) {
+		if (q->to->splice_request(a, &q->source, &q->target, out, lost, err) != 0 ||
+			made_or_not(out, err) != 0)
+			return -1;
+		return q->strict && lost->meaning[0] != '\0' ? refuse_losses(lost, q->to, err) : 0;
+	}
+	n = arena_alloc(a, sizeof *n);
 	if (n == NULL)
 		return err_set(err, ERR_MEMORY, "no memory to convert a request");
 	neutral_request_init(n, a);
@@ -34,8 +48,8 @@ convert_request(struct arena *a, const struct convert_request *q, struct request
 		return -1;
 	if (q->to->write_request(n, &q->target, out, lost, err) != 0)
 		return -1;
-	if (out->body->failed)
-		return err_set(err, ERR_MEMORY, "no memory for a converted request");
+	if (made_or_not(out, err) != 0)
+		return -1;
 	losses_of_fields(lost, n);
 	if (q->strict && lost->meaning[0] != '\0')
 		return refuse_losses(lost, q->to, err);
@@ -53,7 +67,9 @@ convert_reply(struct arena *a, const struct format *from, const struct format *t
 	if (from->read_reply(body, &r, err) != 0)
 		return -1;
 	*usage = r.usage;
-	if (to->write_reply(&r, o, out) != 0 || out->failed)
+	if ((format_kin(from, to) ? to->splice_reply(body, o, out) : to->write_reply(&r, o, out)) !=
+			0 ||
+		out->failed)
 		return err_set(err, ERR_MEMORY, "no memory for a converted answer");
 	return 0;
 }
@@ -67,6 +83,7 @@ convert_stream_init(struct convert_stream *s, const struct format *from, const s
 	*s = (struct convert_stream){ .from = from,
 		.to = to,
 		.options = *o,
+		.spliced = format_kin(from, to),
 		.out = BYTES_LIMIT(STREAM_OUT_MAX),
 		.usage = WIRE_USAGE_NONE };
 	s->frames = frames_new(from->framing);
@@ -127,6 +144,8 @@ on_event(void *ctx, const struct neutral_event *e)
 	}
 	if (s->see != NULL && s->see(s->ctx, e) != 0)
 		return -1;
+	if (s->spliced && e->kind != EVENT_ERROR)
+		return 0;
 	return s->to->write_event(s->writer, &s->options, e, &s->out) != 0 || s->out.failed ? -1
 											    : 0;
 }
@@ -148,8 +167,13 @@ static int
 on_frame(void *ctx, const struct frame *f)
 {
 	struct convert_stream *s = ctx;
+	bool over = s->done || s->failed;
 
-	return s->from->read_frame(s->reader, f, on_event, s);
+	if (s->from->read_frame(s->reader, f, on_event, s) != 0)
+		return -1;
+	if (!s->spliced || over || s->failed)
+		return 0;
+	return s->to->splice_frame(f, &s->options, &s->out) != 0 || s->out.failed ? -1 : 0;
 }
 
 int
@@ -180,6 +204,7 @@ convert_stream_whole(struct convert_stream *s, struct span body)
 
 	if (a == NULL)
 		return -1;
+	s->spliced = false; /* there are no frames to pass on */
 	if (s->from->read_reply(body, &r, &err) != 0) {
 		struct neutral_event e = { .kind = EVENT_ERROR, .err = &err };
 
