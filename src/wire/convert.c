@@ -58,6 +58,15 @@ convert_request(struct arena *a, const struct convert_request *q, struct request
 
 /* ---- whole answers ---- */
 
+/* Tools have the client's names again. */
+static void
+rename_back(const struct names *renamed, struct neutral_reply *r)
+{
+	for (size_t c = 0; renamed != NULL && renamed->count > 0 && c < r->choice_count; c++)
+		for (size_t i = 0; i < r->choice[c].count; i++)
+			r->choice[c].part[i].name = names_back(renamed, r->choice[c].part[i].name);
+}
+
 int
 convert_reply(struct arena *a, const struct format *from, const struct format *to, struct span body,
 	const struct reply_options *o, struct wire_usage *usage, struct bytes *out, struct err *err)
@@ -67,6 +76,7 @@ convert_reply(struct arena *a, const struct format *from, const struct format *t
 	if (from->read_reply(body, &r, err) != 0)
 		return -1;
 	*usage = r.usage;
+	rename_back(o->renamed, &r);
 	if ((format_kin(from, to) ? to->splice_reply(body, o, out) : to->write_reply(&r, o, out)) !=
 			0 ||
 		out->failed)
@@ -115,6 +125,7 @@ on_event(void *ctx, const struct neutral_event *e)
 {
 	struct convert_stream *s = ctx;
 	size_t before = s->out.len;
+	struct neutral_event named;
 
 	if (s->done || s->failed)
 		return 0;
@@ -141,6 +152,11 @@ on_event(void *ctx, const struct neutral_event *e)
 		break;
 	default:
 		break;
+	}
+	if (s->options.renamed != NULL && e->part.kind == PART_TOOL_CALL) {
+		named = *e;
+		named.part.name = names_back(s->options.renamed, e->part.name);
+		e = &named;
 	}
 	if (s->see != NULL && s->see(s->ctx, e) != 0)
 		return -1;

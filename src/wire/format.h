@@ -12,6 +12,7 @@
 
 #include "wire/error.h"
 #include "wire/frames.h"
+#include "wire/names.h"
 #include "wire/neutral.h"
 #include "wire/text.h"
 
@@ -58,12 +59,15 @@ struct request_made {
 		const char *name, *value;
 	} header[REQUEST_HEADERS_MAX]; /* in the arena, or static */
 	size_t header_count;
+	struct names renamed; /* tools that have another name there: for the answer's options */
 };
 
 struct reply_options {
-	const char *model;  /* the name the client asked for */
-	bool include_usage; /* OpenAI chat: the client asked for the chunk with usage */
-	int64_t now_s;      /* where the provider states no time */
+	const char *model;           /* the name the client asked for */
+	bool include_usage;          /* OpenAI chat: the client asked for the chunk with usage */
+	int64_t now_s;               /* where the provider states no time */
+	bool array;                  /* Gemini: one JSON array (no alt=sse), application/json */
+	const struct names *renamed; /* of the request this answers; may be NULL */
 };
 
 struct format {
