@@ -120,16 +120,44 @@ convert_stream_free(struct convert_stream *s)
 	s->reader = s->writer = NULL;
 }
 
-static int
-on_event(void *ctx, const struct neutral_event *e)
+static void
+note_choice(struct convert_stream *s, const struct neutral_event *e)
 {
-	struct convert_stream *s = ctx;
-	size_t before = s->out.len;
-	struct neutral_event named;
+	if (e->choice < 0 || e->choice >= NEUTRAL_CHOICES_MAX)
+		return;
+	if (e->choice >= s->choices)
+		s->choices = e->choice + 1;
+	s->part[e->choice] = e->part.kind;
+	s->choice[e->choice] = e->kind == EVENT_PART       ? CHOICE_IN_PART
+			       : e->kind == EVENT_PART_END ? CHOICE_BETWEEN
+							   : CHOICE_FINISHED;
+}
 
-	if (s->done || s->failed)
-		return 0;
+/* Has every choice that was begun come to its end? */
+static bool
+all_finished(const struct convert_stream *s)
+{
+	for (int i = 0; i < s->choices; i++)
+		if (s->choice[i] != CHOICE_FINISHED)
+			return false;
+	return true;
+}
+
+static void
+end_begins(struct convert_stream *s)
+{
+	if (!s->ending)
+		s->last_at = s->out.len;
+	s->ending = true;
+}
+
+static void
+note_event(struct convert_stream *s, const struct neutral_event *e)
+{
 	switch (e->kind) {
+	case EVENT_START:
+		s->started = true;
+		break;
 	case EVENT_USAGE:
 		usage_merge(&s->usage, &e->usage);
 		break;
@@ -138,21 +166,36 @@ on_event(void *ctx, const struct neutral_event *e)
 		s->content = true;
 		break;
 	case EVENT_PART:
+	case EVENT_PART_END:
 	case EVENT_FINISH:
 		s->content = true;
+		note_choice(s, e);
+		if (e->kind == EVENT_FINISH && all_finished(s))
+			end_begins(s);
 		break;
 	case EVENT_ERROR:
 		s->failed = true;
 		s->err = *e->err;
-		s->last_at = before;
+		end_begins(s);
 		break;
 	case EVENT_END:
 		s->done = true;
-		s->last_at = before;
+		end_begins(s);
 		break;
-	default:
+	case EVENT_PING:
 		break;
 	}
+}
+
+static int
+on_event(void *ctx, const struct neutral_event *e)
+{
+	struct convert_stream *s = ctx;
+	struct neutral_event named;
+
+	if (s->done || s->failed)
+		return 0;
+	note_event(s, e);
 	if (s->options.renamed != NULL && e->part.kind == PART_TOOL_CALL) {
 		named = *e;
 		named.part.name = names_back(s->options.renamed, e->part.name);
@@ -160,10 +203,42 @@ on_event(void *ctx, const struct neutral_event *e)
 	}
 	if (s->see != NULL && s->see(s->ctx, e) != 0)
 		return -1;
-	if (s->spliced && e->kind != EVENT_ERROR)
+	if (s->silent || (s->spliced && e->kind != EVENT_ERROR))
 		return 0;
 	return s->to->write_event(s->writer, &s->options, e, &s->out) != 0 || s->out.failed ? -1
 											    : 0;
+}
+
+/* ---- an early end ---- */
+
+static int
+stop_choice(struct convert_stream *s, int i)
+{
+	struct neutral_event e = { .kind = EVENT_PART_END, .choice = i, .part = { .kind = s->part[i] } };
+
+	if (s->choice[i] == CHOICE_IN_PART && on_event(s, &e) != 0)
+		return -1;
+	e.kind = EVENT_FINISH;
+	e.finish = FINISH_LENGTH;
+	return s->choice[i] == CHOICE_FINISHED ? 0 : on_event(s, &e);
+}
+
+int
+convert_stream_stop(struct convert_stream *s, int64_t input_tokens, int64_t output_tokens)
+{
+	struct neutral_event start = { .kind = EVENT_START }, end = { .kind = EVENT_END };
+	struct neutral_event usage = { .kind = EVENT_USAGE, .usage = WIRE_USAGE_NONE };
+	int choices = s->choices == 0 ? 1 : s->choices;
+
+	if (!s->started && on_event(s, &start) != 0)
+		return -1;
+	for (int i = 0; i < choices; i++)
+		if (stop_choice(s, i) != 0)
+			return -1;
+	usage.usage.seen = true;
+	usage.usage.input = input_tokens;
+	usage.usage.output = output_tokens;
+	return on_event(s, &usage) != 0 ? -1 : on_event(s, &end);
 }
 
 static int
@@ -187,7 +262,7 @@ on_frame(void *ctx, const struct frame *f)
 
 	if (s->from->read_frame(s->reader, f, on_event, s) != 0)
 		return -1;
-	if (!s->spliced || over || s->failed)
+	if (!s->spliced || s->silent || over || s->failed)
 		return 0;
 	return s->to->splice_frame(f, &s->options, &s->out) != 0 || s->out.failed ? -1 : 0;
 }
@@ -195,7 +270,10 @@ on_frame(void *ctx, const struct frame *f)
 int
 convert_stream_feed(struct convert_stream *s, const char *data, size_t len)
 {
-	int rc = frames_feed(s->frames, data, len, on_frame, s);
+	int rc;
+
+	s->last_at = 0;
+	rc = frames_feed(s->frames, data, len, on_frame, s);
 
 	return rc == -2 ? fail(s, "a broken stream") : rc;
 }
@@ -203,7 +281,10 @@ convert_stream_feed(struct convert_stream *s, const char *data, size_t len)
 int
 convert_stream_end(struct convert_stream *s)
 {
-	int rc = frames_end(s->frames, on_frame, s);
+	int rc;
+
+	s->last_at = 0;
+	rc = frames_end(s->frames, on_frame, s);
 
 	if (rc == -2)
 		return fail(s, "a stream cut within a frame");

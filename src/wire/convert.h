@@ -43,13 +43,24 @@ struct convert_stream {
 	int64_t output_chars; /* of what was streamed, as JSON strings; for an estimate */
 	bool content;         /* something that a client may see came: a failover is over */
 	bool done;            /* END was given: from there on `out` holds the last bytes */
-	size_t last_at;       /* where in `out` the last bytes began; valid when done or failed */
+	bool ending;          /* nothing but figures and the end is to come: from last_at on `out` is last */
+	size_t last_at;       /* since the last feed; 0 when it had begun before */
 	bool failed;          /* ERROR was given */
 	struct err err;       /* then */
 	int (*see)(void *ctx, const struct neutral_event *e);
 	void *ctx;
+	bool silent;          /* set behind init: events are seen and counted, but nothing is written */
 	/* private */
 	bool spliced; /* frames go on as they are, and events are only looked at */
+	enum {
+		CHOICE_UNSEEN,
+		CHOICE_BETWEEN,
+		CHOICE_IN_PART,
+		CHOICE_FINISHED
+	} choice[NEUTRAL_CHOICES_MAX];
+	enum part_kind part[NEUTRAL_CHOICES_MAX]; /* that is open */
+	int choices;
+	bool started;
 	struct frames *frames;
 	void *reader, *writer;
 };
@@ -60,6 +71,9 @@ void convert_stream_free(struct convert_stream *s);
 /* 0, or -1 out of memory (nothing more can be had of it). */
 int convert_stream_feed(struct convert_stream *s, const char *data, size_t len);
 int convert_stream_end(struct convert_stream *s);
+/* The last events of an answer that is ended here, as if the model had reached its ceiling; for none that
+ * is spliced or silent.  0, or -1 out of memory. */
+int convert_stream_stop(struct convert_stream *s, int64_t input_tokens, int64_t output_tokens);
 /* A whole answer where the client waits for a stream (conversion.md, trap 18). */
 int convert_stream_whole(struct convert_stream *s, struct span body);
 

@@ -364,3 +364,9 @@ frames_end(struct frames *f, frame_fn *fn, void *ctx)
 		f->over = -2;
 	return f->over;
 }
+
+bool
+frames_between(const struct frames *f)
+{
+	return f->rest.len == 0 && f->sse.raw.len == 0 && f->sse.line_len == 0;
+}

@@ -41,5 +41,7 @@ int frames_feed(struct frames *f, const char *data, size_t len,
 	int (*fn)(void *ctx, const struct frame *frame), void *ctx);
 /* The end of the stream: a last event without its empty line is given.  As above; -2: cut within a frame. */
 int frames_end(struct frames *f, int (*fn)(void *ctx, const struct frame *frame), void *ctx);
+/* Do all bytes fed belong to frames that are complete? */
+bool frames_between(const struct frames *f);
 
 #endif
