@@ -13,16 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HEADERS_MAX 96
-
 /* ---- what is sent ---- */
-
-struct header_list {
-	struct arena *arena;
-	const struct upstream *upstream;
-	size_t count;
-	struct forward_header line[HEADERS_MAX];
-};
 
 static void
 add_header(struct header_list *l, const char *name, const char *value)
@@ -92,26 +83,6 @@ add_extra(struct header_list *l)
 				arena_strndup(l->arena, at + skip, len - skip));
 		}
 		at += len + (at[len] == '\n');
-	}
-}
-
-static void
-add_key(struct header_list *l, const struct route_candidate *c)
-{
-	if (c->key == NULL)
-		return;
-	switch ((enum upstream_auth)l->upstream->auth) {
-	case AUTH_BEARER:
-		add_header(l, "authorization", arena_printf(l->arena, "Bearer %s", c->key->secret));
-		break;
-	case AUTH_X_API_KEY:
-		add_header(l, "x-api-key", c->key->secret);
-		break;
-	case AUTH_API_KEY:
-		add_header(l, "api-key", c->key->secret);
-		break;
-	case AUTH_NONE:
-		break;
 	}
 }
 
@@ -387,14 +358,12 @@ attempt_start(struct exchange *x)
 
 	web_each_header(x->request, pass_header, &l);
 	add_extra(&l);
-	add_key(&l, c);
 	q.method = web_method(x->request);
 	q.url = make_url(x, u);
 	if (q.url == NULL)
 		return err_set(
 			&x->err, ERR_MEMORY, "no memory for the address of upstream %s", u->name);
 	q.headers = l.line;
-	q.header_count = l.count;
 	q.body = x->body;
 	q.body_fd = -1;
 	q.has_body = x->body.len > 0 || strcmp(q.method, "POST") == 0;
@@ -407,6 +376,9 @@ attempt_start(struct exchange *x)
 	q.ca_file = u->ca_file[0] == '\0' ? NULL : u->ca_file;
 	q.client_cert = u->client_cert[0] == '\0' ? NULL : u->client_cert;
 	q.pool = u->name;
+	if (credential_add(x, &l, &q) != 0)
+		return -1;
+	q.header_count = l.count;
 
 	x->ended = false;
 	x->mode = ANSWER_NONE;
@@ -509,6 +481,8 @@ judge(struct exchange *x)
 			.date = response_header(x, "date") };
 		x->failure = failure_classify(x->end.status, &h, bytes_span(&x->answer),
 			clock_wall_ms(), &x->retry_at_ms);
+		if (credential_renews(x))
+			return; /* it says nothing of the key yet */
 		judge_refusal(x);
 	}
 	if (x->end.outcome != FORWARD_CANCELLED)
