@@ -3,6 +3,8 @@
  */
 #include "wire/format.h"
 
+#include "wire/gemini.h"
+
 #include <string.h>
 
 static const struct format formats[FORMAT__COUNT] = {
@@ -10,7 +12,13 @@ static const struct format formats[FORMAT__COUNT] = {
 	[FORMAT_OPENAI_RESPONSES] = { "openai-responses", DIALECT_OPENAI, FRAMING_SSE,
 		"text/event-stream" },
 	[FORMAT_ANTHROPIC] = { "anthropic", DIALECT_ANTHROPIC, FRAMING_SSE, "text/event-stream" },
-	[FORMAT_GEMINI] = { "gemini", DIALECT_GEMINI, FRAMING_JSON, "text/event-stream" },
+	[FORMAT_GEMINI] = { "gemini", DIALECT_GEMINI, FRAMING_JSON, "text/event-stream",
+		.read_request = gemini_read_request, .write_request = gemini_write_request,
+		.read_reply = gemini_read_reply, .write_reply = gemini_write_reply,
+		.reader_bytes = &gemini_reader_bytes, .read_frame = gemini_read_frame,
+		.read_end = gemini_read_end, .reader_free = gemini_reader_free,
+		.writer_bytes = &gemini_writer_bytes, .write_event = gemini_write_event,
+		.writer_free = gemini_writer_free, .usage = gemini_usage, },
 	[FORMAT_CONVERSE] = { "converse", DIALECT_BEDROCK, FRAMING_EVENTSTREAM,
 		"application/vnd.amazon.eventstream" },
 	[FORMAT_BEDROCK_INVOKE] = { "bedrock-invoke", DIALECT_BEDROCK, FRAMING_EVENTSTREAM,
