@@ -18,7 +18,7 @@ static const struct format formats[FORMAT__COUNT] = {
 		.reader_bytes = &gemini_reader_bytes, .read_frame = gemini_read_frame,
 		.read_end = gemini_read_end, .reader_free = gemini_reader_free,
 		.writer_bytes = &gemini_writer_bytes, .write_event = gemini_write_event,
-		.writer_free = gemini_writer_free, .usage = gemini_usage, },
+		.writer_free = gemini_writer_free, .usage = gemini_usage },
 	[FORMAT_CONVERSE] = { "converse", DIALECT_BEDROCK, FRAMING_EVENTSTREAM,
 		"application/vnd.amazon.eventstream" },
 	[FORMAT_BEDROCK_INVOKE] = { "bedrock-invoke", DIALECT_BEDROCK, FRAMING_EVENTSTREAM,
