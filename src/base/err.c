@@ -56,6 +56,7 @@ err_set(struct err *err, enum err_code code, const char *fmt, ...)
 	err->code = code;
 	err->retry_at_ms = 0;
 	err->says[0] = '\0';
+	err->field[0] = '\0';
 	va_start(args, fmt);
 	fill(err->text, sizeof err->text, fmt, args);
 	va_end(args);
@@ -92,6 +93,14 @@ err_say(struct err *err, const char *fmt, ...)
 	va_start(args, fmt);
 	fill(err->says, sizeof err->says, fmt, args);
 	va_end(args);
+	return -1;
+}
+
+int
+err_field(struct err *err, const char *field)
+{
+	if (err != NULL)
+		(void)snprintf(err->field, sizeof err->field, "%s", field);
 	return -1;
 }
 

@@ -50,7 +50,8 @@
 	X(REQUEST_RUNNING, 409, "request_running", "A request with this Idempotency-Key is still running.") \
 	X(REQUEST_REPEATED, 409, "request_repeated", "A request with this Idempotency-Key was answered already.") \
 	X(IDEMPOTENCY_KEY_REUSED, 422, "idempotency_key_reused", "This Idempotency-Key came with another request before; send a new one.") \
-	X(CUT, 503, "cut_by_operator", "The operator of the gateway ended this request.")
+	X(CUT, 503, "cut_by_operator", "The operator of the gateway ended this request.")           \
+	X(UNSUPPORTED, 400, "unsupported", "The provider cannot do what this request asks for.")
 
 enum err_code {
 #define X(code, status, name, says) ERR_##code,
@@ -64,6 +65,7 @@ struct err {
 	int64_t retry_at_ms; /* wall clock, when trying again makes sense; 0: not known */
 	char text[240];
 	char says[240];
+	char field[64]; /* the member of the request that is at fault; "" none */
 };
 
 /* Both return -1, so `return err_set(...)` reads as the failure it is.  err may be NULL. */
@@ -73,6 +75,8 @@ int err_set(struct err *err, enum err_code code, const char *fmt, ...)
 int err_wrap(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Sets the sentence for the client; code and text stay. */
 int err_say(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Names the member of the request that is at fault (cut to fit); the rest stays. */
+int err_field(struct err *err, const char *field);
 
 int err_status(enum err_code code);          /* HTTP status of the table */
 const char *err_name(enum err_code code);    /* "invalid_token"; never NULL */

@@ -118,6 +118,7 @@ static const struct row rows[ERR__COUNT] = {
 	[ERR_REQUEST_REPEATED] = ROW_OTHER("ALREADY_EXISTS"),
 	[ERR_IDEMPOTENCY_KEY_REUSED] = ROW_OTHER("INVALID_ARGUMENT"),
 	[ERR_CUT] = ROW_OTHER("CANCELLED"),
+	[ERR_UNSUPPORTED] = ROW_BAD_REQUEST("unsupported_parameter"),
 };
 
 static const struct row *
@@ -182,7 +183,11 @@ put_openai(struct bytes *out, const struct err *e, const char *request_id)
 	(void)bytes_puts(out, "\"error\":{");
 	put_message(out, e);
 	put(out, "type", error_type(DIALECT_OPENAI, e->code));
-	(void)bytes_puts(out, ",\"param\":null");
+	(void)bytes_puts(out, ",\"param\":");
+	if (e->field[0] == '\0')
+		(void)bytes_puts(out, "null");
+	else
+		(void)bytes_json(out, span_of(e->field));
 	put(out, "code", code != NULL ? code : err_name(e->code));
 	put_ours(out, e, request_id);
 	(void)bytes_puts(out, "}");

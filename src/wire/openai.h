@@ -12,18 +12,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "wire/sse.h"
-
-/* Disjoint counters as in store/usage.h, without knowing the store; -1 where not reported. */
-struct wire_usage {
-	bool seen;
-	int64_t input, cache_read, cache_write, output, reasoning;
-	int64_t cost_nusd;   /* the provider's own statement (OpenRouter), or -1 */
-	int64_t duration_ms; /* of audio, where that is what is billed (transcription), or -1 */
-	int64_t audio_input, audio_output; /* parts of input and output */
-	char tier[24];       /* of service: "flex"; "" not reported */
-};
-#define WIRE_USAGE_NONE                                                                            \
-	((struct wire_usage){ false, -1, -1, -1, -1, -1, -1, -1, -1, -1, "" })
+#include "wire/usage.h"
 
 /* What the skim of a JSON body finds.  Spans point into the body. */
 struct openai_request {

@@ -1,0 +1,64 @@
+/*
+ * convert.h - from one format into another, whole: what the gateway and `sluice convert` call.
+ *
+ * Same format in and out is not for here: that is passed on as bytes.
+ */
+#ifndef WIRE_CONVERT_H
+#define WIRE_CONVERT_H
+
+#include "wire/format.h"
+
+#define CONVERT_REQUEST_MAX (48 * 1024 * 1024) /* of what is written */
+#define CONVERT_REPLY_MAX   (32 * 1024 * 1024)
+
+/* Reads, writes, and lists what was lost.  strict: what changes the meaning is refused
+ * (ERR_UNSUPPORTED, naming the field).  between(), where not NULL, may change the neutral form in
+ * between (signatures put back, documents fetched).  out->body is the caller's. */
+struct convert_request {
+	const struct format *from, *to;
+	struct request_source source;
+	struct request_target target;
+	bool strict;
+	int (*between)(void *ctx, struct neutral_request *n, struct err *err);
+	void *ctx;
+};
+int convert_request(struct arena *a, const struct convert_request *q, struct request_made *out,
+	struct losses *lost, struct err *err);
+
+int convert_reply(struct arena *a, const struct format *from, const struct format *to, struct span body,
+	const struct reply_options *o, struct wire_usage *usage, struct bytes *out, struct err *err);
+
+/*
+ * A stream on its way.  see(), where not NULL, is shown each event before it is written.  A reader's
+ * ERROR is written in the client's dialect.  Bytes of `out` are the client's; take and drop them as
+ * they come (its limit is STREAM_OUT_MAX between two calls of feed).
+ */
+#define STREAM_OUT_MAX (24 * 1024 * 1024)
+struct convert_stream {
+	const struct format *from, *to;
+	struct reply_options options;
+	struct bytes out;
+	struct wire_usage usage;
+	int64_t output_chars; /* of what was streamed, as JSON strings; for an estimate */
+	bool content;         /* something that a client may see came: a failover is over */
+	bool done;            /* END was given: from there on `out` holds the last bytes */
+	size_t last_at;       /* where in `out` the last bytes began; valid when done or failed */
+	bool failed;          /* ERROR was given */
+	struct err err;       /* then */
+	int (*see)(void *ctx, const struct neutral_event *e);
+	void *ctx;
+	/* private */
+	struct frames *frames;
+	void *reader, *writer;
+};
+/* 0, or -1 out of memory. */
+int convert_stream_init(struct convert_stream *s, const struct format *from, const struct format *to,
+	const struct reply_options *o);
+void convert_stream_free(struct convert_stream *s);
+/* 0, or -1 out of memory (nothing more can be had of it). */
+int convert_stream_feed(struct convert_stream *s, const char *data, size_t len);
+int convert_stream_end(struct convert_stream *s);
+/* A whole answer where the client waits for a stream (conversion.md, trap 18). */
+int convert_stream_whole(struct convert_stream *s, struct span body);
+
+#endif

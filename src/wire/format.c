@@ -1,0 +1,38 @@
+/*
+ * format.c - the table.
+ */
+#include "wire/format.h"
+
+#include <string.h>
+
+static const struct format formats[FORMAT__COUNT] = {
+	[FORMAT_OPENAI_CHAT] = { "openai-chat", DIALECT_OPENAI, FRAMING_SSE, "text/event-stream" },
+	[FORMAT_OPENAI_RESPONSES] = { "openai-responses", DIALECT_OPENAI, FRAMING_SSE,
+		"text/event-stream" },
+	[FORMAT_ANTHROPIC] = { "anthropic", DIALECT_ANTHROPIC, FRAMING_SSE, "text/event-stream" },
+	[FORMAT_GEMINI] = { "gemini", DIALECT_GEMINI, FRAMING_JSON, "text/event-stream" },
+	[FORMAT_CONVERSE] = { "converse", DIALECT_BEDROCK, FRAMING_EVENTSTREAM,
+		"application/vnd.amazon.eventstream" },
+	[FORMAT_BEDROCK_INVOKE] = { "bedrock-invoke", DIALECT_BEDROCK, FRAMING_EVENTSTREAM,
+		"application/vnd.amazon.eventstream" },
+	[FORMAT_AZURE] = { "azure", DIALECT_OPENAI, FRAMING_SSE, "text/event-stream" },
+	[FORMAT_OPENROUTER] = { "openrouter", DIALECT_OPENAI, FRAMING_SSE, "text/event-stream" },
+	[FORMAT_SAP_CONVERSE] = { "sap-converse", DIALECT_BEDROCK, FRAMING_SAP,
+		"text/event-stream" },
+	[FORMAT_SAP_INVOKE] = { "sap-invoke", DIALECT_BEDROCK, FRAMING_SAP, "text/event-stream" },
+};
+
+const struct format *
+format_of(enum format_id id)
+{
+	return &formats[id];
+}
+
+const struct format *
+format_named(const char *name)
+{
+	for (size_t i = 0; i < FORMAT__COUNT; i++)
+		if (strcmp(formats[i].name, name) == 0)
+			return &formats[i];
+	return NULL;
+}
