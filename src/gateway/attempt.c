@@ -465,6 +465,15 @@ judge_silence(struct exchange *x)
 	}
 }
 
+/* Of a moment by the wall clock; 0: none. */
+static int64_t
+boot_of(int64_t wall_ms)
+{
+	int64_t wait_ms = wall_ms - clock_wall_ms();
+
+	return wall_ms == 0 ? 0 : clock_boot_ms() + (wait_ms > 0 ? wait_ms : 0);
+}
+
 /* What an answer of status >= 400 means for the client when no other key is left. */
 static void
 judge_refusal(struct exchange *x)
@@ -482,13 +491,13 @@ judge_refusal(struct exchange *x)
 	case FAILURE_RATE_LIMITED:
 		err_set(&x->err, ERR_RATE_LIMITED, "upstream %s limits our key's rate", upstream);
 		err_say(&x->err, "The provider limits the rate now; wait and try again.");
-		x->err.retry_at_ms = x->retry_at_ms;
+		x->err.retry_boot_ms = boot_of(x->retry_at_ms);
 		break;
 	case FAILURE_OVERLOADED:
 		err_set(&x->err, ERR_OVERLOADED, "upstream %s is overloaded: status %d", upstream,
 			status);
 		err_say(&x->err, "The provider is overloaded; try again soon.");
-		x->err.retry_at_ms = x->retry_at_ms;
+		x->err.retry_boot_ms = boot_of(x->retry_at_ms);
 		break;
 	case FAILURE_TRANSIENT:
 		err_set(&x->err, ERR_UPSTREAM_UNREACHABLE, "upstream %s failed with status %d",
