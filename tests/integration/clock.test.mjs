@@ -293,4 +293,36 @@ describe("time", { concurrency: true }, () => {
       clock.close();
     }
   });
+
+  test("limits made while the clock is an hour ahead: the next window begins with nothing used", { timeout: 120_000 * SLOW },
+    async () => {
+      const turn = Date.parse("2027-02-01T00:00:00Z"), clock = new WallClock(new Date(turn - 13_000 * SLOW).toISOString());
+      const stack = await start(clock);
+      try {
+        clock.step(HOUR);
+        const tokens = [];
+        for (const window of ["minute", "hour", "day", "week", "month"])
+          tokens.push(await tokenWith(stack, { metric: "requests", cap: 5, window }));
+        const useUp = async (of) => {
+          for (const refused = of.refused.length; of.refused.length === refused;) await askOf(stack, of);
+        };
+        for (const of of tokens) {
+          await useUp(of);
+          assert.equal(of.passed.length, 5, of.name);
+        }
+        assert.ok(Date.now() < turn - clock.base - 3000 * SLOW, "the turn came too soon");
+        for (const of of tokens) {
+          await until(`${of.name}: the turn`, 20_000, async () => {
+            await askOf(stack, of);
+            return of.passed.length > 5;
+          });
+          await useUp(of);
+          assert.equal(of.passed.length, 10, of.name);
+          await agree(stack, of);
+        }
+      } finally {
+        await stack.stop();
+        clock.close();
+      }
+    });
 });
