@@ -340,8 +340,9 @@ guess_begin(struct call *c, int64_t *now_ms)
 	}
 	if (guess_count(c, claims, &verdict) != 0)
 		return -1;
-	return verdict.outcome == BOARD_TAKEN ? 0
-					      : guess_refuse(c, claims[0].window_end_ms - *now_ms);
+	return verdict.outcome == BOARD_TAKEN
+		       ? 0
+		       : guess_refuse(c, board_wait_ms(c->m->board, claims[0].window_end_ms));
 }
 
 /* It was right, or was not looked at: it shall not count. */

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "manage/manage-int.h"
+#include "store/window.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,8 +168,7 @@ token_extra(struct call *c, const void *record, const struct filter *f, struct b
 
 	(void)f;
 	id_text(record_prefix(RECORD_TOKEN), t->head.id, id);
-	if (store_usage_sum(c->m->store, BY_TOKEN, id, 0, clock_wall_ms() + 60000, &sum, &c->err) <
-		0)
+	if (store_usage_sum(c->m->store, BY_TOKEN, id, 0, WINDOW_FOREVER, &sum, &c->err) < 0)
 		return -1;
 	shape_text(out, "masked", t->masked);
 	shape_int(out, "request_count", sum.counted);
@@ -864,8 +864,7 @@ put_dead(struct many *m, const struct token *t)
 
 	id_text(record_prefix(RECORD_TOKEN), t->head.id, id);
 	id_text(record_prefix(RECORD_PROJECT), t->project, project);
-	if (store_usage_sum(c->m->store, BY_TOKEN, id, 0, clock_wall_ms() + 60000, &sum, &c->err) <
-		0)
+	if (store_usage_sum(c->m->store, BY_TOKEN, id, 0, WINDOW_FOREVER, &sum, &c->err) < 0)
 		return -1;
 	if (out->at[out->len - 1] == '}')
 		bytes_puts(out, ",");

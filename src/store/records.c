@@ -249,6 +249,8 @@ static const struct field limit_fields[] = {
 		"shares of the cap, in percent, that are told of" },
 	{ 33, "stops_streams", FIELD_BOOL, 0, AT(limit, stops_streams), 0, 0, NULL, "false",
 		"end a stream that uses it up" },
+	{ 34, "since", FIELD_TIME, FIELD_READ | FIELD_HIDDEN, AT(limit, since_ms), 0, TIME_MAX,
+		NULL, NULL, "made then, by the board's clock" },
 };
 
 #define VALUE(tag, name, dimension)                                                                \

@@ -170,6 +170,7 @@ struct limit {
 	char warn_at[64];  /* shares of the cap in percent that are told of */
 	bool stops_streams; /* what streams past it is ended (hard limits of cost and tokens) */
 	bool is_active;
+	int64_t since_ms; /* when it was made by board time, as windows are; 0: not known */
 };
 
 /* Changes what one counter of a limit may still take, for a time; the counter itself stays as it
