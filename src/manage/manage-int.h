@@ -89,6 +89,8 @@ const struct field *shape_field_at(enum record_kind kind, size_t offset);
 const struct field *shape_field_named(enum record_kind kind, const char *name);
 /* `"name":value` of one field. */
 void shape_member(struct bytes *out, const struct field *f, const void *record);
+/* The value alone; of a secret null. */
+void shape_value(struct bytes *out, const struct field *f, const void *record);
 /* Sets a field from JSON: null puts it back to its fallback.  0, or -1 with c->err. */
 int shape_set(struct call *c, const struct field *f, struct json_value v, void *record);
 bool shape_is_empty(const struct field *f, const void *record);
@@ -219,7 +221,10 @@ int lists_check_token(struct edit *e, const struct project *project);
 
 /* ---- report.c ---- */
 endpoint_fn inflight_list, inflight_cut; /* inflight.c */
-endpoint_fn requests_list, requests_get, usage_get, audit_list, health_get;
+endpoint_fn requests_list, requests_get, usage_get, health_get;
+
+/* ---- audit.c ---- */
+endpoint_fn audit_list;
 
 /* ---- backup.c ---- */
 endpoint_fn backup_list, backup_post;

@@ -1,5 +1,5 @@
 /*
- * report.c - what has happened: requests, usage, audit, health.
+ * report.c - what has happened: requests, usage, health.
  */
 #include "base/clock.h"
 #include "manage/manage-int.h"
@@ -409,79 +409,6 @@ usage_get(struct call *c)
 		put_rollup(c, by, &l.at[i]);
 	}
 	bytes_puts(&c->out->body, "],\"next\":null}");
-	c->out->status = 200;
-	return 0;
-}
-
-/* ---- audit ---- */
-
-struct audit {
-	char actor[64], action[48], object[ID_TEXT_BYTES];
-	size_t most, count, looked;
-	uint64_t last;
-	bool ended;
-	struct audit_entry *at;
-};
-
-static bool
-take_entry(void *ctx, const struct audit_entry *e)
-{
-	struct audit *l = ctx;
-
-	if ((l->actor[0] == '\0' || strcmp(l->actor, e->actor) == 0) &&
-		(l->action[0] == '\0' || glob_match(l->action, span_of(e->action))) &&
-		(l->object[0] == '\0' || strcmp(l->object, e->object) == 0))
-		l->at[l->count++] = *e;
-	l->last = e->number;
-	l->ended = l->count == l->most || ++l->looked == LOOK_MOST;
-	return !l->ended;
-}
-
-int
-audit_list(struct call *c)
-{
-	struct audit l = { 0 };
-	struct bytes *out = &c->out->body;
-	char text[32], *end;
-	uint64_t before = 0;
-	int64_t limit;
-
-	if (call_query_int(c, "limit", 1, ROWS_MOST, ROWS_USUAL, &limit) != 0 ||
-		call_query(c, "actor", l.actor, sizeof l.actor) < 0 ||
-		call_query(c, "action", l.action, sizeof l.action) < 0 ||
-		call_query(c, "object", l.object, sizeof l.object) < 0 ||
-		call_query(c, "cursor", text, sizeof text) < 0)
-		return -1;
-	if (text[0] != '\0') {
-		before = strtoull(text, &end, 10);
-		if (*end != '\0' || before == 0)
-			return call_refuse(c, ERR_BAD_REQUEST, "cursor",
-				"cursor must be the next of an earlier answer.");
-	}
-	l.most = (size_t)limit;
-	l.at = arena_alloc(c->arena, l.most * sizeof *l.at);
-	if (l.at == NULL)
-		return call_no_memory(c);
-	if (store_audit_each(c->m->store, before, take_entry, &l, &c->err) < 0)
-		return -1;
-	bytes_puts(out, "{\"data\":[");
-	for (size_t i = 0; i < l.count; i++) {
-		const struct audit_entry *e = &l.at[i];
-
-		bytes_puts(out, i > 0 ? ",{" : "{");
-		shape_int(out, "number", (int64_t)e->number);
-		shape_time(out, "time", e->time_ms);
-		shape_text(out, "actor", e->actor);
-		shape_text(out, "action", e->action);
-		put_text_or_null(out, "object", e->object);
-		put_text_or_null(out, "address", e->address);
-		put_id(out, "request_id", "req_", e->request);
-		bytes_puts(out, "}");
-	}
-	if (l.ended && l.last > 1)
-		bytes_printf(out, "],\"next\":\"%llu\"}", (unsigned long long)l.last);
-	else
-		bytes_puts(out, "],\"next\":null}");
 	c->out->status = 200;
 	return 0;
 }

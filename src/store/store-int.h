@@ -167,6 +167,17 @@ void env_drop(struct attach *at);         /* one that may hold a dead process's 
 int seal_read_key(struct store *s, const char *path, bool create, struct err *err);
 void seal_check_value(const struct store *s, const uint8_t salt[16], uint8_t out[32]);
 
+/* ---- changes.c: what the audit keeps of a change ---- */
+struct changes {
+	size_t len;
+	uint8_t at[AUDIT_CHANGES_MAX];
+};
+void changes_begin(struct changes *c);
+/* One record: NULL before when it is new, NULL after when it goes.  money: its amounts are. */
+void changes_add(struct changes *c, enum record_kind kind, const void *before, const void *after,
+	bool money);
+bool changes_full(const struct changes *c); /* more would be cut */
+
 /* ---- words.c: names of rows as numbers ---- */
 /* Numbers on disk. */
 enum dimension {

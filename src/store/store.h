@@ -84,7 +84,7 @@ struct store_change {
 	struct id request;
 };
 
-/* Writes a record durably (fsync), with its audit entry, in one transaction, and moves the
+/* Writes a record durably (fsync), with its audit entry that tells what changed, in one transaction, and moves the
  * generation (see store_on_change).
  * create: ERR_CONFLICT when the name, hash or id is taken by another.
  * update: version 0 writes over; otherwise ERR_STALE unless the stored version is that one;
@@ -123,16 +123,38 @@ int store_value_each(struct store *s, const char *prefix,
 	bool (*fn)(void *ctx, const char *name, struct span value), void *ctx, struct err *err);
 
 /* ---- audit ---- */
+#define AUDIT_CHANGES_MAX 4096 /* of an entry, in bytes; what does not fit is cut */
+#define AUDIT_VALUE_MAX   512  /* of one value of a text or a list */
 struct audit_entry {
 	int64_t time_ms;
 	uint64_t number;
 	char actor[64], action[48], object[ID_TEXT_BYTES], address[48];
 	struct id request;
+	uint16_t changes_len; /* 0: written without, or by an older program */
+	uint8_t changes[AUDIT_CHANGES_MAX];
 };
 int store_audit_add(struct store *s, const struct store_change *c, const char *object, struct err *err);
 /* Newest first, from before `before` (0: from the end). */
 int store_audit_each(struct store *s, uint64_t before, bool (*fn)(void *ctx, const struct audit_entry *e),
 	void *ctx, struct err *err);
+
+/* What a change did to one field. */
+struct audit_change {
+	enum record_kind kind;
+	struct id record;
+	const struct field *field;
+	/* Records of that kind in which the fields told of have their values, the others those of a
+	 * new one.  NULL: there was none before, there is none after. */
+	const void *before, *after;
+	bool is_secret; /* only that it changed is known */
+	bool is_cut;    /* of a value only its beginning is there */
+	bool is_money;  /* of FIELD_AMOUNT: nano-dollars */
+};
+/* The fields of an entry, record by record; fn returning false ends it.  ERR_MEMORY. */
+int audit_changes_each(const struct audit_entry *e, bool (*fn)(void *ctx, const struct audit_change *c),
+	void *ctx, struct err *err);
+/* Did it change more than is told? */
+bool audit_is_cut(const struct audit_entry *e);
 
 /* ---- usage ---- */
 /*

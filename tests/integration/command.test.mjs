@@ -151,6 +151,13 @@ test("what ran, and is it right", { timeout: 60000 }, async (t) => {
   try {
     for (const model of ["mock-chat", "nobody-serves-this"]) await (await stack.chat({ model })).text();
     stack.command(["upstream", "set", "mock", "--models", "gpt-*,mock*"]);
+    await t.test("audit", () => {
+      const { data } = JSON.parse(run(["audit", "--action", "upstream.update", "--limit", "1", "--json"]).out);
+      assert.deepEqual(data[0].changes[0].after, ["gpt-*", "mock*"]);
+      const out = run(["audit", "--action", "upstream.update"]).out;
+      assert.match(out, /upstream\.update +up_/);
+      assert.match(out, /^ {4}models: \[.*\] -> \["gpt-\*","mock\*"\]$/m);
+    });
     await t.test("requests", async () => {
       const list = await until("both rows", 3000, () => {
         const { data } = JSON.parse(run(["requests", "--json"]).out);

@@ -118,7 +118,8 @@ function makeData(requests) {
 	}
 	const audit = Array.from({ length: 260 }, (_, i) => ({ number: 260 - i, time: iso(now - i * 1700e3),
 		actor: i % 3 ? "admin" : "command:root", action: pick(["token.create", "token.revoke", "key.disable",
-			"session.create"]), object: pick(tokens).id, address: i % 3 ? "203.0.113.9" : "" }));
+			"session.create"]), object: pick(tokens).id, address: i % 3 ? "203.0.113.9" : "",
+		changes: i % 4 ? [{ field: "label", before: null, after: "search" }] : [], changes_cut: false }));
 	return { projects, upstreams, keys, tokens, limits, grants: [], prices, requests: rows, audit };
 }
 
