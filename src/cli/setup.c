@@ -104,6 +104,8 @@ init_main(int argc, char **argv)
 		manage_make_master_key(conf->master_key_file, given.master_key, &err) < 0)
 		rc = complain(EXIT_FAILED, "init: %s", err.text);
 	umask(mask);
+	if (rc == EXIT_DONE)
+		conf_deny(conf);
 	free(conf);
 	if (rc != EXIT_DONE)
 		return rc;

@@ -125,4 +125,17 @@ int conf_workers(const struct conf *c);
  */
 int conf_secret(const char *name, char *out, size_t room, struct err *err);
 
+/* ---- exposure.c: could the web server hand out our files? ---- */
+
+/* True with what of the path lies below the folder ("/sub/state", or "": it is the folder), links
+ * followed. */
+bool conf_is_below(const char *root, const char *path, char rest[CONF_PATH_BYTES]);
+/* Does a .htaccess from root down to dir refuse everybody?  Not every server heeds it. */
+bool conf_is_denied(const char *root, const char *dir);
+/* Do the state or the master key lie in that web root, where that server (SERVER_SOFTWARE) is not
+ * kept from them by a .htaccess? */
+bool conf_is_exposed(const struct conf *c, const char *root, const char *server);
+/* Puts a .htaccess that refuses everybody into the state directory, unless there is one. */
+void conf_deny(const struct conf *c);
+
 #endif

@@ -18,6 +18,8 @@ struct manage {
 	struct board *board;
 	char code_file[4096]; /* setup.code, beside the store */
 	int64_t session_ms;
+	const struct conf *conf;
+	_Atomic bool looked_at_root; /* where the web server's files are */
 	_Atomic int scrypts; /* running now in this process */
 };
 
@@ -222,6 +224,9 @@ int lists_check_token(struct edit *e, const struct project *project);
 /* ---- report.c ---- */
 endpoint_fn inflight_list, inflight_cut; /* inflight.c */
 endpoint_fn requests_list, requests_get, usage_get, health_get;
+/* Once a process: is the state where the web server's files are?  Says so in the log, and keeps the
+ * root for `sluice check`. */
+void health_look_at_root(struct call *c);
 
 /* ---- audit.c ---- */
 endpoint_fn audit_list;

@@ -2,6 +2,8 @@
  * report.c - what has happened: requests, usage, health.
  */
 #include "base/clock.h"
+#include "base/log.h"
+#include "conf/conf.h"
 #include "manage/manage-int.h"
 
 #include <stdio.h>
@@ -415,6 +417,50 @@ usage_get(struct call *c)
 
 /* ---- health ---- */
 
+static bool
+is_exposed(const struct call *c)
+{
+	const struct manage_request *q = c->q;
+
+	return q->web_root != NULL && q->web_root[0] != '\0' &&
+	       conf_is_exposed(c->m->conf, q->web_root, q->web_server != NULL ? q->web_server : "");
+}
+
+void
+health_look_at_root(struct call *c)
+{
+	char known[CONF_PATH_BYTES] = "";
+	struct err err = { 0 };
+	ptrdiff_t len;
+
+	if (c->q->web_root == NULL || atomic_exchange(&c->m->looked_at_root, true) ||
+		!is_exposed(c))
+		return;
+	log_write(LOG_ERROR, "exposed",
+		"the state in %.300s lies inside the web root %.300s, where anybody might fetch "
+		"it: "
+		"move it out and set state_dir, or see by `sluice check --url` that it is refused",
+		c->m->conf->state_dir, c->q->web_root);
+	len = store_value_get(c->m->store, WEB_ROOT_VALUE, known, sizeof known - 1, &err);
+	if (len >= 0 && strlen(c->q->web_root) < sizeof known && strcmp(known, c->q->web_root) != 0)
+		(void)store_value_put(
+			c->m->store, WEB_ROOT_VALUE, c->q->web_root, strlen(c->q->web_root), &err);
+}
+
+static void
+put_warnings(struct call *c)
+{
+	struct bytes *out = &c->out->body;
+
+	bytes_puts(out, ",\"warnings\":[");
+	if (is_exposed(c))
+		bytes_json(out,
+			span_of("The state lies inside the web root, where anybody might fetch it: "
+				"move it out and set state_dir, or see by `sluice check --url` "
+				"that it is refused."));
+	bytes_puts(out, "]");
+}
+
 int
 health_get(struct call *c)
 {
@@ -452,7 +498,9 @@ health_get(struct call *c)
 	shape_int(out, "bytes_out", board_counted(c->m->board, COUNT_BYTES_OUT));
 	shape_int(out, "client_gone", board_counted(c->m->board, COUNT_CLIENT_GONE));
 	shape_int(out, "reaped", board_counted(c->m->board, COUNT_REAPED));
-	bytes_printf(out, "},\"version\":\"%s\"}", SLUICE_VERSION);
+	bytes_printf(out, "},\"version\":\"%s\"", SLUICE_VERSION);
+	put_warnings(c);
+	bytes_puts(out, "}");
 	c->out->status = 200;
 	return 0;
 }

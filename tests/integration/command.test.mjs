@@ -1,8 +1,9 @@
 // The command as people and scripts use it: every verb, in text and as JSON, with its exit codes.
 
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import fs from "node:fs";
+import http from "node:http";
 import path from "node:path";
 import test from "node:test";
 import { Stack, programs, until } from "./lib/stack.mjs";
@@ -197,6 +198,38 @@ test("what ran, and is it right", { timeout: 60000 }, async (t) => {
       assert.deepEqual([list.ok, list.data.find((c) => c.what === "state").ok], [false, false]);
       fs.chmodSync(stack.state, 0o770);
       refusedWith(run(["check", "--colour"]), USAGE, /usage: sluice check/);
+    });
+    await t.test("check, of a state in the web root", async () => {
+      let mode = "hand out";
+      const site = http.createServer((q, a) => {
+        const file = path.join(stack.dir, decodeURIComponent(q.url));
+        const there = fs.existsSync(file) && fs.statSync(file).isFile();
+        a.writeHead(mode === "refuse" ? 403 : there ? 200 : mode === "one page" ? 200 : 404,
+          mode === "hand out" && there ? { "Content-Length": fs.statSync(file).size } : {}).end();
+      });
+      await new Promise((ready) => site.listen(0, "127.0.0.1", ready));
+      const url = `http://127.0.0.1:${site.address().port}/`;
+      const check = (...more) => new Promise((done) => execFile(path.join(programs, "sluice"), ["check", ...more],
+        { env: stack.env }, (error, out) => done({ code: error?.code ?? DONE, out })));
+      try {
+        assert.match((await check("--root", stack.dir)).out, /^FAILED +web root .*--url/m);
+        assert.match((await check("--root", "/usr")).out, /^ok +web root .*outside/m);
+        for (const known of [["--root", stack.dir], []]) {
+          mode = "hand out";
+          const bad = await check("--url", url, ...known);
+          assert.match(bad.out, /^FAILED +web root .*\/state\/board answers with status 200: it must be 403 or 404/m);
+          assert.equal(bad.code, FAILED);
+          mode = "refuse";
+          const good = await check("--url", url, ...known);
+          assert.match(good.out, /^ok +web root .*does not hand out/m);
+          assert.equal(good.code, DONE, good.out);
+        }
+        mode = "one page"; // a site that answers everything with itself hands out nothing
+        assert.match((await check("--url", url)).out, /^ok +web root/m);
+        assert.match((await check("--url", url, "--root", stack.dir)).out, /^FAILED +web root/m);
+      } finally {
+        site.close();
+      }
     });
     await t.test("config", () => {
       assert.match(run(["config"]).out, new RegExp(`^state_dir += ${stack.state}`, "m"));

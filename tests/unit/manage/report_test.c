@@ -270,6 +270,24 @@ health_tells_of_store_and_board(void **state)
 }
 
 static void
+health_warns_of_a_state_that_could_be_fetched(void **state)
+{
+	char kept[128] = "";
+
+	(void)state;
+	web_root = "/usr";
+	CALL(200, "GET", "/manage/health", "");
+	assert_string_equal(raw_of("warnings"), "[]");
+	close_all();
+	open_all(false);
+	web_root = dir;
+	CALL(200, "GET", "/manage/health", "");
+	assert_non_null(strstr(raw_of("warnings"), "inside the web root"));
+	assert_true(store_value_get(store, WEB_ROOT_VALUE, kept, sizeof kept, &err) > 0);
+	assert_string_equal(kept, dir);
+}
+
+static void
 a_price_list_is_imported_once(void **state)
 {
 	static const char list[] =
@@ -370,6 +388,7 @@ main(void)
 		TEST(every_change_is_in_the_audit),
 		TEST(the_audit_tells_before_and_after_in_the_shapes_of_the_api),
 		TEST(health_tells_of_store_and_board),
+		TEST(health_warns_of_a_state_that_could_be_fetched),
 		TEST(a_price_list_is_imported_once),
 		TEST(the_list_that_comes_along_is_valid),
 		TEST(the_master_key_is_made_once),
