@@ -178,6 +178,9 @@ static const struct setting settings[] = {
 		.group = "Storage",
 		.help = "Disk space for usage rows, what finds them, and their sums.\nThe "
 			"oldest rows go first, their sums stay." },
+	{ SETTING("row_days", INT, row_days, "0"), RANGE(0, 36500),
+		.help = "Usage rows older than so many days go, their sums stay.\n"
+			"0: only\n.Ic store_cap\nlets them go." },
 	{ SETTING("cache_bytes", BYTES, cache_bytes, "8m"), RANGE(256 * 1024, 64 * GB),
 		.help = "Cache of Berkeley DB, shared by all processes.\n64m above 100,000 "
 			"tokens." },

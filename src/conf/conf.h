@@ -84,6 +84,7 @@ struct conf {
 
 	/* storage */
 	int64_t store_cap_bytes;
+	int64_t row_days; /* 0: usage rows go by the cap alone */
 	int64_t cache_bytes;
 
 	/* Raw text, a JSON array; "" when not given.  Read elsewhere. */

@@ -448,7 +448,8 @@ open_state(struct gateway *gw, struct err *err)
 		.master_key_file = gw->conf.master_key_file,
 		.brief = gw->conf.brief == BRIEF_YES || (gw->cgi && gw->conf.brief == BRIEF_AUTO),
 		.cache_bytes = gw->conf.cache_bytes,
-		.rows_cap_bytes = gw->conf.store_cap_bytes };
+		.rows_cap_bytes = gw->conf.store_cap_bytes,
+		.rows_kept_ms = gw->conf.row_days * 24 * 3600 * 1000 };
 
 	if ((gw->roster = roster_join(gw->conf.state_dir, err)) == NULL ||
 		(gw->store = store_open(&store, gw->roster, err)) == NULL ||

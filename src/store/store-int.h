@@ -79,7 +79,7 @@ struct store {
 	struct roster *roster;
 	bool own_roster, brief, create;
 	bool copy; /* nobody else's, made while others wrote: recovered from the whole log */
-	int64_t cache_bytes, rows_cap_bytes;
+	int64_t cache_bytes, rows_cap_bytes, rows_kept_ms;
 	struct expiry {
 		int level;           /* how much sooner sums go than they should */
 		int64_t sums_bytes;  /* the most their file had */

@@ -38,6 +38,7 @@ struct store_options {
 	int64_t cache_bytes;         /* of Berkeley DB; 0: 8 MB */
 	int64_t rows_cap_bytes;      /* rows, booked ids, rollups and postings stay below it: see
 	                                store_expire(); 0: 500 MB */
+	int64_t rows_kept_ms;        /* rows older than that go too; 0: only by the cap */
 };
 
 /* Checks directory, file system, permissions, schema version and master key, and says in *err
@@ -236,7 +237,8 @@ int store_flush(struct store *s, struct err *err);       /* fsync of the log: ea
  * the files of rows, booked ids, rollups and postings together below rows_cap_bytes (the log, at most
  * some checkpoints of 4 MB, and records, names and audit are not counted): rows go oldest first,
  * those that are folded only, and their files of 4 MB with them.  store_fold() does it as well when
- * there are too many, so that the cap holds under load.
+ * there are too many, so that the cap holds under load.  Rows older than rows_kept_ms go as well, but
+ * for the last one; their sums stay.
  *
  * Booked ids live as long as their rows and at least an hour, ten minutes once their file has a
  * quarter of the cap.  Rollups that take half of the cap and still grow lose their finest steps
