@@ -204,21 +204,28 @@ check_state(struct checking *c)
 		answer(c, "store", false, err.text);
 	} else {
 		snprintf(text, sizeof text,
-			"schema %d, %lld rows (%lld to fold), %lld MB, %u processes inside",
+			"schema %d, %lld rows (%lld to fold), %lld MB, of those %lld of the %lld "
+			"MB of "
+			"store_cap, %u processes inside",
 			store.schema, (long long)store.rows, (long long)store.rows_unfolded,
-			(long long)(store.bytes_on_disk >> 20), store.attached);
+			(long long)(store.bytes_on_disk >> 20),
+			(long long)(store.bytes_capped >> 20),
+			(long long)(s.conf.store_cap_bytes >> 20), store.attached);
 		answer(c, "store", true, text);
 	}
 	board_health(s.board, &board);
-	snprintf(text, sizeof text, "%lld counters, %lld exchanges under way",
-		(long long)board.rows_used, (long long)board.leases_used);
+	snprintf(text, sizeof text,
+		"%lld counters, %lld rolling ones, %lld idempotency keys, %lld exchanges under way",
+		(long long)board.rows_used, (long long)board.rings_used,
+		(long long)board.repeats_used, (long long)board.leases_used);
 	answer(c, "board", true, text);
 	/* without one the management token still works, so nothing is wrong */
 	answer(c, "password", true,
 		manage_has_password(s.manage, &err)
 			? "the admin password is set"
 			: "no admin password yet; open the page and use the code in setup.code");
-	(void)store_value_get(s.store, WEB_ROOT_VALUE, c->known_root, sizeof c->known_root - 1, &err);
+	(void)store_value_get(
+		s.store, WEB_ROOT_VALUE, c->known_root, sizeof c->known_root - 1, &err);
 	state_close(&s);
 }
 

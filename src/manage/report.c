@@ -473,6 +473,8 @@ health_get(struct call *c)
 	board_health(c->m->board, &b);
 	bytes_puts(out, "{\"store\":{");
 	shape_int(out, "bytes_on_disk", s.bytes_on_disk);
+	shape_int(out, "bytes_capped", s.bytes_capped);
+	shape_int(out, "store_cap_bytes", c->m->conf->store_cap_bytes);
 	shape_int(out, "rows", s.rows);
 	shape_int(out, "rows_unfolded", s.rows_unfolded);
 	shape_int(out, "epoch", s.epoch);
@@ -484,6 +486,10 @@ health_get(struct call *c)
 	bytes_puts(out, "},\"board\":{");
 	shape_int(out, "rows", b.rows);
 	shape_int(out, "rows_used", b.rows_used);
+	shape_int(out, "rings", b.rings);
+	shape_int(out, "rings_used", b.rings_used);
+	shape_int(out, "repeats", b.repeats);
+	shape_int(out, "repeats_used", b.repeats_used);
 	shape_int(out, "leases", b.leases);
 	shape_int(out, "leases_used", b.leases_used);
 	shape_int(out, "rollbacks", b.rollbacks);

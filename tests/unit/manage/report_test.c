@@ -265,7 +265,13 @@ health_tells_of_store_and_board(void **state)
 	(void)state;
 	CALL(200, "GET", "/manage/health", "");
 	assert_true(atoi(raw_of("store.attached")) > 0);
+	assert_true(atoi(raw_of("store.bytes_capped")) > 0);
+	assert_true(atoi(raw_of("store.bytes_capped")) <= atoi(raw_of("store.bytes_on_disk")));
+	assert_int_equal(atoll(raw_of("store.store_cap_bytes")), conf.store_cap_bytes);
 	assert_true(atoi(raw_of("board.leases")) > 0);
+	assert_string_equal(raw_of("board.rings"), "0"); /* made with the first */
+	assert_string_equal(raw_of("board.rings_used"), "0");
+	assert_true(raw_of("board.repeats")[0] != '\0' && raw_of("board.repeats_used")[0] != '\0');
 	assert_string_equal(text_of("version"), SLUICE_VERSION);
 }
 
