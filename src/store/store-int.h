@@ -85,7 +85,7 @@ struct store {
 		int64_t sums_bytes;  /* the most their file had */
 	} expiry; /* of who holds GATE_EXPIRE */
 	bool has_key;
-	uint8_t master_key[32];
+	uint8_t master_key[MASTER_KEY_BYTES];
 
 	pthread_mutex_t lock; /* never held over Berkeley DB or a callback */
 	pthread_cond_t changed;

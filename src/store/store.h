@@ -31,7 +31,7 @@ struct store;
 
 struct store_options {
 	const char *dir;             /* state directory; environment in dir/db, 2770 */
-	const char *master_key_file; /* 32 bytes, mode 0600 */
+	const char *master_key_file; /* 32 bytes, or their text; mode 0600 */
 	bool create;                 /* init: make what is missing */
 	bool brief;                  /* CGI, mod_fcgid: leave the environment after each call, so that
 	                                being killed elsewhere makes nobody recover */
@@ -106,6 +106,10 @@ int store_replace_many(struct store *s, enum record_kind kind, void *records, si
 /* Called after each committed change, on the thread that made it; gateway bumps the board's
  * generation word there. */
 void store_on_change(struct store *s, void (*fn)(void *ctx, enum record_kind kind), void *ctx);
+
+/* A master key as text: 64 hexadecimal digits, or base64.  0, or -1 when it is neither. */
+#define MASTER_KEY_BYTES 32
+int store_master_key_of(const char *text, uint8_t key[MASTER_KEY_BYTES]);
 
 /* ---- secrets: sealed with AES-256-GCM under the master key, bound to the record's id ---- */
 int store_seal(struct store *s, struct id owner, struct span secret, struct sealed *out, struct err *err);

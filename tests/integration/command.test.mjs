@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile, spawnSync } from "node:child_process";
+import crypto from "node:crypto";
 import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
@@ -237,6 +238,20 @@ test("what ran, and is it right", { timeout: 60000 }, async (t) => {
       assert.ok(!run(["config"]).out.includes(stack.adminPassword));
       refusedWith(run(["config", "--colour"]), USAGE, /usage: sluice config/);
       refusedWith(run(["config"], { env: { SLUICE_BODY_LIMIT: "a lot" } }), FAILED, /body_limit/i);
+    });
+    await t.test("init with a master key that is there already, in any form", () => {
+      const raw = crypto.randomBytes(32);
+      for (const [name, text] of Object.entries({ raw, hex: `${raw.toString("hex")}\n`, base64: raw.toString("base64") })) {
+        const key = path.join(stack.dir, `${name}.key`);
+        fs.writeFileSync(key, text, { mode: 0o600 });
+        const made = run(["init", "--json"], { env: { SLUICE_STATE_DIR: path.join(stack.dir, `state-${name}`),
+          SLUICE_MASTER_KEY_FILE: key } });
+        assert.equal(made.code, DONE, made.err);
+        assert.deepEqual(fs.readFileSync(key), Buffer.from(text));
+        fs.chmodSync(key, 0o644);
+        refusedWith(run(["init"], { env: { SLUICE_STATE_DIR: path.join(stack.dir, `state-${name}`),
+          SLUICE_MASTER_KEY_FILE: key } }), FAILED, /chmod 0600/);
+      }
     });
     await t.test("init again changes nothing", () => {
       const files = () => ["master.key"].map((f) => fs.readFileSync(path.join(stack.state, f), "hex"));
