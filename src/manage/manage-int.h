@@ -214,8 +214,6 @@ endpoint_fn projects_revoke_tokens;
 endpoint_fn tokens_import; /* import.c */
 /* All tokens of the project that is e->record: fills revoked, already_revoked and total. */
 int tokens_revoke_all(struct edit *e);
-/* Forgets secrets that were replaced and are out of their grace. */
-int tokens_sweep(struct manage *m, int64_t now_ms, struct err *err);
 
 /* ---- lists.c: the lists that were sent, in a token or a project.  0, or -1 with c->err ---- */
 int lists_check_project(struct edit *e);

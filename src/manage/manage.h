@@ -96,7 +96,7 @@ struct manage_endpoint_name {
 };
 size_t manage_endpoints(const struct manage_endpoint_name **list);
 
-/* Sessions that ran out and secrets out of their grace are removed.  For a clerk, every few minutes. */
+/* Sessions that ran out are removed, and what store_tidy() takes.  For a clerk, every few minutes. */
 int manage_sweep(struct manage *m, struct err *err);
 
 /* An error as the API answers it; for the transport's own refusals. */

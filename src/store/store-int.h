@@ -84,6 +84,9 @@ struct store {
 		int level;           /* how much sooner sums go than they should */
 		int64_t sums_bytes;  /* the most their file had */
 	} expiry; /* of who holds GATE_EXPIRE */
+	struct {
+		struct id limits, grants; /* where the last call came to */
+	} tidy; /* the same */
 	bool has_key;
 	uint8_t master_key[MASTER_KEY_BYTES];
 

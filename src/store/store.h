@@ -250,6 +250,16 @@ int store_flush(struct store *s, struct err *err);       /* fsync of the log: ea
  */
 int store_expire(struct store *s, struct err *err);
 
+/*
+ * Takes away records that have had their time: replaced secrets out of their grace, limits of one
+ * token that is gone, grants of limits that are gone, or that ended 30 days ago.  At most 64 of each
+ * in a call, each audited (secrets are not) as done by "sluice".  Every few minutes.
+ */
+int store_tidy(struct store *s, struct err *err);
+/* Before a token's secret is replaced with a grace: so that store_tidy() finds it then.  A note too
+ * many does no harm. */
+int store_note_rotation(struct store *s, struct id token, int64_t until_ms, struct err *err);
+
 /* What `check` and /manage/health show. */
 struct store_health {
 	int64_t bytes_on_disk, rows, rows_unfolded;
