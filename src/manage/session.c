@@ -730,7 +730,7 @@ manage_sweep(struct manage *m, struct err *err)
 {
 	int64_t now_ms = clock_wall_ms();
 
-	return sweep(m, now_ms, err) == 0 ? tokens_sweep(m, now_ms, err) : -1;
+	return sweep(m, now_ms, err) == 0 ? store_tidy(m->store, err) : -1;
 }
 
 int

@@ -199,5 +199,8 @@ void record_init(enum record_kind kind, void *record);
 #define RECORD_BINARY_MAX 16384
 ptrdiff_t record_encode(enum record_kind kind, const void *record, uint8_t *out, size_t room);
 int record_decode(enum record_kind kind, const uint8_t *data, size_t len, void *record);
+/* The same of one field's value alone; 0 bytes: nothing. */
+ptrdiff_t record_field_encode(const struct field *f, const void *record, uint8_t *out, size_t room);
+int record_field_decode(const struct field *f, const uint8_t *data, size_t len, void *record);
 
 #endif
