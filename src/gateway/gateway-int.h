@@ -69,8 +69,12 @@ struct gateway {
 };
 
 /*
- *   READ -> ADMIT -> ROUTE -> FORWARD -> SETTLE -> DONE
- *                      ^---------'  next candidate, only while the client has been sent nothing
+ *   READ -> ADMIT -> ROUTE -> CREDENTIAL -> FORWARD -> SETTLE -> DONE
+ *                      ^----------+------------'  next candidate, only while the client has been
+ *                                                 sent nothing
+ *
+ * CREDENTIAL waits for an access token where a key is not sent itself but buys one; FORWARD goes back
+ * there once for each candidate, when the provider refuses a token before its time (credential.c).
  *
  * What is refused goes from ADMIT to SETTLE; what nobody has to pay or to know of, because no token
  * was shown or the answer is our own, from ADMIT to DONE.  Past ADMIT every way leads through
@@ -80,8 +84,9 @@ struct gateway {
 #define EXCHANGE_STATES(X) /* state, states it may go to */                                        \
 	X(READ, EX_BIT(ADMIT))                                                                     \
 	X(ADMIT, EX_BIT(ROUTE) | EX_BIT(SETTLE) | EX_BIT(DONE))                                    \
-	X(ROUTE, EX_BIT(FORWARD) | EX_BIT(SETTLE))                                                 \
-	X(FORWARD, EX_BIT(ROUTE) | EX_BIT(SETTLE))                                                 \
+	X(ROUTE, EX_BIT(CREDENTIAL) | EX_BIT(SETTLE))                                              \
+	X(CREDENTIAL, EX_BIT(FORWARD) | EX_BIT(ROUTE) | EX_BIT(SETTLE))                            \
+	X(FORWARD, EX_BIT(CREDENTIAL) | EX_BIT(ROUTE) | EX_BIT(SETTLE))                            \
 	X(SETTLE, EX_BIT(DONE))                                                                    \
 	X(DONE, 0)
 enum exchange_state {
@@ -98,6 +103,15 @@ enum answer_mode {
 	ANSWER_WHOLE,   /* read whole, so that its head can tell the cost */
 	ANSWER_EVENTS,  /* events passed on, watched for usage */
 	ANSWER_BYTES    /* passed on as they come, the newest piece held back */
+};
+
+/* The head of one attempt, in the exchange's arena. */
+#define HEADERS_MAX 96
+struct header_list {
+	struct arena *arena;
+	const struct upstream *upstream;
+	size_t count;
+	struct forward_header line[HEADERS_MAX];
 };
 
 /* Of a stream that limits stop when they are spent; see guard.c. */
@@ -145,6 +159,10 @@ struct exchange {
 	struct settle_note *attempt_note;
 	struct err attempt_err;
 	int64_t began_us, admitted_us;
+
+	/* CREDENTIAL */
+	bool renewing;             /* the candidate is asked again, with another access token … */
+	bool renewed;              /* … which happens once */
 
 	/* FORWARD */
 	int candidate;             /* of plan; attempts made so far */
@@ -194,6 +212,20 @@ int admission_run(struct exchange *x);
 int attempt_start(struct exchange *x);   /* 0, or -1 when this candidate cannot be tried */
 int attempt_number(const struct exchange *x); /* of the one under way, from 1 */
 void attempt_usage(struct exchange *x);  /* tokens, source and cost into x->row */
+
+/* credential.c [loop]: what an upstream is to know us by. */
+void credential_begin(struct exchange *x);   /* a new candidate */
+/* CREDENTIAL_NONE: x->err tells why this candidate cannot be asked. */
+enum credential_verdict { CREDENTIAL_READY, CREDENTIAL_WAIT, CREDENTIAL_NONE };
+enum credential_verdict credential_ask(struct exchange *x);
+void credential_leave(struct exchange *x);   /* waits no longer */
+/* The last thing before an attempt is sent: puts the credential into the head or q->url, and signs
+ * what is in l and q, body included.  The caller sets q->header_count behind it.  0, or -1 with
+ * x->err. */
+int credential_add(struct exchange *x, struct header_list *l, struct forward_request *q);
+/* An answer came that refuses: is it the access token, and the candidate asked again with another? */
+bool credential_renews(struct exchange *x);
+bool credential_is_late(const struct exchange *x); /* has it waited long enough? */
 
 /* candidate.c: limits that name upstreams or keys, for the candidate that is next. */
 int candidate_init(struct gateway *gw, struct err *err);

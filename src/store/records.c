@@ -92,6 +92,11 @@ static const struct field token_fields[] = {
 		"until when the secret before the last rotation is good" },
 };
 
+/* In the order of enum upstream_auth. */
+#define AUTH_VALUES                                                                                \
+	"bearer|x-api-key|api-key|none|x-goog-api-key|query-key|aws-sigv4|sap-oauth|"              \
+	"google-account|entra-id|template"
+
 static const struct field upstream_fields[] = {
 	HEAD_FIELDS(struct upstream, "up_"),
 	{ 16, "name", FIELD_TEXT, FIELD_REQUIRED, AT(upstream, name), 0, 0, NULL, NULL,
@@ -100,8 +105,8 @@ static const struct field upstream_fields[] = {
 		"what it speaks" },
 	{ 18, "base_url", FIELD_TEXT, FIELD_REQUIRED, AT(upstream, base_url), 0, 0, NULL, NULL,
 		"its address, such as https://api.openai.com/v1" },
-	{ 19, "auth", FIELD_ENUM, 0, AT(upstream, auth), 0, 0, "bearer|x-api-key|api-key|none",
-		"bearer", "how the key is sent" },
+	{ 19, "auth", FIELD_ENUM, 0, AT(upstream, auth), 0, 0, AUTH_VALUES, "bearer",
+		"how the key is sent" },
 	{ 20, "is_active", FIELD_BOOL, 0, AT(upstream, is_active), 0, 0, NULL, "true",
 		"false: not used" },
 	{ 21, "default", FIELD_BOOL, 0, AT(upstream, is_default), 0, 0, NULL, "false",
@@ -134,6 +139,20 @@ static const struct field upstream_fields[] = {
 		"PEM file with our certificate and its key" },
 	{ 36, "price_factor", FIELD_MONEY, 0, AT(upstream, price_factor), 0, INT64_MAX, NULL, "1",
 		"multiplies the prices of what goes there" },
+	{ 48, "auth_parameter", FIELD_TEXT, 0, AT(upstream, auth_parameter), 0, 0, NULL, "key",
+		"query-key: the parameter that carries the key" },
+	{ 49, "auth_template", FIELD_TEXT, 0, AT(upstream, auth_template), 0, 0, NULL, NULL,
+		"template: \"header Name: text ${key}\" or \"query name=${key}\"" },
+	{ 50, "region", FIELD_TEXT, 0, AT(upstream, region), 0, 0, NULL, NULL,
+		"aws-sigv4: such as eu-central-1; empty: the one in base_url" },
+	{ 51, "signing_service", FIELD_TEXT, 0, AT(upstream, signing_service), 0, 0, NULL, NULL,
+		"aws-sigv4: the service's name in signatures; empty: bedrock" },
+	{ 52, "resource_group", FIELD_TEXT, 0, AT(upstream, resource_group), 0, 0, NULL, NULL,
+		"sap-oauth: sent as AI-Resource-Group; empty: default" },
+	{ 53, "token_url", FIELD_TEXT, 0, AT(upstream, token_url), 0, 0, NULL, NULL,
+		"where access tokens are fetched; empty: as the key says" },
+	{ 54, "token_scope", FIELD_TEXT, 0, AT(upstream, token_scope), 0, 0, NULL, NULL,
+		"scope of access tokens; empty: the usual one" },
 };
 
 static const struct field key_fields[] = {
