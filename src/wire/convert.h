@@ -1,7 +1,7 @@
 /*
  * convert.h - from one format into another, whole: what the gateway and `sluice convert` call.
  *
- * Same format in and out is not for here: that is passed on as bytes.
+ * Formats of one kin are spliced.  Same format in and out is not for here: that is passed on as bytes.
  */
 #ifndef WIRE_CONVERT_H
 #define WIRE_CONVERT_H
@@ -13,7 +13,7 @@
 
 /* Reads, writes, and lists what was lost.  strict: what changes the meaning is refused
  * (ERR_UNSUPPORTED, naming the field).  between(), where not NULL, may change the neutral form in
- * between (signatures put back, documents fetched).  out->body is the caller's. */
+ * between (signatures put back, documents fetched); between formats of one kin there is none.  out->body is the caller's. */
 struct convert_request {
 	const struct format *from, *to;
 	struct request_source source;
@@ -25,8 +25,9 @@ struct convert_request {
 int convert_request(struct arena *a, const struct convert_request *q, struct request_made *out,
 	struct losses *lost, struct err *err);
 
-int convert_reply(struct arena *a, const struct format *from, const struct format *to, struct span body,
-	const struct reply_options *o, struct wire_usage *usage, struct bytes *out, struct err *err);
+int convert_reply(struct arena *a, const struct format *from, const struct format *to,
+	struct span body, const struct reply_options *o, struct wire_usage *usage,
+	struct bytes *out, struct err *err);
 
 /*
  * A stream on its way.  see(), where not NULL, is shown each event before it is written.  A reader's
@@ -48,12 +49,13 @@ struct convert_stream {
 	int (*see)(void *ctx, const struct neutral_event *e);
 	void *ctx;
 	/* private */
+	bool spliced; /* frames go on as they are, and events are only looked at */
 	struct frames *frames;
 	void *reader, *writer;
 };
 /* 0, or -1 out of memory. */
-int convert_stream_init(struct convert_stream *s, const struct format *from, const struct format *to,
-	const struct reply_options *o);
+int convert_stream_init(struct convert_stream *s, const struct format *from,
+	const struct format *to, const struct reply_options *o);
 void convert_stream_free(struct convert_stream *s);
 /* 0, or -1 out of memory (nothing more can be had of it). */
 int convert_stream_feed(struct convert_stream *s, const char *data, size_t len);
