@@ -32,6 +32,7 @@ enum table { TABLE_MAIN, TABLE_BOOKED, TABLE_ROLLUPS, TABLE_ROWS, TABLE__COUNT }
 #define KEY_COUNTER 'C' /* name -> 8 bytes, big-endian */
 #define KEY_WORD    'W' /* dimension, text -> number of the word */
 #define KEY_WORD_NO 'w' /* dimension, number -> text */
+#define KEY_ACCESS  'T' /* id of a provider key -> its access token and who fetches one */
 #define KEY_SELF    'S' /* schema, key check */
 #define KEY_MAX     300
 
@@ -166,6 +167,10 @@ void env_drop(struct attach *at);         /* one that may hold a dead process's 
 /* ---- seal.c ---- */
 int seal_read_key(struct store *s, const char *path, bool create, struct err *err);
 void seal_check_value(const struct store *s, const uint8_t salt[16], uint8_t out[32]);
+
+/* ---- access.c ---- */
+/* Forgets the access token of a provider key: in its transaction. */
+int access_forget(struct attach *at, DB_TXN *txn, struct id key);
 
 /* ---- words.c: names of rows as numbers ---- */
 /* Numbers on disk. */
