@@ -441,43 +441,13 @@ judge_silence(struct exchange *x)
 static void
 judge_refusal(struct exchange *x)
 {
-	const char *upstream = x->plan.candidate[x->candidate].upstream->name;
-	int status = x->end.status;
+	bool own_fault = x->failure == FAILURE_NONE || x->failure == FAILURE_MODEL ||
+			 x->failure == FAILURE_REQUEST;
 
-	switch (x->failure) {
-	case FAILURE_KEY_INVALID:
-	case FAILURE_NO_CREDIT:
-		err_set(&x->err, ERR_UPSTREAM_CREDENTIALS,
-			"upstream %s refused our key: status %d, %s", upstream, status,
-			failure_name(x->failure));
-		break;
-	case FAILURE_RATE_LIMITED:
-		err_set(&x->err, ERR_RATE_LIMITED, "upstream %s limits our key's rate", upstream);
-		err_say(&x->err, "The provider limits the rate now; wait and try again.");
-		x->err.retry_at_ms = x->retry_at_ms;
-		break;
-	case FAILURE_OVERLOADED:
-		err_set(&x->err, ERR_OVERLOADED, "upstream %s is overloaded: status %d", upstream,
-			status);
-		err_say(&x->err, "The provider is overloaded; try again soon.");
-		x->err.retry_at_ms = x->retry_at_ms;
-		break;
-	case FAILURE_TRANSIENT:
-		err_set(&x->err, ERR_UPSTREAM_UNREACHABLE, "upstream %s failed with status %d",
-			upstream, status);
-		err_say(&x->err, "The provider failed with status %d; try again soon.", status);
-		break;
-	case FAILURE_NONE:
-	case FAILURE_MODEL:
-	case FAILURE_REQUEST:
-		if (!x->head_sent)
-			break; /* its own answer goes through */
-		err_set(&x->err, ERR_BAD_REQUEST, "upstream %s answered with status %d", upstream,
-			x->end.status);
-		err_say(&x->err, "The provider refused this request with status %d.",
-			x->end.status);
-		break;
-	}
+	if (own_fault && !x->head_sent)
+		return; /* its own answer goes through */
+	(void)failure_tell(x->failure, x->end.status, x->retry_at_ms,
+		x->plan.candidate[x->candidate].upstream->name, bytes_span(&x->answer), &x->err);
 }
 
 void
