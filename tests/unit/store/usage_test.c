@@ -1,5 +1,8 @@
 /* usage_test.c - rows are booked exactly once, and every sum is what the rows say. */
 #include "store_fixture.h"
+
+#include "base/hash.h"
+#include "store/store-int.h"
 #include "usage_rows.h"
 
 #define MINUTE_MS 60000LL
@@ -40,6 +43,79 @@ a_row_comes_back_as_it_was(void **state)
 		assert_memory_equal(&r, &got, sizeof r);
 	}
 	assert_int_equal(store_row_get(f->s, id_random(), &got, &err), 0);
+}
+
+/* The row at the queue's start, with what a newer program has added behind the fields we know. */
+static const uint8_t more[] = { 7, 0x81, 1 };
+static struct row_disk newer;
+
+static int
+row_first(struct attach *at, DB_TXN *txn, bool write, struct row_disk *disk)
+{
+	DB *db = at->table[TABLE_ROWS];
+	db_recno_t first = 1;
+	DBT key, data;
+
+	dbt_in(&key, &first, sizeof first);
+	if (write) {
+		dbt_in(&data, disk, sizeof *disk);
+		return db->put(db, txn, &key, &data, 0);
+	}
+	dbt_out(&data, disk, sizeof *disk);
+	return db->get(db, txn, &key, &data, 0);
+}
+
+static int
+add_to_row(struct attach *at, DB_TXN *txn, void *arg, struct err *e)
+{
+	size_t crc = ROW_BYTES - 4, len = crc;
+	int rc = row_first(at, txn, false, &newer);
+
+	(void)arg;
+	(void)e;
+	if (rc != 0)
+		return rc;
+	while (newer.at[len - 1] == 0)
+		len--;
+	assert_true(len + sizeof more <= crc);
+	memcpy(newer.at + len, more, sizeof more);
+	put_be32(newer.at + crc, hash_crc32(newer.at, crc));
+	return row_first(at, txn, true, &newer);
+}
+
+static int
+look_at_row(struct attach *at, DB_TXN *txn, void *arg, struct err *e)
+{
+	(void)e;
+	return row_first(at, txn, false, arg);
+}
+
+static void
+an_older_program_reads_a_newer_row_and_keeps_what_it_does_not_know(void **state)
+{
+	struct fixture *f = *state;
+	struct usage_row r = random_row(clock_wall_ms()), got;
+	struct row_disk after;
+	int64_t was;
+	int changed = 0;
+	bool booked;
+
+	r.cost_nusd = 5000000;
+	r.cost_stated = 1; /* our last field: what is behind it is not ours */
+	WORKS(store_book(f->s, &r, 1, &booked, &err));
+	WORKS(store_txn(f->s, "test", DB_TXN_SYNC, add_to_row, NULL, &err));
+	assert_int_equal(store_row_get(f->s, r.exchange, &got, &err), 1);
+	assert_memory_equal(&r, &got, sizeof r);
+
+	assert_int_equal(store_row_reprice(f->s, r.exchange, 7000000, &was, &err), 1);
+	assert_int_equal(was, 5000000);
+	r.cost_nusd = 7000000;
+	assert_int_equal(store_row_get(f->s, r.exchange, &got, &err), 1);
+	assert_memory_equal(&r, &got, sizeof r);
+	WORKS(store_txn(f->s, "test", DB_TXN_SYNC, look_at_row, &after, &err));
+	for (size_t i = 0; i < ROW_BYTES - 4; i++)
+		changed += after.at[i] != newer.at[i];
+	assert_in_range(changed, 1, 8); /* the cost and nothing else */
 }
 
 static void
@@ -487,6 +563,48 @@ rows_over_the_cap_go_oldest_first_and_their_files_with_them(void **state)
 	assert_int_equal(sum.requests, total + 1);
 }
 
+static void
+rows_older_than_they_are_kept_go_and_their_sums_stay(void **state)
+{
+	enum { OLD = 5000, YOUNG = 100 };
+	struct fixture *f = *state;
+	struct store_options o = fixture_options(f);
+	int64_t now = clock_wall_ms();
+	struct usage_row row, got;
+	struct store_health h;
+	struct usage_sum sum;
+	struct id oldest = ID_NONE, kept = ID_NONE;
+	bool booked;
+
+	for (int i = 0; i < OLD + YOUNG; i++) {
+		row = random_row(i < OLD ? now - 40 * DAY_MS + i : now - 20 * DAY_MS + i);
+		WORKS(store_book(f->s, &row, 1, &booked, &err));
+		if (i == 0)
+			oldest = row.exchange;
+		if (i == OLD)
+			kept = row.exchange;
+	}
+	while (store_fold(f->s, &err) > 0)
+		;
+	WORKS(store_expire(f->s, &err));
+	WORKS(store_health(f->s, &h, &err));
+	assert_int_equal(h.rows, OLD + YOUNG); /* by the cap alone nothing goes */
+
+	store_close(f->s);
+	o.rows_kept_ms = 30 * DAY_MS;
+	f->s = store_open(&o, NULL, &err);
+	assert_non_null(f->s);
+	WORKS(store_expire(f->s, &err));
+	WORKS(store_health(f->s, &h, &err));
+	assert_int_equal(h.rows, YOUNG);
+	assert_int_equal(store_row_get(f->s, oldest, &got, &err), 0);
+	assert_int_equal(store_row_get(f->s, kept, &got, &err), 1);
+	assert_int_equal(store_is_booked(f->s, oldest, &err), 0);
+	assert_int_equal(store_is_booked(f->s, kept, &err), 1);
+	WORKS(store_usage_sum(f->s, BY_TOTAL, NULL, 0, INT64_MAX, &sum, &err));
+	assert_int_equal(sum.requests, OLD + YOUNG);
+}
+
 static int64_t
 junk_file(const struct fixture *f, int number, bool make)
 {
@@ -745,6 +863,7 @@ main(void)
 #define IN_STORE(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		IN_STORE(a_row_comes_back_as_it_was),
+		IN_STORE(an_older_program_reads_a_newer_row_and_keeps_what_it_does_not_know),
 		IN_STORE(texts_too_long_for_a_row_lose_their_ends),
 		IN_STORE(texts_never_take_the_room_of_numbers),
 		IN_STORE(an_exchange_is_booked_once_however_often_it_comes),
@@ -752,6 +871,7 @@ main(void)
 		IN_STORE(sums_are_exact_at_every_moment_of_folding),
 		IN_STORE(names_beyond_the_ceiling_are_other_and_still_counted),
 		IN_STORE(rows_over_the_cap_go_oldest_first_and_their_files_with_them),
+		IN_STORE(rows_older_than_they_are_kept_go_and_their_sums_stay),
 		IN_STORE(what_nobody_has_is_an_empty_list),
 		IN_STORE(ids_beyond_the_ceiling_are_other_and_still_counted),
 		IN_STORE(the_cap_holds_while_rows_are_booked),
