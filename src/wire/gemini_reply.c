@@ -359,7 +359,8 @@ take_prompt(const struct json_value v[U__COUNT], struct wire_usage *out)
 	if (prompt < 0 && tools < 0)
 		return;
 	out->cache_read = least(or_zero(tokens(v[U_CACHED])), or_zero(prompt));
-	out->input = or_zero(prompt) - out->cache_read + or_zero(tools);
+	out->input = least(or_zero(prompt) - out->cache_read + or_zero(tools),
+		WIRE_TOKENS_MAX - out->cache_read);
 	audio = audio_in(v[U_PROMPT_DETAILS]) - audio_in(v[U_CACHE_DETAILS]) +
 		audio_in(v[U_TOOLS_DETAILS]);
 	if (audio > 0)
@@ -379,9 +380,9 @@ take_answer(const struct json_value v[U__COUNT], struct wire_usage *out)
 	/* what the total has more than its parts is thought that was not named */
 	if (prompt >= 0 && total > known)
 		thoughts = or_zero(thoughts) + total - known;
-	out->output = or_zero(answer) + or_zero(thoughts);
+	out->output = least(or_zero(answer) + or_zero(thoughts), WIRE_TOKENS_MAX);
 	if (thoughts >= 0)
-		out->reasoning = thoughts;
+		out->reasoning = least(thoughts, out->output);
 	audio = audio_in(v[U_ANSWER_DETAILS]);
 	if (audio > 0)
 		out->audio_output = least(audio, out->output);
