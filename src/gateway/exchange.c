@@ -233,6 +233,24 @@ step_route(struct exchange *x)
 }
 
 static enum exchange_state
+next_candidate(struct exchange *x)
+{
+	x->candidate++;
+	if (x->candidate == x->plan.count)
+		return EX_SETTLE;
+	candidate_release(x);
+	return EX_ROUTE;
+}
+
+static enum exchange_state
+after_attempt(struct exchange *x)
+{
+	if (x->content_sent || x->gone || x->cut || !route_goes_on(x->failure))
+		return EX_SETTLE;
+	return next_candidate(x);
+}
+
+static enum exchange_state
 step_credential(struct exchange *x)
 {
 	if (x->gone || x->cut) {
@@ -253,10 +271,11 @@ step_credential(struct exchange *x)
 		break;
 	case CREDENTIAL_NONE:
 		break;
+	case CREDENTIAL_KEPT:
+		attempt_conclude(x);
+		return after_attempt(x);
 	}
-	candidate_release(x);
-	x->candidate++;
-	return x->candidate == x->plan.count ? EX_SETTLE : EX_ROUTE;
+	return next_candidate(x);
 }
 
 static enum exchange_state
@@ -264,15 +283,7 @@ step_forward(struct exchange *x)
 {
 	if (!x->ended)
 		return EX_FORWARD;
-	if (x->renewing)
-		return EX_CREDENTIAL;
-	if (x->content_sent || x->gone || x->cut || !route_goes_on(x->failure))
-		return EX_SETTLE;
-	x->candidate++;
-	if (x->candidate == x->plan.count)
-		return EX_SETTLE;
-	candidate_release(x);
-	return EX_ROUTE;
+	return x->renewing ? EX_CREDENTIAL : after_attempt(x);
 }
 
 static void
