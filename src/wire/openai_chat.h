@@ -10,8 +10,6 @@
 #include "wire/format.h"
 
 FORMAT_FUNCTIONS(openai_chat);
-#define OPENAI_CHAT_READER_BYTES 6144
-#define OPENAI_CHAT_WRITER_BYTES 4096
 
 /* With what OpenRouter takes besides: top_k and its like, reasoning with its signatures, cache marks. */
 int openrouter_write_request(struct neutral_request *n, const struct request_target *to,

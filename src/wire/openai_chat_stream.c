@@ -54,7 +54,7 @@ struct stream {
 	void *ctx;
 };
 
-_Static_assert(sizeof(struct stream) <= OPENAI_CHAT_READER_BYTES, "room for a stream");
+const size_t openai_chat_reader_bytes = sizeof(struct stream);
 
 static void
 free_slot(struct slot *t)

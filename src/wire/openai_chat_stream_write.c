@@ -20,7 +20,7 @@ struct writer {
 	} choice[NEUTRAL_CHOICES_MAX];
 };
 
-_Static_assert(sizeof(struct writer) <= OPENAI_CHAT_WRITER_BYTES, "room for a writer");
+const size_t openai_chat_writer_bytes = sizeof(struct writer);
 
 void
 openai_chat_writer_free(void *state)
