@@ -434,7 +434,7 @@ find_call(struct choice *c, int64_t index, struct span id, struct span name)
 		if (index >= 0 || index == LEGACY)
 			/* Google's server gives all parallel calls the index 0 */
 			return id.len > 0 && t->id.len > 0 && !equal(&t->id, id) && name.len > 0 &&
-					       t->has_text
+					       t->name.len > 0 && t->has_text
 				       ? NULL
 				       : t;
 		if (id.len > 0) {
