@@ -300,7 +300,7 @@ new_slot(struct stream *s, struct choice *c, enum part_kind kind)
 		(void)unreadable(s, "too many parts");
 		return NULL;
 	}
-	if (c->count == c->room) {
+	if (c->slot == NULL || c->count == c->room) {
 		size_t room = c->room == 0 ? 4 : 2 * c->room;
 		struct slot *bigger = realloc(c->slot, room * sizeof *bigger);
 
