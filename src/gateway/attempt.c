@@ -459,13 +459,28 @@ judge_refusal(struct exchange *x)
 		x->plan.candidate[x->candidate].upstream->name, bytes_span(&x->answer), &x->err);
 }
 
-/* While the answer's headers are there: what it means for the key, the client and the next one. */
-static void
-judge(struct exchange *x)
+void
+attempt_conclude(struct exchange *x)
 {
 	const struct conf *conf = &x->gw->conf;
 	const struct route_candidate *c = &x->plan.candidate[x->candidate];
 	struct route_rests rests = { conf->rest_default_ms, conf->rest_max_ms };
+
+	if (x->end.outcome == FORWARD_DONE && x->mode == ANSWER_ERROR)
+		judge_refusal(x);
+	if (x->end.outcome != FORWARD_CANCELLED)
+		route_report(x->gw->board, c, x->failure, x->end.status, x->retry_at_ms, &rests);
+	if (x->failure != FAILURE_NONE)
+		log_request(LOG_WARN, "attempt", x->request_id,
+			"upstream %s, key %s, status %d: %s %s", c->upstream->name,
+			c->key == NULL ? "none" : "set", x->end.status, failure_name(x->failure),
+			x->err.text);
+}
+
+/* While the answer's headers are there: what it means for the key, the client and the next one. */
+static void
+judge(struct exchange *x)
+{
 	struct failure_headers h;
 
 	x->retry_at_ms = 0;
@@ -492,15 +507,8 @@ judge(struct exchange *x)
 			clock_wall_ms(), &x->retry_at_ms);
 		if (credential_renews(x))
 			return; /* it says nothing of the key yet */
-		judge_refusal(x);
 	}
-	if (x->end.outcome != FORWARD_CANCELLED)
-		route_report(x->gw->board, c, x->failure, x->end.status, x->retry_at_ms, &rests);
-	if (x->failure != FAILURE_NONE)
-		log_request(LOG_WARN, "attempt", x->request_id,
-			"upstream %s, key %s, status %d: %s %s", c->upstream->name,
-			c->key == NULL ? "none" : "set", x->end.status, failure_name(x->failure),
-			x->err.text);
+	attempt_conclude(x);
 }
 
 static int64_t

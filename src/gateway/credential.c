@@ -6,6 +6,7 @@
  */
 #include "gateway/gateway-int.h"
 
+#include "base/log.h"
 #include "wire/auth.h"
 
 #include <string.h>
@@ -13,37 +14,140 @@
 
 #define VALUE_MAX (16 * 1024) /* of a header or an address with a credential in it */
 
+/* Does that upstream take access tokens, which its keys buy? */
+static bool
+takes_tokens(const struct route_candidate *c, enum oauth_kind *kind)
+{
+	if (c->key == NULL)
+		return false;
+	switch ((enum upstream_auth)c->upstream->auth) {
+	case AUTH_SAP:
+		*kind = OAUTH_SAP;
+		return true;
+	case AUTH_GOOGLE:
+		*kind = OAUTH_GOOGLE;
+		return true;
+	case AUTH_ENTRA:
+		*kind = OAUTH_ENTRA;
+		return true;
+	default:
+		return false;
+	}
+}
+
 void
 credential_begin(struct exchange *x)
 {
 	x->renewing = x->renewed = false;
+	x->access_token = NULL;
+	x->access_number = 0;
+	x->waits_since_ms = 0;
+}
+
+static void
+on_wake(void *ctx)
+{
+	exchange_run(ctx);
+}
+
+/* None is to be had: the key is told of as if the provider itself had said so. */
+static enum credential_verdict
+none(struct exchange *x, bool refused, const char *why)
+{
+	const struct conf *conf = &x->gw->conf;
+	const struct route_candidate *c = &x->plan.candidate[x->candidate];
+	struct route_rests rests = { conf->rest_default_ms, conf->rest_max_ms };
+
+	x->failure = refused ? FAILURE_KEY_INVALID : FAILURE_TRANSIENT;
+	x->renewing = false;
+	err_set(&x->err, ERR_UPSTREAM_CREDENTIALS, "upstream %s: no access token: %s",
+		c->upstream->name, why);
+	err_say(&x->err,
+		refused ? "The provider's sign-in refused the gateway's own key; tell its "
+			  "operator."
+			: "The gateway could not sign in at the provider; try again soon.");
+	route_report(x->gw->board, c, x->failure, ERR_UPSTREAM_CREDENTIALS, 0, &rests);
+	log_request(LOG_WARN, "attempt", x->request_id, "%s", x->err.text);
+	return CREDENTIAL_NONE;
 }
 
 enum credential_verdict
 credential_ask(struct exchange *x)
 {
+	const struct conf *conf = &x->gw->conf;
+	const struct route_candidate *c = &x->plan.candidate[x->candidate];
+	const struct upstream *u = c->upstream;
+	struct access_terms t;
+	struct access_hold hold;
+	enum oauth_kind kind;
+
+	if (!takes_tokens(c, &kind))
+		return CREDENTIAL_READY;
+	t = (struct access_terms){ .kind = kind,
+		.key = c->key->id,
+		.secret = c->key->secret,
+		.upstream = u->name,
+		.token_url = u->token_url,
+		.scope = u->token_scope,
+		.ca_file = u->ca_file[0] == '\0' ? NULL : u->ca_file,
+		.client_cert = u->client_cert[0] == '\0' ? NULL : u->client_cert,
+		.allow_private = u->allow_private,
+		.connect_ms = u->connect_ms > 0 ? u->connect_ms : conf->connect_timeout_ms,
+		.first_byte_ms =
+			u->first_byte_ms > 0 ? u->first_byte_ms : conf->first_byte_timeout_ms };
+	x->waiter.wake = on_wake;
+	x->waiter.ctx = x;
+	switch (access_ask(
+		x->gw->access, &t, x->renewing ? x->access_number : 0, &x->waiter, &hold)) {
+	case ACCESS_WAITS:
+		if (x->waits_since_ms == 0)
+			x->waits_since_ms = (int64_t)uv_now(&x->gw->loop);
+		if (!credential_is_late(x))
+			return CREDENTIAL_WAIT;
+		access_leave(&x->waiter);
+		return none(x, false, "the token endpoint takes too long");
+	case ACCESS_FAILS:
+		return none(x, hold.refused, hold.why);
+	case ACCESS_KEEPS:
+		x->renewing = false;
+		return CREDENTIAL_KEPT;
+	case ACCESS_READY:
+		break;
+	}
+	x->renewed = x->renewing;
 	x->renewing = false;
-	return CREDENTIAL_READY;
+	x->waits_since_ms = 0;
+	x->access_number = hold.number;
+	x->access_token = arena_strdup(x->arena, hold.token);
+	return x->access_token == NULL ? none(x, false, "no memory for it") : CREDENTIAL_READY;
 }
 
 void
 credential_leave(struct exchange *x)
 {
+	access_leave(&x->waiter);
 	x->renewing = false;
 }
 
 bool
 credential_is_late(const struct exchange *x)
 {
-	(void)x;
-	return false;
+	return x->waits_since_ms != 0 &&
+	       (int64_t)uv_now(&x->gw->loop) - x->waits_since_ms >= ACCESS_WAIT_MS;
 }
 
 bool
 credential_renews(struct exchange *x)
 {
-	(void)x;
-	return false;
+	if (x->access_number == 0 || x->renewed || x->gone || x->cut || x->content_sent ||
+		(x->end.status != 401 && x->end.status != 403))
+		return false;
+	log_request(LOG_INFO, "attempt", x->request_id,
+		"upstream %s refused an access token with status %d; it is asked again with "
+		"another",
+		x->plan.candidate[x->candidate].upstream->name, x->end.status);
+	x->renewing = true;
+	return true;
 }
 
 /* ---- one attempt's head ---- */
@@ -149,10 +253,16 @@ credential_add(struct exchange *x, struct header_list *l, struct forward_request
 		return add_by_template(x, l, q, u, span_of(c->key->secret));
 	case AUTH_NONE:
 		return 0;
-	case AUTH_SIGV4:
 	case AUTH_SAP:
+		if (set_header(x, l, "ai-resource-group",
+			    u->resource_group[0] == '\0' ? "default" : u->resource_group) != 0)
+			return -1;
+		/* fall through */
 	case AUTH_GOOGLE:
 	case AUTH_ENTRA:
+		return set_header(x, l, "authorization",
+			arena_printf(x->arena, "Bearer %s", x->access_token));
+	case AUTH_SIGV4:
 		break;
 	}
 	return err_set(&x->err, ERR_UPSTREAM_CREDENTIALS,

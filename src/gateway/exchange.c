@@ -82,9 +82,9 @@ exchange_admit(struct exchange *x)
 
 	store_working(x->gw->store, x);
 	if (admission_run(x) == 0)
-		next = x->match.endpoint->kind == ENDPOINT_FORWARD ? EX_ROUTE : EX_DONE;
+		next = x->match.kind == ENDPOINT_FORWARD ? EX_ROUTE : EX_DONE;
 	else
-		next = x->known && x->match.endpoint->kind == ENDPOINT_FORWARD ? EX_SETTLE
+		next = x->known && x->match.kind == ENDPOINT_FORWARD ? EX_SETTLE
 									       : EX_DONE;
 	store_working(x->gw->store, NULL);
 	x->admitted_us = clock_mono_us();
@@ -108,7 +108,7 @@ exchange_on_request(void *ctx, struct web_request *r)
 	board_count(gw->board, COUNT_EXCHANGES, 1);
 	board_count(gw->board, COUNT_BYTES_IN, web_body_bytes(r));
 	if (found != 200 || strcmp(web_method(r), "OPTIONS") == 0 ||
-		m.endpoint->kind >= ENDPOINT_HEALTH || (x = exchange_new(gw, r, &m)) == NULL) {
+		m.kind >= ENDPOINT_HEALTH || (x = exchange_new(gw, r, &m)) == NULL) {
 		answer_plain(gw, r, found, &m);
 		return;
 	}
@@ -233,6 +233,24 @@ step_route(struct exchange *x)
 }
 
 static enum exchange_state
+next_candidate(struct exchange *x)
+{
+	x->candidate++;
+	if (x->candidate == x->plan.count)
+		return EX_SETTLE;
+	candidate_release(x);
+	return EX_ROUTE;
+}
+
+static enum exchange_state
+after_attempt(struct exchange *x)
+{
+	if (x->content_sent || x->gone || x->cut || !route_goes_on(x->failure))
+		return EX_SETTLE;
+	return next_candidate(x);
+}
+
+static enum exchange_state
 step_credential(struct exchange *x)
 {
 	if (x->gone || x->cut) {
@@ -253,10 +271,11 @@ step_credential(struct exchange *x)
 		break;
 	case CREDENTIAL_NONE:
 		break;
+	case CREDENTIAL_KEPT:
+		attempt_conclude(x);
+		return after_attempt(x);
 	}
-	candidate_release(x);
-	x->candidate++;
-	return x->candidate == x->plan.count ? EX_SETTLE : EX_ROUTE;
+	return next_candidate(x);
 }
 
 static enum exchange_state
@@ -264,15 +283,7 @@ step_forward(struct exchange *x)
 {
 	if (!x->ended)
 		return EX_FORWARD;
-	if (x->renewing)
-		return EX_CREDENTIAL;
-	if (x->content_sent || x->gone || x->cut || !route_goes_on(x->failure))
-		return EX_SETTLE;
-	x->candidate++;
-	if (x->candidate == x->plan.count)
-		return EX_SETTLE;
-	candidate_release(x);
-	return EX_ROUTE;
+	return x->renewing ? EX_CREDENTIAL : after_attempt(x);
 }
 
 static void

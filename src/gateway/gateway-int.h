@@ -7,6 +7,7 @@
 #include "admit/admit.h"
 #include "conf/conf.h"
 #include "forward/forward.h"
+#include "gateway/access.h"
 #include "gateway/endpoint.h"
 #include "gateway/remember.h"
 #include "route/route.h"
@@ -45,8 +46,12 @@ struct gateway {
 	struct ledger *ledger;
 	struct journal *journal;
 	struct remember *remember;
+	struct access_desk *access;
 	bool cgi, draining;
 	int64_t draining_ms;    /* [loop] loop time since when */
+	bool drained;           /* [loop] no exchange is left … */
+	int64_t drained_ms;     /* … since then */
+	bool closed;            /* [loop] and nothing else of the loop's */
 
 	_Atomic(struct exchange *) inbox; /* for the loop, newest first */
 	_Atomic(struct ledger_raise *) raised; /* the same, of the guard's */
@@ -161,8 +166,12 @@ struct exchange {
 	int64_t began_us, admitted_us;
 
 	/* CREDENTIAL */
+	struct access_waiter waiter;
+	const char *access_token;  /* that the candidate is asked with; NULL: it takes none */
+	uint64_t access_number;
 	bool renewing;             /* the candidate is asked again, with another access token … */
 	bool renewed;              /* … which happens once */
+	int64_t waits_since_ms;    /* loop time */
 
 	/* FORWARD */
 	int candidate;             /* of plan; attempts made so far */
@@ -211,12 +220,16 @@ int admission_run(struct exchange *x);
 /* attempt.c [loop] */
 int attempt_start(struct exchange *x);   /* 0, or -1 when this candidate cannot be tried */
 int attempt_number(const struct exchange *x); /* of the one under way, from 1 */
+void attempt_conclude(struct exchange *x); /* what was answered counts: for the key and the client */
 void attempt_usage(struct exchange *x);  /* tokens, source and cost into x->row */
 
 /* credential.c [loop]: what an upstream is to know us by. */
 void credential_begin(struct exchange *x);   /* a new candidate */
-/* CREDENTIAL_NONE: x->err tells why this candidate cannot be asked. */
-enum credential_verdict { CREDENTIAL_READY, CREDENTIAL_WAIT, CREDENTIAL_NONE };
+enum credential_verdict {
+	CREDENTIAL_READY, CREDENTIAL_WAIT,
+	CREDENTIAL_NONE, /* x->err tells why this candidate cannot be asked */
+	CREDENTIAL_KEPT  /* nor again: what it answered counts */
+};
 enum credential_verdict credential_ask(struct exchange *x);
 void credential_leave(struct exchange *x);   /* waits no longer */
 /* The last thing before an attempt is sent: puts the credential into the head or q->url, and signs

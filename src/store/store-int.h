@@ -32,6 +32,7 @@ enum table { TABLE_MAIN, TABLE_BOOKED, TABLE_ROLLUPS, TABLE_ROWS, TABLE__COUNT }
 #define KEY_COUNTER 'C' /* name -> 8 bytes, big-endian */
 #define KEY_WORD    'W' /* dimension, text -> number of the word */
 #define KEY_WORD_NO 'w' /* dimension, number -> text */
+#define KEY_ACCESS  'T' /* id of a provider key -> its access token and who fetches one */
 #define KEY_SELF    'S' /* schema, key check */
 #define KEY_MAX     300
 
@@ -180,6 +181,10 @@ void changes_begin(struct changes *c);
 void changes_add(struct changes *c, enum record_kind kind, const void *before, const void *after,
 	bool money);
 bool changes_full(const struct changes *c); /* more would be cut */
+
+/* ---- access.c ---- */
+/* Forgets the access token of a provider key: in its transaction. */
+int access_forget(struct attach *at, DB_TXN *txn, struct id key);
 
 /* ---- words.c: names of rows as numbers ---- */
 /* Numbers on disk. */

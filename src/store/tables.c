@@ -671,6 +671,8 @@ free_indexes(
 			rc = delete_main(at, txn, &k);
 		}
 	}
+	if (kind == RECORD_KEY && record == NULL && (rc == 0 || rc == DB_NOTFOUND))
+		rc = access_forget(at, txn, ((const struct record *)old)->id);
 	return rc == DB_NOTFOUND ? 0 : rc;
 }
 
