@@ -132,6 +132,7 @@ extern struct mock_auth mock_auth;
 extern int64_t mock_tokens_asked;
 /* false: refused, and the answer says so in x's dialect. */
 bool mock_auth_admits(struct mock_exchange *x);
+void mock_auth_refuse(struct mock_exchange *x); /* a key that is none, as x's host says it */
 /* Answers when the path is a token endpoint. */
 bool mock_auth_answer(struct mock_exchange *x);
 void mock_auth_expire(void); /* all tokens given so far */

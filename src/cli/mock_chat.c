@@ -2,7 +2,7 @@
  * mock_chat.c - the mock's OpenAI where it answers what was said: chat completions and responses,
  * and what Azure and OpenRouter add to them.
  */
-#include "cli/mock-talk.h"
+#include "cli/mock-talk-int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -897,10 +897,12 @@ responses_stream(struct mock_exchange *x, const struct reading *r)
 								       : "response.completed",
 		true);
 	mock_stream_end(x,
-		SPAN_LIT("event: error\ndata: {\"type\":\"error\",\"sequence_number\":99,\"code\":"
-			 "\"server_error\",\"message\":\"The mock had an error while processing "
-			 "your "
-			 "request.\",\"param\":null}\n\n"));
+		/* nested: the SDK takes a flat one for an event like any other */
+		SPAN_LIT(
+			"event: error\ndata: {\"type\":\"error\",\"sequence_number\":99,\"error\":{"
+			"\"type\":\"server_error\",\"code\":\"server_error\",\"message\":\"The "
+			"mock "
+			"had an error while processing your request.\",\"param\":null}}\n\n"));
 }
 
 void

@@ -283,7 +283,7 @@ mock_route(struct mock_exchange *x, int bad, bool good)
 	if (!good && !span_starts(x->keys.bearer, "mock-token.") &&
 		(mock_auth.aws == NULL ||
 			!span_starts(x->keys.authorization, "AWS4-HMAC-SHA256 "))) {
-		mock_error_kind(x, KIND_KEY, NULL);
+		mock_auth_refuse(x);
 		return;
 	}
 	if (!mock_auth_admits(x))

@@ -5,7 +5,7 @@
  * turn, media with type and size, results by the names of their tools.  Words in the text steer it,
  * see mock_help.  Everything is the same for the same request.
  */
-#include "cli/mock-talk.h"
+#include "cli/mock-talk-int.h"
 
 #include "base/hash.h"
 #include <openssl/evp.h>
