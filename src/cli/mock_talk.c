@@ -545,6 +545,12 @@ whole_characters(struct span text, size_t len)
 	return len;
 }
 
+static int64_t
+tokens(int64_t characters)
+{
+	return (characters + CHARACTERS_TOKEN - 1) / CHARACTERS_TOKEN;
+}
+
 static void
 cut_said(struct talk *t)
 {
@@ -561,18 +567,11 @@ cut_said(struct talk *t)
 		t->stop = STOP_SEQUENCE;
 		t->stopped_by = t->stops[i];
 	}
-	if (t->most_output > 0 && (int64_t)said.len > t->most_output * CHARACTERS_TOKEN &&
-		!t->json) {
+	if (t->most_output > 0 && tokens((int64_t)said.len) > t->most_output && !t->json) {
 		said.len = whole_characters(said, (size_t)(t->most_output * CHARACTERS_TOKEN));
 		t->stop = STOP_LENGTH;
 	}
 	t->said.len = said.len;
-}
-
-static int64_t
-tokens(int64_t characters)
-{
-	return (characters + CHARACTERS_TOKEN - 1) / CHARACTERS_TOKEN;
 }
 
 static void
