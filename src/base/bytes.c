@@ -247,12 +247,11 @@ add_escape(struct bytes *b, unsigned char c)
 }
 
 int
-bytes_json(struct bytes *b, struct span s)
+bytes_json_inside(struct bytes *b, struct span s)
 {
 	const unsigned char *at = (const unsigned char *)s.at;
 	size_t clean = 0; /* start of what can be copied as it is */
 
-	(void)bytes_add(b, "\"", 1);
 	for (size_t i = 0; i < s.len && !b->failed;) {
 		size_t n;
 
@@ -274,6 +273,14 @@ bytes_json(struct bytes *b, struct span s)
 	}
 	if (clean < s.len)
 		(void)bytes_add(b, s.at + clean, s.len - clean);
+	return b->failed ? -1 : 0;
+}
+
+int
+bytes_json(struct bytes *b, struct span s)
+{
+	(void)bytes_add(b, "\"", 1);
+	(void)bytes_json_inside(b, s);
 	return bytes_add(b, "\"", 1);
 }
 

@@ -46,6 +46,8 @@ int bytes_puts(struct bytes *b, const char *s);
 int bytes_printf(struct bytes *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A JSON string with its quotes; invalid UTF-8 becomes U+FFFD. */
 int bytes_json(struct bytes *b, struct span s);
+/* The same without quotes: a piece of a string. */
+int bytes_json_inside(struct bytes *b, struct span s);
 /* Removes n bytes from the front. */
 void bytes_drop(struct bytes *b, size_t n);
 void bytes_free(struct bytes *b); /* back to empty, the limit stays */

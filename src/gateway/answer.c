@@ -70,19 +70,19 @@ add_retry(struct lines *l, const struct err *e)
 	if (e->code != ERR_RATE_LIMITED && e->code != ERR_BUDGET_EXCEEDED &&
 		e->code != ERR_NO_KEY_AVAILABLE && e->code != ERR_OVERLOADED)
 		return;
-	if (e->retry_at_ms == 0) {
+	if (e->retry_boot_ms == 0) {
 		if (e->code == ERR_RATE_LIMITED || e->code == ERR_BUDGET_EXCEEDED)
 			add(l, "x-should-retry", "false");
 		return;
 	}
-	wait_ms = e->retry_at_ms - clock_wall_ms();
+	wait_ms = e->retry_boot_ms - clock_boot_ms();
 	if (wait_ms < 0)
 		wait_ms = 0;
 	if (wait_ms <= RETRY_AFTER_MAX * 1000) {
 		add(l, "Retry-After", arena_printf(l->arena, "%" PRId64, (wait_ms + 999) / 1000));
 		return;
 	}
-	clock_rfc3339(e->retry_at_ms, when);
+	clock_rfc3339(clock_wall_ms() + wait_ms, when);
 	add(l, "x-should-retry", "false");
 	add(l, "X-Sluice-Resets-At", arena_strdup(l->arena, when));
 }
@@ -152,7 +152,7 @@ add_limits(struct lines *l, const struct exchange *x)
 		add(l, kinds[i].remaining, arena_printf(l->arena, "%" PRId64, left_of(h)));
 		if (h->resets_ms == INT64_MAX)
 			continue;
-		wait_ms = h->resets_ms - board_now_ms(x->gw->board);
+		wait_ms = board_wait_ms(x->gw->board, h->resets_ms);
 		if (anthropic)
 			clock_rfc3339(clock_wall_ms() + wait_ms, when);
 		else

@@ -13,16 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HEADERS_MAX 96
-
 /* ---- what is sent ---- */
-
-struct header_list {
-	struct arena *arena;
-	const struct upstream *upstream;
-	size_t count;
-	struct forward_header line[HEADERS_MAX];
-};
 
 static void
 add_header(struct header_list *l, const char *name, const char *value)
@@ -92,26 +83,6 @@ add_extra(struct header_list *l)
 				arena_strndup(l->arena, at + skip, len - skip));
 		}
 		at += len + (at[len] == '\n');
-	}
-}
-
-static void
-add_key(struct header_list *l, const struct route_candidate *c)
-{
-	if (c->key == NULL)
-		return;
-	switch ((enum upstream_auth)l->upstream->auth) {
-	case AUTH_BEARER:
-		add_header(l, "authorization", arena_printf(l->arena, "Bearer %s", c->key->secret));
-		break;
-	case AUTH_X_API_KEY:
-		add_header(l, "x-api-key", c->key->secret);
-		break;
-	case AUTH_API_KEY:
-		add_header(l, "api-key", c->key->secret);
-		break;
-	case AUTH_NONE:
-		break;
 	}
 }
 
@@ -387,14 +358,12 @@ attempt_start(struct exchange *x)
 
 	web_each_header(x->request, pass_header, &l);
 	add_extra(&l);
-	add_key(&l, c);
 	q.method = web_method(x->request);
 	q.url = make_url(x, u);
 	if (q.url == NULL)
 		return err_set(
 			&x->err, ERR_MEMORY, "no memory for the address of upstream %s", u->name);
 	q.headers = l.line;
-	q.header_count = l.count;
 	q.body = x->body;
 	q.body_fd = -1;
 	q.has_body = x->body.len > 0 || strcmp(q.method, "POST") == 0;
@@ -407,6 +376,9 @@ attempt_start(struct exchange *x)
 	q.ca_file = u->ca_file[0] == '\0' ? NULL : u->ca_file;
 	q.client_cert = u->client_cert[0] == '\0' ? NULL : u->client_cert;
 	q.pool = u->name;
+	if (credential_add(x, &l, &q) != 0)
+		return -1;
+	q.header_count = l.count;
 
 	x->ended = false;
 	x->mode = ANSWER_NONE;
@@ -465,56 +437,50 @@ judge_silence(struct exchange *x)
 	}
 }
 
+/* Of a moment by the wall clock; 0: none. */
+static int64_t
+boot_of(int64_t wall_ms)
+{
+	int64_t wait_ms = wall_ms - clock_wall_ms();
+
+	return wall_ms == 0 ? 0 : clock_boot_ms() + (wait_ms > 0 ? wait_ms : 0);
+}
+
 /* What an answer of status >= 400 means for the client when no other key is left. */
 static void
 judge_refusal(struct exchange *x)
 {
-	const char *upstream = x->plan.candidate[x->candidate].upstream->name;
-	int status = x->end.status;
+	bool own_fault = x->failure == FAILURE_NONE || x->failure == FAILURE_MODEL ||
+			 x->failure == FAILURE_REQUEST;
 
-	switch (x->failure) {
-	case FAILURE_KEY_INVALID:
-	case FAILURE_NO_CREDIT:
-		err_set(&x->err, ERR_UPSTREAM_CREDENTIALS,
-			"upstream %s refused our key: status %d, %s", upstream, status,
-			failure_name(x->failure));
-		break;
-	case FAILURE_RATE_LIMITED:
-		err_set(&x->err, ERR_RATE_LIMITED, "upstream %s limits our key's rate", upstream);
-		err_say(&x->err, "The provider limits the rate now; wait and try again.");
-		x->err.retry_at_ms = x->retry_at_ms;
-		break;
-	case FAILURE_OVERLOADED:
-		err_set(&x->err, ERR_OVERLOADED, "upstream %s is overloaded: status %d", upstream,
-			status);
-		err_say(&x->err, "The provider is overloaded; try again soon.");
-		x->err.retry_at_ms = x->retry_at_ms;
-		break;
-	case FAILURE_TRANSIENT:
-		err_set(&x->err, ERR_UPSTREAM_UNREACHABLE, "upstream %s failed with status %d",
-			upstream, status);
-		err_say(&x->err, "The provider failed with status %d; try again soon.", status);
-		break;
-	case FAILURE_NONE:
-	case FAILURE_MODEL:
-	case FAILURE_REQUEST:
-		if (!x->head_sent)
-			break; /* its own answer goes through */
-		err_set(&x->err, ERR_BAD_REQUEST, "upstream %s answered with status %d", upstream,
-			x->end.status);
-		err_say(&x->err, "The provider refused this request with status %d.",
-			x->end.status);
-		break;
-	}
+	if (own_fault && !x->head_sent)
+		return; /* its own answer goes through */
+	(void)failure_tell(x->failure, x->end.status, boot_of(x->retry_at_ms),
+		x->plan.candidate[x->candidate].upstream->name, bytes_span(&x->answer), &x->err);
+}
+
+void
+attempt_conclude(struct exchange *x)
+{
+	const struct conf *conf = &x->gw->conf;
+	const struct route_candidate *c = &x->plan.candidate[x->candidate];
+	struct route_rests rests = { conf->rest_default_ms, conf->rest_max_ms };
+
+	if (x->end.outcome == FORWARD_DONE && x->mode == ANSWER_ERROR)
+		judge_refusal(x);
+	if (x->end.outcome != FORWARD_CANCELLED)
+		route_report(x->gw->board, c, x->failure, x->end.status, x->retry_at_ms, &rests);
+	if (x->failure != FAILURE_NONE)
+		log_request(LOG_WARN, "attempt", x->request_id,
+			"upstream %s, key %s, status %d: %s %s", c->upstream->name,
+			c->key == NULL ? "none" : "set", x->end.status, failure_name(x->failure),
+			x->err.text);
 }
 
 /* While the answer's headers are there: what it means for the key, the client and the next one. */
 static void
 judge(struct exchange *x)
 {
-	const struct conf *conf = &x->gw->conf;
-	const struct route_candidate *c = &x->plan.candidate[x->candidate];
-	struct route_rests rests = { conf->rest_default_ms, conf->rest_max_ms };
 	struct failure_headers h;
 
 	x->retry_at_ms = 0;
@@ -539,15 +505,10 @@ judge(struct exchange *x)
 			.date = response_header(x, "date") };
 		x->failure = failure_classify(x->end.status, &h, bytes_span(&x->answer),
 			clock_wall_ms(), &x->retry_at_ms);
-		judge_refusal(x);
+		if (credential_renews(x))
+			return; /* it says nothing of the key yet */
 	}
-	if (x->end.outcome != FORWARD_CANCELLED)
-		route_report(x->gw->board, c, x->failure, x->end.status, x->retry_at_ms, &rests);
-	if (x->failure != FAILURE_NONE)
-		log_request(LOG_WARN, "attempt", x->request_id,
-			"upstream %s, key %s, status %d: %s %s", c->upstream->name,
-			c->key == NULL ? "none" : "set", x->end.status, failure_name(x->failure),
-			x->err.text);
+	attempt_conclude(x);
 }
 
 static int64_t

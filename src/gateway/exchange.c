@@ -220,8 +220,10 @@ step_route(struct exchange *x)
 		if (x->by_attempt && x->may == CANDIDATE_NEW && candidate_ask(x))
 			return EX_ROUTE; /* not ours until it comes back */
 		x->err = x->attempt_err;
-		if (x->may != CANDIDATE_REFUSED && attempt_start(x) == 0)
-			return EX_FORWARD;
+		if (x->may != CANDIDATE_REFUSED) {
+			credential_begin(x);
+			return EX_CREDENTIAL;
+		}
 		candidate_release(x);
 		x->candidate++;
 	}
@@ -231,17 +233,57 @@ step_route(struct exchange *x)
 }
 
 static enum exchange_state
-step_forward(struct exchange *x)
+next_candidate(struct exchange *x)
 {
-	if (!x->ended)
-		return EX_FORWARD;
-	if (x->content_sent || x->gone || x->cut || !route_goes_on(x->failure))
-		return EX_SETTLE;
 	x->candidate++;
 	if (x->candidate == x->plan.count)
 		return EX_SETTLE;
 	candidate_release(x);
 	return EX_ROUTE;
+}
+
+static enum exchange_state
+after_attempt(struct exchange *x)
+{
+	if (x->content_sent || x->gone || x->cut || !route_goes_on(x->failure))
+		return EX_SETTLE;
+	return next_candidate(x);
+}
+
+static enum exchange_state
+step_credential(struct exchange *x)
+{
+	if (x->gone || x->cut) {
+		credential_leave(x);
+		if (x->cut)
+			err_set(&x->err, ERR_CUT, "cut by the operator");
+		else
+			err_set(&x->err, ERR_CLIENT_GONE,
+				"the client left before a provider answered");
+		return EX_SETTLE;
+	}
+	switch (credential_ask(x)) {
+	case CREDENTIAL_WAIT:
+		return EX_CREDENTIAL;
+	case CREDENTIAL_READY:
+		if (attempt_start(x) == 0)
+			return EX_FORWARD;
+		break;
+	case CREDENTIAL_NONE:
+		break;
+	case CREDENTIAL_KEPT:
+		attempt_conclude(x);
+		return after_attempt(x);
+	}
+	return next_candidate(x);
+}
+
+static enum exchange_state
+step_forward(struct exchange *x)
+{
+	if (!x->ended)
+		return EX_FORWARD;
+	return x->renewing ? EX_CREDENTIAL : after_attempt(x);
 }
 
 static void
@@ -349,6 +391,7 @@ exchange_run(struct exchange *x)
 {
 	static enum exchange_state (*const steps[EX__COUNT])(struct exchange *) = {
 		[EX_ROUTE] = step_route,
+		[EX_CREDENTIAL] = step_credential,
 		[EX_FORWARD] = step_forward,
 		[EX_SETTLE] = step_settle,
 	};
@@ -401,6 +444,10 @@ exchange_tick(struct gateway *gw)
 		heartbeat(x, now_ms);
 		if (x->state == EX_FORWARD && x->call != NULL && must_end(x, now_ms))
 			forward_cancel(x->call);
+		if (x->state == EX_CREDENTIAL && (must_end(x, now_ms) || credential_is_late(x))) {
+			exchange_run(x);
+			continue;
+		}
 		if (x->state == EX_SETTLE && x->submitted && !x->booked &&
 			now_ms - x->submitted_ms >= SETTLE_WAIT_MS && ledger_forget(x->item)) {
 			log_request(LOG_WARN, "settle", x->request_id,

@@ -7,6 +7,7 @@
 #include "admit/admit.h"
 #include "conf/conf.h"
 #include "forward/forward.h"
+#include "gateway/access.h"
 #include "gateway/endpoint.h"
 #include "gateway/remember.h"
 #include "route/route.h"
@@ -45,8 +46,12 @@ struct gateway {
 	struct ledger *ledger;
 	struct journal *journal;
 	struct remember *remember;
+	struct access_desk *access;
 	bool cgi, draining;
 	int64_t draining_ms;    /* [loop] loop time since when */
+	bool drained;           /* [loop] no exchange is left … */
+	int64_t drained_ms;     /* … since then */
+	bool closed;            /* [loop] and nothing else of the loop's */
 
 	_Atomic(struct exchange *) inbox; /* for the loop, newest first */
 	_Atomic(struct ledger_raise *) raised; /* the same, of the guard's */
@@ -69,8 +74,12 @@ struct gateway {
 };
 
 /*
- *   READ -> ADMIT -> ROUTE -> FORWARD -> SETTLE -> DONE
- *                      ^---------'  next candidate, only while the client has been sent nothing
+ *   READ -> ADMIT -> ROUTE -> CREDENTIAL -> FORWARD -> SETTLE -> DONE
+ *                      ^----------+------------'  next candidate, only while the client has been
+ *                                                 sent nothing
+ *
+ * CREDENTIAL waits for an access token where a key is not sent itself but buys one; FORWARD goes back
+ * there once for each candidate, when the provider refuses a token before its time (credential.c).
  *
  * What is refused goes from ADMIT to SETTLE; what nobody has to pay or to know of, because no token
  * was shown or the answer is our own, from ADMIT to DONE.  Past ADMIT every way leads through
@@ -80,8 +89,9 @@ struct gateway {
 #define EXCHANGE_STATES(X) /* state, states it may go to */                                        \
 	X(READ, EX_BIT(ADMIT))                                                                     \
 	X(ADMIT, EX_BIT(ROUTE) | EX_BIT(SETTLE) | EX_BIT(DONE))                                    \
-	X(ROUTE, EX_BIT(FORWARD) | EX_BIT(SETTLE))                                                 \
-	X(FORWARD, EX_BIT(ROUTE) | EX_BIT(SETTLE))                                                 \
+	X(ROUTE, EX_BIT(CREDENTIAL) | EX_BIT(SETTLE))                                              \
+	X(CREDENTIAL, EX_BIT(FORWARD) | EX_BIT(ROUTE) | EX_BIT(SETTLE))                            \
+	X(FORWARD, EX_BIT(CREDENTIAL) | EX_BIT(ROUTE) | EX_BIT(SETTLE))                            \
 	X(SETTLE, EX_BIT(DONE))                                                                    \
 	X(DONE, 0)
 enum exchange_state {
@@ -98,6 +108,15 @@ enum answer_mode {
 	ANSWER_WHOLE,   /* read whole, so that its head can tell the cost */
 	ANSWER_EVENTS,  /* events passed on, watched for usage */
 	ANSWER_BYTES    /* passed on as they come, the newest piece held back */
+};
+
+/* The head of one attempt, in the exchange's arena. */
+#define HEADERS_MAX 96
+struct header_list {
+	struct arena *arena;
+	const struct upstream *upstream;
+	size_t count;
+	struct forward_header line[HEADERS_MAX];
 };
 
 /* Of a stream that limits stop when they are spent; see guard.c. */
@@ -146,6 +165,14 @@ struct exchange {
 	struct err attempt_err;
 	int64_t began_us, admitted_us;
 
+	/* CREDENTIAL */
+	struct access_waiter waiter;
+	const char *access_token;  /* that the candidate is asked with; NULL: it takes none */
+	uint64_t access_number;
+	bool renewing;             /* the candidate is asked again, with another access token … */
+	bool renewed;              /* … which happens once */
+	int64_t waits_since_ms;    /* loop time */
+
 	/* FORWARD */
 	int candidate;             /* of plan; attempts made so far */
 	struct forward_call *call;
@@ -193,7 +220,25 @@ int admission_run(struct exchange *x);
 /* attempt.c [loop] */
 int attempt_start(struct exchange *x);   /* 0, or -1 when this candidate cannot be tried */
 int attempt_number(const struct exchange *x); /* of the one under way, from 1 */
+void attempt_conclude(struct exchange *x); /* what was answered counts: for the key and the client */
 void attempt_usage(struct exchange *x);  /* tokens, source and cost into x->row */
+
+/* credential.c [loop]: what an upstream is to know us by. */
+void credential_begin(struct exchange *x);   /* a new candidate */
+enum credential_verdict {
+	CREDENTIAL_READY, CREDENTIAL_WAIT,
+	CREDENTIAL_NONE, /* x->err tells why this candidate cannot be asked */
+	CREDENTIAL_KEPT  /* nor again: what it answered counts */
+};
+enum credential_verdict credential_ask(struct exchange *x);
+void credential_leave(struct exchange *x);   /* waits no longer */
+/* The last thing before an attempt is sent: puts the credential into the head or q->url, and signs
+ * what is in l and q, body included.  The caller sets q->header_count behind it.  0, or -1 with
+ * x->err. */
+int credential_add(struct exchange *x, struct header_list *l, struct forward_request *q);
+/* An answer came that refuses: is it the access token, and the candidate asked again with another? */
+bool credential_renews(struct exchange *x);
+bool credential_is_late(const struct exchange *x); /* has it waited long enough? */
 
 /* candidate.c: limits that name upstreams or keys, for the candidate that is next. */
 int candidate_init(struct gateway *gw, struct err *err);

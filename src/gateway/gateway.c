@@ -75,11 +75,40 @@ take_raised(struct gateway *gw)
 }
 
 static void
+on_forward_closed(void *ctx)
+{
+	(void)ctx;
+}
+
+/* No exchange is left.  A CGI process ends its fetch of an access token, as its like would only begin
+ * it again; a worker leaves it to the others. */
+static void
+finish_drain(struct gateway *gw)
+{
+	int64_t waited_ms = (int64_t)uv_now(&gw->loop) - gw->drained_ms;
+
+	if (!gw->drained || gw->closed)
+		return;
+	if (!access_rest(gw->access, !gw->cgi || waited_ms >= ACCESS_WAIT_MS) &&
+		(access_fetches(gw->access) ||
+			waited_ms < (gw->cgi ? ACCESS_WAIT_MS : 0) + LEDGER_STOP_MS))
+		return;
+	gw->closed = true;
+	access_close(gw->access);
+	uv_close((uv_handle_t *)&gw->wake, NULL);
+	uv_close((uv_handle_t *)&gw->tick, NULL);
+	uv_close((uv_handle_t *)&gw->term, NULL);
+	forward_free(gw->forward, on_forward_closed, gw);
+}
+
+static void
 on_wake(uv_async_t *wake)
 {
 	struct gateway *gw = wake->data;
 	struct exchange *newest = atomic_exchange(&gw->inbox, NULL), *first = NULL;
 
+	access_take(gw->access);
+	finish_drain(gw);
 	take_raised(gw);         /* those of exchanges that came with them are there by now */
 	while (newest != NULL) { /* in the order they came */
 		struct exchange *x = newest;
@@ -226,6 +255,12 @@ duty_expire(struct gateway *gw, struct err *err)
 }
 
 static void
+duty_tidy(struct gateway *gw, struct err *err)
+{
+	(void)store_tidy(gw->store, err);
+}
+
+static void
 clerk_round(struct gateway *gw, struct duty *duties, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -254,6 +289,7 @@ clerk_run(void *arg)
 		{ 1000, 0, duty_log },
 		{ 2000, 0, duty_checkpoint },
 		{ 60000, 0, duty_expire },
+		{ 300000, 0, duty_tidy },
 	};
 	bool stop = false;
 
@@ -286,12 +322,12 @@ clerk_once(struct gateway *gw)
 {
 	struct duty duties[] = { { 0, 0, duty_reap }, { 0, 0, duty_journal }, { 0, 0, duty_fold },
 		{ 0, 0, duty_flush }, { 0, 0, duty_checkpoint }, { 0, 0, duty_tick },
-		{ 0, 0, duty_expire } };
+		{ 0, 0, duty_expire }, { 0, 0, duty_tidy } };
 	size_t count = sizeof duties / sizeof duties[0];
 
 	/* looking for what is old costs more than a request: one process in so many does it */
 	store_stay(gw->store, true);
-	clerk_round(gw, duties, clock_mono_us() % EXPIRE_ONE_IN == 0 ? count : count - 1);
+	clerk_round(gw, duties, clock_mono_us() % EXPIRE_ONE_IN == 0 ? count : count - 2);
 	store_stay(gw->store, false);
 }
 
@@ -309,7 +345,8 @@ on_abandoned(void *ctx, void *work)
 	struct gateway *gw = ctx;
 
 	atomic_store(&gw->loading, 0);
-	if (work == NULL || ledger_take_over(gw->ledger, work) || candidate_take_over(gw, work)) {
+	if (work == NULL || ledger_take_over(gw->ledger, work) || candidate_take_over(gw, work) ||
+		access_take_over(gw->access, work)) {
 		;
 	} else if (work == gw) {
 		if (process_start_thread(clerk_run, gw) != 0)
@@ -335,6 +372,7 @@ on_tick(uv_timer_t *tick)
 
 	exchange_tick(gw);
 	web_tend(gw->web);
+	finish_drain(gw);
 }
 
 static void
@@ -356,20 +394,13 @@ on_term(uv_signal_t *term, int number)
 }
 
 static void
-on_forward_closed(void *ctx)
-{
-	(void)ctx;
-}
-
-static void
 on_drained(void *ctx)
 {
 	struct gateway *gw = ctx;
 
-	uv_close((uv_handle_t *)&gw->wake, NULL);
-	uv_close((uv_handle_t *)&gw->tick, NULL);
-	uv_close((uv_handle_t *)&gw->term, NULL);
-	forward_free(gw->forward, on_forward_closed, gw);
+	gw->drained = true;
+	gw->drained_ms = (int64_t)uv_now(&gw->loop);
+	finish_drain(gw);
 }
 
 static void
@@ -448,14 +479,16 @@ open_state(struct gateway *gw, struct err *err)
 		.master_key_file = gw->conf.master_key_file,
 		.brief = gw->conf.brief == BRIEF_YES || (gw->cgi && gw->conf.brief == BRIEF_AUTO),
 		.cache_bytes = gw->conf.cache_bytes,
-		.rows_cap_bytes = gw->conf.store_cap_bytes };
+		.rows_cap_bytes = gw->conf.store_cap_bytes,
+		.rows_kept_ms = gw->conf.row_days * 24 * 3600 * 1000 };
 
 	if ((gw->roster = roster_join(gw->conf.state_dir, err)) == NULL ||
 		(gw->store = store_open(&store, gw->roster, err)) == NULL ||
 		(gw->board = board_open(gw->conf.state_dir, gw->roster, err)) == NULL ||
 		(gw->ledger = ledger_new(gw->store, gw->board, on_booked, err)) == NULL ||
 		(gw->journal = journal_new(gw->conf.state_dir, err)) == NULL ||
-		(gw->remember = remember_new(err)) == NULL || candidate_init(gw, err) != 0)
+		(gw->remember = remember_new(err)) == NULL ||
+		(gw->access = access_new(gw, err)) == NULL || candidate_init(gw, err) != 0)
 		return -1;
 	ledger_keep_journal(gw->ledger, gw->journal);
 	store_on_change(gw->store, on_change, gw);
@@ -485,12 +518,13 @@ close_state(struct gateway *gw)
 		}
 		pthread_mutex_unlock(&gw->mutex);
 	}
-	if (atomic_load(&gw->abandoned) > 0)
+	if (!access_ended(gw->access, LEDGER_STOP_MS) || atomic_load(&gw->abandoned) > 0)
 		return; /* threads that never return hold parts of the rest: the end frees it */
 	web_free(gw->web);
 	uv_loop_close(&gw->loop);
 	snapshot_drop(gw->snapshot);
 	remember_free(gw->remember);
+	access_free(gw->access);
 	board_close(gw->board);
 	store_close(gw->store);
 	roster_leave(gw->roster);

@@ -92,6 +92,11 @@ static const struct field token_fields[] = {
 		"until when the secret before the last rotation is good" },
 };
 
+/* In the order of enum upstream_auth. */
+#define AUTH_VALUES                                                                                \
+	"bearer|x-api-key|api-key|none|x-goog-api-key|query-key|aws-sigv4|sap-oauth|"              \
+	"google-account|entra-id|template"
+
 static const struct field upstream_fields[] = {
 	HEAD_FIELDS(struct upstream, "up_"),
 	{ 16, "name", FIELD_TEXT, FIELD_REQUIRED, AT(upstream, name), 0, 0, NULL, NULL,
@@ -100,8 +105,8 @@ static const struct field upstream_fields[] = {
 		"what it speaks" },
 	{ 18, "base_url", FIELD_TEXT, FIELD_REQUIRED, AT(upstream, base_url), 0, 0, NULL, NULL,
 		"its address, such as https://api.openai.com/v1" },
-	{ 19, "auth", FIELD_ENUM, 0, AT(upstream, auth), 0, 0, "bearer|x-api-key|api-key|none",
-		"bearer", "how the key is sent" },
+	{ 19, "auth", FIELD_ENUM, 0, AT(upstream, auth), 0, 0, AUTH_VALUES, "bearer",
+		"how the key is sent" },
 	{ 20, "is_active", FIELD_BOOL, 0, AT(upstream, is_active), 0, 0, NULL, "true",
 		"false: not used" },
 	{ 21, "default", FIELD_BOOL, 0, AT(upstream, is_default), 0, 0, NULL, "false",
@@ -124,8 +129,8 @@ static const struct field upstream_fields[] = {
 		"most for all of it; 0: as in the settings" },
 	{ 31, "max_output_tokens", FIELD_INT, 0, AT(upstream, max_output_tokens), 0, 1000000000,
 		NULL, "4096", "assumed where a request states no ceiling" },
-	{ 32, "extra_headers", FIELD_LIST, 0, AT(upstream, extra_headers), 0, 0, NULL, NULL,
-		"headers to send along, as \"Name: value\"" },
+	{ 32, "extra_headers", FIELD_LIST, FIELD_SECRET, AT(upstream, extra_headers), 0, 0, NULL,
+		NULL, "headers to send along, as \"Name: value\"" },
 	{ 33, "forward_headers", FIELD_LIST, 0, AT(upstream, forward_headers), 0, 0, NULL, NULL,
 		"more names of client headers that pass" },
 	{ 34, "ca_file", FIELD_TEXT, 0, AT(upstream, ca_file), 0, 0, NULL, NULL,
@@ -134,6 +139,20 @@ static const struct field upstream_fields[] = {
 		"PEM file with our certificate and its key" },
 	{ 36, "price_factor", FIELD_MONEY, 0, AT(upstream, price_factor), 0, INT64_MAX, NULL, "1",
 		"multiplies the prices of what goes there" },
+	{ 48, "auth_parameter", FIELD_TEXT, 0, AT(upstream, auth_parameter), 0, 0, NULL, "key",
+		"query-key: the parameter that carries the key" },
+	{ 49, "auth_template", FIELD_TEXT, 0, AT(upstream, auth_template), 0, 0, NULL, NULL,
+		"template: \"header Name: text ${key}\" or \"query name=${key}\"" },
+	{ 50, "region", FIELD_TEXT, 0, AT(upstream, region), 0, 0, NULL, NULL,
+		"aws-sigv4: such as eu-central-1; empty: the one in base_url" },
+	{ 51, "signing_service", FIELD_TEXT, 0, AT(upstream, signing_service), 0, 0, NULL, NULL,
+		"aws-sigv4: the service's name in signatures; empty: bedrock" },
+	{ 52, "resource_group", FIELD_TEXT, 0, AT(upstream, resource_group), 0, 0, NULL, NULL,
+		"sap-oauth: sent as AI-Resource-Group; empty: default" },
+	{ 53, "token_url", FIELD_TEXT, 0, AT(upstream, token_url), 0, 0, NULL, NULL,
+		"where access tokens are fetched; empty: as the key says" },
+	{ 54, "token_scope", FIELD_TEXT, 0, AT(upstream, token_scope), 0, 0, NULL, NULL,
+		"scope of access tokens; empty: the usual one" },
 };
 
 static const struct field key_fields[] = {
@@ -210,8 +229,8 @@ static const struct field limit_fields[] = {
 		"minute|hour|day|week|month|total|rolling", "total", "over which time" },
 	{ 21, "mode", FIELD_ENUM, 0, AT(limit, mode), 0, 0, "hard|soft|shadow", "hard",
 		"hard refuses, soft warns, shadow only counts" },
-	{ 22, "cap", FIELD_INT, FIELD_REQUIRED, AT(limit, cap), 0, INT64_MAX, NULL, NULL,
-		"the most: requests, tokens, calls at once; dollars of cost" },
+	{ 22, "cap", FIELD_INT, FIELD_REQUIRED | FIELD_AMOUNT, AT(limit, cap), 0, INT64_MAX, NULL,
+		NULL, "the most: requests, tokens, calls at once; dollars of cost" },
 	{ 23, "is_active", FIELD_BOOL, 0, AT(limit, is_active), 0, 0, NULL, "true",
 		"false: not looked at" },
 	SCOPE(24, "scope_end_user", DIMENSION_END_USER, "an end user, \"each\", or empty"),
@@ -230,6 +249,8 @@ static const struct field limit_fields[] = {
 		"shares of the cap, in percent, that are told of" },
 	{ 33, "stops_streams", FIELD_BOOL, 0, AT(limit, stops_streams), 0, 0, NULL, "false",
 		"end a stream that uses it up" },
+	{ 34, "since", FIELD_TIME, FIELD_READ | FIELD_HIDDEN, AT(limit, since_ms), 0, TIME_MAX,
+		NULL, NULL, "made then, by the board's clock" },
 };
 
 #define VALUE(tag, name, dimension)                                                                \
@@ -250,8 +271,8 @@ static const struct field grant_fields[] = {
 	VALUE(22, "tag", DIMENSION_TAG),
 	VALUE(23, "upstream", DIMENSION_UPSTREAM),
 	VALUE(24, "key", DIMENSION_KEY),
-	{ 25, "amount", FIELD_INT, FIELD_REQUIRED | FIELD_FIXED, AT(grant, amount), 0, INT64_MAX,
-		NULL, NULL, "on top of the cap, in the limit's unit" },
+	{ 25, "amount", FIELD_INT, FIELD_REQUIRED | FIELD_FIXED | FIELD_AMOUNT, AT(grant, amount),
+		0, INT64_MAX, NULL, NULL, "on top of the cap, in the limit's unit" },
 	{ 26, "is_reset", FIELD_BOOL, FIELD_READ, AT(grant, is_reset), 0, 0, NULL, "false",
 		"takes back what had been used" },
 	{ 27, "from", FIELD_TIME, FIELD_FIXED, AT(grant, from_ms), 0, TIME_MAX, NULL, NULL,

@@ -70,7 +70,16 @@ struct token {
 };
 
 enum upstream_protocol { PROTOCOL_OPENAI };
-enum upstream_auth { AUTH_BEARER, AUTH_X_API_KEY, AUTH_API_KEY, AUTH_NONE };
+/* Rows keep the number: new ones come last. */
+enum upstream_auth {
+	AUTH_BEARER, AUTH_X_API_KEY, AUTH_API_KEY, AUTH_NONE,
+	AUTH_X_GOOG_API_KEY,
+	AUTH_QUERY,    /* in the query, as auth_parameter */
+	AUTH_SIGV4,    /* the key is ID:SECRET[:SESSION_TOKEN]; it signs and is not sent */
+	/* what is sent is an access token, which the key buys (wire/oauth.h) */
+	AUTH_SAP, AUTH_GOOGLE, AUTH_ENTRA,
+	AUTH_TEMPLATE  /* where auth_template says */
+};
 
 struct upstream {
 	struct record head;
@@ -91,6 +100,13 @@ struct upstream {
 	char ca_file[URL_BYTES];
 	char client_cert[URL_BYTES]; /* PEM with certificate and key */
 	int64_t price_factor;        /* multiplies every price, in billionths: 1,000,000,000 is one */
+	char auth_parameter[NAME_BYTES]; /* AUTH_QUERY */
+	char auth_template[256];         /* AUTH_TEMPLATE: wire/auth.h */
+	char region[NAME_BYTES];         /* AUTH_SIGV4; "": as base_url says */
+	char signing_service[NAME_BYTES]; /* the same */
+	char resource_group[NAME_BYTES]; /* AUTH_SAP: AI-Resource-Group */
+	char token_url[URL_BYTES];       /* where access tokens are to be had; "": as the key says */
+	char token_scope[256];           /* what they are asked for; "": what is usual */
 };
 
 struct key {
@@ -154,6 +170,7 @@ struct limit {
 	char warn_at[64];  /* shares of the cap in percent that are told of */
 	bool stops_streams; /* what streams past it is ended (hard limits of cost and tokens) */
 	bool is_active;
+	int64_t since_ms; /* when it was made by board time, as windows are; 0: not known */
 };
 
 /* Changes what one counter of a limit may still take, for a time; the counter itself stays as it
@@ -182,5 +199,8 @@ void record_init(enum record_kind kind, void *record);
 #define RECORD_BINARY_MAX 16384
 ptrdiff_t record_encode(enum record_kind kind, const void *record, uint8_t *out, size_t room);
 int record_decode(enum record_kind kind, const uint8_t *data, size_t len, void *record);
+/* The same of one field's value alone; 0 bytes: nothing. */
+ptrdiff_t record_field_encode(const struct field *f, const void *record, uint8_t *out, size_t room);
+int record_field_decode(const struct field *f, const uint8_t *data, size_t len, void *record);
 
 #endif

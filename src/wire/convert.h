@@ -1,7 +1,7 @@
 /*
  * convert.h - from one format into another, whole: what the gateway and `sluice convert` call.
  *
- * Same format in and out is not for here: that is passed on as bytes.
+ * Formats of one kin are spliced.  Same format in and out is not for here: that is passed on as bytes.
  */
 #ifndef WIRE_CONVERT_H
 #define WIRE_CONVERT_H
@@ -13,7 +13,7 @@
 
 /* Reads, writes, and lists what was lost.  strict: what changes the meaning is refused
  * (ERR_UNSUPPORTED, naming the field).  between(), where not NULL, may change the neutral form in
- * between (signatures put back, documents fetched).  out->body is the caller's. */
+ * between (signatures put back, documents fetched); between formats of one kin there is none.  out->body is the caller's. */
 struct convert_request {
 	const struct format *from, *to;
 	struct request_source source;
@@ -25,8 +25,9 @@ struct convert_request {
 int convert_request(struct arena *a, const struct convert_request *q, struct request_made *out,
 	struct losses *lost, struct err *err);
 
-int convert_reply(struct arena *a, const struct format *from, const struct format *to, struct span body,
-	const struct reply_options *o, struct wire_usage *usage, struct bytes *out, struct err *err);
+int convert_reply(struct arena *a, const struct format *from, const struct format *to,
+	struct span body, const struct reply_options *o, struct wire_usage *usage,
+	struct bytes *out, struct err *err);
 
 /*
  * A stream on its way.  see(), where not NULL, is shown each event before it is written.  A reader's
@@ -42,22 +43,37 @@ struct convert_stream {
 	int64_t output_chars; /* of what was streamed, as JSON strings; for an estimate */
 	bool content;         /* something that a client may see came: a failover is over */
 	bool done;            /* END was given: from there on `out` holds the last bytes */
-	size_t last_at;       /* where in `out` the last bytes began; valid when done or failed */
+	bool ending;          /* nothing but figures and the end is to come: from last_at on `out` is last */
+	size_t last_at;       /* since the last feed; 0 when it had begun before */
 	bool failed;          /* ERROR was given */
 	struct err err;       /* then */
 	int (*see)(void *ctx, const struct neutral_event *e);
 	void *ctx;
+	bool silent;          /* set behind init: events are seen and counted, but nothing is written */
 	/* private */
+	bool spliced; /* frames go on as they are, and events are only looked at */
+	enum {
+		CHOICE_UNSEEN,
+		CHOICE_BETWEEN,
+		CHOICE_IN_PART,
+		CHOICE_FINISHED
+	} choice[NEUTRAL_CHOICES_MAX];
+	enum part_kind part[NEUTRAL_CHOICES_MAX]; /* that is open */
+	int choices;
+	bool started;
 	struct frames *frames;
 	void *reader, *writer;
 };
 /* 0, or -1 out of memory. */
-int convert_stream_init(struct convert_stream *s, const struct format *from, const struct format *to,
-	const struct reply_options *o);
+int convert_stream_init(struct convert_stream *s, const struct format *from,
+	const struct format *to, const struct reply_options *o);
 void convert_stream_free(struct convert_stream *s);
 /* 0, or -1 out of memory (nothing more can be had of it). */
 int convert_stream_feed(struct convert_stream *s, const char *data, size_t len);
 int convert_stream_end(struct convert_stream *s);
+/* The last events of an answer that is ended here, as if the model had reached its ceiling; for none that
+ * is spliced or silent.  0, or -1 out of memory. */
+int convert_stream_stop(struct convert_stream *s, int64_t input_tokens, int64_t output_tokens);
 /* A whole answer where the client waits for a stream (conversion.md, trap 18). */
 int convert_stream_whole(struct convert_stream *s, struct span body);
 

@@ -49,5 +49,17 @@ struct failure_headers { /* "" where absent */
 enum failure failure_classify(int status, const struct failure_headers *h, struct span body,
 	int64_t now_ms, int64_t *until_ms);
 const char *failure_name(enum failure f);
+/*
+ * What the client is told of it when nobody else can be asked; returns -1.  The provider's own sentence
+ * is passed on, cut, where the fault is the request's; a full context is said as agents look for
+ * it.  retry_boot_ms: clock_boot_ms() when trying again makes sense, or 0.  upstream: its name, for the log.
+ */
+int failure_tell(enum failure f, int status, int64_t retry_boot_ms, const char *upstream, struct span body,
+	struct err *err);
+
+/* A provider's error in the middle of a stream, or in a 200, as one of ours: the code by its kind, the
+ * provider's own sentence (cut) for the client unless it is about a key of ours.  body: the event's data
+ * or the answer, in any dialect.  Returns -1. */
+int error_of_provider(struct span body, struct err *err);
 
 #endif

@@ -26,11 +26,14 @@ struct eventstream_header {
  * (lengths, ceilings, a CRC, headers), *why says how.  *headers and *payload point into data. */
 ptrdiff_t eventstream_message(struct span data, struct span *headers, struct span *payload,
 	const char **why);
+/* How many more bytes there must be before eventstream_message(), which gave 0 for these, can say more. */
+size_t eventstream_wants(struct span start);
 /* Takes the first header off *headers.  1, 0 at their end, -1 broken. */
 int eventstream_header(struct span *headers, struct eventstream_header *out);
 
 /* Appends a message with string headers :message-type (`type`: "event", "exception"), :event-type or
- * :exception-type (`name`) and :content-type application/json.  0, or -1: the payload is too long, or memory. */
+ * :exception-type (`name`) and :content-type application/json.  0, or -1: the payload is too long (then
+ * nothing is appended), or memory. */
 int eventstream_write(struct bytes *out, const char *type, const char *name, struct span payload);
 
 #endif

@@ -8,6 +8,7 @@
 #include "wire/error.h"
 
 #include "base/clock.h"
+#include "wire/usage.h"
 #include "wire/wire-int.h"
 #include <stdlib.h>
 #include <string.h>
@@ -662,4 +663,110 @@ failure_name(enum failure f)
 		"overloaded", "model", "request", "transient" };
 
 	return (size_t)f < sizeof list / sizeof list[0] ? list[f] : "unknown";
+}
+
+/* ---- what the client is told ---- */
+
+/* Words by which providers say that a prompt does not fit their model. */
+static bool
+is_context(const struct said *s)
+{
+	static const char *const phrases[] = { "prompt is too long", "maximum context length",
+		"context length", "context window", "input is too long",
+		"exceeds the maximum number of tokens", "too many input tokens" };
+
+	if (holds(s->code, "context_length_exceeded") || holds(s->type, "context_length_exceeded"))
+		return true;
+	for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++)
+		if (holds(s->message, phrases[i]))
+			return true;
+	return false;
+}
+
+/* The two largest numbers of a sentence about a full context: what came, and what fits. */
+static bool
+two_numbers(const char *text, int64_t *more, int64_t *less)
+{
+	*more = *less = 0;
+	while (*text != '\0') {
+		char *end;
+		long long n;
+
+		if (*text < '0' || *text > '9') {
+			text++;
+			continue;
+		}
+		n = strtoll(text, &end, 10);
+		text = end;
+		if (n > *more)
+			*less = *more, *more = n;
+		else if (n > *less && n < *more)
+			*less = n;
+	}
+	return *less >= 1000 && *more < WIRE_TOKENS_MAX;
+}
+
+static void
+tell_request(int status, const struct said *s, struct err *err)
+{
+	enum err_code code = status == 413   ? ERR_BODY_TOO_LARGE
+			     : status == 404 ? ERR_NOT_FOUND
+					     : ERR_BAD_REQUEST;
+	int64_t came, fits_in;
+
+	if (is_context(s)) {
+		(void)err_set(err, ERR_CONTEXT_TOO_LONG, "the prompt is too long");
+		if (two_numbers(s->message, &came, &fits_in))
+			/* agents look for just this sentence (interfaces.md, Errors) */
+			(void)err_say(err, "prompt is too long: %lld tokens > %lld maximum",
+				(long long)came, (long long)fits_in);
+		else
+			(void)err_say(err, "prompt is too long: %.180s", s->message);
+		return;
+	}
+	(void)err_set(err, code, "the provider refused the request with status %d", status);
+	if (s->message[0] != '\0' && !s->html)
+		(void)err_say(err, "The provider refused this request: %.190s", s->message);
+	else
+		(void)err_say(err, "The provider refused this request with status %d.", status);
+}
+
+int
+failure_tell(enum failure f, int status, int64_t retry_boot_ms, const char *upstream,
+	struct span body, struct err *err)
+{
+	struct said s;
+
+	switch (f) {
+	case FAILURE_KEY_INVALID:
+	case FAILURE_NO_CREDIT:
+		return err_set(err, ERR_UPSTREAM_CREDENTIALS,
+			"upstream %s refused our key: status %d, %s", upstream, status,
+			failure_name(f));
+	case FAILURE_RATE_LIMITED:
+		(void)err_set(err, ERR_RATE_LIMITED, "upstream %s limits our key's rate", upstream);
+		(void)err_say(err, "The provider limits the rate now; wait and try again.");
+		break;
+	case FAILURE_OVERLOADED:
+		(void)err_set(err, ERR_OVERLOADED, "upstream %s is overloaded: status %d", upstream,
+			status);
+		(void)err_say(err, "The provider is overloaded; try again soon.");
+		break;
+	case FAILURE_MODEL:
+		(void)err_set(err, ERR_NO_ROUTE, "upstream %s does not serve the model: status %d",
+			upstream, status);
+		return err_say(err, "The provider does not serve this model to us.");
+	case FAILURE_NONE:
+	case FAILURE_REQUEST:
+		read_said(body, &s);
+		tell_request(status, &s, err);
+		return -1;
+	case FAILURE_TRANSIENT:
+		(void)err_set(err, ERR_UPSTREAM_UNREACHABLE, "upstream %s failed with status %d",
+			upstream, status);
+		return err_say(err, "The provider failed with status %d; try again soon.", status);
+	}
+	if (err != NULL)
+		err->retry_boot_ms = retry_boot_ms;
+	return -1;
 }

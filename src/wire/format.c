@@ -36,3 +36,9 @@ format_named(const char *name)
 			return &formats[i];
 	return NULL;
 }
+
+bool
+format_kin(const struct format *a, const struct format *b)
+{
+	return a->kin != NULL && b->kin != NULL && strcmp(a->kin, b->kin) == 0;
+}

@@ -12,6 +12,7 @@
 
 #include "wire/error.h"
 #include "wire/frames.h"
+#include "wire/names.h"
 #include "wire/neutral.h"
 #include "wire/text.h"
 
@@ -22,10 +23,10 @@ enum format_id {
 	FORMAT_GEMINI,
 	FORMAT_CONVERSE,
 	FORMAT_BEDROCK_INVOKE,
-	FORMAT_AZURE,          /* OpenAI chat, and what Azure adds */
-	FORMAT_OPENROUTER,     /* OpenAI chat, and what OpenRouter adds */
-	FORMAT_SAP_CONVERSE,   /* Converse; streams are SSE */
-	FORMAT_SAP_INVOKE,     /* Bedrock's InvokeModel; streams are SSE */
+	FORMAT_AZURE,        /* OpenAI chat, and what Azure adds */
+	FORMAT_OPENROUTER,   /* OpenAI chat, and what OpenRouter adds */
+	FORMAT_SAP_CONVERSE, /* Converse; streams are SSE */
+	FORMAT_SAP_INVOKE,   /* Bedrock's InvokeModel; streams are SSE */
 	FORMAT__COUNT
 };
 
@@ -54,24 +55,30 @@ struct request_target {
 #define REQUEST_HEADERS_MAX 4
 struct request_made {
 	struct bytes *body;
-	struct { const char *name, *value; } header[REQUEST_HEADERS_MAX]; /* in the arena, or static */
+	struct {
+		const char *name, *value;
+	} header[REQUEST_HEADERS_MAX]; /* in the arena, or static */
 	size_t header_count;
+	struct names renamed; /* tools that have another name there: for the answer's options */
 };
 
 struct reply_options {
-	const char *model;     /* the name the client asked for */
-	bool include_usage;    /* OpenAI chat: the client asked for the chunk with usage */
-	int64_t now_s;         /* where the provider states no time */
+	const char *model;           /* the name the client asked for */
+	bool include_usage;          /* OpenAI chat: the client asked for the chunk with usage */
+	int64_t now_s;               /* where the provider states no time */
+	bool array;                  /* Gemini: one JSON array (no alt=sse), application/json */
+	const struct names *renamed; /* of the request this answers; may be NULL */
 };
 
 struct format {
-	const char *name;      /* "openai-chat": `sluice convert`, upstreams' settings */
-	enum dialect dialect;  /* of its errors */
-	enum framing framing;  /* of its streams */
-	const char *stream_type; /* Content-Type of a stream we write; Gemini's array has another writer */
+	const char *name;     /* "openai-chat": `sluice convert`, upstreams' settings */
+	enum dialect dialect; /* of its errors */
+	enum framing framing; /* of its streams */
+	const char *
+		stream_type; /* Content-Type of a stream we write; Gemini's array has another writer */
 
-	int (*read_request)(const struct request_source *from, struct neutral_request *n, struct losses *lost,
-		struct err *err);
+	int (*read_request)(const struct request_source *from, struct neutral_request *n,
+		struct losses *lost, struct err *err);
 	/* Appends the body to made->body.  May change n (ids made fit, parts merged).  What it takes of
 	 * n's fields is marked; losses of another kind go into lost. */
 	int (*write_request)(struct neutral_request *n, const struct request_target *to,
@@ -79,47 +86,70 @@ struct format {
 
 	/* A whole answer of status 2xx.  -1 with ERR_UPSTREAM_UNREACHABLE when it is none, or an error. */
 	int (*read_reply)(struct span body, struct neutral_reply *r, struct err *err);
-	int (*write_reply)(const struct neutral_reply *r, const struct reply_options *o, struct bytes *out);
+	int (*write_reply)(
+		const struct neutral_reply *r, const struct reply_options *o, struct bytes *out);
 
 	/* A stream.  state: of reader_bytes, zeroed by the caller; read_end frees nothing, reader_free does
 	 * (and may be NULL).  read_frame after ERROR or END was given must give nothing more; read_end
 	 * gives END, or ERROR where the stream ended before its time. */
-	size_t reader_bytes;
+	const size_t *reader_bytes; /* where the size stands: a row cannot hold what another file computes */
 	int (*read_frame)(void *state, const struct frame *f, neutral_emit *emit, void *ctx);
 	int (*read_end)(void *state, neutral_emit *emit, void *ctx);
 	void (*reader_free)(void *state);
 
 	/* Appends what e becomes, framing included.  -1: out of memory (out->failed).  state as above. */
-	size_t writer_bytes;
-	int (*write_event)(void *state, const struct reply_options *o, const struct neutral_event *e,
-		struct bytes *out);
+	const size_t *writer_bytes;
+	int (*write_event)(void *state, const struct reply_options *o,
+		const struct neutral_event *e, struct bytes *out);
 	void (*writer_free)(void *state);
 
 	/* What a frame (or a whole answer) says of usage, for answers passed on as bytes: reported figures go
 	 * over what *out holds. */
 	void (*usage)(struct span json, struct wire_usage *out);
+
+	/* Formats of one kin hold the same messages and events and differ in what is around them.
+	 * Between two of these nothing goes through the neutral form: what only they know survives
+	 * unchanged.  NULL: none.  Else the three are set, and read what any of the kin wrote. */
+	const char *kin;
+	int (*splice_request)(struct arena *a, const struct request_source *from,
+		const struct request_target *to, struct request_made *made, struct losses *lost,
+		struct err *err);
+	/* As write_reply and write_event; what is no answer is not given here. */
+	int (*splice_reply)(struct span body, const struct reply_options *o, struct bytes *out);
+	int (*splice_frame)(
+		const struct frame *f, const struct reply_options *o, struct bytes *out);
 };
+/* True when one can be spliced into the other. */
+bool format_kin(const struct format *a, const struct format *b);
 const struct format *format_of(enum format_id id);
 /* NULL: there is none of that name. */
 const struct format *format_named(const char *name);
 
 /* The rows' parts, one declaration a dialect; each in files of that name. */
 #define FORMAT_FUNCTIONS(prefix)                                                                   \
-	int prefix##_read_request(const struct request_source *from, struct neutral_request *n,   \
+	int prefix##_read_request(const struct request_source *from, struct neutral_request *n,    \
 		struct losses *lost, struct err *err);                                             \
-	int prefix##_write_request(struct neutral_request *n, const struct request_target *to,    \
+	int prefix##_write_request(struct neutral_request *n, const struct request_target *to,     \
 		struct request_made *made, struct losses *lost, struct err *err);                  \
-	int prefix##_read_reply(struct span body, struct neutral_reply *r, struct err *err);      \
+	int prefix##_read_reply(struct span body, struct neutral_reply *r, struct err *err);       \
 	int prefix##_write_reply(                                                                  \
 		const struct neutral_reply *r, const struct reply_options *o, struct bytes *out);  \
-	extern const size_t prefix##_reader_bytes, prefix##_writer_bytes;                         \
+	extern const size_t prefix##_reader_bytes, prefix##_writer_bytes;                          \
 	int prefix##_read_frame(                                                                   \
 		void *state, const struct frame *f, neutral_emit *emit, void *ctx);                \
-	int prefix##_read_end(void *state, neutral_emit *emit, void *ctx);                        \
+	int prefix##_read_end(void *state, neutral_emit *emit, void *ctx);                         \
 	void prefix##_reader_free(void *state);                                                    \
-	int prefix##_write_event(void *state, const struct reply_options *o,                      \
+	int prefix##_write_event(void *state, const struct reply_options *o,                       \
 		const struct neutral_event *e, struct bytes *out);                                 \
 	void prefix##_writer_free(void *state);                                                    \
 	void prefix##_usage(struct span json, struct wire_usage *out)
+#define FORMAT_SPLICES(prefix)                                                                     \
+	int prefix##_splice_request(struct arena *a, const struct request_source *from,            \
+		const struct request_target *to, struct request_made *made, struct losses *lost,   \
+		struct err *err);                                                                  \
+	int prefix##_splice_reply(                                                                 \
+		struct span body, const struct reply_options *o, struct bytes *out);               \
+	int prefix##_splice_frame(                                                                 \
+		const struct frame *f, const struct reply_options *o, struct bytes *out)
 
 #endif

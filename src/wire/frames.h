@@ -18,13 +18,17 @@ enum framing {
 	FRAMING_SSE,
 	FRAMING_EVENTSTREAM,
 	FRAMING_JSON, /* SSE, or a JSON array's elements, or one JSON object: the first byte tells */
-	FRAMING_SAP   /* SSE whose data may be written as Python writes a dict; made JSON */
+	FRAMING_SAP   /* SSE whose data may be written as Python writes a dict; made JSON.  Event-stream
+	               * messages when the first byte is 0 */
 };
+/* In server-sent events a JSON object that stands alone, without "data:", is a frame too: so come
+ * errors in the midst of a stream.  Events without data are none. */
 
 struct frame {
 	struct span name; /* SSE: "event:"; event-stream: :event-type, or :exception-type; else empty */
-	struct span data; /* the payload */
-	bool exception;   /* event-stream: :message-type is exception or error */
+	struct span data; /* the payload; never empty but in event-stream messages */
+	bool exception;   /* event-stream: :message-type is exception, or error: that has no payload, so
+	                   * name is its :error-code and data {"message":…} */
 };
 
 struct frames;
@@ -37,5 +41,7 @@ int frames_feed(struct frames *f, const char *data, size_t len,
 	int (*fn)(void *ctx, const struct frame *frame), void *ctx);
 /* The end of the stream: a last event without its empty line is given.  As above; -2: cut within a frame. */
 int frames_end(struct frames *f, int (*fn)(void *ctx, const struct frame *frame), void *ctx);
+/* Do all bytes fed belong to frames that are complete? */
+bool frames_between(const struct frames *f);
 
 #endif

@@ -68,6 +68,7 @@ struct neutral_part {
 	struct span url;       /* plain */
 	struct span file_id;   /* plain: the provider's own handle, s3:// and gs:// addresses too */
 	struct span title;     /* plain: file name or title */
+	struct span detail;    /* plain: IMAGE, how closely to look ("low", "high", "auto"): OpenAI's dialects */
 
 	struct span signature; /* plain: REASONING, REDACTED, TOOL_CALL, TEXT */
 	enum signer signer;
@@ -172,6 +173,10 @@ const struct neutral_field *neutral_peek(const struct neutral_request *n, const 
 /* The tool call that carries this id, of the messages before `before`; NULL: none (R16). */
 const struct neutral_part *neutral_call(const struct neutral_request *n, size_t before, struct span call_id);
 bool neutral_has_calls(const struct neutral_request *n); /* tool calls or results in the history */
+/* For writers of dialects that must have ids: calls without one get one that is the same each time
+ * (so that what a provider caches stays valid), and results without one that of the call they answer:
+ * of the turn before, by name in order of appearance, else by position (R17).  0, or -1 no memory. */
+int neutral_fill_ids(struct neutral_request *n, struct err *err);
 
 /* Appends a part to the message under way, opening a new one where the role changes (R2).  Growing
  * happens in the arena.  NULL with *err (too many parts, memory). */

@@ -163,6 +163,15 @@ weigh(struct span raw, struct weight *w)
 	}
 }
 
+int64_t
+openai_weigh(struct span raw)
+{
+	struct weight w = { 0 };
+
+	weigh(raw, &w);
+	return w.tokens + openai_estimate_tokens(w.text_bytes);
+}
+
 /* ---- the members ---- */
 
 enum member {

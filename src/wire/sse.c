@@ -22,9 +22,15 @@ struct ends {
 void
 sse_init(struct sse *s)
 {
+	sse_init_max(s, SSE_EVENT_MAX);
+}
+
+void
+sse_init_max(struct sse *s, size_t event_max)
+{
 	*s = (struct sse){
-		.raw = BYTES_LIMIT(SSE_EVENT_MAX),
-		.data = BYTES_LIMIT(SSE_EVENT_MAX),
+		.raw = BYTES_LIMIT(event_max),
+		.data = BYTES_LIMIT(event_max),
 		.mark_ahead = true,
 	};
 }
@@ -150,7 +156,7 @@ give(struct sse *s, struct span rest, bool (*fn)(void *, const struct sse_event 
 	struct sse_event e = { .raw = rest, .ended = true };
 	bool more;
 
-	if (!s->overflowed && s->raw.len + rest.len > SSE_EVENT_MAX)
+	if (!s->overflowed && s->raw.len + rest.len > s->raw.limit)
 		give_piece(s, bytes_span(&s->raw), fn, ctx);
 	e.too_long = s->overflowed;
 	if (!s->overflowed) {
@@ -173,7 +179,7 @@ give(struct sse *s, struct span rest, bool (*fn)(void *, const struct sse_event 
 static int
 keep(struct sse *s, struct span rest, bool (*fn)(void *, const struct sse_event *), void *ctx)
 {
-	if (!s->overflowed && s->raw.len + rest.len <= SSE_EVENT_MAX)
+	if (!s->overflowed && s->raw.len + rest.len <= s->raw.limit)
 		return rest.len == 0 ? 0 : bytes_add(&s->raw, rest.at, rest.len);
 	if (!s->overflowed) {
 		give_piece(s, bytes_span(&s->raw), fn, ctx);

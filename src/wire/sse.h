@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define SSE_EVENT_MAX (256 * 1024) /* a longer event is passed on, but not parsed */
+#define SSE_EVENT_MAX (256 * 1024) /* a longer event is passed on, but not parsed; see sse_init_max */
 
 struct sse_event {
 	struct span name; /* of "event:", or empty */
@@ -23,7 +23,7 @@ struct sse_event {
 };
 
 struct sse {
-	struct bytes raw;  /* of the unfinished event */
+	struct bytes raw;  /* of the unfinished event; its limit is the longest that is parsed */
 	struct bytes data; /* scratch for joined data lines */
 	/* the rest is private to sse.c */
 	size_t line_len;  /* bytes of the current line so far */
@@ -38,6 +38,8 @@ struct sse {
 };
 
 void sse_init(struct sse *s);
+/* The same with another ceiling than SSE_EVENT_MAX; all else that is said of that holds for it. */
+void sse_init_max(struct sse *s, size_t event_max);
 void sse_free(struct sse *s);
 /*
  * Calls fn for each event that ends within these bytes.  raw of all events and comments, one after

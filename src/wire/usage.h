@@ -37,6 +37,8 @@ struct wire_usage {
 
 /* All input, cached or not; 0 where nothing is known.  What OpenAI calls prompt_tokens. */
 int64_t usage_input_total(const struct wire_usage *u);
+/* What is reported in u goes over what *into holds. */
+void usage_merge(struct wire_usage *into, const struct wire_usage *u);
 /* The counter, 0 where it is not reported. */
 int64_t usage_or_zero(int64_t counter);
 
