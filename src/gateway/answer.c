@@ -471,7 +471,7 @@ answer_now(struct exchange *x)
 		return;
 	}
 	add_common(&l, x);
-	switch (x->match.endpoint->kind) {
+	switch (x->match.kind) {
 	case ENDPOINT_UPSTREAMS:
 		bytes_puts(&list.out, "{\"data\":[");
 		list_upstreams(&list);
@@ -574,12 +574,12 @@ answer_plain(struct gateway *gw, struct web_request *r, int found, const struct 
 		answer_options(gw, r);
 		return;
 	}
-	if (found == 200 && m->endpoint->kind == ENDPOINT_HEALTH) {
+	if (found == 200 && m->kind == ENDPOINT_HEALTH) {
 		web_answer(r, 200, "application/json", &line, 1,
 			SPAN_LIT("{\"status\":\"ok\",\"version\":\"" SLUICE_VERSION "\"}"));
 		return;
 	}
-	if (found == 200 && m->endpoint->kind == ENDPOINT_METRICS) {
+	if (found == 200 && m->kind == ENDPOINT_METRICS) {
 		if (gw->conf.metrics_open ||
 			net_in_list(gw->conf.metrics_addresses, web_address(r))) {
 			answer_metrics(gw, r);
