@@ -914,8 +914,10 @@ chat_answer(struct mock_exchange *x, bool responses)
 
 	r = (struct reading){ .x = x, .t = talk_begin(), .choices = 1 };
 	if (!talk_copy(talk_get(request, "model"), r.t->model, sizeof r.t->model))
-		(void)snprintf(r.t->model, sizeof r.t->model, "mock");
-	r.shows_reasoning = x->dialect == MOCK_OPENROUTER || strstr(r.t->model, "think") != NULL;
+		(void)snprintf(r.t->model, sizeof r.t->model, "%s",
+			x->deployment[0] != '\0' ? x->deployment : "mock");
+	r.shows_reasoning = x->dialect == MOCK_OPENROUTER || strstr(r.t->model, "think") != NULL ||
+			    strstr(x->deployment, "think") != NULL;
 	if (responses ? !read_responses(&r, request) : !read_chat(&r, request))
 		return;
 	talk_think(r.t, &x->script, "call_mock_%d_%d");
