@@ -556,8 +556,16 @@ tokens(int64_t characters)
 	return (characters + CHARACTERS_TOKEN - 1) / CHARACTERS_TOKEN;
 }
 
+/* Of each piece but the last; 0: the pieces are counted instead. */
+static size_t
+piece_size(const struct mock_script *s)
+{
+	return s->numbered ? (size_t)s->chunk_bytes : s->big_bytes > 0 ? BIG_PIECE : 0;
+}
+
+/* A size that the script states holds whatever the request says. */
 static void
-cut_said(struct talk *t)
+cut_said(struct talk *t, const struct mock_script *s)
 {
 	struct span said = bytes_span(&t->said);
 
@@ -611,7 +619,7 @@ talk_think(struct talk *t, const struct mock_script *s, const char *id_format)
 		t->stop = STOP_FILTER;
 	} else {
 		say(t, s);
-		cut_said(t);
+		cut_said(t, s);
 		if (t->call_count > 0)
 			t->stop = STOP_CALLS;
 	}
@@ -619,13 +627,6 @@ talk_think(struct talk *t, const struct mock_script *s, const char *id_format)
 }
 
 /* ---- saying ---- */
-
-/* Of each piece but the last; 0: the pieces are counted instead. */
-static size_t
-piece_size(const struct mock_script *s)
-{
-	return s->numbered ? (size_t)s->chunk_bytes : s->big_bytes > 0 ? BIG_PIECE : 0;
-}
 
 int
 talk_pieces(const struct mock_script *s, struct span text)
