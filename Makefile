@@ -100,6 +100,12 @@ layers:
 
 # ---- whole runs ----
 
+# Into any flavour's programs: itself in none.
+CLOCK = $O/tests/tools/wallclock.so
+$(CLOCK): tests/tools/wallclock.c
+	@mkdir -p $(@D)
+	@$(CC) $(CSTD) $(WARN) -O2 -fPIC -shared -o $@ $<
+
 run:
 	@sh contrib/install-packages.sh build run
 	@$(MAKE) --no-print-directory all
@@ -114,13 +120,13 @@ $(NODE_MODULES): tests/package.json tests/package-lock.json
 # In order: the fast ones first, so that a mistake shows early.
 test:
 	@sh contrib/install-packages.sh build run test
-	@$(MAKE) --no-print-directory all check $(NODE_MODULES)
+	@$(MAKE) --no-print-directory all check $(CLOCK) $(NODE_MODULES)
 	@cd tests && SLUICE_BUILD=$O node --test --test-concurrency=2 integration/*.test.mjs page/*.test.mjs soak/valgrind.test.mjs
 
 # The same tests, longer, and those that only pay when they run long.
 soak:
 	@sh contrib/install-packages.sh build run test
-	@$(MAKE) --no-print-directory all $(NODE_MODULES) $O/tests/soak/usage_soak
+	@$(MAKE) --no-print-directory all $(CLOCK) $(NODE_MODULES) $O/tests/soak/usage_soak
 	@SLUICE_LONG=1 $(MAKE) --no-print-directory check
 	@$O/tests/soak/usage_soak
 	@cd tests && SLUICE_LONG=1 SLUICE_BUILD=$O node --test --test-concurrency=1 integration/*.test.mjs soak/*.test.mjs
@@ -146,7 +152,7 @@ fuzz:
 		build/fuzz/$$n -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -print_final_stats=1 \
 			build/fuzz/corpus/$$n tests/fuzz/corpus/$$n 2>&1 | tail -n 12; done
 
-C_FILES = $(wildcard src/*.c src/*/*.c tests/unit/*/*.c tests/fuzz/*.c tests/fuzz/*/*.c tests/bench/*.c tests/soak/*.c)
+C_FILES = $(wildcard src/*.c src/*/*.c tests/unit/*/*.c tests/tools/*.c tests/fuzz/*.c tests/fuzz/*/*.c tests/bench/*.c tests/soak/*.c)
 lint:
 	@sh contrib/install-packages.sh build lint
 	@clang-format --dry-run -Werror $(C_FILES)
@@ -158,7 +164,7 @@ lint:
 # Unit and integration tests on an instrumented build.
 cov:
 	@sh contrib/install-packages.sh build run test cov
-	@$(MAKE) --no-print-directory COV=1 all check $(NODE_MODULES)
+	@$(MAKE) --no-print-directory COV=1 all check $(CLOCK) $(NODE_MODULES)
 	@cd tests && SLUICE_BUILD=build/cov node --test --test-concurrency=2 \
 		$$(ls integration/*.test.mjs | grep -v disk)
 	@lcov --quiet --capture --no-external --directory build/cov --base-directory . -o build/cov/all.info

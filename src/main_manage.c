@@ -89,7 +89,9 @@ answer(struct job *j)
 		.remote_user = web_remote_user(r),
 		.is_https = web_is_https(r),
 		.once = &j->once,
-		.attempt = j->attempt };
+		.attempt = j->attempt,
+		.web_root = web_document_root(r),
+		.web_server = web_server_software(r) };
 	struct manage_reply reply = { 0 };
 	struct web_head_line lines[MANAGE_LINES_MAX];
 
@@ -271,6 +273,8 @@ open_all(struct service *s, const char *program, struct err *err)
 		(s->manage = manage_new(s->store, s->board, &s->conf, err)) == NULL ||
 		manage_offer_setup(s->manage, err) != 0)
 		return -1;
+	if (store.create)
+		conf_deny(&s->conf);
 	if (store.create &&
 		manage_import_price_list(s->manage, &s->conf, "setup", &prices, &doubt) < 0)
 		log_write(LOG_WARN, "prices", "%s", doubt.text);

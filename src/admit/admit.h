@@ -88,7 +88,7 @@ struct admit_pass {
  * known then.
  *
  * A refusal is -1 with ERR_RATE_LIMITED, ERR_BUDGET_EXCEEDED or ERR_EXCEEDS_LIMIT; err->says names
- * the limit, what is used and when it frees; err->retry_at_ms is that moment, 0 for never.
+ * the limit, what is used and when it frees; err->retry_boot_ms is that moment, 0 for never.
  * ERR_CONFLICT: the idempotency key is taken (409); ERR_BAD_REQUEST: by a request with another body.
  */
 int admit_reserve(struct store *store, struct board *board, const struct snapshot *snapshot,

@@ -289,13 +289,13 @@ hold_of(const struct taking *t, int i, int64_t used)
 
 /* Says which limit refuses, how much of it is used, and when it frees. */
 static int
-refuse(const struct taking *t, const struct board_verdict *v, struct admit_pass *pass,
-	struct err *err)
+refuse(const struct taking *t, const struct board *board, const struct board_verdict *v,
+	struct admit_pass *pass, struct err *err)
 {
 	const struct board_claim *c = &t->claim[v->which];
 	int32_t metric = t->metric[v->which];
 	char cap[32], used[32], want[32], when[CLOCK_TEXT_BYTES] = "", what[112];
-	int64_t frees_ms = c->rolling_ms > 0 ? v->frees_ms : c->window_end_ms;
+	int64_t frees_ms = c->rolling_ms > 0 ? v->frees_ms : c->window_end_ms, wait_ms;
 
 	pass->count = 1;
 	pass->hold[0] = hold_of(t, v->which, money_add(v->spent, v->reserved));
@@ -313,7 +313,7 @@ refuse(const struct taking *t, const struct board_verdict *v, struct admit_pass 
 	err_set(err, metric == METRIC_COST ? ERR_BUDGET_EXCEEDED : ERR_RATE_LIMITED,
 		"%s: %s of %s used or held", what, used, cap);
 	if (metric == METRIC_PARALLEL || frees_ms == 0) { /* held by what runs: soon */
-		err->retry_at_ms = clock_wall_ms() + 1000;
+		err->retry_boot_ms = clock_boot_ms() + 1000;
 		return err_say(err, "The %s is reached: %s of %s are %s; wait for one to end.",
 			what, used, cap,
 			metric == METRIC_PARALLEL ? "running" : "used or held by running requests");
@@ -321,11 +321,11 @@ refuse(const struct taking *t, const struct board_verdict *v, struct admit_pass 
 	if (frees_ms == WINDOW_FOREVER)
 		return err_say(err, "The %s is reached: %s of %s are used; it does not reset.",
 			what, used, cap);
-	/* The board's clock may be behind or ahead of the wall's, by which clients wait. */
-	err->retry_at_ms = clock_wall_ms() + frees_ms - t->now_ms;
-	if (err->retry_at_ms == 0)
-		err->retry_at_ms = 1;
-	clock_rfc3339(frees_ms, when);
+	/* The board's clock may be behind or ahead of the wall's, by which people wait: its whole
+	 * seconds are told as such. */
+	wait_ms = board_wait_ms(board, frees_ms);
+	err->retry_boot_ms = clock_boot_ms() + wait_ms;
+	clock_rfc3339((clock_wall_ms() + wait_ms + 500) / 1000 * 1000, when);
 	return err_say(err, "The %s is reached: %s of %s are used or held; it %s at %s.", what,
 		used, cap, c->rolling_ms > 0 ? "frees" : "resets", when);
 }
@@ -431,7 +431,7 @@ take_all(struct store *store, struct board *board, struct taking *t,
 			passed(t, &v, exchange, pass);
 			return 0;
 		case BOARD_REFUSED:
-			return refuse(t, &v, pass, err);
+			return refuse(t, board, &v, pass, err);
 		case BOARD_RUNNING:
 		case BOARD_REPEATED:
 		case BOARD_OTHER_BODY:

@@ -54,7 +54,7 @@ err_set(struct err *err, enum err_code code, const char *fmt, ...)
 	if (err == NULL)
 		return -1;
 	err->code = code;
-	err->retry_at_ms = 0;
+	err->retry_boot_ms = 0;
 	err->says[0] = '\0';
 	err->field[0] = '\0';
 	va_start(args, fmt);

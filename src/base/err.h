@@ -62,7 +62,9 @@ enum err_code {
 
 struct err {
 	enum err_code code;
-	int64_t retry_at_ms; /* wall clock, when trying again makes sense; 0: not known */
+	/* When trying again makes sense, by clock_boot_ms(): what is said of it later must not be
+	 * wrong by a step of the wall clock between.  0: not known. */
+	int64_t retry_boot_ms;
 	char text[240];
 	char says[240];
 	char field[64]; /* the member of the request that is at fault; "" none */

@@ -39,6 +39,8 @@ void board_close(struct board *b);
  * the wall clock is slewed in by board_tick(), 10 % of the time passed at most.  [loop] */
 int64_t board_now_ms(const struct board *b);
 void board_tick(struct board *b); /* a clerk, each second */
+/* Milliseconds that will pass until board time is at_ms, slewing considered; 0: it is.  [loop] */
+int64_t board_wait_ms(const struct board *b, int64_t at_ms);
 
 /* ---- counters and leases ---- */
 

@@ -21,45 +21,64 @@ wall_ms(const struct board *b)
 	return b->o.wall_ms != NULL ? b->o.wall_ms() : clock_wall_ms();
 }
 
-static int64_t
-on_line(int64_t base, int64_t passed, int64_t slew)
-{
-	int64_t most = passed / 10;
+/* The line in force, and how far along it we are. */
+struct reading {
+	int64_t base, passed, slew;
+};
 
-	if (slew > most)
-		slew = most;
-	if (slew < -most)
-		slew = -most;
-	return base + passed + slew;
+static int64_t
+on_line(struct reading r)
+{
+	int64_t most = r.passed / 10;
+
+	if (r.slew > most)
+		r.slew = most;
+	if (r.slew < -most)
+		r.slew = -most;
+	return r.base + r.passed + r.slew;
 }
 
-static int64_t
-read_line(const struct board *b, int64_t boot, int64_t *passed)
+static struct reading
+read_line(const struct board *b, int64_t boot)
 {
 	const struct head *h = b->head;
 	uint64_t turn = atomic_load_explicit(&h->line_turn, memory_order_acquire), again;
-	int64_t now;
 
 	for (;; turn = again) {
 		const struct line *line = &h->line[turn & 1];
+		struct reading r = { word_get(&line->base_ms), boot - word_get(&line->boot_ms),
+			word_get(&line->slew_ms) };
 
-		*passed = boot - word_get(&line->boot_ms);
 		/* Two readers may take the boot clock before and after a tick. */
-		if (*passed < 0)
-			*passed = 0;
-		now = on_line(word_get(&line->base_ms), *passed, word_get(&line->slew_ms));
+		if (r.passed < 0)
+			r.passed = 0;
 		again = atomic_load_explicit(&h->line_turn, memory_order_acquire);
 		if (again == turn)
-			return now;
+			return r;
 	}
 }
 
 int64_t
 board_now_ms(const struct board *b)
 {
-	int64_t passed;
+	return on_line(read_line(b, boot_ms(b)));
+}
 
-	return read_line(b, boot_ms(b), &passed);
+int64_t
+board_wait_ms(const struct board *b, int64_t at_ms)
+{
+	struct reading r = read_line(b, boot_ms(b));
+	int64_t way = at_ms - r.base; /* of board time, from where the line begins */
+	int64_t slewed = r.slew >= 0 ? way / 11 : -(way / 9) - 1; /* had all of it been slewing */
+	int64_t passes;
+
+	if (at_ms <= on_line(r))
+		return 0;
+	/* It ends when the slew is in. */
+	if (r.slew >= 0 ? slewed > r.slew : slewed < r.slew)
+		slewed = r.slew;
+	passes = way - slewed;
+	return passes > r.passed ? passes - r.passed : 0;
 }
 
 static void
@@ -85,14 +104,16 @@ void
 board_tick(struct board *b)
 {
 	struct err ignored;
-	int64_t passed, now, boot;
+	struct reading r;
+	int64_t now, boot;
 
 	/* The next second's tick does it when this one cannot. */
 	if (section_enter(b, &ignored) != 0)
 		return;
 	boot = boot_ms(b);
-	now = read_line(b, boot, &passed);
-	if (passed >= BOARD_TICK_LEAST_MS)
+	r = read_line(b, boot);
+	now = on_line(r);
+	if (r.passed >= BOARD_TICK_LEAST_MS)
 		write_line(b, boot, now, wall_ms(b) - now);
 	section_leave(b);
 }

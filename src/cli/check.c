@@ -5,6 +5,7 @@
 #include "cli/cli-int.h"
 
 #include "board/board.h"
+#include "forward/forward.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,6 +24,8 @@
 struct checking {
 	bool json, first;
 	int failures;
+	const char *url, *root;           /* of the web root; NULL: not told */
+	char known_root[CONF_PATH_BYTES]; /* as the web server told the page's program */
 };
 
 static void
@@ -201,21 +204,118 @@ check_state(struct checking *c)
 		answer(c, "store", false, err.text);
 	} else {
 		snprintf(text, sizeof text,
-			"schema %d, %lld rows (%lld to fold), %lld MB, %u processes inside",
+			"schema %d, %lld rows (%lld to fold), %lld MB, of those %lld of the %lld "
+			"MB of "
+			"store_cap, %u processes inside",
 			store.schema, (long long)store.rows, (long long)store.rows_unfolded,
-			(long long)(store.bytes_on_disk >> 20), store.attached);
+			(long long)(store.bytes_on_disk >> 20),
+			(long long)(store.bytes_capped >> 20),
+			(long long)(s.conf.store_cap_bytes >> 20), store.attached);
 		answer(c, "store", true, text);
 	}
 	board_health(s.board, &board);
-	snprintf(text, sizeof text, "%lld counters, %lld exchanges under way",
-		(long long)board.rows_used, (long long)board.leases_used);
+	snprintf(text, sizeof text,
+		"%lld counters, %lld rolling ones, %lld idempotency keys, %lld exchanges under way",
+		(long long)board.rows_used, (long long)board.rings_used,
+		(long long)board.repeats_used, (long long)board.leases_used);
 	answer(c, "board", true, text);
 	/* without one the management token still works, so nothing is wrong */
 	answer(c, "password", true,
 		manage_has_password(s.manage, &err)
 			? "the admin password is set"
 			: "no admin password yet; open the page and use the code in setup.code");
+	(void)store_value_get(
+		s.store, WEB_ROOT_VALUE, c->known_root, sizeof c->known_root - 1, &err);
 	state_close(&s);
+}
+
+/* ---- can the state be fetched? ---- */
+
+/* HEAD, so that nothing of it travels.  known: the address must be that file's, so anything but a
+ * refusal is bad; else only an answer of just the file's size is. */
+static bool
+is_fetched(
+	struct checking *c, const char *path, const char *file, bool known, char *text, size_t room)
+{
+	size_t len = strlen(c->url);
+	char url[2 * CONF_PATH_BYTES + 512];
+	struct err err = { 0 };
+	struct stat st;
+	int64_t bytes;
+	int status;
+
+	while (len > 0 && c->url[len - 1] == '/')
+		len--;
+	if (snprintf(url, sizeof url, "%.*s%s", (int)len, c->url, path) >= (int)sizeof url) {
+		snprintf(text, room, "the address is too long");
+		return true;
+	}
+	if (forward_probe(url, &status, &bytes, &err) != 0) {
+		snprintf(text, room, "%s", err.text);
+		return true;
+	}
+	if (known ? status != 403 && status != 404
+		  : status / 100 == 2 && stat(file, &st) == 0 && bytes == (int64_t)st.st_size) {
+		snprintf(text, room,
+			"%.300s answers with status %d: it must be 403 or 404; move state_dir out "
+			"of "
+			"the web root, or have the server refuse it",
+			url, status);
+		return true;
+	}
+	return false;
+}
+
+/* The root is not known: it may be any folder above. */
+static bool
+is_fetched_anywhere(struct checking *c, const char *file, char *text, size_t room)
+{
+	for (const char *p = strrchr(file, '/'); p != NULL && p >= file; p--)
+		if (*p == '/' && is_fetched(c, p, file, false, text, room))
+			return true;
+	return false;
+}
+
+static void
+check_root(struct checking *c, const struct conf *conf)
+{
+	static const char *const inside[] = { "board", "db/main.db", "setup.code" };
+	const char *root = c->root != NULL ? c->root : c->known_root;
+	char rest[CONF_PATH_BYTES], file[CONF_PATH_BYTES + 16], text[1200] = "";
+	bool in_root = conf_is_below(root, conf->state_dir, rest) ||
+		       conf_is_below(root, conf->master_key_file, rest);
+	bool bad = false;
+
+	if (root[0] != '\0' && !in_root) {
+		snprintf(text, sizeof text, "the state is outside of %.400s", root);
+		answer(c, "web root", true, text);
+		return;
+	}
+	if (c->url == NULL && in_root) {
+		snprintf(text, sizeof text,
+			"the state is inside of %.400s, where anybody might fetch it; move it out, "
+			"or "
+			"say --url ADDRESS of that root to see whether it is refused",
+			root);
+		answer(c, "web root", false, text);
+	}
+	if (c->url == NULL)
+		return;
+	for (size_t i = 0; i <= sizeof inside / sizeof inside[0] && !bad; i++) {
+		if (i < sizeof inside / sizeof inside[0])
+			snprintf(file, sizeof file, "%s/%s", conf->state_dir, inside[i]);
+		else
+			snprintf(file, sizeof file, "%s", conf->master_key_file);
+		if (access(file, F_OK) != 0)
+			continue;
+		if (!in_root)
+			bad = is_fetched_anywhere(c, file, text, sizeof text);
+		else if (conf_is_below(root, file, rest))
+			bad = is_fetched(c, rest, file, true, text, sizeof text);
+	}
+	if (!bad)
+		snprintf(text, sizeof text, "%.300s does not hand out the state", c->url);
+	answer(c, "web root", !bad, text);
 }
 
 int
@@ -230,9 +330,14 @@ check_main(int argc, char **argv)
 			c.json = true;
 		else if (strcmp(argv[i], "--config") == 0 && i + 1 < argc)
 			setenv("SLUICE_CONFIG", argv[++i], 1);
+		else if (strcmp(argv[i], "--url") == 0 && i + 1 < argc)
+			c.url = argv[++i];
+		else if (strcmp(argv[i], "--root") == 0 && i + 1 < argc)
+			c.root = argv[++i];
 		else {
 			free(conf);
-			return complain(EXIT_USAGE, "usage: sluice check [--json] [--config FILE]");
+			return complain(EXIT_USAGE, "usage: sluice check [--json] [--config FILE] "
+						    "[--url ADDRESS] [--root FOLDER]");
 		}
 	}
 	if (c.json)
@@ -247,6 +352,7 @@ check_main(int argc, char **argv)
 			check_state(&c);
 			check_disk(&c, conf);
 		}
+		check_root(&c, conf);
 		check_socket(&c, "gateway", conf->gateway_socket, "/health", 200);
 		check_socket(&c, "management", conf->manage_socket, "/manage/session", 401);
 	}

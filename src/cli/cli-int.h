@@ -2,7 +2,7 @@
  * cli-int.h - what the verbs of the command share.
  *
  *   command.c  the table of verbs, help, exit codes        state.c    settings, store, board, manage
- *   records.c  project, token, key, upstream, limit, price report.c   requests, usage, inflight
+ *   records.c  project, token, key, upstream, limit, price report.c   requests, usage, audit, inflight
  *   setup.c    init                                        check.c    check
  *   convert.c  convert                                     serve.c    serve
  *   mock.c     mock                                        table.c    columns for people
@@ -88,6 +88,7 @@ int reprice_main(int argc, char **argv);
 int reconcile_main(int argc, char **argv);
 int requests_main(int argc, char **argv);
 int usage_main(int argc, char **argv);
+int audit_main(int argc, char **argv);
 int inflight_main(int argc, char **argv);
 int init_main(int argc, char **argv);
 int check_main(int argc, char **argv);

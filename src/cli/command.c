@@ -107,6 +107,7 @@ static const struct verb verbs[] = {
 	{ "reconcile", "compare a provider's bill with what was booked", reconcile_main },
 	{ "requests", "the newest requests, and why they failed", requests_main },
 	{ "usage", "sums by project, token, model, upstream or key", usage_main },
+	{ "audit", "who changed what, and what it was before", audit_main },
 	{ "inflight", "what runs now; inflight cut ID ends one", inflight_main },
 	{ "backup", "one file of everything, while it runs", care_main },
 	{ "restore", "bring a backup back, with sluice stopped", care_main },

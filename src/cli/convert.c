@@ -315,11 +315,12 @@ convert_one_error(const struct options *o, struct span in)
 	struct bytes body = BYTES_LIMIT(ERROR_BYTES);
 	struct err err = { 0 };
 
-	(void)failure_tell(f, status, until, o->from->name, in, &err);
+	(void)failure_tell(
+		f, status, until == 0 ? 0 : clock_boot_ms() + until - now, o->from->name, in, &err);
 	fprintf(stderr, "class: %s\nstatus: %d\n", failure_name(f),
 		error_status(o->to->dialect, err.code));
-	if (err.retry_at_ms > 0)
-		fprintf(stderr, "retry-after: %" PRId64 "\n", (err.retry_at_ms - now + 999) / 1000);
+	if (until > 0 && err.retry_boot_ms > 0)
+		fprintf(stderr, "retry-after: %" PRId64 "\n", (until - now + 999) / 1000);
 	if (error_body(o->to->dialect, &err, NULL, &body) == 0)
 		print(NULL, body.at, body.len, true);
 	bytes_free(&body);

@@ -41,7 +41,7 @@
 const char mock_help[] =
 	"usage: sluice mock [options]\n"
 	"\n"
-	"A provider that speaks OpenAI, for tests and first steps.  Prints its address.\n"
+	"A provider of every protocol, for tests and first steps.  Prints its address.\n"
 	"\n"
 	"  --listen ADDRESS:PORT   (127.0.0.1:0, a free port)\n"
 	"  --chunks N              of a stream (5)\n"
@@ -51,6 +51,20 @@ const char mock_help[] =
 	"  --seconds N             ends by itself after this time (0: never)\n"
 	"  --log FILE              a JSON line for each request that is over\n"
 	"  --keys FILE             the keys that are good, one a line (any)\n"
+	"  --strict 1              a key must stand where the real protocol has it\n"
+	"  --aws ID:SECRET         AWS signatures are verified (ID:SECRET:SESSION)\n"
+	"  --client ID:SECRET      what the token endpoints take (anyone)\n"
+	"  --jwt-key FILE          a public key, by which they verify assertions\n"
+	"  --token-seconds N       the life of their tokens (3600)\n"
+	"  --talk 1                OpenAI too answers what was said (see below)\n"
+	"\n"
+	"Paths: /v1/chat/completions, completions, responses, embeddings, models, …; /v1/messages\n"
+	"and its count_tokens; /v1beta/models/M:generateContent and its like (Google's platform:\n"
+	"/v1/projects/…/publishers/…); /model/M/converse, converse-stream, invoke,\n"
+	"invoke-with-response-stream, count-tokens; Azure's /openai/deployments/D/…; /api/v1/… as\n"
+	"OpenRouter; SAP's /v2/inference/deployments/D/… and /v2/lm/deployments.  Tokens:\n"
+	"POST /oauth/token (SAP), /token (Google), /TENANT/oauth2/v2.0/token (Entra ID).\n"
+	"/plain/… is an API that is no model's.\n"
 	"\n"
 	"Every model is served.  These names do something else:\n"
 	"\n"
@@ -64,9 +78,25 @@ const char mock_help[] =
 	"  mock-slow-MS            begins after so long\n"
 	"  mock-refuse-once        the first one of each key finds the connection closed\n"
 	"  mock:chunks=40,interval=50,bytes=20,delay=10,status=500,big=1000\n"
+	"  mock:stream-error       an error of the protocol in mid-stream\n"
+	"  mock:split=N            a stream in pieces of N bytes\n"
+	"  mock:python             Converse by SAP: a stream as Python writes it\n"
+	"  mock:kind=WORD          an error by its reason: key, credit, access, rate, day,\n"
+	"                          overloaded, context, filter, model, timeout, internal\n"
+	"  talk…, mock:talk        OpenAI answers what was said, as the other protocols always do\n"
 	"\n"
 	"The same words stand in a header X-Mock.  A key with bad401 (or any badSTATUS) in it\n"
-	"always gets that error.  GET /mock/stats tells what came, POST /mock/reset forgets it.\n";
+	"always gets that error.  GET /mock/stats tells what came, POST /mock/reset forgets it;\n"
+	"GET /mock/last (?path=/v1/messages) shows the last request, POST /mock/expire ends all\n"
+	"tokens.\n"
+	"\n"
+	"Answers say what was heard: \"You said: …\", media with type and size, the results of\n"
+	"tools by name; JSON that fits when a schema is asked for.  Words in the last turn steer:\n"
+	"  call:N                  N calls of the tools that came along (aloud: with text)\n"
+	"  cache:N                 N tokens came from a cache\n"
+	"  stop:filter             refused by a filter\n"
+	"  redact                  thoughts that are hidden, where a protocol has them\n"
+	"Reasoning is signed, and an error when it comes back altered, or not, where it must.\n";
 
 enum state { READING, HOLDING, SENDING, HANGING };
 
@@ -171,6 +201,14 @@ mock_script_read(struct mock_script *s, struct span text)
 		{ "garbage", MOCK_GARBAGE },
 		{ "badjson", MOCK_BADJSON },
 		{ "refuse-once", MOCK_REFUSE_ONCE },
+		{ "stream-error", MOCK_STREAM_ERROR },
+	};
+	const struct {
+		const char *word;
+		bool *to;
+	} flags[] = {
+		{ "talk", &s->talks },
+		{ "python", &s->python },
 	};
 	const struct {
 		const char *word;
@@ -182,6 +220,7 @@ mock_script_read(struct mock_script *s, struct span text)
 		{ "delay=", &s->delay_ms },
 		{ "status=", &s->status },
 		{ "big=", &s->big_bytes },
+		{ "split=", &s->split },
 	};
 
 	while (text.len > 0) {
@@ -198,6 +237,13 @@ mock_script_read(struct mock_script *s, struct span text)
 		for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
 			if (span_is(word, faults[i].word))
 				s->fault = faults[i].fault;
+		for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
+			if (span_is(word, flags[i].word))
+				*flags[i].to = true;
+		if (span_starts(word, "kind="))
+			s->kind = mock_kind_named((struct span){ word.at + 5, word.len - 5 });
+		s->numbered =
+			s->numbered || span_starts(word, "chunks=") || span_starts(word, "bytes=");
 		len += comma != NULL;
 		text.at += len;
 		text.len -= len;
@@ -208,6 +254,40 @@ mock_script_read(struct mock_script *s, struct span text)
 		s->chunk_bytes = STREAM_BYTES;
 	if (s->status < 200 || s->status > 599)
 		s->status = 200;
+}
+
+void
+mock_script_model(struct mock_exchange *x, const char *model)
+{
+	static const struct {
+		const char *name;
+		enum mock_fault fault;
+	} faults[] = {
+		{ "mock-hang-stream", MOCK_HANG_STREAM },
+		{ "mock-hang", MOCK_HANG },
+		{ "mock-cut", MOCK_CUT },
+		{ "mock-garbage", MOCK_GARBAGE },
+		{ "mock-badjson", MOCK_BADJSON },
+		{ "mock-refuse-once", MOCK_REFUSE_ONCE },
+	};
+
+	if (strncmp(model, "talk", 4) == 0)
+		x->script.talks = true;
+	if (strncmp(model, "mock", 4) != 0)
+		return;
+	if (model[4] == ':')
+		mock_script_read(&x->script, span_of(model + 5));
+	else if (strncmp(model, "mock-error-", 11) == 0)
+		x->script.status = strtol(model + 11, NULL, 10);
+	else if (strncmp(model, "mock-slow-", 10) == 0)
+		x->script.delay_ms = strtol(model + 10, NULL, 10);
+	else if (strncmp(model, "mock-big-", 9) == 0)
+		x->script.big_bytes = read_number(model + 9, strlen(model + 9));
+	for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+		if (strncmp(model, faults[i].name, strlen(faults[i].name)) == 0) {
+			x->script.fault = faults[i].fault;
+			return;
+		}
 }
 
 /* ---- what goes out ---- */
@@ -242,9 +322,11 @@ put_status(struct mock_exchange *x, int status, const char *type)
 		(void)bytes_printf(x->out, "%d Status", status);
 	(void)bytes_puts(x->out, "\r\nContent-Type: ");
 	(void)bytes_puts(x->out, type);
-	(void)bytes_puts(x->out, "\r\nx-request-id: req_mock_");
+	(void)bytes_puts(x->out, "\r\n");
+	mock_error_headers(x, status, x->out);
+	(void)bytes_puts(x->out, "x-request-id: req_mock_");
 	mock_number(x->out, (int64_t)x->number);
-	if (status == 429)
+	if (status == 429 && (x->dialect == MOCK_OPENAI || x->dialect == MOCK_OPENROUTER))
 		(void)bytes_puts(x->out,
 			"\r\nRetry-After: 7\r\nx-ratelimit-limit-requests: 100\r\n"
 			"x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: 7s\r\n"
@@ -285,6 +367,73 @@ mock_piece(const struct mock_exchange *x, struct bytes *to, struct span piece)
 	(void)bytes_add(to, size, (size_t)snprintf(size, sizeof size, "%zx\r\n", piece.len));
 	(void)bytes_add(to, piece.at, piece.len);
 	(void)bytes_add(to, "\r\n", 2);
+}
+
+/* ---- streams of pieces ---- */
+
+void
+mock_stream_begin(struct mock_exchange *x, const char *type)
+{
+	struct mock_stream *s = &x->stream;
+
+	s->event.len = s->ending.len = s->number_at = s->sequence_at = 0;
+	s->pieces.len = s->ends.len = 0;
+	s->count = s->next = 0;
+	x->streams = true;
+	mock_stream_head(x, type);
+}
+
+void
+mock_stream_piece(struct mock_exchange *x, struct span piece)
+{
+	struct mock_stream *s = &x->stream;
+	size_t most = x->script.split > 0 ? (size_t)x->script.split : piece.len;
+
+	while (piece.len > 0) {
+		size_t len = piece.len < most ? piece.len : most;
+
+		mock_piece(x, &s->pieces, (struct span){ piece.at, len });
+		(void)bytes_add(&s->ends, &s->pieces.len, sizeof s->pieces.len);
+		s->count++;
+		piece.at += len;
+		piece.len -= len;
+	}
+}
+
+void
+mock_stream_end(struct mock_exchange *x, struct span error)
+{
+	struct mock_stream *s = &x->stream;
+	int64_t half = s->count / 2 > 0 ? s->count / 2 : 1;
+
+	switch (x->script.fault) {
+	case MOCK_CUT:
+		s->count = half;
+		x->cut = true;
+		break;
+	case MOCK_HANG_STREAM:
+		s->count = s->count < 3 ? s->count : 3;
+		break;
+	case MOCK_STREAM_ERROR:
+		s->count = half;
+		mock_piece(x, &s->ending, error);
+		break;
+	case MOCK_BADJSON:
+		s->count = half;
+		mock_piece(x, &s->ending, SPAN_LIT("data: {\"and here it ends\n\n"));
+		break;
+	default:
+		break;
+	}
+}
+
+static size_t
+piece_end(const struct mock_stream *s, int64_t i)
+{
+	size_t end;
+
+	memcpy(&end, s->ends.at + (size_t)i * sizeof end, sizeof end);
+	return end;
 }
 
 /* ---- the heap of those who wait for a moment ---- */
@@ -427,7 +576,7 @@ put_stats(struct bytes *b)
 					mock.rows[j].status, (long long)mock.rows[j].count);
 		(void)bytes_puts(b, "}");
 	}
-	(void)bytes_puts(b, "},\"keys\":{");
+	(void)bytes_printf(b, "},\"tokens_asked\":%lld,\"keys\":{", (long long)mock_tokens_asked);
 	first = true;
 	for (size_t i = 0; i < KEYS_MOST; i++) {
 		const struct key *k = &mock.keys[i];
@@ -448,7 +597,7 @@ put_stats(struct bytes *b)
 static void
 reset_stats(void)
 {
-	mock.completed = mock.client_gone = mock.connections = 0;
+	mock.completed = mock.client_gone = mock.connections = mock_tokens_asked = 0;
 	mock.max_open = mock.open;
 	for (int i = 0; i < mock.row_count; i++)
 		mock.rows[i].count = 0;
@@ -571,19 +720,29 @@ compose_stream(struct connection *c)
 	c->out.len = c->out_sent = 0;
 	while (s->next < s->count && c->due_us <= mock.now_us && c->out.len < STREAM_BYTES) {
 		s->next++;
+		c->due_us += interval_us;
+		if (s->ends.len > 0) {
+			size_t from = s->next == 1 ? 0 : piece_end(s, s->next - 2);
+
+			(void)bytes_add(
+				&c->out, s->pieces.at + from, piece_end(s, s->next - 1) - from);
+			continue;
+		}
 		write_digits(&s->event, s->number_at, s->number_digits, s->next);
 		if (s->sequence_at != 0)
 			write_digits(&s->event, s->sequence_at, NUMBER_DIGITS,
 				s->sequence_first + s->next - 1);
 		mock_piece(&c->x, &c->out, bytes_span(&s->event));
-		c->due_us += interval_us;
 	}
 	if (s->next < s->count)
 		return;
 	c->x.streams = false;
 	if (c->x.script.fault == MOCK_HANG_STREAM || c->x.cut)
 		return;
-	mock_piece(&c->x, &c->out, bytes_span(&s->ending));
+	if (s->ends.len > 0) /* framed already */
+		(void)bytes_add(&c->out, s->ending.at, s->ending.len);
+	else
+		mock_piece(&c->x, &c->out, bytes_span(&s->ending));
 	if (c->x.http11)
 		(void)bytes_add(&c->out, "0\r\n\r\n", 5);
 }
@@ -645,6 +804,18 @@ is_good_key(struct span key)
 	return false;
 }
 
+bool
+mock_key_is_good(struct span key)
+{
+	return is_good_key(key);
+}
+
+int64_t
+mock_now_s(void)
+{
+	return clock_wall_ms() / 1000;
+}
+
 /* "sk-bad429-1": 429.  0: nothing of the kind. */
 static int
 status_of_key(struct span key)
@@ -657,6 +828,73 @@ status_of_key(struct span key)
 		if (at[i] < '0' || at[i] > '9')
 			return 0;
 	return (at[3] - '0') * 100 + (at[4] - '0') * 10 + (at[5] - '0');
+}
+
+struct span
+mock_header(const struct mock_exchange *x, const char *name)
+{
+	const char *end = x->head.at + x->head.len, *line = memchr(x->head.at, '\n', x->head.len);
+	size_t len = strlen(name);
+
+	while (line != NULL && ++line < end) {
+		const char *eol = memchr(line, '\n', (size_t)(end - line)), *stop = eol;
+
+		if (eol == NULL)
+			break;
+		if ((size_t)(eol - line) > len && line[len] == ':' &&
+			strncasecmp(line, name, len) == 0) {
+			line += len + 1;
+			while (stop > line && (stop[-1] == '\r' || stop[-1] == ' '))
+				stop--;
+			while (line < stop && *line == ' ')
+				line++;
+			return (struct span){ line, (size_t)(stop - line) };
+		}
+		line = eol;
+	}
+	return SPAN_NONE;
+}
+
+/* As it stands in the query. */
+static struct span
+raw_parameter(struct span query, const char *name)
+{
+	size_t len = strlen(name);
+
+	while (query.len > 0) {
+		const char *and = memchr(query.at, '&', query.len);
+		size_t one = and == NULL ? query.len : (size_t)(and-query.at);
+
+		if (one > len && query.at[len] == '=' && memcmp(query.at, name, len) == 0)
+			return (struct span){ query.at + len + 1, one - len - 1 };
+		one += and != NULL;
+		query.at += one;
+		query.len -= one;
+	}
+	return SPAN_NONE;
+}
+
+bool
+mock_parameter(struct span query, const char *name, char *out, size_t out_bytes)
+{
+	struct span raw = raw_parameter(query, name);
+	size_t n = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < raw.len; i++) {
+		char c = raw.at[i] == '+' ? ' ' : raw.at[i], hex[3] = "";
+
+		if (c == '%' && i + 2 < raw.len) {
+			memcpy(hex, raw.at + i + 1, 2);
+			c = (char)strtol(hex, NULL, 16);
+			i += 2;
+		}
+		if (n + 1 >= out_bytes)
+			return false;
+		out[n++] = c;
+	}
+	out[n] = '\0';
+	return raw.at != NULL;
 }
 
 struct request {
@@ -677,11 +915,11 @@ read_header(struct connection *c, struct request *r, const char *line, size_t na
 	switch (name) { /* most lines are told apart by the length of their names */
 	case 7:
 		if (header_is(line, name, "api-key"))
-			r->key = v;
+			r->key = c->x.keys.api_key = v;
 		break;
 	case 9:
 		if (header_is(line, name, "x-api-key"))
-			r->key = v;
+			r->key = c->x.keys.x_api_key = v;
 		break;
 	case 6:
 		if (header_is(line, name, "expect"))
@@ -694,15 +932,19 @@ read_header(struct connection *c, struct request *r, const char *line, size_t na
 			r->closes = v.len == 5 && strncasecmp(v.at, "close", 5) == 0;
 		break;
 	case 13:
-		if (header_is(line, name, "authorization") && v.len > 7 &&
-			strncasecmp(v.at, "Bearer ", 7) == 0)
-			r->key = (struct span){ v.at + 7, v.len - 7 };
+		if (!header_is(line, name, "authorization"))
+			break;
+		c->x.keys.authorization = v;
+		if (v.len > 7 && strncasecmp(v.at, "Bearer ", 7) == 0)
+			r->key = c->x.keys.bearer = (struct span){ v.at + 7, v.len - 7 };
+		else if (v.len > 0 && (v.at = memmem(v.at, v.len, "Credential=", 11)) != NULL)
+			r->key = (struct span){ v.at + 11, strcspn(v.at + 11, "/,\r") };
 		break;
 	case 14:
 		if (header_is(line, name, "content-length"))
 			r->content_length = read_number(v.at, v.len);
 		else if (header_is(line, name, "x-goog-api-key"))
-			r->key = v;
+			r->key = c->x.keys.goog_key = v;
 		break;
 	case 17:
 		if (header_is(line, name, "transfer-encoding"))
@@ -735,8 +977,8 @@ read_head(struct connection *c, struct request *r, const char *at, const char *e
 		query == NULL ? SPAN_NONE : (struct span){ query + 1, (size_t)(space - query - 1) };
 	x->http11 = eol - space > 8 && memcmp(space + 1, "HTTP/1.1", 8) == 0;
 	x->script = mock.script;
-	if (span_starts(x->query, "key="))
-		r->key = (struct span){ x->query.at + 4, strcspn(x->query.at + 4, "& ") };
+	x->keys = (struct mock_keys){ .query_key = raw_parameter(x->query, "key") };
+	r->key = x->keys.query_key;
 	for (const char *line = eol + 1; line < end;) {
 		const char *colon, *stop;
 		struct span v;
@@ -808,6 +1050,16 @@ answer_own(struct connection *c)
 	} else if (span_is(c->x.path, "/mock/stats")) {
 		put_stats(&text);
 		mock_reply(&c->x, 200, "application/json", bytes_span(&text));
+	} else if (span_is(c->x.path, "/mock/expire") && span_is(c->x.method, "POST")) {
+		mock_auth_expire();
+		mock_reply(&c->x, 200, "application/json", SPAN_LIT("{}"));
+	} else if (span_is(c->x.path, "/mock/last")) {
+		char path[PATH_BYTES * 4];
+
+		(void)mock_parameter(c->x.query, "path", path, sizeof path);
+		if (!mock_last_put(span_of(path), &text))
+			(void)bytes_puts(&text, "null");
+		mock_reply(&c->x, 200, "application/json", bytes_span(&text));
 	} else {
 		openai_error(&c->x, 404);
 	}
@@ -830,7 +1082,11 @@ answer(struct connection *c, const struct request *r)
 	x->filler = 0;
 	x->streams = x->cut = false;
 	x->stream.count = 0;
+	x->stream.ends.len = 0;
 	x->status = 0;
+	x->dialect = MOCK_OPENAI;
+	x->sap = x->vertex = false;
+	x->exception = NULL;
 	c->state = SENDING;
 	c->due_us = mock.now_us;
 	if (span_starts(x->path, "/mock/")) {
@@ -843,12 +1099,8 @@ answer(struct connection *c, const struct request *r)
 		c->key->most_in_flight = c->key->in_flight;
 	if (++mock.open > mock.max_open)
 		mock.max_open = mock.open;
-	if (bad != 0)
-		openai_error(x, bad);
-	else if (!is_good_key(r->key))
-		openai_error(x, 401);
-	else
-		openai_answer(x);
+	mock_last_keep(x);
+	mock_route(x, bad, is_good_key(r->key));
 	switch (x->script.fault) {
 	case MOCK_HANG:
 		x->status = 0;
@@ -1048,7 +1300,8 @@ accept_all(void)
 			return;
 		if (c != NULL) {
 			struct bytes in = c->in, out = c->out, body = c->body, tail = c->x.tail,
-				     event = c->x.stream.event, ending = c->x.stream.ending;
+				     event = c->x.stream.event, ending = c->x.stream.ending,
+				     pieces = c->x.stream.pieces, ends = c->x.stream.ends;
 			struct connection *next_made = c->next_made;
 
 			mock.free = c->next_free;
@@ -1060,12 +1313,15 @@ accept_all(void)
 			c->x.tail = tail;
 			c->x.stream.event = event;
 			c->x.stream.ending = ending;
+			c->x.stream.pieces = pieces;
+			c->x.stream.ends = ends;
 			c->in.len = c->out.len = 0;
 		} else if ((c = calloc(1, sizeof *c)) != NULL) {
 			c->in.limit = IN_BYTES;
 			c->body.limit = WHOLE_BYTES;
 			c->out.limit = c->x.tail.limit = c->x.stream.event.limit =
-				c->x.stream.ending.limit = MOCK_OUT_BYTES;
+				c->x.stream.ending.limit = c->x.stream.pieces.limit =
+					c->x.stream.ends.limit = MOCK_OUT_BYTES;
 			c->next_made = mock.made;
 			mock.made = c;
 		}
@@ -1162,10 +1418,13 @@ free_all(void)
 		bytes_free(&c->x.tail);
 		bytes_free(&c->x.stream.event);
 		bytes_free(&c->x.stream.ending);
+		bytes_free(&c->x.stream.pieces);
+		bytes_free(&c->x.stream.ends);
 		free(c);
 	}
 	free(mock.heap);
 	bytes_free(&mock.log);
+	mock_last_free();
 }
 
 static int
@@ -1212,7 +1471,7 @@ mock_main(int argc, char **argv)
 	struct rlimit files;
 	struct sigaction quit = { .sa_handler = on_signal };
 	const char *where = "127.0.0.1:0", *log = NULL, *keys = NULL;
-	int64_t seconds = 0;
+	int64_t seconds = 0, strict = 0, talk = 0;
 	const struct {
 		const char *name;
 		int64_t *number;
@@ -1226,6 +1485,12 @@ mock_main(int argc, char **argv)
 		{ "--seconds", &seconds, NULL },
 		{ "--log", NULL, &log },
 		{ "--keys", NULL, &keys },
+		{ "--strict", &strict, NULL },
+		{ "--talk", &talk, NULL },
+		{ "--aws", NULL, &mock_auth.aws },
+		{ "--client", NULL, &mock_auth.client },
+		{ "--jwt-key", NULL, &mock_auth.jwt_key },
+		{ "--token-seconds", &mock_auth.token_seconds, NULL },
 	};
 
 	mock.script = (struct mock_script){ .chunks = 5, .chunk_bytes = 20, .status = 200 };
@@ -1249,6 +1514,8 @@ mock_main(int argc, char **argv)
 		else
 			*options[o].number = read_number(argv[i], strlen(argv[i]));
 	}
+	mock_auth.strict = strict != 0;
+	mock.script.talks = talk != 0;
 	mock_script_read(&mock.script, SPAN_NONE); /* holds it to sensible values */
 	mock.log.limit = MOCK_OUT_BYTES;
 	mock.log_fd = -1;

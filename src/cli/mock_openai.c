@@ -30,6 +30,7 @@ struct ask {
 		encoding, stream_options;
 	int64_t prompt_tokens;
 	bool include_usage;
+	bool talks; /* has what only a conversation can answer */
 };
 
 static void
@@ -117,52 +118,11 @@ read_member(void *ctx, const struct json_member *m)
 	for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
 		if (span_is(m->key, fields[i].name))
 			*fields[i].to = m->value;
+	if (span_is(m->key, "tools") || span_is(m->key, "response_format") ||
+		span_is(m->key, "reasoning_effort") || span_is(m->key, "reasoning") ||
+		span_is(m->key, "text"))
+		a->talks = true;
 	return true;
-}
-
-static int64_t
-size_of(const char *text)
-{
-	char *end;
-	int64_t n = strtoll(text, &end, 10);
-
-	if (*end == 'k' || *end == 'K')
-		n *= 1024;
-	else if (*end == 'm' || *end == 'M')
-		n *= 1024 * 1024;
-	return n > 0 ? n : 1;
-}
-
-static void
-read_model(struct mock_exchange *x, const char *model)
-{
-	static const struct {
-		const char *name;
-		enum mock_fault fault;
-	} faults[] = {
-		{ "mock-hang-stream", MOCK_HANG_STREAM },
-		{ "mock-hang", MOCK_HANG },
-		{ "mock-cut", MOCK_CUT },
-		{ "mock-garbage", MOCK_GARBAGE },
-		{ "mock-badjson", MOCK_BADJSON },
-		{ "mock-refuse-once", MOCK_REFUSE_ONCE },
-	};
-
-	if (strncmp(model, "mock", 4) != 0)
-		return;
-	if (model[4] == ':')
-		mock_script_read(&x->script, span_of(model + 5));
-	else if (strncmp(model, "mock-error-", 11) == 0)
-		x->script.status = strtol(model + 11, NULL, 10);
-	else if (strncmp(model, "mock-slow-", 10) == 0)
-		x->script.delay_ms = strtol(model + 10, NULL, 10);
-	else if (strncmp(model, "mock-big-", 9) == 0)
-		x->script.big_bytes = size_of(model + 9);
-	for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
-		if (strncmp(model, faults[i].name, strlen(faults[i].name)) == 0) {
-			x->script.fault = faults[i].fault;
-			return;
-		}
 }
 
 /* ---- errors ---- */
@@ -608,16 +568,15 @@ put_model_object(struct bytes *b, struct span id)
 }
 
 static void
-answer_models(struct mock_exchange *x)
+answer_models(struct mock_exchange *x, struct span path)
 {
 	static const char *const ids[] = { "mock-chat", "mock-embedding", "gpt-4o", "gpt-4o-mini",
 		"gpt-4.1", "text-embedding-3-small", "tts-1" };
-	const size_t prefix = sizeof "/v1/models/" - 1;
+	const size_t prefix = sizeof "/models/" - 1;
 
 	scratch.len = 0;
-	if (x->path.len > prefix) {
-		put_model_object(
-			&scratch, (struct span){ x->path.at + prefix, x->path.len - prefix });
+	if (path.len > prefix) {
+		put_model_object(&scratch, (struct span){ path.at + prefix, path.len - prefix });
 	} else {
 		put(&scratch, "{\"object\":\"list\",\"data\":[");
 		for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
@@ -697,50 +656,60 @@ answer_echo(struct mock_exchange *x)
 	mock_reply(x, 200, "application/json", bytes_span(&scratch));
 }
 
+/* The plain answers are for speed and sizes; the others need a conversation's features, or are asked for. */
+static bool
+talks(const struct mock_exchange *x, const struct ask *a)
+{
+	return (a->kind == CHAT || a->kind == RESPONSES) &&
+	       (x->script.talks || a->talks || x->dialect != MOCK_OPENAI);
+}
+
 void
-openai_answer(struct mock_exchange *x)
+openai_answer(struct mock_exchange *x, struct span path)
 {
 	static const struct {
 		const char *path;
 		enum kind kind;
 	} texts[] = {
-		{ "/v1/chat/completions", CHAT },
-		{ "/v1/completions", COMPLETION },
-		{ "/v1/responses", RESPONSES },
+		{ "/chat/completions", CHAT },
+		{ "/completions", COMPLETION },
+		{ "/responses", RESPONSES },
 	};
 	struct ask a = { .kind = KINDS };
-	bool embeds = span_is(x->path, "/v1/embeddings"), posts = span_is(x->method, "POST");
+	bool embeds = span_is(path, "/embeddings"), posts = span_is(x->method, "POST");
 	bool json = true;
 	char model[256];
 
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-		if (span_is(x->path, texts[i].path))
+		if (span_is(path, texts[i].path))
 			a.kind = texts[i].kind;
 	if (x->body.len > 0 && x->body.at[0] == '{') {
 		json = (int64_t)x->body.len == x->body_bytes &&
 		       json_each(x->body, read_member, &a, NULL) == 0;
 		if (json_string(a.model, model, sizeof model) >= 0)
-			read_model(x, model);
+			mock_script_model(x, model);
 	} else {
 		json = false;
 	}
-	if (x->script.status != 200)
-		openai_error(x, (int)x->script.status);
-	else if (posts && (a.kind != KINDS || embeds) && !json)
+	if (mock_error_scripted(x))
+		return;
+	if (posts && (a.kind != KINDS || embeds) && !json)
 		not_json(x);
+	else if (posts && talks(x, &a))
+		chat_answer(x, a.kind == RESPONSES);
 	else if (posts && a.kind != KINDS)
 		answer_text(x, &a);
 	else if (posts && embeds)
 		answer_embeddings(x, &a);
 	else if (span_is(x->method, "GET") &&
-		 (span_is(x->path, "/v1/models") || span_starts(x->path, "/v1/models/")))
-		answer_models(x);
-	else if (posts && span_is(x->path, "/v1/audio/speech"))
+		 (span_is(path, "/models") || span_starts(path, "/models/")))
+		answer_models(x, path);
+	else if (posts && span_is(path, "/audio/speech"))
 		answer_speech(x);
-	else if (posts && span_is(x->path, "/v1/files"))
+	else if (posts && span_is(path, "/files"))
 		answer_file(x);
-	else if (span_starts(x->path, "/v1/"))
+	else if (path.at != NULL)
 		answer_echo(x);
 	else
-		openai_error(x, 404);
+		mock_error(x, 404, NULL);
 }

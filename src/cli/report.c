@@ -1,4 +1,4 @@
-/* report.c - requests and usage: what ran, what it cost, why it failed. */
+/* report.c - requests, usage, audit: what ran, what it cost, why it failed, who changed what. */
 #include "cli/cli-int.h"
 
 #include <stdio.h>
@@ -48,7 +48,74 @@ print_usage(FILE *out, const char *verb, const char *const *parameters)
 	fputc('\n', out);
 }
 
-/* Options that are query parameters of the API, passed on as they stand. */
+/* ---- the audit: an entry's line, and below it what changed ---- */
+
+/* Raw JSON has no control bytes, so it may go to a terminal; a text without its quotes. */
+static struct span
+plain(struct span object, const char *member)
+{
+	struct json_value v = json_get(object, member);
+
+	if (v.type == JSON_NONE || v.type == JSON_NULL)
+		return span_of("-");
+	return v.type == JSON_STRING ? (struct span){ v.raw.at + 1, v.raw.len - 2 } : v.raw;
+}
+
+static void
+print_plain(const char *before, struct span text, int width)
+{
+	printf("%s%-*.*s", before, width, (int)text.len, text.at);
+}
+
+static bool
+print_field(void *ctx, const struct json_member *m)
+{
+	struct span change = m->value.raw;
+
+	(void)ctx;
+	print_plain("    ", plain(change, "field"), 0);
+	if (json_get(change, "record_id").type == JSON_STRING)
+		print_plain(" of ", plain(change, "record_id"), 0);
+	if (json_get(change, "is_secret").type == JSON_TRUE) {
+		puts(": changed");
+		return true;
+	}
+	print_plain(": ", plain(change, "before"), 0);
+	print_plain(" -> ", plain(change, "after"), 0);
+	puts(json_get(change, "is_cut").type == JSON_TRUE ? " (cut)" : "");
+	return true;
+}
+
+static bool
+print_entry(void *ctx, const struct json_member *m)
+{
+	struct span e = m->value.raw;
+
+	++*(int *)ctx;
+	print_plain("", plain(e, "time"), 24);
+	print_plain("  ", plain(e, "actor"), 16);
+	print_plain("  ", plain(e, "action"), 18);
+	print_plain("  ", plain(e, "object"), 0);
+	puts("");
+	(void)json_each_element(json_get(e, "changes").raw, print_field, NULL, NULL);
+	if (json_get(e, "changes_cut").type == JSON_TRUE)
+		puts("    and more");
+	return true;
+}
+
+static void
+print_audit(struct span json)
+{
+	int count = 0;
+
+	(void)json_each_element(json_get(json, "data").raw, print_entry, &count, NULL);
+	if (count == 0)
+		puts("nothing yet");
+	if (json_get(json, "next").type == JSON_STRING)
+		puts("(there is more: --limit N)");
+}
+
+/* Options that are query parameters of the API, passed on as they stand.  columns NULL: the audit. */
 static int
 report(int argc, char **argv, const char *const *parameters, const struct column *columns,
 	size_t count)
@@ -107,6 +174,8 @@ report(int argc, char **argv, const char *const *parameters, const struct column
 								  : state_refused(&reply);
 	if (rc == EXIT_DONE && json)
 		printf("%.*s\n", (int)reply.body.len, reply.body.at);
+	else if (rc == EXIT_DONE && columns == NULL)
+		print_audit(bytes_span(&reply.body));
 	else if (rc == EXIT_DONE)
 		table_print(bytes_span(&reply.body), columns, count);
 	bytes_free(&reply.body);
@@ -131,6 +200,15 @@ usage_main(int argc, char **argv)
 
 	return report(argc, argv, parameters, usage_columns,
 		sizeof usage_columns / sizeof usage_columns[0]);
+}
+
+int
+audit_main(int argc, char **argv)
+{
+	static const char *const parameters[] = { "limit", "cursor", "actor", "action", "object",
+		NULL };
+
+	return report(argc, argv, parameters, NULL, 0);
 }
 
 static int

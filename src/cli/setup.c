@@ -15,16 +15,27 @@ struct given {
 	char password[512], token[512], master_key[512];
 };
 
+/* SLUICE_MASTER_KEY alone: SLUICE_MASTER_KEY_FILE is no file to copy from but the setting
+ * master_key_file, the file itself. */
+static int
+read_master_key(struct given *g)
+{
+	const char *text = getenv("SLUICE_MASTER_KEY");
+
+	if (text != NULL && !span_copy(span_of(text), g->master_key, sizeof g->master_key))
+		return complain(EXIT_USAGE, "init: SLUICE_MASTER_KEY is too long");
+	return EXIT_DONE;
+}
+
 static int
 read_given(struct given *g)
 {
 	struct err err = { 0 };
 
 	if (conf_secret("admin_password", g->password, sizeof g->password, &err) < 0 ||
-		conf_secret("management_token", g->token, sizeof g->token, &err) < 0 ||
-		conf_secret("master_key", g->master_key, sizeof g->master_key, &err) < 0)
+		conf_secret("management_token", g->token, sizeof g->token, &err) < 0)
 		return complain(EXIT_USAGE, "init: %s", err.text);
-	return EXIT_DONE;
+	return read_master_key(g);
 }
 
 static void
@@ -104,6 +115,8 @@ init_main(int argc, char **argv)
 		manage_make_master_key(conf->master_key_file, given.master_key, &err) < 0)
 		rc = complain(EXIT_FAILED, "init: %s", err.text);
 	umask(mask);
+	if (rc == EXIT_DONE)
+		conf_deny(conf);
 	free(conf);
 	if (rc != EXIT_DONE)
 		return rc;

@@ -72,7 +72,8 @@ static const struct setting settings[] = {
 		.help = "Folder of the store, the board and what else must be kept.\n"
 			"Never inside the folder that the web server hands out." },
 	{ SETTING("master_key_file", PATH, master_key_file, STATE_DIR "master.key"),
-		.help = "32 random bytes that seal the providers' keys; mode 0600." },
+		.help = "32 random bytes that seal the providers' keys, as they are or as text: 64 "
+			"hexadecimal\ndigits or base64; mode 0600." },
 	{ SETTING("gateway_socket", PATH, gateway_socket, STATE_DIR "run/gateway.sock"),
 		.max = SOCKET_PATH_MAX, .help = "FastCGI socket of the gateway." },
 	{ SETTING("manage_socket", PATH, manage_socket, STATE_DIR "run/manage.sock"),
@@ -178,6 +179,9 @@ static const struct setting settings[] = {
 		.group = "Storage",
 		.help = "Disk space for usage rows, what finds them, and their sums.\nThe "
 			"oldest rows go first, their sums stay." },
+	{ SETTING("row_days", INT, row_days, "0"), RANGE(0, 36500),
+		.help = "Usage rows older than so many days go, their sums stay.\n"
+			"0: only\n.Ic store_cap\nlets them go." },
 	{ SETTING("cache_bytes", BYTES, cache_bytes, "8m"), RANGE(256 * 1024, 64 * GB),
 		.help = "Cache of Berkeley DB, shared by all processes.\n64m above 100,000 "
 			"tokens." },

@@ -84,6 +84,7 @@ struct conf {
 
 	/* storage */
 	int64_t store_cap_bytes;
+	int64_t row_days; /* 0: usage rows go by the cap alone */
 	int64_t cache_bytes;
 
 	/* Raw text, a JSON array; "" when not given.  Read elsewhere. */
@@ -124,5 +125,18 @@ int conf_workers(const struct conf *c);
  * "admin_password".  1 found, 0 not given, -1 with *err.
  */
 int conf_secret(const char *name, char *out, size_t room, struct err *err);
+
+/* ---- exposure.c: could the web server hand out our files? ---- */
+
+/* True with what of the path lies below the folder ("/sub/state", or "": it is the folder), links
+ * followed. */
+bool conf_is_below(const char *root, const char *path, char rest[CONF_PATH_BYTES]);
+/* Does a .htaccess from root down to dir refuse everybody?  Not every server heeds it. */
+bool conf_is_denied(const char *root, const char *dir);
+/* Do the state or the master key lie in that web root, where that server (SERVER_SOFTWARE) is not
+ * kept from them by a .htaccess? */
+bool conf_is_exposed(const struct conf *c, const char *root, const char *server);
+/* Puts a .htaccess that refuses everybody into the state directory, unless there is one. */
+void conf_deny(const struct conf *c);
 
 #endif

@@ -106,6 +106,10 @@ struct span forward_response_header(const struct forward_call *c, const char *na
 bool forward_each_response_header(const struct forward_call *c,
 	bool (*fn)(void *ctx, struct span name, struct span value), void *ctx);
 
+/* Off the loop, and it blocks, 5 s at most: the status and Content-Length (-1: not stated) of a HEAD
+ * for that address, no redirect followed.  ERR_UPSTREAM_UNREACHABLE, ERR_MEMORY. */
+int forward_probe(const char *url, int *status, int64_t *length, struct err *err);
+
 /* The egress guard's judgement, for tests and for `check`: may this address be called? */
 struct sockaddr;
 bool forward_address_is_public(const struct sockaddr *a);

@@ -389,7 +389,7 @@ look_up(struct exchange *x)
 	if (identify(x) != 0)
 		return -1;
 	/* A full disk takes no row, neither of the exchange nor of its refusal: wait for none. */
-	if (x->match.endpoint->kind == ENDPOINT_FORWARD && store_is_full(x->gw->store) &&
+	if (x->match.kind == ENDPOINT_FORWARD && store_is_full(x->gw->store) &&
 		x->caller.project.fail_mode != FAIL_OPEN) {
 		x->known = false;
 		return err_set(&x->err, ERR_STORE_UNAVAILABLE, "the disk of the store is full");
@@ -421,7 +421,7 @@ admission_run(struct exchange *x)
 	store_stay(gw->store, false);
 	if (rc != 0)
 		return -1;
-	if (x->match.endpoint->kind != ENDPOINT_FORWARD)
+	if (x->match.kind != ENDPOINT_FORWARD)
 		return 0;
 	if (!endpoint_path_is_clean(x->match.path)) {
 		err_set(&x->err, ERR_BAD_REQUEST, "the path climbs with '..'");

@@ -70,19 +70,19 @@ add_retry(struct lines *l, const struct err *e)
 	if (e->code != ERR_RATE_LIMITED && e->code != ERR_BUDGET_EXCEEDED &&
 		e->code != ERR_NO_KEY_AVAILABLE && e->code != ERR_OVERLOADED)
 		return;
-	if (e->retry_at_ms == 0) {
+	if (e->retry_boot_ms == 0) {
 		if (e->code == ERR_RATE_LIMITED || e->code == ERR_BUDGET_EXCEEDED)
 			add(l, "x-should-retry", "false");
 		return;
 	}
-	wait_ms = e->retry_at_ms - clock_wall_ms();
+	wait_ms = e->retry_boot_ms - clock_boot_ms();
 	if (wait_ms < 0)
 		wait_ms = 0;
 	if (wait_ms <= RETRY_AFTER_MAX * 1000) {
 		add(l, "Retry-After", arena_printf(l->arena, "%" PRId64, (wait_ms + 999) / 1000));
 		return;
 	}
-	clock_rfc3339(e->retry_at_ms, when);
+	clock_rfc3339(clock_wall_ms() + wait_ms, when);
 	add(l, "x-should-retry", "false");
 	add(l, "X-Sluice-Resets-At", arena_strdup(l->arena, when));
 }
@@ -152,7 +152,7 @@ add_limits(struct lines *l, const struct exchange *x)
 		add(l, kinds[i].remaining, arena_printf(l->arena, "%" PRId64, left_of(h)));
 		if (h->resets_ms == INT64_MAX)
 			continue;
-		wait_ms = h->resets_ms - board_now_ms(x->gw->board);
+		wait_ms = board_wait_ms(x->gw->board, h->resets_ms);
 		if (anthropic)
 			clock_rfc3339(clock_wall_ms() + wait_ms, when);
 		else
@@ -471,7 +471,7 @@ answer_now(struct exchange *x)
 		return;
 	}
 	add_common(&l, x);
-	switch (x->match.endpoint->kind) {
+	switch (x->match.kind) {
 	case ENDPOINT_UPSTREAMS:
 		bytes_puts(&list.out, "{\"data\":[");
 		list_upstreams(&list);
@@ -574,12 +574,12 @@ answer_plain(struct gateway *gw, struct web_request *r, int found, const struct 
 		answer_options(gw, r);
 		return;
 	}
-	if (found == 200 && m->endpoint->kind == ENDPOINT_HEALTH) {
+	if (found == 200 && m->kind == ENDPOINT_HEALTH) {
 		web_answer(r, 200, "application/json", &line, 1,
 			SPAN_LIT("{\"status\":\"ok\",\"version\":\"" SLUICE_VERSION "\"}"));
 		return;
 	}
-	if (found == 200 && m->endpoint->kind == ENDPOINT_METRICS) {
+	if (found == 200 && m->kind == ENDPOINT_METRICS) {
 		if (gw->conf.metrics_open ||
 			net_in_list(gw->conf.metrics_addresses, web_address(r))) {
 			answer_metrics(gw, r);

@@ -437,6 +437,15 @@ judge_silence(struct exchange *x)
 	}
 }
 
+/* Of a moment by the wall clock; 0: none. */
+static int64_t
+boot_of(int64_t wall_ms)
+{
+	int64_t wait_ms = wall_ms - clock_wall_ms();
+
+	return wall_ms == 0 ? 0 : clock_boot_ms() + (wait_ms > 0 ? wait_ms : 0);
+}
+
 /* What an answer of status >= 400 means for the client when no other key is left. */
 static void
 judge_refusal(struct exchange *x)
@@ -446,7 +455,7 @@ judge_refusal(struct exchange *x)
 
 	if (own_fault && !x->head_sent)
 		return; /* its own answer goes through */
-	(void)failure_tell(x->failure, x->end.status, x->retry_at_ms,
+	(void)failure_tell(x->failure, x->end.status, boot_of(x->retry_at_ms),
 		x->plan.candidate[x->candidate].upstream->name, bytes_span(&x->answer), &x->err);
 }
 

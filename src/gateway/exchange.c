@@ -82,9 +82,9 @@ exchange_admit(struct exchange *x)
 
 	store_working(x->gw->store, x);
 	if (admission_run(x) == 0)
-		next = x->match.endpoint->kind == ENDPOINT_FORWARD ? EX_ROUTE : EX_DONE;
+		next = x->match.kind == ENDPOINT_FORWARD ? EX_ROUTE : EX_DONE;
 	else
-		next = x->known && x->match.endpoint->kind == ENDPOINT_FORWARD ? EX_SETTLE
+		next = x->known && x->match.kind == ENDPOINT_FORWARD ? EX_SETTLE
 									       : EX_DONE;
 	store_working(x->gw->store, NULL);
 	x->admitted_us = clock_mono_us();
@@ -108,7 +108,7 @@ exchange_on_request(void *ctx, struct web_request *r)
 	board_count(gw->board, COUNT_EXCHANGES, 1);
 	board_count(gw->board, COUNT_BYTES_IN, web_body_bytes(r));
 	if (found != 200 || strcmp(web_method(r), "OPTIONS") == 0 ||
-		m.endpoint->kind >= ENDPOINT_HEALTH || (x = exchange_new(gw, r, &m)) == NULL) {
+		m.kind >= ENDPOINT_HEALTH || (x = exchange_new(gw, r, &m)) == NULL) {
 		answer_plain(gw, r, found, &m);
 		return;
 	}

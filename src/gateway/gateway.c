@@ -255,6 +255,12 @@ duty_expire(struct gateway *gw, struct err *err)
 }
 
 static void
+duty_tidy(struct gateway *gw, struct err *err)
+{
+	(void)store_tidy(gw->store, err);
+}
+
+static void
 clerk_round(struct gateway *gw, struct duty *duties, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -283,6 +289,7 @@ clerk_run(void *arg)
 		{ 1000, 0, duty_log },
 		{ 2000, 0, duty_checkpoint },
 		{ 60000, 0, duty_expire },
+		{ 300000, 0, duty_tidy },
 	};
 	bool stop = false;
 
@@ -315,12 +322,12 @@ clerk_once(struct gateway *gw)
 {
 	struct duty duties[] = { { 0, 0, duty_reap }, { 0, 0, duty_journal }, { 0, 0, duty_fold },
 		{ 0, 0, duty_flush }, { 0, 0, duty_checkpoint }, { 0, 0, duty_tick },
-		{ 0, 0, duty_expire } };
+		{ 0, 0, duty_expire }, { 0, 0, duty_tidy } };
 	size_t count = sizeof duties / sizeof duties[0];
 
 	/* looking for what is old costs more than a request: one process in so many does it */
 	store_stay(gw->store, true);
-	clerk_round(gw, duties, clock_mono_us() % EXPIRE_ONE_IN == 0 ? count : count - 1);
+	clerk_round(gw, duties, clock_mono_us() % EXPIRE_ONE_IN == 0 ? count : count - 2);
 	store_stay(gw->store, false);
 }
 
@@ -472,7 +479,8 @@ open_state(struct gateway *gw, struct err *err)
 		.master_key_file = gw->conf.master_key_file,
 		.brief = gw->conf.brief == BRIEF_YES || (gw->cgi && gw->conf.brief == BRIEF_AUTO),
 		.cache_bytes = gw->conf.cache_bytes,
-		.rows_cap_bytes = gw->conf.store_cap_bytes };
+		.rows_cap_bytes = gw->conf.store_cap_bytes,
+		.rows_kept_ms = gw->conf.row_days * 24 * 3600 * 1000 };
 
 	if ((gw->roster = roster_join(gw->conf.state_dir, err)) == NULL ||
 		(gw->store = store_open(&store, gw->roster, err)) == NULL ||

@@ -11,36 +11,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define MASTER_KEY_BYTES 32
-#define PRICES_BYTES     (16 << 20)
+#define PRICES_BYTES (16 << 20)
 
 /* ---- master key ---- */
-
-static int
-master_key_of(const char *given, uint8_t key[MASTER_KEY_BYTES], struct err *err)
-{
-	unsigned char raw[64];
-	size_t len = strlen(given);
-
-	if (hash_unhex(given, key, MASTER_KEY_BYTES) == 0)
-		return 0;
-	/* 32 bytes are 44 characters of base64, the last a filler. */
-	if (len == 44 && EVP_DecodeBlock(raw, (const unsigned char *)given, (int)len) == 33) {
-		memcpy(key, raw, MASTER_KEY_BYTES);
-		explicit_bzero(raw, sizeof raw);
-		return 0;
-	}
-	err_set(err, ERR_BAD_REQUEST,
-		"the master key given is neither 64 hexadecimal digits nor "
-		"base64 of 32 bytes");
-	return -1;
-}
 
 int
 manage_make_master_key(const char *path, const char *given, struct err *err)
@@ -49,8 +27,10 @@ manage_make_master_key(const char *path, const char *given, struct err *err)
 	bool is_given = given != NULL && given[0] != '\0';
 	int fd;
 
-	if (is_given && master_key_of(given, key, err) != 0)
-		return -1;
+	if (is_given && store_master_key_of(given, key) != 0)
+		return err_set(err, ERR_BAD_REQUEST,
+			"the master key given is neither 64 hexadecimal digits nor "
+			"base64 of 32 bytes");
 	if (!is_given)
 		hash_random(key, sizeof key);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);

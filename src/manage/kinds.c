@@ -6,6 +6,7 @@
 #include "base/money.h"
 #include "conf/conf.h"
 #include "manage/manage-int.h"
+#include "store/snapshot.h"
 #include "store/window.h"
 
 #include <stdio.h>
@@ -519,11 +520,36 @@ keys_disable(struct call *c)
 
 /* ---- prices ---- */
 
+static bool
+count_one(void *ctx, const void *record)
+{
+	(void)record;
+	return ++*(int64_t *)ctx < SNAPSHOT_PRICES_MAX;
+}
+
+/* The gateway looks at no more: what came beyond would be charged by another row, or by none. */
+static int
+check_price_room(struct call *c)
+{
+	int64_t count = 0;
+
+	if (store_each(c->m->store, RECORD_PRICE, ID_NONE, count_one, &count, &c->err) < 0)
+		return -1;
+	if (count >= SNAPSHOT_PRICES_MAX)
+		return call_refuse(c, ERR_CONFLICT, NULL,
+			"There are %d prices, which is the most; delete some that no request needs "
+			"any more.",
+			SNAPSHOT_PRICES_MAX);
+	return 0;
+}
+
 static int
 price_finish(struct edit *e)
 {
 	struct price *p = e->record;
 
+	if (e->before == NULL && check_price_room(e->call) != 0)
+		return -1;
 	p->is_builtin = p->is_imported = false; /* made by hand now: an import leaves it */
 	return 0;
 }

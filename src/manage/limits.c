@@ -258,6 +258,9 @@ limit_finish(struct edit *e)
 
 	if ((e->before == NULL && check_window(c, l) != 0) || check_warns(c, l) != 0)
 		return -1;
+	/* The wall clock, which "created" is of, may be ahead: later windows would seem half over. */
+	if (e->before == NULL)
+		l->since_ms = board_now_ms(c->m->board);
 	if (e->cap.type == JSON_NONE)
 		return e->before != NULL
 			       ? 0

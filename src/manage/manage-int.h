@@ -18,6 +18,8 @@ struct manage {
 	struct board *board;
 	char code_file[4096]; /* setup.code, beside the store */
 	int64_t session_ms;
+	const struct conf *conf;
+	_Atomic bool looked_at_root; /* where the web server's files are */
 	_Atomic int scrypts; /* running now in this process */
 };
 
@@ -89,6 +91,8 @@ const struct field *shape_field_at(enum record_kind kind, size_t offset);
 const struct field *shape_field_named(enum record_kind kind, const char *name);
 /* `"name":value` of one field. */
 void shape_member(struct bytes *out, const struct field *f, const void *record);
+/* The value alone; of a secret null. */
+void shape_value(struct bytes *out, const struct field *f, const void *record);
 /* Sets a field from JSON: null puts it back to its fallback.  0, or -1 with c->err. */
 int shape_set(struct call *c, const struct field *f, struct json_value v, void *record);
 /* The name of that number in "a|b|c"; empty when there is none. */
@@ -221,8 +225,6 @@ endpoint_fn projects_revoke_tokens;
 endpoint_fn tokens_import; /* import.c */
 /* All tokens of the project that is e->record: fills revoked, already_revoked and total. */
 int tokens_revoke_all(struct edit *e);
-/* Forgets secrets that were replaced and are out of their grace. */
-int tokens_sweep(struct manage *m, int64_t now_ms, struct err *err);
 
 /* ---- lists.c: the lists that were sent, in a token or a project.  0, or -1 with c->err ---- */
 int lists_check_project(struct edit *e);
@@ -230,7 +232,13 @@ int lists_check_token(struct edit *e, const struct project *project);
 
 /* ---- report.c ---- */
 endpoint_fn inflight_list, inflight_cut; /* inflight.c */
-endpoint_fn requests_list, requests_get, usage_get, audit_list, health_get;
+endpoint_fn requests_list, requests_get, usage_get, health_get;
+/* Once a process: is the state where the web server's files are?  Says so in the log, and keeps the
+ * root for `sluice check`. */
+void health_look_at_root(struct call *c);
+
+/* ---- audit.c ---- */
+endpoint_fn audit_list;
 
 /* ---- backup.c ---- */
 endpoint_fn backup_list, backup_post;

@@ -582,6 +582,7 @@ manage_handle(struct manage *m, const struct manage_request *q, struct manage_re
 	call_line(c, "Cache-Control", "no-store");
 	call_line(c, "X-Request-Id", "%s", c->request_id);
 
+	health_look_at_root(c);
 	if (c == &small)
 		call_no_memory(c);
 	else if (run(c) == 0 && out->body.failed)
@@ -604,6 +605,7 @@ manage_new(struct store *store, struct board *board, const struct conf *conf, st
 	}
 	m->store = store;
 	m->board = board;
+	m->conf = conf;
 	m->session_ms = conf->session_hours * 60 * 60 * 1000;
 	snprintf(m->code_file, sizeof m->code_file, "%s/setup.code", conf->state_dir);
 	return m;

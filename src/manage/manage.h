@@ -30,6 +30,9 @@ struct manage;
 #define MANAGE_LIST_MAX  (8 * 1024 * 1024)
 #define MANAGE_REPLY_MAX (16 * 1024 * 1024)
 
+/* The value in the store that keeps the web server's root, where the state was found inside it. */
+#define WEB_ROOT_VALUE "web.root"
+
 /* What a request draws at random, once over all its attempts. */
 struct manage_once {
 	struct id request;       /* "req_…" in errors and in the audit */
@@ -53,6 +56,8 @@ struct manage_request {
 	const char *actor; /* not NULL: a caller in this process that is trusted ("command:root") */
 	const struct manage_once *once;
 	int attempt;       /* 0, and one more for each time it was abandoned */
+	/* Of the web server, where it tells; NULL or "" not known. */
+	const char *web_root, *web_server;
 };
 
 #define MANAGE_LINES_MAX 8
@@ -91,7 +96,7 @@ struct manage_endpoint_name {
 };
 size_t manage_endpoints(const struct manage_endpoint_name **list);
 
-/* Sessions that ran out and secrets out of their grace are removed.  For a clerk, every few minutes. */
+/* Sessions that ran out are removed, and what store_tidy() takes.  For a clerk, every few minutes. */
 int manage_sweep(struct manage *m, struct err *err);
 
 /* An error as the API answers it; for the transport's own refusals. */

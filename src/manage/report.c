@@ -1,7 +1,9 @@
 /*
- * report.c - what has happened: requests, usage, audit, health.
+ * report.c - what has happened: requests, usage, health.
  */
 #include "base/clock.h"
+#include "base/log.h"
+#include "conf/conf.h"
 #include "manage/manage-int.h"
 
 #include <stdio.h>
@@ -413,80 +415,51 @@ usage_get(struct call *c)
 	return 0;
 }
 
-/* ---- audit ---- */
-
-struct audit {
-	char actor[64], action[48], object[ID_TEXT_BYTES];
-	size_t most, count, looked;
-	uint64_t last;
-	bool ended;
-	struct audit_entry *at;
-};
+/* ---- health ---- */
 
 static bool
-take_entry(void *ctx, const struct audit_entry *e)
+is_exposed(const struct call *c)
 {
-	struct audit *l = ctx;
+	const struct manage_request *q = c->q;
 
-	if ((l->actor[0] == '\0' || strcmp(l->actor, e->actor) == 0) &&
-		(l->action[0] == '\0' || glob_match(l->action, span_of(e->action))) &&
-		(l->object[0] == '\0' || strcmp(l->object, e->object) == 0))
-		l->at[l->count++] = *e;
-	l->last = e->number;
-	l->ended = l->count == l->most || ++l->looked == LOOK_MOST;
-	return !l->ended;
+	return q->web_root != NULL && q->web_root[0] != '\0' &&
+	       conf_is_exposed(c->m->conf, q->web_root, q->web_server != NULL ? q->web_server : "");
 }
 
-int
-audit_list(struct call *c)
+void
+health_look_at_root(struct call *c)
 {
-	struct audit l = { 0 };
+	char known[CONF_PATH_BYTES] = "";
+	struct err err = { 0 };
+	ptrdiff_t len;
+
+	if (c->q->web_root == NULL || atomic_exchange(&c->m->looked_at_root, true) ||
+		!is_exposed(c))
+		return;
+	log_write(LOG_ERROR, "exposed",
+		"the state in %.300s lies inside the web root %.300s, where anybody might fetch "
+		"it: "
+		"move it out and set state_dir, or see by `sluice check --url` that it is refused",
+		c->m->conf->state_dir, c->q->web_root);
+	len = store_value_get(c->m->store, WEB_ROOT_VALUE, known, sizeof known - 1, &err);
+	if (len >= 0 && strlen(c->q->web_root) < sizeof known && strcmp(known, c->q->web_root) != 0)
+		(void)store_value_put(
+			c->m->store, WEB_ROOT_VALUE, c->q->web_root, strlen(c->q->web_root), &err);
+}
+
+static void
+put_warnings(struct call *c)
+{
 	struct bytes *out = &c->out->body;
-	char text[32], *end;
-	uint64_t before = 0;
-	int64_t limit;
 
-	if (call_query_int(c, "limit", 1, ROWS_MOST, ROWS_USUAL, &limit) != 0 ||
-		call_query(c, "actor", l.actor, sizeof l.actor) < 0 ||
-		call_query(c, "action", l.action, sizeof l.action) < 0 ||
-		call_query(c, "object", l.object, sizeof l.object) < 0 ||
-		call_query(c, "cursor", text, sizeof text) < 0)
-		return -1;
-	if (text[0] != '\0') {
-		before = strtoull(text, &end, 10);
-		if (*end != '\0' || before == 0)
-			return call_refuse(c, ERR_BAD_REQUEST, "cursor",
-				"cursor must be the next of an earlier answer.");
-	}
-	l.most = (size_t)limit;
-	l.at = arena_alloc(c->arena, l.most * sizeof *l.at);
-	if (l.at == NULL)
-		return call_no_memory(c);
-	if (store_audit_each(c->m->store, before, take_entry, &l, &c->err) < 0)
-		return -1;
-	bytes_puts(out, "{\"data\":[");
-	for (size_t i = 0; i < l.count; i++) {
-		const struct audit_entry *e = &l.at[i];
-
-		bytes_puts(out, i > 0 ? ",{" : "{");
-		shape_int(out, "number", (int64_t)e->number);
-		shape_time(out, "time", e->time_ms);
-		shape_text(out, "actor", e->actor);
-		shape_text(out, "action", e->action);
-		put_text_or_null(out, "object", e->object);
-		put_text_or_null(out, "address", e->address);
-		put_id(out, "request_id", "req_", e->request);
-		bytes_puts(out, "}");
-	}
-	if (l.ended && l.last > 1)
-		bytes_printf(out, "],\"next\":\"%llu\"}", (unsigned long long)l.last);
-	else
-		bytes_puts(out, "],\"next\":null}");
-	c->out->status = 200;
-	return 0;
+	bytes_puts(out, ",\"warnings\":[");
+	if (is_exposed(c))
+		bytes_json(out,
+			span_of("The state lies inside the web root, where anybody might fetch it: "
+				"move it out and set state_dir, or see by `sluice check --url` "
+				"that it is refused."));
+	bytes_puts(out, "]");
 }
-
-/* ---- health ---- */
 
 int
 health_get(struct call *c)
@@ -500,6 +473,8 @@ health_get(struct call *c)
 	board_health(c->m->board, &b);
 	bytes_puts(out, "{\"store\":{");
 	shape_int(out, "bytes_on_disk", s.bytes_on_disk);
+	shape_int(out, "bytes_capped", s.bytes_capped);
+	shape_int(out, "store_cap_bytes", c->m->conf->store_cap_bytes);
 	shape_int(out, "rows", s.rows);
 	shape_int(out, "rows_unfolded", s.rows_unfolded);
 	shape_int(out, "epoch", s.epoch);
@@ -511,6 +486,10 @@ health_get(struct call *c)
 	bytes_puts(out, "},\"board\":{");
 	shape_int(out, "rows", b.rows);
 	shape_int(out, "rows_used", b.rows_used);
+	shape_int(out, "rings", b.rings);
+	shape_int(out, "rings_used", b.rings_used);
+	shape_int(out, "repeats", b.repeats);
+	shape_int(out, "repeats_used", b.repeats_used);
 	shape_int(out, "leases", b.leases);
 	shape_int(out, "leases_used", b.leases_used);
 	shape_int(out, "rollbacks", b.rollbacks);
@@ -525,7 +504,9 @@ health_get(struct call *c)
 	shape_int(out, "bytes_out", board_counted(c->m->board, COUNT_BYTES_OUT));
 	shape_int(out, "client_gone", board_counted(c->m->board, COUNT_CLIENT_GONE));
 	shape_int(out, "reaped", board_counted(c->m->board, COUNT_REAPED));
-	bytes_printf(out, "},\"version\":\"%s\"}", SLUICE_VERSION);
+	bytes_printf(out, "},\"version\":\"%s\"", SLUICE_VERSION);
+	put_warnings(c);
+	bytes_puts(out, "}");
 	c->out->status = 200;
 	return 0;
 }

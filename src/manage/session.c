@@ -340,8 +340,9 @@ guess_begin(struct call *c, int64_t *now_ms)
 	}
 	if (guess_count(c, claims, &verdict) != 0)
 		return -1;
-	return verdict.outcome == BOARD_TAKEN ? 0
-					      : guess_refuse(c, claims[0].window_end_ms - *now_ms);
+	return verdict.outcome == BOARD_TAKEN
+		       ? 0
+		       : guess_refuse(c, board_wait_ms(c->m->board, claims[0].window_end_ms));
 }
 
 /* It was right, or was not looked at: it shall not count. */
@@ -729,7 +730,7 @@ manage_sweep(struct manage *m, struct err *err)
 {
 	int64_t now_ms = clock_wall_ms();
 
-	return sweep(m, now_ms, err) == 0 ? tokens_sweep(m, now_ms, err) : -1;
+	return sweep(m, now_ms, err) == 0 ? store_tidy(m->store, err) : -1;
 }
 
 int

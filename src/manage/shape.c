@@ -60,12 +60,11 @@ shape_int(struct bytes *out, const char *name, int64_t value)
 	bytes_printf(out, "%lld", (long long)value);
 }
 
-void
-shape_time(struct bytes *out, const char *name, int64_t wall_ms)
+static void
+put_time(struct bytes *out, int64_t wall_ms)
 {
 	char text[CLOCK_TEXT_BYTES];
 
-	put_name(out, name);
 	if (wall_ms == 0) {
 		bytes_puts(out, "null");
 		return;
@@ -75,17 +74,30 @@ shape_time(struct bytes *out, const char *name, int64_t wall_ms)
 }
 
 void
-shape_money(struct bytes *out, const char *name, int64_t nusd)
+shape_time(struct bytes *out, const char *name, int64_t wall_ms)
+{
+	put_name(out, name);
+	put_time(out, wall_ms);
+}
+
+static void
+put_money(struct bytes *out, int64_t nusd)
 {
 	char text[MONEY_TEXT_BYTES];
 
-	put_name(out, name);
 	if (nusd == COST_UNKNOWN) {
 		bytes_puts(out, "null");
 		return;
 	}
 	money_text(nusd, text);
 	bytes_json(out, span_of(text));
+}
+
+void
+shape_money(struct bytes *out, const char *name, int64_t nusd)
+{
+	put_name(out, name);
+	put_money(out, nusd);
 }
 
 void
@@ -131,7 +143,7 @@ shape_enum_name(const char *values, int32_t value)
 }
 
 void
-shape_member(struct bytes *out, const struct field *f, const void *record)
+shape_value(struct bytes *out, const struct field *f, const void *record)
 {
 	const char *at = (const char *)record + f->offset;
 	char text[ID_TEXT_BYTES];
@@ -143,47 +155,51 @@ shape_member(struct bytes *out, const struct field *f, const void *record)
 	case FIELD_ID:
 		memcpy(&id, at, sizeof id);
 		id_text(f->values, id, text);
-		put_name(out, f->name);
 		if (id_is_none(id))
 			bytes_puts(out, "null");
 		else
 			bytes_json(out, span_of(text));
 		return;
 	case FIELD_TEXT:
-		shape_text(out, f->name, at);
+		bytes_json(out, span_of(at));
 		return;
 	case FIELD_LIST:
 	case FIELD_LIST_INT:
-		put_name(out, f->name);
 		put_list(out, at, f->type == FIELD_LIST);
 		return;
 	case FIELD_BOOL:
-		put_name(out, f->name);
 		bytes_puts(out, *(const bool *)at ? "true" : "false");
 		return;
 	case FIELD_INT:
 	case FIELD_MS:
 		memcpy(&number, at, sizeof number);
-		shape_int(out, f->name, number);
+		bytes_printf(out, "%lld", (long long)number);
 		return;
 	case FIELD_TIME:
 		memcpy(&number, at, sizeof number);
-		shape_time(out, f->name, number);
+		put_time(out, number);
 		return;
 	case FIELD_MONEY:
 		memcpy(&number, at, sizeof number);
 		/* Of money below its range, -1 says "not stated". */
-		shape_money(out, f->name, f->min < 0 && number < 0 ? COST_UNKNOWN : number);
+		put_money(out, f->min < 0 && number < 0 ? COST_UNKNOWN : number);
 		return;
 	case FIELD_ENUM:
 		memcpy(&value, at, sizeof value);
-		put_name(out, f->name);
 		bytes_json(out, shape_enum_name(f->values, value));
 		return;
 	case FIELD_HASH:
 	case FIELD_SEALED:
+		bytes_puts(out, "null");
 		return;
 	}
+}
+
+void
+shape_member(struct bytes *out, const struct field *f, const void *record)
+{
+	put_name(out, f->name);
+	shape_value(out, f, record);
 }
 
 /* ---- in ---- */

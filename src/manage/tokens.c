@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "manage/manage-int.h"
+#include "store/window.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,8 +168,7 @@ token_extra(struct call *c, const void *record, const struct filter *f, struct b
 
 	(void)f;
 	id_text(record_prefix(RECORD_TOKEN), t->head.id, id);
-	if (store_usage_sum(c->m->store, BY_TOKEN, id, 0, clock_wall_ms() + 60000, &sum, &c->err) <
-		0)
+	if (store_usage_sum(c->m->store, BY_TOKEN, id, 0, WINDOW_FOREVER, &sum, &c->err) < 0)
 		return -1;
 	shape_text(out, "masked", t->masked);
 	shape_int(out, "request_count", sum.counted);
@@ -369,18 +369,6 @@ projects_revoke_tokens(struct call *c)
 
 /* ---- another secret ---- */
 
-/* Names of the small values that tell the sweep when an old secret's time is up, soonest first. */
-#define ROTATED_VALUE "rotated/"
-
-static void
-rotated_name(char out[64], int64_t until_ms, struct id token)
-{
-	char id[ID_TEXT_BYTES];
-
-	id_text(record_prefix(RECORD_TOKEN), token, id);
-	snprintf(out, 64, ROTATED_VALUE "%015lld/%s", (long long)until_ms, id);
-}
-
 struct rotation {
 	struct call *call;
 	int64_t grace_minutes;
@@ -410,7 +398,6 @@ rotate_one(struct call *c, void *record, void *ctx)
 	const char *secret = c->q->once->secret;
 	struct token *t = record;
 	uint8_t sha256[SHA256_BYTES];
-	char name[64];
 
 	hash_sha256(secret, strlen(secret), sha256);
 	if (memcmp(t->sha256, sha256, sizeof sha256) == 0)
@@ -423,9 +410,7 @@ rotate_one(struct call *c, void *record, void *ctx)
 	if (r->grace_minutes > 0) {
 		memcpy(t->old_sha256, t->sha256, sizeof t->old_sha256);
 		t->old_until_ms = id_time_ms(c->q->once->request) + r->grace_minutes * 60000;
-		rotated_name(name, t->old_until_ms, t->head.id);
-		/* Before the change: a note too many does no harm. */
-		if (store_value_put(c->m->store, name, "1", 1, &c->err) != 0)
+		if (store_note_rotation(c->m->store, t->head.id, t->old_until_ms, &c->err) != 0)
 			return -1;
 	}
 	memcpy(t->sha256, sha256, sizeof t->sha256);
@@ -449,78 +434,6 @@ tokens_rotate(struct call *c)
 			0)
 		return -1;
 	return resource_reply(c, 200, &kind_token, &shown, t);
-}
-
-#define SWEEP_AT_ONCE 64
-
-struct due {
-	int64_t now_ms;
-	size_t count;
-	char names[SWEEP_AT_ONCE][64];
-};
-
-static bool
-collect_due(void *ctx, const char *name, struct span value)
-{
-	struct due *d = ctx;
-
-	(void)value;
-	if (strlen(name) >= sizeof d->names[0] ||
-		strtoll(name + strlen(ROTATED_VALUE), NULL, 10) > d->now_ms)
-		return false;
-	strcpy(d->names[d->count++], name);
-	return d->count < SWEEP_AT_ONCE;
-}
-
-/* 0 done or nothing to do, 1 changed by somebody meanwhile: the next sweep does it, -1. */
-static int
-forget_old_secret(
-	struct store *store, const char *name, int64_t now_ms, struct token *t, struct err *err)
-{
-	const char *slash = strrchr(name, '/');
-	struct id id;
-	int rc;
-
-	if (slash == NULL || id_parse(record_prefix(RECORD_TOKEN), slash + 1, &id) != 0)
-		return 0;
-	rc = store_get(store, RECORD_TOKEN, id, t, err);
-	if (rc <= 0 || t->old_until_ms == 0 || t->old_until_ms > now_ms)
-		return rc < 0 ? -1 : 0; /* rotated again: that has a note of its own */
-	memset(t->old_sha256, 0, sizeof t->old_sha256);
-	t->old_until_ms = 0;
-	rc = store_update(store, RECORD_TOKEN, t, t->head.version, NULL, err);
-	if (rc != 0 && (err->code == ERR_STALE || err->code == ERR_NOT_FOUND)) {
-		*err = (struct err){ 0 };
-		return 1;
-	}
-	return rc;
-}
-
-int
-tokens_sweep(struct manage *m, int64_t now_ms, struct err *err)
-{
-	struct due *d = calloc(1, sizeof *d);
-	struct token *t = malloc(sizeof *t);
-	int rc = 0;
-
-	if (d == NULL || t == NULL) {
-		rc = err_set(err, ERR_MEMORY, "no memory to sweep old secrets");
-		goto out;
-	}
-	d->now_ms = now_ms;
-	do {
-		d->count = 0;
-		rc = store_value_each(m->store, ROTATED_VALUE, collect_due, d, err);
-		for (size_t i = 0; rc == 0 && i < d->count; i++) {
-			rc = forget_old_secret(m->store, d->names[i], now_ms, t, err);
-			if (rc == 0)
-				rc = store_value_delete(m->store, d->names[i], err);
-		}
-	} while (rc == 0 && d->count == SWEEP_AT_ONCE);
-out:
-	free(d);
-	free(t);
-	return rc < 0 ? -1 : 0;
 }
 
 /* ---- many at once ---- */
@@ -864,8 +777,7 @@ put_dead(struct many *m, const struct token *t)
 
 	id_text(record_prefix(RECORD_TOKEN), t->head.id, id);
 	id_text(record_prefix(RECORD_PROJECT), t->project, project);
-	if (store_usage_sum(c->m->store, BY_TOKEN, id, 0, clock_wall_ms() + 60000, &sum, &c->err) <
-		0)
+	if (store_usage_sum(c->m->store, BY_TOKEN, id, 0, WINDOW_FOREVER, &sum, &c->err) < 0)
 		return -1;
 	if (out->at[out->len - 1] == '}')
 		bytes_puts(out, ",");
@@ -899,12 +811,14 @@ clean_one(struct many *m, const struct token *t, struct token *now, bool *gone)
 		c->m->store, RECORD_TOKEN, t->head.id, call_change(c, "token.cleanup"), &c->err);
 }
 
-/* Only the tokens go: their requests and sums stay under their ids. */
+/* Only the tokens go, and soon the limits that are for one of them alone: their requests and sums
+ * stay under their ids. */
 int
 tokens_cleanup(struct call *c)
 {
 	struct many *m = arena_alloc(c->arena, sizeof *m);
 	struct token *now = arena_alloc(c->arena, sizeof *now);
+	struct err later = { 0 };
 	int64_t count = 0;
 
 	if (m == NULL || now == NULL)
@@ -929,6 +843,8 @@ tokens_cleanup(struct call *c)
 			return -1;
 		count += gone;
 	}
+	if (count > 0 && !m->dry_run)
+		(void)store_tidy(c->m->store, &later); /* else a clerk does it */
 	bytes_printf(&c->out->body, "],\"dry_run\":%s,\"deleted_count\":%lld,\"more\":%s}",
 		m->dry_run ? "true" : "false", (long long)count, m->more ? "true" : "false");
 	c->out->status = 200;

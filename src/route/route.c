@@ -207,7 +207,7 @@ route_plan(struct board *board, const struct snapshot *snapshot, const struct ro
 	if (live.count == 0) {
 		err_set(err, ERR_NO_KEY_AVAILABLE, "all %d keys for model '%.*s' rest", all.count,
 			(int)ask->model.len, ask->model.at);
-		err->retry_at_ms = clock_wall_ms() + (wakes_ms - now_ms);
+		err->retry_boot_ms = clock_boot_ms() + board_wait_ms(board, wakes_ms);
 		return -1;
 	}
 	first = entry_at(&live, (int64_t)((next_turn(board, &all.entry[0]) % (uint64_t)live.total) *

@@ -33,7 +33,7 @@ struct route_plan {
 
 /*
  * Fills in whom to try, in order.  ERR_UNKNOWN_UPSTREAM (lists the names), ERR_NO_ROUTE (nobody
- * serves the model), ERR_NO_KEY_AVAILABLE (all rest; err->retry_at_ms is when the first wakes).
+ * serves the model), ERR_NO_KEY_AVAILABLE (all rest; err->retry_boot_ms is when the first wakes).
  */
 int route_plan(struct board *board, const struct snapshot *snapshot, const struct route_ask *ask,
 	struct route_plan *plan, struct err *err);

@@ -126,6 +126,21 @@ record_encode(enum record_kind kind, const void *record, uint8_t *out, size_t ro
 	return (ptrdiff_t)(w.len + head->rest.len);
 }
 
+ptrdiff_t
+record_field_encode(const struct field *f, const void *record, uint8_t *out, size_t room)
+{
+	struct writer w = { .at = out, .room = room };
+
+	put_field(&w, f, (const uint8_t *)record + f->offset);
+	if (w.full)
+		return -1;
+	if (w.len == 0)
+		return 0;
+	w.len -= ENTRY_HEAD;
+	memmove(out, out + ENTRY_HEAD, w.len);
+	return (ptrdiff_t)w.len;
+}
+
 static int
 get_number(const uint8_t *data, size_t len, int64_t *out)
 {
@@ -198,6 +213,12 @@ get_field(const struct field *f, const uint8_t *data, size_t len, uint8_t *at)
 		return 0;
 	}
 	return -1;
+}
+
+int
+record_field_decode(const struct field *f, const uint8_t *data, size_t len, void *record)
+{
+	return get_field(f, data, len, (uint8_t *)record + f->offset) == 0 ? 0 : -1;
 }
 
 int

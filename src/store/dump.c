@@ -35,6 +35,7 @@
 
 #define PASSWORD "admin.password"
 #define SESSION  "session."
+#define CHANGES  "changes" /* of an audit entry, as the store keeps them */
 
 static const char *const secret_names[] = {
 	[DUMP_NO_SECRETS] = "none", [DUMP_SEALED] = "sealed", [DUMP_PASSPHRASE] = "passphrase"
@@ -535,7 +536,14 @@ dump_audit(void *ctx, const struct audit_entry *e)
 	struct dumping *d = ctx;
 
 	d->run.out->audit++;
-	return dump_members(d, audit_members, COUNT(audit_members), e);
+	(void)bytes_puts(&d->line, "{");
+	for (int i = 0; i < COUNT(audit_members); i++)
+		put_member(&d->line, &audit_members[i], e);
+	if (e->changes_len > 0) {
+		put_name(&d->line, CHANGES);
+		put_hex(&d->line, e->changes, e->changes_len);
+	}
+	return end_line(d);
 }
 
 /* Rows oldest first, as they were booked. */
@@ -923,6 +931,8 @@ on_member(void *ctx, const struct json_member *m)
 	if (l->members == sum_members &&
 		(span_is(m->key, "sum") || span_is(m->key, "step") || span_is(m->key, "id")))
 		return true;
+	if (l->members == audit_members && span_is(m->key, CHANGES))
+		return true;
 	for (int i = 0; i < l->member_count; i++)
 		if (span_is(m->key, l->members[i].name)) {
 			if (take_member(&l->members[i], m->value, l->to) == 0)
@@ -1212,9 +1222,25 @@ load_head(struct loading *l, struct span line)
 }
 
 static int
-load_line(struct loading *l, struct span line)
+load_audit(struct loading *l, struct span line)
 {
 	struct audit_entry entry = { 0 };
+	struct json_value changes = json_get(line, CHANGES);
+	ptrdiff_t len = 0;
+
+	if (load_members(l, line, audit_members, COUNT(audit_members), &entry) != 0)
+		return -1;
+	if (changes.type != JSON_NONE &&
+		(len = take_hex(changes, entry.changes, sizeof entry.changes)) < 0)
+		return refuse(l, "an audit entry's changes are damaged");
+	entry.changes_len = (uint16_t)len;
+	l->run.out->audit++;
+	return tables_load_audit(l->s, &entry, l->err);
+}
+
+static int
+load_line(struct loading *l, struct span line)
+{
 	struct json_value v;
 	int64_t count;
 
@@ -1230,12 +1256,8 @@ load_line(struct loading *l, struct span line)
 		l->run.out->rows++;
 		return load_members(l, line, row_members, COUNT(row_members), l->to);
 	}
-	if (json_get(line, "audit").type == JSON_STRING) {
-		if (load_members(l, line, audit_members, COUNT(audit_members), &entry) != 0)
-			return -1;
-		l->run.out->audit++;
-		return tables_load_audit(l->s, &entry, l->err);
-	}
+	if (json_get(line, "audit").type == JSON_STRING)
+		return load_audit(l, line);
 	if ((v = json_get(line, "sum")).type == JSON_STRING)
 		return load_sum(l, line, v);
 	if ((v = json_get(line, "value")).type == JSON_STRING)

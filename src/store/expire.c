@@ -31,6 +31,7 @@ struct expiring {
 	int64_t now, cap;
 	int level;
 	int64_t booked_bytes;
+	int64_t rows_before; /* rows of before then have had their time; 0: none */
 	uint32_t keep_rows;
 	/* one transaction's work */
 	int by, step;
@@ -180,13 +181,37 @@ expire_sums(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 		at->table[TABLE_ROLLUPS], txn, from.at, from.len, to.at, to.len, &e->deleted);
 }
 
-/* Rows over the cap, oldest first, of those that are folded.  Their files go when empty. */
+/* Up to which row, from the first on, all are older than they are kept, with the holes between. */
+static int
+rows_too_old(
+	struct attach *at, const struct expiring *e, uint32_t first, uint32_t end, uint32_t *to)
+{
+	struct stored_row row;
+
+	*to = first;
+	for (int i = 0; e->rows_before > 0 && i < EXPIRE_DELETE && recno_before(first, end); i++) {
+		bool there = false;
+		int rc = row_load(at, NULL, 0, first, &row, &there);
+
+		if (rc != 0 && rc != DB_NOTFOUND)
+			return rc;
+		if (there && row.row.time_ms >= e->rows_before)
+			break;
+		if (++first == 0)
+			first = 1;
+		if (there)
+			*to = first;
+	}
+	return 0;
+}
+
+/* Rows over the cap or too old, oldest first, of those that are folded.  Their files go when empty. */
 static int
 expire_rows(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 {
 	struct expiring *e = arg;
 	DB *db = at->table[TABLE_ROWS];
-	uint32_t first, next;
+	uint32_t first, next, old;
 	struct folded folded;
 	int rc;
 
@@ -197,7 +222,10 @@ expire_rows(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 		return rc;
 	if (folded.position == 0)
 		return 0;
-	while (e->deleted < EXPIRE_DELETE && next - first > e->keep_rows &&
+	if ((rc = rows_too_old(at, e, first, folded.position, &old)) != 0)
+		return rc;
+	while (e->deleted < EXPIRE_DELETE &&
+		(next - first > e->keep_rows || recno_before(first, old)) &&
 		recno_before(first, folded.position)) {
 		db_recno_t number = first;
 		DBT key;
@@ -396,6 +424,7 @@ store_expire(struct store *s, struct err *err)
 	e.booked_bytes = file_bytes(s, "booked.db");
 	sums_bytes = file_bytes(s, "rollups.db");
 	e.level = sums_level(s, e.cap, sums_bytes);
+	e.rows_before = s->rows_kept_ms > 0 ? e.now - s->rows_kept_ms : 0;
 	e.keep_rows = rows_allowed(e.cap, e.booked_bytes + sums_bytes);
 	for (e.by = 0; rc == 0 && e.by < BY__COUNT; e.by++)
 		for (e.step = STEP_MINUTE; rc == 0 && e.step <= STEP_DAY; e.step++)

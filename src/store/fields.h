@@ -34,7 +34,9 @@ enum field_flags {
 	FIELD_REQUIRED = 1,   /* when created */
 	FIELD_FIXED    = 2,   /* may be given when created, never changed */
 	FIELD_READ     = 4,   /* set by sluice itself, refused from outside */
-	FIELD_HIDDEN   = 8    /* stays inside */
+	FIELD_HIDDEN   = 8,   /* stays inside */
+	FIELD_SECRET   = 16,  /* may hold one: the audit keeps no values of it */
+	FIELD_AMOUNT   = 32   /* in the unit of a limit's metric: money when that is cost */
 };
 
 struct field {

@@ -170,6 +170,7 @@ struct limit {
 	char warn_at[64];  /* shares of the cap in percent that are told of */
 	bool stops_streams; /* what streams past it is ended (hard limits of cost and tokens) */
 	bool is_active;
+	int64_t since_ms; /* when it was made by board time, as windows are; 0: not known */
 };
 
 /* Changes what one counter of a limit may still take, for a time; the counter itself stays as it
@@ -198,5 +199,8 @@ void record_init(enum record_kind kind, void *record);
 #define RECORD_BINARY_MAX 16384
 ptrdiff_t record_encode(enum record_kind kind, const void *record, uint8_t *out, size_t room);
 int record_decode(enum record_kind kind, const uint8_t *data, size_t len, void *record);
+/* The same of one field's value alone; 0 bytes: nothing. */
+ptrdiff_t record_field_encode(const struct field *f, const void *record, uint8_t *out, size_t room);
+int record_field_decode(const struct field *f, const uint8_t *data, size_t len, void *record);
 
 #endif

@@ -12,8 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define NONCE_BYTES 12
-#define TAG_BYTES   16
+#define NONCE_BYTES     12
+#define TAG_BYTES       16
+#define MASTER_KEY_TEXT 128 /* a file with more is none */
 
 static int
 make_key(const char *path, struct err *err)
@@ -38,10 +39,43 @@ make_key(const char *path, struct err *err)
 }
 
 int
+store_master_key_of(const char *text, uint8_t key[MASTER_KEY_BYTES])
+{
+	unsigned char raw[64];
+	size_t len = strlen(text);
+
+	if (hash_unhex(text, key, MASTER_KEY_BYTES) == 0)
+		return 0;
+	/* 32 bytes are 44 characters of base64, the last a filler. */
+	if (len != 44 || text[43] != '=' || text[42] == '=' ||
+		EVP_DecodeBlock(raw, (const unsigned char *)text, (int)len) != 33)
+		return -1;
+	memcpy(key, raw, MASTER_KEY_BYTES);
+	OPENSSL_cleanse(raw, sizeof raw);
+	return 0;
+}
+
+/* The bytes themselves, or as text.  0, or -1 when it is neither. */
+static int
+take_key(char *text, ssize_t len, uint8_t key[MASTER_KEY_BYTES])
+{
+	if (len == MASTER_KEY_BYTES) {
+		memcpy(key, text, MASTER_KEY_BYTES);
+		return 0;
+	}
+	while (len > 0 && strchr(" \t\r\n", text[len - 1]) != NULL && text[len - 1] != '\0')
+		len--;
+	if (len <= 0 || memchr(text, '\0', (size_t)len) != NULL)
+		return -1;
+	text[len] = '\0';
+	return store_master_key_of(text, key);
+}
+
+int
 seal_read_key(struct store *s, const char *path, bool create, struct err *err)
 {
 	struct stat st;
-	uint8_t more;
+	char text[MASTER_KEY_TEXT];
 	int fd = open(path, O_RDONLY | O_CLOEXEC), rc = 0;
 
 	if (fd < 0 && errno == ENOENT && create) {
@@ -64,13 +98,12 @@ seal_read_key(struct store *s, const char *path, bool create, struct err *err)
 		rc = err_set(err, ERR_STORE_UNAVAILABLE,
 			"master key %s has mode %04o and others may read it; chmod 0600 it", path,
 			(unsigned int)(st.st_mode & 07777));
-	else if (read(fd, s->master_key, sizeof s->master_key) != (ssize_t)sizeof s->master_key ||
-		 read(fd, &more, 1) != 0)
+	else if (take_key(text, read(fd, text, sizeof text - 1), s->master_key) != 0)
 		rc = err_set(err, ERR_STORE_UNAVAILABLE,
-			"master key %s must be exactly 32 bytes; put back the one this store was "
-			"made "
-			"with",
+			"master key %s must be 32 bytes, as they are, as 64 hexadecimal digits or "
+			"as base64; put back the one this store was made with",
 			path);
+	OPENSSL_cleanse(text, sizeof text);
 	(void)close(fd);
 	s->has_key = rc == 0;
 	return rc;

@@ -80,13 +80,16 @@ struct store {
 	struct roster *roster;
 	bool own_roster, brief, create;
 	bool copy; /* nobody else's, made while others wrote: recovered from the whole log */
-	int64_t cache_bytes, rows_cap_bytes;
+	int64_t cache_bytes, rows_cap_bytes, rows_kept_ms;
 	struct expiry {
 		int level;           /* how much sooner sums go than they should */
 		int64_t sums_bytes;  /* the most their file had */
 	} expiry; /* of who holds GATE_EXPIRE */
+	struct {
+		struct id limits, grants; /* where the last call came to */
+	} tidy; /* the same */
 	bool has_key;
-	uint8_t master_key[32];
+	uint8_t master_key[MASTER_KEY_BYTES];
 
 	pthread_mutex_t lock; /* never held over Berkeley DB or a callback */
 	pthread_cond_t changed;
@@ -167,6 +170,17 @@ void env_drop(struct attach *at);         /* one that may hold a dead process's 
 /* ---- seal.c ---- */
 int seal_read_key(struct store *s, const char *path, bool create, struct err *err);
 void seal_check_value(const struct store *s, const uint8_t salt[16], uint8_t out[32]);
+
+/* ---- changes.c: what the audit keeps of a change ---- */
+struct changes {
+	size_t len;
+	uint8_t at[AUDIT_CHANGES_MAX];
+};
+void changes_begin(struct changes *c);
+/* One record: NULL before when it is new, NULL after when it goes.  money: its amounts are. */
+void changes_add(struct changes *c, enum record_kind kind, const void *before, const void *after,
+	bool money);
+bool changes_full(const struct changes *c); /* more would be cut */
 
 /* ---- access.c ---- */
 /* Forgets the access token of a provider key: in its transaction. */

@@ -226,6 +226,7 @@ open_store(const struct store_options *o, struct roster *roster, bool copy, stru
 	s->copy = copy;
 	s->cache_bytes = o->cache_bytes;
 	s->rows_cap_bytes = o->rows_cap_bytes;
+	s->rows_kept_ms = o->rows_kept_ms;
 	(void)pthread_mutex_init(&s->lock, NULL);
 	(void)pthread_condattr_init(&monotonic);
 	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

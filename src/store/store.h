@@ -31,13 +31,14 @@ struct store;
 
 struct store_options {
 	const char *dir;             /* state directory; environment in dir/db, 2770 */
-	const char *master_key_file; /* 32 bytes, mode 0600 */
+	const char *master_key_file; /* 32 bytes, or their text; mode 0600 */
 	bool create;                 /* init: make what is missing */
 	bool brief;                  /* CGI, mod_fcgid: leave the environment after each call, so that
 	                                being killed elsewhere makes nobody recover */
 	int64_t cache_bytes;         /* of Berkeley DB; 0: 8 MB */
 	int64_t rows_cap_bytes;      /* rows, booked ids, rollups and postings stay below it: see
 	                                store_expire(); 0: 500 MB */
+	int64_t rows_kept_ms;        /* rows older than that go too; 0: only by the cap */
 };
 
 /* Checks directory, file system, permissions, schema version and master key, and says in *err
@@ -84,7 +85,7 @@ struct store_change {
 	struct id request;
 };
 
-/* Writes a record durably (fsync), with its audit entry, in one transaction, and moves the
+/* Writes a record durably (fsync), with its audit entry that tells what changed, in one transaction, and moves the
  * generation (see store_on_change).
  * create: ERR_CONFLICT when the name, hash or id is taken by another.
  * update: version 0 writes over; otherwise ERR_STALE unless the stored version is that one;
@@ -106,6 +107,10 @@ int store_replace_many(struct store *s, enum record_kind kind, void *records, si
  * generation word there. */
 void store_on_change(struct store *s, void (*fn)(void *ctx, enum record_kind kind), void *ctx);
 
+/* A master key as text: 64 hexadecimal digits, or base64.  0, or -1 when it is neither. */
+#define MASTER_KEY_BYTES 32
+int store_master_key_of(const char *text, uint8_t key[MASTER_KEY_BYTES]);
+
 /* ---- secrets: sealed with AES-256-GCM under the master key, bound to the record's id ---- */
 int store_seal(struct store *s, struct id owner, struct span secret, struct sealed *out, struct err *err);
 /* Into out (NUL-terminated); wipe it after use.  Length, or -1. */
@@ -123,16 +128,38 @@ int store_value_each(struct store *s, const char *prefix,
 	bool (*fn)(void *ctx, const char *name, struct span value), void *ctx, struct err *err);
 
 /* ---- audit ---- */
+#define AUDIT_CHANGES_MAX 4096 /* of an entry, in bytes; what does not fit is cut */
+#define AUDIT_VALUE_MAX   512  /* of one value of a text or a list */
 struct audit_entry {
 	int64_t time_ms;
 	uint64_t number;
 	char actor[64], action[48], object[ID_TEXT_BYTES], address[48];
 	struct id request;
+	uint16_t changes_len; /* 0: written without, or by an older program */
+	uint8_t changes[AUDIT_CHANGES_MAX];
 };
 int store_audit_add(struct store *s, const struct store_change *c, const char *object, struct err *err);
 /* Newest first, from before `before` (0: from the end). */
 int store_audit_each(struct store *s, uint64_t before, bool (*fn)(void *ctx, const struct audit_entry *e),
 	void *ctx, struct err *err);
+
+/* What a change did to one field. */
+struct audit_change {
+	enum record_kind kind;
+	struct id record;
+	const struct field *field;
+	/* Records of that kind in which the fields told of have their values, the others those of a
+	 * new one.  NULL: there was none before, there is none after. */
+	const void *before, *after;
+	bool is_secret; /* only that it changed is known */
+	bool is_cut;    /* of a value only its beginning is there */
+	bool is_money;  /* of FIELD_AMOUNT: nano-dollars */
+};
+/* The fields of an entry, record by record; fn returning false ends it.  ERR_MEMORY. */
+int audit_changes_each(const struct audit_entry *e, bool (*fn)(void *ctx, const struct audit_change *c),
+	void *ctx, struct err *err);
+/* Did it change more than is told? */
+bool audit_is_cut(const struct audit_entry *e);
 
 /* ---- usage ---- */
 /*
@@ -214,13 +241,24 @@ int store_flush(struct store *s, struct err *err);       /* fsync of the log: ea
  * the files of rows, booked ids, rollups and postings together below rows_cap_bytes (the log, at most
  * some checkpoints of 4 MB, and records, names and audit are not counted): rows go oldest first,
  * those that are folded only, and their files of 4 MB with them.  store_fold() does it as well when
- * there are too many, so that the cap holds under load.
+ * there are too many, so that the cap holds under load.  Rows older than rows_kept_ms go as well, but
+ * for the last one; their sums stay.
  *
  * Booked ids live as long as their rows and at least an hour, ten minutes once their file has a
  * quarter of the cap.  Rollups that take half of the cap and still grow lose their finest steps
  * sooner: down to minutes of 2 hours, hours of 3 days and days of a month.
  */
 int store_expire(struct store *s, struct err *err);
+
+/*
+ * Takes away records that have had their time: replaced secrets out of their grace, limits of one
+ * token that is gone, grants of limits that are gone, or that ended 30 days ago.  At most 64 of each
+ * in a call, each audited (secrets are not) as done by "sluice".  Every few minutes.
+ */
+int store_tidy(struct store *s, struct err *err);
+/* Before a token's secret is replaced with a grace: so that store_tidy() finds it then.  A note too
+ * many does no harm. */
+int store_note_rotation(struct store *s, struct id token, int64_t until_ms, struct err *err);
 
 /* What `check` and /manage/health show. */
 struct store_health {

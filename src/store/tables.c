@@ -361,9 +361,9 @@ audit_text(uint8_t *p, const char *text, size_t most)
 
 static int
 audit_put(struct attach *at, DB_TXN *txn, uint64_t number, int64_t time_ms,
-	const struct store_change *c, const char *object)
+	const struct store_change *c, const char *object, const void *changes, size_t changes_len)
 {
-	uint8_t data[AUDIT_BYTES], number_bytes[8];
+	uint8_t data[AUDIT_BYTES + AUDIT_CHANGES_MAX], number_bytes[8];
 	struct key_bytes k;
 	size_t n = 0;
 
@@ -376,13 +376,18 @@ audit_put(struct attach *at, DB_TXN *txn, uint64_t number, int64_t time_ms,
 	n += audit_text(data + n, c->action, 48);
 	n += audit_text(data + n, object, ID_TEXT_BYTES);
 	n += audit_text(data + n, c->address, 48);
+	/* Older programs read what stands before and look no further. */
+	if (changes_len > 0)
+		memcpy(data + n, changes, changes_len);
+	n += changes_len;
 	put_be64(number_bytes, number);
 	k = key_of(KEY_AUDIT, number_bytes, sizeof number_bytes, NULL, 0);
 	return put_main(at, txn, &k, data, n, 0);
 }
 
 static int
-audit_write(struct attach *at, DB_TXN *txn, const struct store_change *c, const char *object)
+audit_write(struct attach *at, DB_TXN *txn, const struct store_change *c, const char *object,
+	const struct changes *changes)
 {
 	uint64_t number;
 	int rc;
@@ -390,7 +395,10 @@ audit_write(struct attach *at, DB_TXN *txn, const struct store_change *c, const 
 	if (c == NULL)
 		return 0;
 	rc = counter_next(at, txn, "audit", &number);
-	return rc != 0 ? rc : audit_put(at, txn, number, clock_wall_ms(), c, object);
+	return rc != 0 ? rc
+		       : audit_put(at, txn, number, clock_wall_ms(), c, object,
+				 changes == NULL ? NULL : changes->at,
+				 changes == NULL ? 0 : changes->len);
 }
 
 static bool
@@ -433,6 +441,9 @@ each_audit(void *ctx, struct span key, struct span data, struct err *err)
 		!audit_part(&rest, entry.object, sizeof entry.object) ||
 		!audit_part(&rest, entry.address, sizeof entry.address))
 		return true;
+	entry.changes_len = (uint16_t)(rest.len < AUDIT_CHANGES_MAX ? rest.len : AUDIT_CHANGES_MAX);
+	if (entry.changes_len > 0)
+		memcpy(entry.changes, rest.at, entry.changes_len);
 	return e->fn(e->ctx, &entry);
 }
 
@@ -470,7 +481,7 @@ audit_add(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	const struct auditing *a = arg;
 
 	(void)err;
-	return audit_write(at, txn, a->change, a->object);
+	return audit_write(at, txn, a->change, a->object, NULL);
 }
 
 int
@@ -498,7 +509,7 @@ load_audit(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 		if ((rc = put_main(at, txn, &k, b, sizeof b, 0)) != 0)
 			return rc;
 	}
-	return audit_put(at, txn, e->number, e->time_ms, &c, e->object);
+	return audit_put(at, txn, e->number, e->time_ms, &c, e->object, e->changes, e->changes_len);
 }
 
 int
@@ -537,6 +548,7 @@ struct writing {
 	size_t gone_count;
 	int tries;
 	uint8_t *old; /* room for one */
+	struct changes changes;
 	uint8_t data[RECORD_BINARY_MAX], spare[RECORD_BINARY_MAX];
 };
 
@@ -696,6 +708,42 @@ load_old(struct writing *w, struct attach *at, DB_TXN *txn, struct id id, struct
 	return rc;
 }
 
+/* A limit says what its amounts are; of a grant its limit does. */
+static bool
+amounts_are_money(struct writing *w, struct attach *at, DB_TXN *txn, const void *record)
+{
+	struct key_bytes k;
+	struct limit limit;
+	size_t len;
+
+	if (w->kind == RECORD_LIMIT)
+		return ((const struct limit *)record)->metric == METRIC_COST;
+	if (w->kind != RECORD_GRANT)
+		return false;
+	k = key_of_record(RECORD_LIMIT, ((const struct grant *)record)->limit);
+	return get_main(at, txn, &k, w->spare, sizeof w->spare, &len, 0) == 0 &&
+	       record_decode(RECORD_LIMIT, w->spare, len, &limit) == 0 &&
+	       limit.metric == METRIC_COST;
+}
+
+/* Either NULL: made now, gone now. */
+static void
+note_change(
+	struct writing *w, struct attach *at, DB_TXN *txn, const void *before, const void *after)
+{
+	if (w->change != NULL && !changes_full(&w->changes))
+		changes_add(&w->changes, w->kind, before, after,
+			amounts_are_money(w, at, txn, after != NULL ? after : before));
+}
+
+/* Every try of a transaction begins so. */
+static int
+begin_writing(struct writing *w, struct attach *at, DB_TXN *txn)
+{
+	changes_begin(&w->changes);
+	return take_turn(at, txn);
+}
+
 static int
 create_one(struct writing *w, struct attach *at, DB_TXN *txn, void *record, bool *repeated,
 	struct err *err)
@@ -736,7 +784,7 @@ create_all(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	struct writing *w = arg;
 	size_t bytes = record_bytes(w->kind), fresh = 0;
 	char object[ID_TEXT_BYTES];
-	int rc = take_turn(at, txn);
+	int rc = begin_writing(w, at, txn);
 
 	if (rc != 0)
 		return rc;
@@ -747,6 +795,8 @@ create_all(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 		if (rc != 0)
 			return rc;
 		fresh += !repeated;
+		if (!repeated)
+			note_change(w, at, txn, NULL, w->record + i * bytes);
 	}
 	if (fresh == 0)
 		return 0;
@@ -755,7 +805,7 @@ create_all(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 			((const struct record *)(const void *)w->record)->id, object);
 	else
 		(void)snprintf(object, sizeof object, "%zu %ss", fresh, record_name(w->kind));
-	return audit_write(at, txn, w->change, object);
+	return audit_write(at, txn, w->change, object, &w->changes);
 }
 
 static int
@@ -768,7 +818,7 @@ update_one(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	struct key_bytes k = key_of_record(w->kind, head->id);
 	char object[ID_TEXT_BYTES];
 	size_t len;
-	int rc = take_turn(at, txn);
+	int rc = begin_writing(w, at, txn);
 
 	if (rc == 0)
 		rc = load_old(w, at, txn, head->id, err);
@@ -803,7 +853,8 @@ update_one(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 		(rc = take_indexes(at, txn, w->kind, record, err)) != 0 ||
 		(rc = put_main(at, txn, &k, w->data, len, 0)) != 0)
 		return rc;
-	return audit_write(at, txn, w->change, object);
+	note_change(w, at, txn, w->old, record);
+	return audit_write(at, txn, w->change, object, &w->changes);
 }
 
 static int
@@ -812,7 +863,7 @@ delete_one(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	struct writing *w = arg;
 	struct key_bytes k = key_of_record(w->kind, w->id);
 	char object[ID_TEXT_BYTES];
-	int rc = take_turn(at, txn);
+	int rc = begin_writing(w, at, txn);
 
 	if (rc == 0)
 		rc = load_old(w, at, txn, w->id, err);
@@ -830,7 +881,8 @@ delete_one(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	if ((rc = free_indexes(at, txn, w->kind, w->old, NULL)) != 0 ||
 		(rc = delete_main(at, txn, &k)) != 0)
 		return rc;
-	return audit_write(at, txn, w->change, object);
+	note_change(w, at, txn, w->old, NULL);
+	return audit_write(at, txn, w->change, object, &w->changes);
 }
 
 /* One of many; audited together.  w->record is all of them. */
@@ -851,6 +903,7 @@ replace_one(struct writing *w, struct attach *at, DB_TXN *txn, void *record, str
 		(old == 0 && (rc = free_indexes(at, txn, w->kind, w->old, record)) != 0) ||
 		(rc = take_indexes(at, txn, w->kind, record, err)) != 0)
 		return rc;
+	note_change(w, at, txn, old == 0 ? w->old : NULL, record);
 	return put_main(at, txn, &k, w->data, len, 0);
 }
 
@@ -860,8 +913,9 @@ remove_one(struct writing *w, struct attach *at, DB_TXN *txn, struct id id, stru
 	struct key_bytes k = key_of_record(w->kind, id);
 	int rc = load_old(w, at, txn, id, err);
 
-	if (rc == 0 && (rc = free_indexes(at, txn, w->kind, w->old, NULL)) == 0)
-		rc = delete_main(at, txn, &k);
+	if (rc == 0 && (rc = free_indexes(at, txn, w->kind, w->old, NULL)) == 0 &&
+		(rc = delete_main(at, txn, &k)) == 0)
+		note_change(w, at, txn, w->old, NULL);
 	return rc == DB_NOTFOUND ? 0 : rc;
 }
 
@@ -870,7 +924,7 @@ replace_all(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 {
 	struct writing *w = arg;
 	char object[ID_TEXT_BYTES];
-	int rc = take_turn(at, txn);
+	int rc = begin_writing(w, at, txn);
 
 	for (size_t i = 0; i < w->gone_count && rc == 0; i++)
 		rc = remove_one(w, at, txn, w->gone[i], err);
@@ -880,7 +934,7 @@ replace_all(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 		return rc;
 	(void)snprintf(
 		object, sizeof object, "%zu %ss", w->count + w->gone_count, record_name(w->kind));
-	return audit_write(at, txn, w->change, object);
+	return audit_write(at, txn, w->change, object, &w->changes);
 }
 
 static int

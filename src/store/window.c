@@ -305,9 +305,10 @@ bool
 limit_has_past(const struct limit *l, int64_t window_start_ms, int64_t now_ms)
 {
 	int64_t rolling_ms = limit_rolling_ms(l);
+	int64_t made_ms = l->since_ms != 0 ? l->since_ms : l->head.created_ms;
 
 	return l->metric != METRIC_PARALLEL &&
-	       l->head.created_ms > (rolling_ms > 0 ? now_ms - rolling_ms : window_start_ms);
+	       made_ms > (rolling_ms > 0 ? now_ms - rolling_ms : window_start_ms);
 }
 
 int64_t

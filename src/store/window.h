@@ -62,7 +62,7 @@ int limit_counters(const struct limit_rule *r, const struct limit_values *v,
 	const char *tag[USAGE_TAGS_MAX]);
 
 /* Was the limit made in the middle of its present window?  What was used before counts all the same:
- * a month's budget is about the month. */
+ * a month's budget is about the month.  Both times are the board's. */
 bool limit_has_past(const struct limit *l, int64_t window_start_ms, int64_t now_ms);
 
 /*

@@ -414,6 +414,22 @@ web_address(const struct web_request *r)
 }
 
 const char *
+web_document_root(const struct web_request *r)
+{
+	const char *root = request_param(r, "DOCUMENT_ROOT");
+
+	return root == NULL ? "" : root;
+}
+
+const char *
+web_server_software(const struct web_request *r)
+{
+	const char *software = request_param(r, "SERVER_SOFTWARE");
+
+	return software == NULL ? "" : software;
+}
+
+const char *
 web_remote_user(const struct web_request *r)
 {
 	const char *user = request_param(r, "REMOTE_USER");

@@ -95,6 +95,9 @@ bool web_each_header(const struct web_request *r,
 ptrdiff_t web_query_get(const struct web_request *r, const char *name, char *out, size_t room);
 const char *web_address(const struct web_request *r); /* the client's, as text */
 const char *web_remote_user(const struct web_request *r); /* the web server's sign-in, "" none */
+/* The web server's DOCUMENT_ROOT and SERVER_SOFTWARE, "" not told. */
+const char *web_document_root(const struct web_request *r);
+const char *web_server_software(const struct web_request *r);
 bool web_is_https(const struct web_request *r);
 struct span web_body(const struct web_request *r);  /* SPAN_NONE when spooled */
 int web_body_fd(const struct web_request *r);       /* -1 when in memory */

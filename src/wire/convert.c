@@ -97,8 +97,8 @@ convert_stream_init(struct convert_stream *s, const struct format *from, const s
 		.out = BYTES_LIMIT(STREAM_OUT_MAX),
 		.usage = WIRE_USAGE_NONE };
 	s->frames = frames_new(from->framing);
-	s->reader = calloc(1, from->reader_bytes);
-	s->writer = calloc(1, to->writer_bytes);
+	s->reader = calloc(1, *from->reader_bytes);
+	s->writer = calloc(1, *to->writer_bytes);
 	if (s->frames != NULL && s->reader != NULL && s->writer != NULL)
 		return 0;
 	convert_stream_free(s);

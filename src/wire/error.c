@@ -209,7 +209,7 @@ put_anthropic(struct bytes *out, const struct err *e, const char *request_id)
 static void
 put_gemini(struct bytes *out, const struct err *e, const char *request_id)
 {
-	int64_t wait = e->retry_at_ms == 0 ? 0 : e->retry_at_ms - clock_wall_ms();
+	int64_t wait = e->retry_boot_ms == 0 ? 0 : e->retry_boot_ms - clock_boot_ms();
 
 	(void)bytes_printf(out, "{\"error\":{\"code\":%d,", error_status(DIALECT_GEMINI, e->code));
 	put_message(out, e);

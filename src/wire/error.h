@@ -52,9 +52,9 @@ const char *failure_name(enum failure f);
 /*
  * What the client is told of it when nobody else can be asked; returns -1.  The provider's own sentence
  * is passed on, cut, where the fault is the request's; a full context is said as agents look for
- * it.  until_ms: of failure_classify().  upstream: its name, for the log.
+ * it.  retry_boot_ms: clock_boot_ms() when trying again makes sense, or 0.  upstream: its name, for the log.
  */
-int failure_tell(enum failure f, int status, int64_t until_ms, const char *upstream, struct span body,
+int failure_tell(enum failure f, int status, int64_t retry_boot_ms, const char *upstream, struct span body,
 	struct err *err);
 
 /* A provider's error in the middle of a stream, or in a 200, as one of ours: the code by its kind, the

@@ -732,8 +732,8 @@ tell_request(int status, const struct said *s, struct err *err)
 }
 
 int
-failure_tell(enum failure f, int status, int64_t until_ms, const char *upstream, struct span body,
-	struct err *err)
+failure_tell(enum failure f, int status, int64_t retry_boot_ms, const char *upstream,
+	struct span body, struct err *err)
 {
 	struct said s;
 
@@ -767,6 +767,6 @@ failure_tell(enum failure f, int status, int64_t until_ms, const char *upstream,
 		return err_say(err, "The provider failed with status %d; try again soon.", status);
 	}
 	if (err != NULL)
-		err->retry_at_ms = until_ms;
+		err->retry_boot_ms = retry_boot_ms;
 	return -1;
 }

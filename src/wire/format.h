@@ -92,13 +92,13 @@ struct format {
 	/* A stream.  state: of reader_bytes, zeroed by the caller; read_end frees nothing, reader_free does
 	 * (and may be NULL).  read_frame after ERROR or END was given must give nothing more; read_end
 	 * gives END, or ERROR where the stream ended before its time. */
-	size_t reader_bytes;
+	const size_t *reader_bytes; /* where the size stands: a row cannot hold what another file computes */
 	int (*read_frame)(void *state, const struct frame *f, neutral_emit *emit, void *ctx);
 	int (*read_end)(void *state, neutral_emit *emit, void *ctx);
 	void (*reader_free)(void *state);
 
 	/* Appends what e becomes, framing included.  -1: out of memory (out->failed).  state as above. */
-	size_t writer_bytes;
+	const size_t *writer_bytes;
 	int (*write_event)(void *state, const struct reply_options *o,
 		const struct neutral_event *e, struct bytes *out);
 	void (*writer_free)(void *state);

@@ -1,8 +1,10 @@
 // The command as people and scripts use it: every verb, in text and as JSON, with its exit codes.
 
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
+import crypto from "node:crypto";
 import fs from "node:fs";
+import http from "node:http";
 import path from "node:path";
 import test from "node:test";
 import { Stack, programs, until } from "./lib/stack.mjs";
@@ -151,6 +153,13 @@ test("what ran, and is it right", { timeout: 60000 }, async (t) => {
   try {
     for (const model of ["mock-chat", "nobody-serves-this"]) await (await stack.chat({ model })).text();
     stack.command(["upstream", "set", "mock", "--models", "gpt-*,mock*"]);
+    await t.test("audit", () => {
+      const { data } = JSON.parse(run(["audit", "--action", "upstream.update", "--limit", "1", "--json"]).out);
+      assert.deepEqual(data[0].changes[0].after, ["gpt-*", "mock*"]);
+      const out = run(["audit", "--action", "upstream.update"]).out;
+      assert.match(out, /upstream\.update +up_/);
+      assert.match(out, /^ {4}models: \[.*\] -> \["gpt-\*","mock\*"\]$/m);
+    });
     await t.test("requests", async () => {
       const list = await until("both rows", 3000, () => {
         const { data } = JSON.parse(run(["requests", "--json"]).out);
@@ -191,12 +200,58 @@ test("what ran, and is it right", { timeout: 60000 }, async (t) => {
       fs.chmodSync(stack.state, 0o770);
       refusedWith(run(["check", "--colour"]), USAGE, /usage: sluice check/);
     });
+    await t.test("check, of a state in the web root", async () => {
+      let mode = "hand out";
+      const site = http.createServer((q, a) => {
+        const file = path.join(stack.dir, decodeURIComponent(q.url));
+        const there = fs.existsSync(file) && fs.statSync(file).isFile();
+        a.writeHead(mode === "refuse" ? 403 : there ? 200 : mode === "one page" ? 200 : 404,
+          mode === "hand out" && there ? { "Content-Length": fs.statSync(file).size } : {}).end();
+      });
+      await new Promise((ready) => site.listen(0, "127.0.0.1", ready));
+      const url = `http://127.0.0.1:${site.address().port}/`;
+      const check = (...more) => new Promise((done) => execFile(path.join(programs, "sluice"), ["check", ...more],
+        { env: stack.env }, (error, out) => done({ code: error?.code ?? DONE, out })));
+      try {
+        assert.match((await check("--root", stack.dir)).out, /^FAILED +web root .*--url/m);
+        assert.match((await check("--root", "/usr")).out, /^ok +web root .*outside/m);
+        for (const known of [["--root", stack.dir], []]) {
+          mode = "hand out";
+          const bad = await check("--url", url, ...known);
+          assert.match(bad.out, /^FAILED +web root .*\/state\/board answers with status 200: it must be 403 or 404/m);
+          assert.equal(bad.code, FAILED);
+          mode = "refuse";
+          const good = await check("--url", url, ...known);
+          assert.match(good.out, /^ok +web root .*does not hand out/m);
+          assert.equal(good.code, DONE, good.out);
+        }
+        mode = "one page"; // a site that answers everything with itself hands out nothing
+        assert.match((await check("--url", url)).out, /^ok +web root/m);
+        assert.match((await check("--url", url, "--root", stack.dir)).out, /^FAILED +web root/m);
+      } finally {
+        site.close();
+      }
+    });
     await t.test("config", () => {
       assert.match(run(["config"]).out, new RegExp(`^state_dir += ${stack.state}`, "m"));
       JSON.parse(run(["config", "--json"]).out);
       assert.ok(!run(["config"]).out.includes(stack.adminPassword));
       refusedWith(run(["config", "--colour"]), USAGE, /usage: sluice config/);
       refusedWith(run(["config"], { env: { SLUICE_BODY_LIMIT: "a lot" } }), FAILED, /body_limit/i);
+    });
+    await t.test("init with a master key that is there already, in any form", () => {
+      const raw = crypto.randomBytes(32);
+      for (const [name, text] of Object.entries({ raw, hex: `${raw.toString("hex")}\n`, base64: raw.toString("base64") })) {
+        const key = path.join(stack.dir, `${name}.key`);
+        fs.writeFileSync(key, text, { mode: 0o600 });
+        const made = run(["init", "--json"], { env: { SLUICE_STATE_DIR: path.join(stack.dir, `state-${name}`),
+          SLUICE_MASTER_KEY_FILE: key } });
+        assert.equal(made.code, DONE, made.err);
+        assert.deepEqual(fs.readFileSync(key), Buffer.from(text));
+        fs.chmodSync(key, 0o644);
+        refusedWith(run(["init"], { env: { SLUICE_STATE_DIR: path.join(stack.dir, `state-${name}`),
+          SLUICE_MASTER_KEY_FILE: key } }), FAILED, /chmod 0600/);
+      }
     });
     await t.test("init again changes nothing", () => {
       const files = () => ["master.key"].map((f) => fs.readFileSync(path.join(stack.state, f), "hex"));

@@ -118,7 +118,8 @@ function makeData(requests) {
 	}
 	const audit = Array.from({ length: 260 }, (_, i) => ({ number: 260 - i, time: iso(now - i * 1700e3),
 		actor: i % 3 ? "admin" : "command:root", action: pick(["token.create", "token.revoke", "key.disable",
-			"session.create"]), object: pick(tokens).id, address: i % 3 ? "203.0.113.9" : "" }));
+			"session.create"]), object: pick(tokens).id, address: i % 3 ? "203.0.113.9" : "",
+		changes: i % 4 ? [{ field: "label", before: null, after: "search" }] : [], changes_cut: false }));
 	return { projects, upstreams, keys, tokens, limits, grants: [], prices, requests: rows, audit };
 }
 
@@ -312,7 +313,7 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		if (path === "usage")
 			return { json: usage(q) };
 		if (path === "health")
-			return { json: { store: { bytes_on_disk: 48231424, rows: data.requests.length, rows_unfolded: 12, epoch: 3,
+			return { json: { warnings: [], store: { bytes_on_disk: 48231424, bytes_capped: 40231424, store_cap_bytes: 524288000, rows: data.requests.length, rows_unfolded: 12, epoch: 3,
 				attached: 4, recoveries: 1, last_recovery_ms: 41, abandoned: 0, schema: 1 }, board: { rows_used: 812,
 				rows: 262144, leases: 16384, leases_used: 3, rollbacks: 0, remade_at: iso(Date.now() - 9e8) },
 				counts: { exchanges: 10012, refused: 211, failed: 97, attempts: 9804, streams: 7003, bytes_in: 81234567,

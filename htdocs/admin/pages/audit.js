@@ -14,6 +14,21 @@ function object(id) {
 	return place ? h("a", { href: href(place, { id }) }, h("code", {}, id)) : h("code", {}, id || "–");
 }
 
+const value = (v) => (v === null || v === "" ? "–" : Array.isArray(v) ? v.join(", ") || "–" : String(v));
+
+function change(c) {
+	const name = c.record_id ? `${c.field} of ${c.record_id}` : c.field;
+	return c.is_secret ? `${name}: changed` : `${name}: ${value(c.before)} → ${value(c.after)}${c.is_cut ? " …" : ""}`;
+}
+
+/* The row keeps its height; all of it stands in the title. */
+function changes(e) {
+	const lines = (e.changes ?? []).map(change);
+	if (e.changes_cut)
+		lines.push("and more");
+	return lines.length ? h("span", { title: lines.join("\n") }, lines.join("; ")) : h("span", { class: "dim" }, "–");
+}
+
 export function auditPage(ctx) {
 	return page("Audit", null, pagedTable({
 		signal: ctx.signal, caption: "Changes, newest first",
@@ -24,6 +39,7 @@ export function auditPage(ctx) {
 			{ head: "Who", cell: (e) => e.actor },
 			{ head: "What", cell: (e) => e.action },
 			{ head: "On", cell: (e) => object(e.object) },
+			{ head: "Changes", more: true, grow: true, cell: changes },
 			{ head: "From", more: true, cell: (e) => e.address || "–" },
 			{ head: "No.", num: true, more: true, cell: (e) => String(e.number) }
 		]

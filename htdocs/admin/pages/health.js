@@ -1,11 +1,12 @@
 /* health.js - is the store well, and what is this installation. */
 import { api, gatewayURL, manageURL } from "../api.js";
-import { copyButton, facts, h, later } from "../dom.js";
+import { badge, copyButton, facts, h, later } from "../dom.js";
 import { ago, bytes, fullTime, number } from "../format.js";
 import { every, page } from "../page.js";
 
 const words = {
-	bytes_on_disk: "On disk", rows: "Requests on record", rows_unfolded: "Not yet in the sums",
+	bytes_on_disk: "On disk", bytes_capped: "Of that, requests and sums", store_cap_bytes: "The most they may take",
+	rings_used: "Rolling counters in use", repeats_used: "Idempotency keys kept", rows: "Requests on record", rows_unfolded: "Not yet in the sums",
 	epoch: "Epoch", attached: "Processes attached", recoveries: "Recoveries",
 	last_recovery_ms: "Last recovery took", last_recovery_at: "Last recovery", abandoned: "Threads abandoned",
 	schema: "Schema", rows_used: "Counters in use", leases_used: "Requests under way",
@@ -38,11 +39,14 @@ const table = (o) => facts(Object.entries(o ?? {}).map(([k, v]) =>
 
 export function healthPage(ctx) {
 	const store = later(ctx.signal, async () => {
-		const { store: s, board, counts, version, ...rest } = await api.get("health", {}, ctx.signal);
-		return [h("div", { class: "two" },
+		const { store: s, board, counts, version, warnings, ...rest } = await api.get("health", {}, ctx.signal);
+		return [...(warnings ?? []).map((w) => h("p", { role: "alert" }, badge("bad", "Look after this"), " ", w)),
+			h("div", { class: "two" },
 			h("section", { class: "panel" }, h("h2", {}, "Store"), table(s)),
 			h("section", { class: "panel" }, h("h2", {}, "Board"),
-				table({ ...board, rows: undefined, "room for counters": board?.rows }))),
+				table({ ...board, rows: undefined, rings: undefined, repeats: undefined,
+					"room for counters": board?.rows, "room for rolling counters": board?.rings,
+					"room for idempotency keys": board?.repeats }))),
 		h("section", { class: "panel" }, h("h2", {}, "Since the board was made"),
 			table({ ...counts, version, ...rest }))];
 	});

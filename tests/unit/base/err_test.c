@@ -11,14 +11,14 @@
 static void
 set_fills_and_fails(void **state)
 {
-	struct err err = { .retry_at_ms = 7, .says = "old" };
+	struct err err = { .retry_boot_ms = 7, .says = "old" };
 
 	(void)state;
 	assert_int_equal(err_set(&err, ERR_NO_ROUTE, "no %s in %d", "x", 3), -1);
 	assert_int_equal(err.code, ERR_NO_ROUTE);
 	assert_string_equal(err.text, "no x in 3");
 	assert_string_equal(err.says, "");
-	assert_int_equal(err.retry_at_ms, 0);
+	assert_int_equal(err.retry_boot_ms, 0);
 }
 
 static void

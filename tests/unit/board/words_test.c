@@ -88,6 +88,40 @@ a_step_of_the_wall_clock_is_slewed_in(void **state)
 	board_close(b);
 }
 
+/* What is said of a wait is true to three milliseconds, slewing either way, into the end of a slew
+ * and past it. */
+static void
+a_wait_is_told_in_time_that_will_pass(void **state)
+{
+	static const int64_t steps[] = { 0, 3600000, -3600000, 2000, -2000, 7, -7 };
+	static const int64_t waits[] = { 1, 9, 10, 11, 1000, 10000, 60000, 3600000 };
+	struct board *b = open_with_clocks();
+
+	(void)state;
+	for (size_t s = 0; s < sizeof steps / sizeof steps[0]; s++)
+		for (size_t w = 0; w < sizeof waits / sizeof waits[0]; w++) {
+			int64_t at, wait;
+
+			fake_wall = board_now_ms(b) + steps[s];
+			pass(BOARD_TICK_LEAST_MS);
+			board_tick(b);
+			pass(300); /* into the line */
+			at = board_now_ms(b) + waits[w];
+			wait = board_wait_ms(b, at);
+			pass(wait > 3 ? wait - 3 : 0);
+			if (board_now_ms(b) >= at && wait > 3)
+				fail_msg("step %lld, %lld ms: there before %lld",
+					(long long)steps[s], (long long)waits[w], (long long)wait);
+			pass(wait > 3 ? 3 : wait);
+			if (board_now_ms(b) < at)
+				fail_msg("step %lld, %lld ms: not there after %lld",
+					(long long)steps[s], (long long)waits[w], (long long)wait);
+			assert_int_equal(board_wait_ms(b, at), 0);
+		}
+	assert_true(board_wait_ms(b, INT64_MAX) > INT64_MAX / 2);
+	board_close(b);
+}
+
 static void
 a_slew_ends_though_nobody_ticks_any_more(void **state)
 {
@@ -244,6 +278,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(time_is_the_wall_clocks_when_nothing_steps),
 		TEST(a_step_of_the_wall_clock_is_slewed_in),
+		TEST(a_wait_is_told_in_time_that_will_pass),
 		TEST(a_slew_ends_though_nobody_ticks_any_more),
 		TEST(time_is_one_for_all_processes_and_never_goes_back),
 		TEST(a_key_is_the_same_word_for_all),

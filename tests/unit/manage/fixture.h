@@ -37,6 +37,7 @@ static struct err err;
 static const char *as_actor;        /* the trusted caller, or NULL */
 static char cookie[160], csrf[80], bearer[160], if_match[32];
 static const char *address = "192.0.2.7";
+static const char *web_root; /* of the web server, or NULL */
 static bool https;
 static int attempt;
 static struct manage_once *once_again; /* NULL: a fresh one for each call */
@@ -101,6 +102,7 @@ fixture_setup(void **state)
 	attempt = 0;
 	once_again = NULL;
 	address = "192.0.2.7";
+	web_root = NULL;
 	seen = BYTES_LIMIT(8 * 1024 * 1024);
 	open_all(true);
 	return 0;
@@ -151,7 +153,9 @@ call(const char *method, const char *target, const char *json)
 		.is_https = https,
 		.actor = as_actor,
 		.once = once_again != NULL ? once_again : &once,
-		.attempt = attempt };
+		.attempt = attempt,
+		.web_root = web_root,
+		.web_server = "nginx" };
 	struct manage_reply out;
 	const char *query = strchr(target, '?');
 

@@ -1,6 +1,8 @@
 /* prices_test.c - price lists of others: exact figures, all or nothing, hand-made prices untouched. */
 #include "fixture.h"
 
+#include "store/snapshot.h"
+
 static struct bytes report;
 static size_t changed;
 
@@ -397,6 +399,33 @@ the_api_imports_too(void **state)
 	assert_int_equal(prices_there(), 2);
 }
 
+/* What the gateway would not look at is not taken. */
+static void
+there_are_no_more_prices_than_the_gateway_looks_at(void **state)
+{
+	struct price *all = calloc(SNAPSHOT_PRICES_MAX, sizeof *all);
+	static const char one[] = "{\"model\":\"more\",\"input\":\"1\",\"output\":\"1\"}";
+	char path[64];
+
+	(void)state;
+	assert_non_null(all);
+	for (int i = 0; i < SNAPSHOT_PRICES_MAX - 1; i++) {
+		record_init(RECORD_PRICE, &all[i]);
+		snprintf(all[i].model, sizeof all[i].model, "model-%d", i);
+	}
+	assert_int_equal(
+		store_create_many(store, RECORD_PRICE, all, SNAPSHOT_PRICES_MAX - 1, NULL, &err),
+		0);
+	free(all);
+	CALL(201, "POST", "/manage/prices", one);
+	snprintf(path, sizeof path, "/manage/prices/%s", text_of("id"));
+	CALL(409, "POST", "/manage/prices", one);
+	assert_non_null(strstr(text_of("error.message"), "16384"));
+	CALL(200, "PATCH", path, "{\"input\":\"2\"}");
+	CALL(204, "DELETE", path, "");
+	CALL(201, "POST", "/manage/prices", one);
+}
+
 int
 main(void)
 {
@@ -411,6 +440,7 @@ main(void)
 		TEST(what_was_made_by_hand_stays),
 		TEST(the_list_that_comes_along_gives_way_to_an_imported_one),
 		TEST(one_import_is_one_audit_entry),
+		TEST(there_are_no_more_prices_than_the_gateway_looks_at),
 		TEST(the_api_imports_too),
 	};
 	int failed = cmocka_run_group_tests_name("manage/prices", tests, NULL, NULL);

@@ -199,14 +199,98 @@ every_change_is_in_the_audit(void **state)
 	assert_false(row(0));
 }
 
+/* Change n of the newest entry as {"field":…}. */
+static const char *
+change_of(int n)
+{
+	static char text[2048];
+	struct json_value all;
+	struct nth nth = { n, text, sizeof text };
+
+	CALL(200, "GET", "/manage/audit?limit=1", "");
+	assert_true(row(0));
+	all = json_get(span_of(body), "changes");
+	text[0] = '\0';
+	assert_int_equal(json_each_element(all.raw, take_nth, &nth, NULL), 0);
+	return text;
+}
+
+static void
+the_audit_tells_before_and_after_in_the_shapes_of_the_api(void **state)
+{
+	char id[ID_TEXT_BYTES], path[96];
+
+	(void)state;
+	(void)new_project("one");
+	assert_string_equal(change_of(0), "{\"field\":\"name\",\"before\":null,\"after\":\"one\"}");
+	CALL(200, "PATCH", "/manage/projects/one",
+		"{\"allowed_models\":[\"gpt-*\"],\"fail_mode\":\"open\"}");
+	assert_string_equal(
+		change_of(0), "{\"field\":\"allowed_models\",\"before\":[],\"after\":[\"gpt-*\"]}");
+	assert_string_equal(
+		change_of(1), "{\"field\":\"fail_mode\",\"before\":\"closed\",\"after\":\"open\"}");
+	assert_string_equal(text_of("action"), "project.update");
+	assert_string_equal(raw_of("changes_cut"), "false");
+	assert_true(strncmp(text_of("id"), "chg_", 4) == 0);
+
+	CALL(201, "POST", "/manage/limits",
+		"{\"scope\":{\"project\":\"one\"},\"metric\":\"cost\",\"window\":\"rolling:60\","
+		"\"cap\":\"2.5\"}");
+	snprintf(id, sizeof id, "%s", text_of("id"));
+	assert_non_null(strstr(change_of(0), "{\"field\":\"scope.project\",\"before\":null,"
+					     "\"after\":\"prj_"));
+	assert_string_equal(
+		change_of(2), "{\"field\":\"window\",\"before\":null,\"after\":\"rolling:60\"}");
+	snprintf(path, sizeof path, "/manage/limits/%s", id);
+	CALL(200, "PATCH", path, "{\"cap\":\"4\"}");
+	assert_string_equal(change_of(0), "{\"field\":\"cap\",\"before\":\"2.500000000\","
+					  "\"after\":\"4.000000000\"}");
+
+	CALL(201, "POST", "/manage/tokens", "{\"project_id\":\"one\",\"label\":\"a\"}");
+	snprintf(id, sizeof id, "%s", text_of("id"));
+	snprintf(path, sizeof path, "/manage/tokens/%s", id);
+	CALL(200, "PATCH", path, "{\"expires_at\":\"2040-01-02T03:04:05Z\"}");
+	assert_string_equal(change_of(0), "{\"field\":\"expires_at\",\"before\":null,"
+					  "\"after\":\"2040-01-02T03:04:05.000Z\"}");
+	snprintf(path, sizeof path, "/manage/tokens/%s/rotate", id);
+	CALL(200, "POST", path, "{}");
+	assert_string_equal(change_of(0), "{\"field\":\"secret_sha256\",\"before\":null,"
+					  "\"after\":null,\"is_secret\":true}");
+	assert_non_null(strstr(change_of(1), "{\"field\":\"masked\",\"before\":\"sk-sl-"));
+}
+
 static void
 health_tells_of_store_and_board(void **state)
 {
 	(void)state;
 	CALL(200, "GET", "/manage/health", "");
 	assert_true(atoi(raw_of("store.attached")) > 0);
+	assert_true(atoi(raw_of("store.bytes_capped")) > 0);
+	assert_true(atoi(raw_of("store.bytes_capped")) <= atoi(raw_of("store.bytes_on_disk")));
+	assert_int_equal(atoll(raw_of("store.store_cap_bytes")), conf.store_cap_bytes);
 	assert_true(atoi(raw_of("board.leases")) > 0);
+	assert_string_equal(raw_of("board.rings"), "0"); /* made with the first */
+	assert_string_equal(raw_of("board.rings_used"), "0");
+	assert_true(raw_of("board.repeats")[0] != '\0' && raw_of("board.repeats_used")[0] != '\0');
 	assert_string_equal(text_of("version"), SLUICE_VERSION);
+}
+
+static void
+health_warns_of_a_state_that_could_be_fetched(void **state)
+{
+	char kept[128] = "";
+
+	(void)state;
+	web_root = "/usr";
+	CALL(200, "GET", "/manage/health", "");
+	assert_string_equal(raw_of("warnings"), "[]");
+	close_all();
+	open_all(false);
+	web_root = dir;
+	CALL(200, "GET", "/manage/health", "");
+	assert_non_null(strstr(raw_of("warnings"), "inside the web root"));
+	assert_true(store_value_get(store, WEB_ROOT_VALUE, kept, sizeof kept, &err) > 0);
+	assert_string_equal(kept, dir);
 }
 
 static void
@@ -308,7 +392,9 @@ main(void)
 		TEST(what_was_booked_is_seen),
 		TEST(usage_is_summed_by_what_is_asked_for),
 		TEST(every_change_is_in_the_audit),
+		TEST(the_audit_tells_before_and_after_in_the_shapes_of_the_api),
 		TEST(health_tells_of_store_and_board),
+		TEST(health_warns_of_a_state_that_could_be_fetched),
 		TEST(a_price_list_is_imported_once),
 		TEST(the_list_that_comes_along_is_valid),
 		TEST(the_master_key_is_made_once),

@@ -705,6 +705,7 @@ a_dump_loaded_into_an_empty_store_gives_an_equal_dump(void **state)
 	assert_null(strstr(first, "signed in"));
 	assert_null(strstr(first, "\"secret\""));
 	assert_non_null(strstr(first, "\"rest\":\"010000000003"));
+	assert_non_null(strstr(first, "\"changes\":\"0100")); /* of the audit */
 
 	fixture_dir(&other);
 	other.s = fixture_open(&other, true);

@@ -2,6 +2,7 @@
 #include "store_fixture.h"
 
 #include "store/store-int.h"
+#include <openssl/evp.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 
@@ -123,7 +124,7 @@ a_master_key_that_is_missing_open_short_or_wrong(void **state)
 {
 	struct fixture *f = *state;
 	struct store_options o = fixture_options(f);
-	char key[32], other[33];
+	char key[32], other[33], text[80];
 	FILE *file;
 
 	store_close(fixture_open(f, true));
@@ -138,9 +139,9 @@ a_master_key_that_is_missing_open_short_or_wrong(void **state)
 	other[31] ^= 1;
 	other[32] = 'x';
 	write_file(f->key, other, 31, 0600);
-	refuses(&o, "exactly 32 bytes", "put back");
+	refuses(&o, "must be 32 bytes", "put back");
 	write_file(f->key, other, 33, 0600);
-	refuses(&o, "exactly 32 bytes", "put back");
+	refuses(&o, "must be 32 bytes", "put back");
 	write_file(f->key, other, 32, 0600);
 	refuses(&o, "is not the one that", "put the right one back");
 	o.create = true; /* init again does not paper over it */
@@ -150,6 +151,24 @@ a_master_key_that_is_missing_open_short_or_wrong(void **state)
 	refuses(&o, "is missing", "put back the one");
 	write_file(f->key, key, 32, 0600);
 	store_close(fixture_open(f, false));
+
+	/* the same key as text */
+	hash_hex(key, sizeof key, text);
+	write_file(f->key, text, 63, 0600);
+	refuses(&o, "must be 32 bytes", "put back");
+	write_file(f->key, strcat(text, "\n"), 65, 0600);
+	store_close(fixture_open(f, false));
+	assert_int_equal(chmod(f->key, 0644), 0);
+	refuses(&o, "has mode 0644", "chmod 0600");
+	assert_int_equal(EVP_EncodeBlock((unsigned char *)text, (unsigned char *)key, 32), 44);
+	write_file(f->key, text, 44, 0600);
+	store_close(fixture_open(f, false));
+	text[0] = text[0] == 'A' ? 'B' : 'A';
+	write_file(f->key, text, 44, 0600);
+	refuses(&o, "is not the one that", "put the right one back");
+	text[5] = '*';
+	write_file(f->key, text, 44, 0600);
+	refuses(&o, "must be 32 bytes", "put back");
 }
 
 static int

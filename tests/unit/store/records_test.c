@@ -484,6 +484,187 @@ collect_name(void *ctx, const char *name, struct span value)
 	return true;
 }
 
+struct told {
+	int count;
+	char text[16384]; /* "field:before>after field:…", numbers and texts */
+	bool cut;
+};
+
+static void
+tell_side(struct told *t, const struct audit_change *c, const void *record)
+{
+	size_t n = strlen(t->text);
+	const char *at = (const char *)record + c->field->offset;
+	int64_t number;
+
+	if (record == NULL) {
+		(void)snprintf(t->text + n, sizeof t->text - n, "-");
+	} else if (c->is_secret) {
+		(void)snprintf(t->text + n, sizeof t->text - n, "secret");
+	} else if (c->field->type == FIELD_TEXT || c->field->type == FIELD_LIST) {
+		(void)snprintf(t->text + n, sizeof t->text - n, "%.20s", at);
+	} else if (c->field->type == FIELD_BOOL) {
+		(void)snprintf(t->text + n, sizeof t->text - n, "%d", *at);
+	} else {
+		memcpy(&number, at, sizeof number);
+		(void)snprintf(t->text + n, sizeof t->text - n, c->is_money ? "$%lld" : "%lld",
+			(long long)number);
+	}
+}
+
+static bool
+tell_change(void *ctx, const struct audit_change *c)
+{
+	struct told *t = ctx;
+
+	(void)snprintf(t->text + strlen(t->text), sizeof t->text - strlen(t->text),
+		"%s%s:", t->count++ > 0 ? " " : "", c->field->name);
+	tell_side(t, c, c->before);
+	(void)strcat(t->text, ">");
+	tell_side(t, c, c->after);
+	t->cut |= c->is_cut;
+	return true;
+}
+
+static bool
+newest(void *ctx, const struct audit_entry *e)
+{
+	*(struct audit_entry *)ctx = *e;
+	return false;
+}
+
+/* What the newest entry tells. */
+static const char *
+told(struct store *s, struct told *t)
+{
+	struct audit_entry e = { 0 };
+
+	memset(t, 0, sizeof *t);
+	WORKS(store_audit_each(s, 0, newest, &e, &err));
+	WORKS(audit_changes_each(&e, tell_change, t, &err));
+	t->cut |= audit_is_cut(&e);
+	return t->text;
+}
+
+static void
+the_audit_tells_each_field_before_and_after(void **state)
+{
+	struct fixture *f = *state;
+	struct project p;
+	struct told t;
+
+	make_project(f->s, "alpha", &p);
+	assert_string_equal(told(f->s, &t), "name:->alpha");
+	(void)snprintf(p.allowed_models, sizeof p.allowed_models, "gpt-*\nclaude-*");
+	p.is_active = false;
+	WORKS(store_update(f->s, RECORD_PROJECT, &p, 1, &change, &err));
+	assert_string_equal(told(f->s, &t), "is_active:1>0 allowed_models:>gpt-*\nclaude-*");
+	memset(p.allowed_models, 0, sizeof p.allowed_models);
+	WORKS(store_update(f->s, RECORD_PROJECT, &p, 2, &change, &err));
+	assert_string_equal(told(f->s, &t), "allowed_models:gpt-*\nclaude-*>");
+	WORKS(store_update(f->s, RECORD_PROJECT, &p, 3, &change, &err));
+	assert_string_equal(told(f->s, &t), ""); /* written over as it was */
+	WORKS(store_delete(f->s, RECORD_PROJECT, p.head.id, &change, &err));
+	assert_string_equal(told(f->s, &t), "name:alpha>- is_active:0>-");
+	assert_false(t.cut);
+	WORKS(store_audit_add(f->s, &change, "sign-in", &err));
+	assert_string_equal(told(f->s, &t), "");
+}
+
+static void
+the_audit_tells_of_a_secret_only_that_it_changed(void **state)
+{
+	struct fixture *f = *state;
+	struct audit_entry e;
+	struct upstream u;
+	struct told t;
+	struct key k;
+
+	record_init(RECORD_UPSTREAM, &u);
+	(void)snprintf(u.name, sizeof u.name, "up");
+	(void)snprintf(u.extra_headers, sizeof u.extra_headers, "X-Secret: hidden-one");
+	WORKS(store_create(f->s, RECORD_UPSTREAM, &u, &change, &err));
+	assert_string_equal(told(f->s, &t), "name:->up");
+	(void)snprintf(u.extra_headers, sizeof u.extra_headers, "X-Secret: hidden-two");
+	WORKS(store_update(f->s, RECORD_UPSTREAM, &u, 0, &change, &err));
+	assert_string_equal(told(f->s, &t), "extra_headers:secret>secret");
+
+	record_init(RECORD_KEY, &k);
+	k.head.id = id_random();
+	k.upstream = u.head.id;
+	WORKS(store_seal(f->s, k.head.id, span_of("sk-1"), &k.secret, &err));
+	WORKS(store_create(f->s, RECORD_KEY, &k, &change, &err));
+	WORKS(store_seal(f->s, k.head.id, span_of("sk-2"), &k.secret, &err));
+	WORKS(store_update(f->s, RECORD_KEY, &k, 0, &change, &err));
+	assert_string_equal(told(f->s, &t), "secret:secret>secret");
+	WORKS(store_audit_each(f->s, 0, newest, &e, &err));
+	assert_true(e.changes_len < 40); /* there is no room for it */
+	assert_null(memmem(e.changes, e.changes_len, k.secret.data, k.secret.len));
+}
+
+static void
+the_audit_cuts_what_is_long_and_says_so(void **state)
+{
+	enum { MANY = 1000 };
+	struct fixture *f = *state;
+	struct project p, *many = calloc(MANY, sizeof *many);
+	struct audit_entry e;
+	struct told t;
+
+	make_project(f->s, "alpha", &p);
+	while (strlen(p.allowed_models) < AUDIT_VALUE_MAX + 100)
+		(void)strcat(p.allowed_models, "some-model-*\n");
+	WORKS(store_update(f->s, RECORD_PROJECT, &p, 0, &change, &err));
+	assert_non_null(strstr(told(f->s, &t), "allowed_models:>some-model-*"));
+	assert_true(t.cut);
+
+	for (int i = 0; i < MANY; i++) {
+		record_init(RECORD_PROJECT, &many[i]);
+		(void)snprintf(many[i].name, sizeof many[i].name, "many %d", i);
+	}
+	WORKS(store_create_many(f->s, RECORD_PROJECT, many, MANY, &change, &err));
+	free(many);
+	(void)told(f->s, &t);
+	assert_true(t.cut && t.count > 50 && t.count < MANY);
+	WORKS(store_audit_each(f->s, 0, newest, &e, &err));
+	assert_true(e.changes_len <= AUDIT_CHANGES_MAX);
+	/* cut anywhere, it is read as far as it goes */
+	for (uint16_t len = e.changes_len; len-- > 0;) {
+		struct told part = { 0 };
+
+		if (len > 300 && len < 3900)
+			continue;
+		e.changes_len = len;
+		WORKS(audit_changes_each(&e, tell_change, &part, &err));
+		assert_true(part.count <= t.count);
+		part.text[0] = '\0';
+	}
+}
+
+static void
+the_audit_knows_which_amounts_are_money(void **state)
+{
+	struct fixture *f = *state;
+	struct limit l;
+	struct grant g;
+	struct told t;
+
+	record_init(RECORD_LIMIT, &l);
+	l.metric = METRIC_COST;
+	l.cap = 5000000000;
+	WORKS(store_create(f->s, RECORD_LIMIT, &l, &change, &err));
+	assert_non_null(strstr(told(f->s, &t), "cap:->$5000000000"));
+	record_init(RECORD_GRANT, &g);
+	g.limit = l.head.id;
+	g.amount = 7;
+	WORKS(store_create(f->s, RECORD_GRANT, &g, &change, &err));
+	assert_non_null(strstr(told(f->s, &t), "amount:->$7"));
+	l.metric = METRIC_REQUESTS;
+	l.cap = 9;
+	WORKS(store_update(f->s, RECORD_LIMIT, &l, 0, &change, &err));
+	assert_non_null(strstr(told(f->s, &t), "cap:5000000000>9"));
+}
+
 static void
 small_values_come_back_and_are_listed_by_prefix(void **state)
 {
@@ -601,6 +782,10 @@ main(void)
 		IN_STORE(many_are_replaced_at_once_or_none),
 		IN_STORE(each_committed_change_is_told),
 		IN_STORE(every_change_leaves_an_audit_entry),
+		IN_STORE(the_audit_tells_each_field_before_and_after),
+		IN_STORE(the_audit_tells_of_a_secret_only_that_it_changed),
+		IN_STORE(the_audit_cuts_what_is_long_and_says_so),
+		IN_STORE(the_audit_knows_which_amounts_are_money),
 		IN_STORE(small_values_come_back_and_are_listed_by_prefix),
 		IN_STORE(a_secret_opens_only_for_its_owner_and_unharmed),
 		IN_STORE(everything_is_there_after_closing_and_opening),

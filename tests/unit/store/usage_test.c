@@ -487,6 +487,48 @@ rows_over_the_cap_go_oldest_first_and_their_files_with_them(void **state)
 	assert_int_equal(sum.requests, total + 1);
 }
 
+static void
+rows_older_than_they_are_kept_go_and_their_sums_stay(void **state)
+{
+	enum { OLD = 5000, YOUNG = 100 };
+	struct fixture *f = *state;
+	struct store_options o = fixture_options(f);
+	int64_t now = clock_wall_ms();
+	struct usage_row row, got;
+	struct store_health h;
+	struct usage_sum sum;
+	struct id oldest = ID_NONE, kept = ID_NONE;
+	bool booked;
+
+	for (int i = 0; i < OLD + YOUNG; i++) {
+		row = random_row(i < OLD ? now - 40 * DAY_MS + i : now - 20 * DAY_MS + i);
+		WORKS(store_book(f->s, &row, 1, &booked, &err));
+		if (i == 0)
+			oldest = row.exchange;
+		if (i == OLD)
+			kept = row.exchange;
+	}
+	while (store_fold(f->s, &err) > 0)
+		;
+	WORKS(store_expire(f->s, &err));
+	WORKS(store_health(f->s, &h, &err));
+	assert_int_equal(h.rows, OLD + YOUNG); /* by the cap alone nothing goes */
+
+	store_close(f->s);
+	o.rows_kept_ms = 30 * DAY_MS;
+	f->s = store_open(&o, NULL, &err);
+	assert_non_null(f->s);
+	WORKS(store_expire(f->s, &err));
+	WORKS(store_health(f->s, &h, &err));
+	assert_int_equal(h.rows, YOUNG);
+	assert_int_equal(store_row_get(f->s, oldest, &got, &err), 0);
+	assert_int_equal(store_row_get(f->s, kept, &got, &err), 1);
+	assert_int_equal(store_is_booked(f->s, oldest, &err), 0);
+	assert_int_equal(store_is_booked(f->s, kept, &err), 1);
+	WORKS(store_usage_sum(f->s, BY_TOTAL, NULL, 0, INT64_MAX, &sum, &err));
+	assert_int_equal(sum.requests, OLD + YOUNG);
+}
+
 static int64_t
 junk_file(const struct fixture *f, int number, bool make)
 {
@@ -752,6 +794,7 @@ main(void)
 		IN_STORE(sums_are_exact_at_every_moment_of_folding),
 		IN_STORE(names_beyond_the_ceiling_are_other_and_still_counted),
 		IN_STORE(rows_over_the_cap_go_oldest_first_and_their_files_with_them),
+		IN_STORE(rows_older_than_they_are_kept_go_and_their_sums_stay),
 		IN_STORE(what_nobody_has_is_an_empty_list),
 		IN_STORE(ids_beyond_the_ceiling_are_other_and_still_counted),
 		IN_STORE(the_cap_holds_while_rows_are_booked),

@@ -340,10 +340,33 @@ what_is_booked_seeds_a_counter(void **state)
 		}
 }
 
+/* Made while the wall clock was an hour ahead of the board's, by which windows are. */
+static void
+a_limit_has_a_past_in_the_window_it_was_made_in(void **state)
+{
+	const int64_t hour = 3600000, at = 1000 * hour + 30 * 60000;
+	struct limit l = { .metric = METRIC_REQUESTS, .window = WINDOW_HOUR, .since_ms = at };
+
+	(void)state;
+	l.head.created_ms = at + hour;
+	assert_true(limit_has_past(&l, 1000 * hour, at));
+	assert_false(limit_has_past(&l, 1001 * hour, 1001 * hour + 1));
+	l.window = WINDOW_ROLLING;
+	l.window_s = 3600;
+	assert_true(limit_has_past(&l, 0, at + hour - 1));
+	assert_false(limit_has_past(&l, 0, at + hour));
+	l.since_ms = 0; /* of an older program */
+	assert_true(limit_has_past(&l, 0, at + hour));
+	assert_false(limit_has_past(&l, 0, at + 2 * hour));
+	l.metric = METRIC_PARALLEL;
+	assert_false(limit_has_past(&l, 0, at));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_limit_has_a_past_in_the_window_it_was_made_in),
 		cmocka_unit_test(windows_follow_the_calendar),
 		cmocka_unit_test(every_moment_of_a_century_has_one_month),
 		cmocka_unit_test(days_begin_and_end_where_people_live),

@@ -117,14 +117,14 @@ bodies_have_the_shape_of_the_dialect(void **state)
 	assert_int_equal(json_get(bytes_span(&b), "request_id").type, JSON_NONE);
 	bytes_free(&b);
 
-	e = (struct err){ .code = ERR_RATE_LIMITED, .retry_at_ms = clock_wall_ms() + 90900 };
+	e = (struct err){ .code = ERR_RATE_LIMITED, .retry_boot_ms = clock_boot_ms() + 90900 };
 	assert_int_equal(error_body(DIALECT_GEMINI, &e, "req_1", &b), 0);
 	says(b.at, "error.status", "RESOURCE_EXHAUSTED");
 	says(b.at, "error.message", "Too many requests; wait and try again.");
 	assert_non_null(strstr(b.at, "google.rpc.RetryInfo\",\"retryDelay\":\"90."));
 	assert_true(span_is(json_path(bytes_span(&b), "error.code").raw, "429"));
 	bytes_free(&b);
-	e.retry_at_ms = 1; /* long ago */
+	e.retry_boot_ms = 1; /* long ago */
 	assert_int_equal(error_body(DIALECT_GEMINI, &e, "req_1", &b), 0);
 	assert_null(strstr(b.at, "RetryInfo"));
 	bytes_free(&b);

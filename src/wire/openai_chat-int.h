@@ -1,0 +1,46 @@
+/*
+ * openai_chat-int.h - what the files of OpenAI's chat dialect share.
+ */
+#ifndef WIRE_OPENAI_CHAT_INT_H
+#define WIRE_OPENAI_CHAT_INT_H
+
+#include "wire/openai_chat.h"
+
+/* What readers of all dialects say of a stream that was cut; here it has a code of its own. */
+#define CHAT_TRUNCATED "The provider's stream ended before its answer was complete."
+
+/* Whose signature OpenRouter's `format` of a reasoning detail names; and back. */
+enum signer chat_signer(struct json_value format);
+const char *chat_signer_format(enum signer s);
+
+/* OpenRouter's reasoning_details: an array of {type,text|summary|data,signature,format}.  add() gives
+ * the part to fill, or NULL to stop.  0, or -1 when it is no array or add() said so. */
+int chat_read_reasoning_details(struct arena *a, struct json_value details,
+	struct neutral_part *(*add)(void *ctx, enum part_kind kind), void *ctx);
+
+/* tool_calls[].extra_content.google.thought_signature as plain text; SPAN_NONE when not there. */
+struct span chat_thought_signature(struct arena *a, struct json_value extra_content);
+void chat_write_thought_signature(struct json_out *o, struct span signature);
+
+/* An image, document, audio or video given by URL: a data URL's content, an address, or a provider's
+ * handle (gs://, s3://).  false: it is none of these. */
+bool chat_read_url(struct span url, struct neutral_part *p);
+
+/* `arguments` (a string with JSON in it, or an object) into arguments and input; what holds no object gives {}. */
+void chat_read_arguments(struct arena *a, struct json_value v, struct neutral_part *p);
+
+/* The finish_reason of an answer; FINISH_NONE when v is no string or "".  *failed: it says that the
+ * answer is none. */
+enum finish chat_finish(struct json_value v, bool *failed);
+const char *chat_finish_name(enum finish f);
+
+/* An error object that is there and says something: {"error":null} and {"error":{}} do not. */
+bool chat_is_error(struct json_value error);
+
+/* An element of `images`, which OpenRouter and its like have for what a model drew; index -1: none. */
+void chat_write_image(struct json_out *o, const struct neutral_part *p, int64_t index);
+
+/* usage as chat has it. */
+void chat_write_usage(struct json_out *o, const struct wire_usage *u);
+
+#endif

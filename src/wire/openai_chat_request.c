@@ -1,0 +1,550 @@
+/*
+ * openai_chat_request.c - a chat request into the neutral form: everything but its messages.
+ */
+#include "wire/openai_chat_read-int.h"
+
+#include <string.h>
+
+/* ---- settings that pass as they are ---- */
+
+enum expect { NUMBER, INTEGER, BOOLEAN, STRING, ARRAY, OBJECT, ANYTHING };
+
+static const struct setting {
+	const char *name;
+	enum expect expect;
+} settings[] = {
+	{ "temperature", NUMBER },
+	{ "top_p", NUMBER },
+	{ "top_k", INTEGER },
+	{ "seed", INTEGER },
+	{ "n", INTEGER },
+	{ "logprobs", BOOLEAN },
+	{ "top_logprobs", INTEGER },
+	{ "presence_penalty", NUMBER },
+	{ "frequency_penalty", NUMBER },
+	{ "logit_bias", OBJECT },
+	{ "metadata", OBJECT },
+	{ "user", STRING },
+	{ "safety_identifier", STRING },
+	{ "service_tier", STRING },
+	{ "verbosity", STRING },
+	{ "prompt_cache_key", STRING },
+	{ "store", BOOLEAN },
+	{ "modalities", ARRAY },
+	{ "audio", OBJECT },
+	{ "prediction", OBJECT },
+	{ "web_search_options", OBJECT },
+	{ "stream_options", OBJECT },
+};
+
+static const char *
+wrong_type(enum expect expect, struct json_value v)
+{
+	int64_t n;
+
+	switch (expect) {
+	case NUMBER:
+		return v.type == JSON_NUMBER ? NULL : "must be a number";
+	case INTEGER:
+		return json_int(v, &n) == 0 ? NULL : "must be an integer";
+	case BOOLEAN:
+		return v.type == JSON_TRUE || v.type == JSON_FALSE ? NULL : "must be true or false";
+	case STRING:
+		return v.type == JSON_STRING ? NULL : "must be a string";
+	case ARRAY:
+		return v.type == JSON_ARRAY ? NULL : "must be an array";
+	case OBJECT:
+		return v.type == JSON_OBJECT ? NULL : "must be an object";
+	default:
+		return NULL;
+	}
+}
+
+struct rest {
+	struct chat_reader *r;
+	int rc;
+};
+
+/* Every member that has no place of its own.  One that nobody knows goes down under its own name. */
+static void
+note_rest(void *ctx, struct span key, struct json_value v)
+{
+	struct rest *rest = ctx;
+	struct chat_reader *r = rest->r;
+	char room[WIRE_KEY_BYTES], text[WIRE_KEY_BYTES];
+	const char *canonical = NULL, *wrong;
+	int64_t n;
+
+	if (rest->rc != 0 || v.type == JSON_NULL)
+		return;
+	(void)span_copy(wire_key(key, room), text, sizeof text);
+	for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+		if (strcmp(text, settings[i].name) != 0)
+			continue;
+		canonical = settings[i].name;
+		if ((wrong = wrong_type(settings[i].expect, v)) != NULL) {
+			rest->rc = chat_bad(r, text, wrong);
+			return;
+		}
+	}
+	if (strcmp(text, "n") == 0 && (json_int(v, &n) != 0 || n < 1 || n > NEUTRAL_CHOICES_MAX)) {
+		rest->rc = chat_bad(r, text, "must be from 1 to 128");
+		return;
+	}
+	if (canonical == NULL && r->n->field_count < NEUTRAL_FIELDS_MAX &&
+		(canonical = arena_strdup(r->n->arena, text)) == NULL) {
+		rest->rc = err_set(r->err, ERR_MEMORY, "no memory for a setting");
+		return;
+	}
+	neutral_set(r->n, canonical, key, v);
+}
+
+/* ---- tools ---- */
+
+struct elements {
+	struct chat_reader *r;
+	size_t count;
+	int rc;
+};
+
+static int
+each(struct chat_reader *r, const char *member, struct json_value array,
+	bool (*fn)(void *ctx, const struct json_member *m))
+{
+	struct elements all = { r, 0, 0 };
+	size_t before;
+
+	if (array.type != JSON_ARRAY)
+		return chat_bad(r, member, "must be an array");
+	before = chat_at(r, r->at_len > 0 ? ".%s" : "%s", member);
+	(void)json_each_element(array.raw, fn, &all, NULL);
+	chat_leave(r, before);
+	return all.rc;
+}
+
+static int
+read_function(struct chat_reader *r, struct json_value v, struct neutral_tool *t)
+{
+	static const char *const names[] = { "name", "description", "parameters", "strict" };
+	struct json_value got[4];
+
+	if (v.type != JSON_OBJECT || TEXT_PICK(v.raw, names, got) != 0)
+		return chat_bad(r, "", "must be an object");
+	if (chat_plain(r, "name", got[0], &t->name) != 0)
+		return -1;
+	if (t->name.len == 0)
+		return chat_bad(r, "name", "must not be empty");
+	if (chat_given(got[1]) && got[1].type != JSON_STRING)
+		return chat_bad(r, "description", "must be a string");
+	if (chat_given(got[2]) && got[2].type != JSON_OBJECT)
+		return chat_bad(r, "parameters", "must be an object");
+	t->description = chat_given(got[1]) ? got[1].raw : SPAN_NONE;
+	t->parameters = chat_given(got[2]) ? got[2].raw : SPAN_NONE;
+	t->strict = got[3].type == JSON_TRUE ? 1 : got[3].type == JSON_FALSE ? 0 : -1;
+	return 0;
+}
+
+static int
+read_tool(struct chat_reader *r, struct json_value v)
+{
+	static const char *const names[] = { "type", "function", "custom", "cache_control" };
+	struct json_value got[4];
+	struct neutral_tool *t;
+	char type[32], ttl[8];
+	size_t before;
+	int rc = 0;
+
+	if (v.type != JSON_OBJECT || TEXT_PICK(v.raw, names, got) != 0)
+		return chat_bad(r, "", "must be an object");
+	wire_copy_string(got[0], type, sizeof type);
+	if (type[0] == '\0')
+		return chat_bad(r, "type", "must be a string such as 'function'");
+	if ((t = neutral_add_tool(r->n, r->err)) == NULL)
+		return -1;
+	t->raw = v.raw;
+	if (got[3].type == JSON_OBJECT) {
+		wire_copy_string(json_get(got[3].raw, "ttl"), ttl, sizeof ttl);
+		t->cache = strcmp(ttl, "1h") == 0 ? CACHE_1H : CACHE_5M;
+	}
+	if (strcmp(type, "function") == 0) {
+		before = chat_at(r, ".function");
+		rc = read_function(r, got[1], t);
+		chat_leave(r, before);
+	} else if (strcmp(type, "custom") == 0) {
+		t->kind = TOOL_CUSTOM;
+		before = chat_at(r, ".custom");
+		rc = read_function(r, got[2], t);
+		chat_leave(r, before);
+	} else {
+		t->kind = TOOL_HOSTED;
+		rc = chat_plain(r, "type", got[0], &t->name);
+	}
+	return rc;
+}
+
+static bool
+each_tool(void *ctx, const struct json_member *m)
+{
+	struct elements *all = ctx;
+	size_t before = chat_at(all->r, "[%zu]", all->count++);
+
+	all->rc = read_tool(all->r, m->value);
+	chat_leave(all->r, before);
+	return all->rc == 0;
+}
+
+/* The tools of before tools. */
+static bool
+each_function(void *ctx, const struct json_member *m)
+{
+	struct elements *all = ctx;
+	size_t before = chat_at(all->r, "[%zu]", all->count++);
+	struct neutral_tool *t = neutral_add_tool(all->r->n, all->r->err);
+
+	if (t == NULL)
+		all->rc = -1;
+	else
+		all->rc = read_function(all->r, m->value, t);
+	chat_leave(all->r, before);
+	return all->rc == 0;
+}
+
+static int
+add_allowed(struct chat_reader *r, struct json_value tool)
+{
+	struct neutral_request *n = r->n;
+	struct json_value name = json_path(tool.raw, "function.name");
+
+	if (name.type != JSON_STRING)
+		name = json_path(tool.raw, "custom.name");
+	if (n->allowed_count == NEUTRAL_TOOLS_MAX)
+		return chat_bad(r, "", "holds too many tools");
+	if (n->allowed == NULL && (n->allowed = arena_alloc(n->arena,
+					   NEUTRAL_TOOLS_MAX * sizeof *n->allowed)) == NULL)
+		return err_set(r->err, ERR_MEMORY, "no memory for allowed tools");
+	if (chat_plain(r, "function.name", name, &n->allowed[n->allowed_count]) != 0)
+		return -1;
+	n->allowed_count++;
+	return 0;
+}
+
+static bool
+each_allowed(void *ctx, const struct json_member *m)
+{
+	struct elements *all = ctx;
+	size_t before = chat_at(all->r, "[%zu]", all->count++);
+
+	all->rc = add_allowed(all->r, m->value);
+	chat_leave(all->r, before);
+	return all->rc == 0;
+}
+
+static int
+read_allowed(struct chat_reader *r, struct json_value v)
+{
+	static const char *const names[] = { "mode", "tools" };
+	struct json_value got[2];
+	char mode[16];
+
+	if (v.type != JSON_OBJECT || TEXT_PICK(v.raw, names, got) != 0)
+		return chat_bad(r, "tool_choice.allowed_tools", "must be an object");
+	wire_copy_string(got[0], mode, sizeof mode);
+	if (strcmp(mode, "auto") != 0 && strcmp(mode, "required") != 0)
+		return chat_bad(
+			r, "tool_choice.allowed_tools.mode", "must be 'auto' or 'required'");
+	r->n->choice = CHOICE_ALLOWED;
+	r->n->choice_any = mode[0] == 'r';
+	return each(r, "tool_choice.allowed_tools.tools", got[1], each_allowed);
+}
+
+/* Also the values of function_call, which was tool_choice before there were tools. */
+static int
+read_choice(struct chat_reader *r, const char *member, struct json_value v)
+{
+	static const struct {
+		const char *word;
+		enum tool_choice choice;
+	} words[] = { { "auto", CHOICE_AUTO }, { "none", CHOICE_NONE },
+		{ "required", CHOICE_REQUIRED }, { "any", CHOICE_REQUIRED } };
+	static const char *const names[] = { "function", "custom", "allowed_tools", "name",
+		"type" };
+	struct json_value got[5];
+	char word[32];
+
+	if (!chat_given(v))
+		return 0;
+	if (v.type == JSON_STRING) {
+		wire_copy_string(v, word, sizeof word);
+		for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+			if (strcmp(word, words[i].word) == 0) {
+				r->n->choice = words[i].choice;
+				return 0;
+			}
+		return chat_bad(r, member, "must be 'auto', 'none', 'required' or an object");
+	}
+	if (v.type != JSON_OBJECT || TEXT_PICK(v.raw, names, got) != 0)
+		return chat_bad(r, member, "must be a string or an object");
+	wire_copy_string(got[4], word, sizeof word);
+	if (strcmp(word, "allowed_tools") == 0)
+		return read_allowed(r, got[2]);
+	r->n->choice = CHOICE_TOOL;
+	for (size_t i = 0; i < 2; i++)
+		if (got[i].type == JSON_OBJECT)
+			got[3] = json_get(got[i].raw, "name");
+	return chat_plain(r, member, got[3], &r->n->choice_name);
+}
+
+/* ---- the form of the answer ---- */
+
+static int
+read_schema(struct chat_reader *r, struct json_value v)
+{
+	static const char *const names[] = { "name", "description", "schema", "strict" };
+	struct json_value got[4];
+	struct neutral_request *n = r->n;
+
+	if (v.type != JSON_OBJECT || TEXT_PICK(v.raw, names, got) != 0)
+		return chat_bad(r, "response_format.json_schema", "must be an object");
+	if (chat_given(got[0]) && got[0].type != JSON_STRING)
+		return chat_bad(r, "response_format.json_schema.name", "must be a string");
+	if (chat_given(got[1]) && got[1].type != JSON_STRING)
+		return chat_bad(r, "response_format.json_schema.description", "must be a string");
+	if (chat_given(got[2]) && got[2].type != JSON_OBJECT)
+		return chat_bad(r, "response_format.json_schema.schema", "must be an object");
+	n->format = OUTPUT_SCHEMA;
+	n->schema_name = chat_given(got[0]) ? got[0].raw : SPAN_NONE;
+	n->schema_description = chat_given(got[1]) ? got[1].raw : SPAN_NONE;
+	n->schema = chat_given(got[2]) ? got[2].raw : SPAN_LIT("{\"type\":\"object\"}");
+	n->schema_strict = got[3].type == JSON_TRUE ? 1 : got[3].type == JSON_FALSE ? 0 : -1;
+	return 0;
+}
+
+static int
+read_format(struct chat_reader *r, struct json_value v)
+{
+	static const char *const names[] = { "type", "json_schema" };
+	struct json_value got[2];
+	char type[32];
+
+	if (!chat_given(v))
+		return 0;
+	if (v.type != JSON_OBJECT || TEXT_PICK(v.raw, names, got) != 0)
+		return chat_bad(r, "response_format", "must be an object");
+	wire_copy_string(got[0], type, sizeof type);
+	if (strcmp(type, "json_schema") == 0)
+		return read_schema(r, got[1]);
+	if (strcmp(type, "text") == 0)
+		r->n->format = OUTPUT_TEXT;
+	else if (strcmp(type, "json_object") == 0)
+		r->n->format = OUTPUT_JSON;
+	else
+		return chat_bad(r, "response_format.type",
+			"must be 'text', 'json_object' or 'json_schema'");
+	return 0;
+}
+
+/* ---- how long ---- */
+
+static int
+read_most(struct chat_reader *r, const char *name, struct json_value v)
+{
+	int64_t most;
+
+	if (json_int(v, &most) != 0 || most < 1)
+		return chat_bad(r, name, "must be an integer of at least 1");
+	r->n->max_output = most;
+	r->n->max_output_as = span_of(name);
+	return 0;
+}
+
+static int
+add_stop(struct chat_reader *r, struct json_value v)
+{
+	if (v.type != JSON_STRING)
+		return chat_bad(r, "", "must be a string");
+	if (text_is_empty(v.raw))
+		return 0;
+	if (r->n->stop_count == NEUTRAL_STOPS_MAX)
+		return chat_bad(r, "", "is one stop sequence too many");
+	r->n->stop[r->n->stop_count++] = v.raw;
+	return 0;
+}
+
+static bool
+each_stop(void *ctx, const struct json_member *m)
+{
+	struct elements *all = ctx;
+	size_t before = chat_at(all->r, "[%zu]", all->count++);
+
+	all->rc = add_stop(all->r, m->value);
+	chat_leave(all->r, before);
+	return all->rc == 0;
+}
+
+static int
+read_stop(struct chat_reader *r, struct json_value v)
+{
+	if (!chat_given(v))
+		return 0;
+	if (v.type == JSON_STRING)
+		return add_stop(r, v);
+	return each(r, "stop", v, each_stop);
+}
+
+/* ---- reasoning ---- */
+
+static int
+read_effort(struct chat_reader *r, const char *member, struct json_value v)
+{
+	static const struct {
+		const char *word;
+		enum effort effort;
+	} words[] = { { "none", EFFORT_NONE }, { "minimal", EFFORT_MINIMAL }, { "low", EFFORT_LOW },
+		{ "medium", EFFORT_MEDIUM }, { "high", EFFORT_HIGH }, { "xhigh", EFFORT_XHIGH },
+		{ "max", EFFORT_MAX } };
+	char word[16];
+
+	if (!chat_given(v))
+		return 0;
+	wire_copy_string(v, word, sizeof word);
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (strcmp(word, words[i].word) == 0) {
+			r->n->reasoning_set = true;
+			r->n->effort = words[i].effort;
+			r->n->show_reasoning = words[i].effort != EFFORT_NONE;
+			return 0;
+		}
+	return chat_bad(
+		r, member, "must be 'none', 'minimal', 'low', 'medium', 'high', 'xhigh' or 'max'");
+}
+
+/* OpenRouter's way to say it. */
+static int
+read_reasoning(struct chat_reader *r, struct json_value v)
+{
+	static const char *const names[] = { "effort", "max_tokens", "enabled", "exclude" };
+	struct json_value got[4];
+	struct neutral_request *n = r->n;
+
+	if (!chat_given(v))
+		return 0;
+	if (v.type != JSON_OBJECT || TEXT_PICK(v.raw, names, got) != 0)
+		return chat_bad(r, "reasoning", "must be an object");
+	if (read_effort(r, "reasoning.effort", got[0]) != 0)
+		return -1;
+	if (chat_given(got[1])) {
+		if (json_int(got[1], &n->budget) != 0 || n->budget < 0)
+			return chat_bad(
+				r, "reasoning.max_tokens", "must be an integer of at least 0");
+		n->reasoning_set = n->show_reasoning = true;
+	}
+	if (got[2].type == JSON_FALSE) {
+		n->reasoning_set = true;
+		n->effort = EFFORT_NONE;
+		n->budget = -1;
+		n->show_reasoning = false;
+	} else if (got[2].type == JSON_TRUE) {
+		n->reasoning_set = n->show_reasoning = true;
+		n->adaptive = n->effort == EFFORT_UNSET && n->budget < 0;
+	}
+	if (got[3].type == JSON_TRUE)
+		n->show_reasoning = false;
+	return 0;
+}
+
+/* ---- the whole ---- */
+
+enum {
+	MODEL,
+	MESSAGES,
+	STREAM,
+	MAX_TOKENS,
+	MAX_COMPLETION_TOKENS,
+	STOP,
+	TOOLS,
+	FUNCTIONS,
+	TOOL_CHOICE,
+	FUNCTION_CALL,
+	PARALLEL,
+	RESPONSE_FORMAT,
+	REASONING_EFFORT,
+	REASONING,
+	REQUEST_FIELDS
+};
+static const char *const request_fields[REQUEST_FIELDS] = { "model", "messages", "stream",
+	"max_tokens", "max_completion_tokens", "stop", "tools", "functions", "tool_choice",
+	"function_call", "parallel_tool_calls", "response_format", "reasoning_effort",
+	"reasoning" };
+
+static int
+read_flag(struct chat_reader *r, const char *member, struct json_value v, bool *out)
+{
+	if (chat_given(v) && v.type != JSON_TRUE && v.type != JSON_FALSE)
+		return chat_bad(r, member, "must be true or false");
+	*out = v.type == JSON_TRUE;
+	return 0;
+}
+
+static int
+read_model(struct chat_reader *r, const struct request_source *from, struct json_value v)
+{
+	if (from->path_model.at != NULL) {
+		r->n->model = from->path_model;
+		return 0;
+	}
+	return chat_plain(r, "model", v, &r->n->model);
+}
+
+static int
+read_fields(struct chat_reader *r, const struct json_value *got)
+{
+	struct neutral_request *n = r->n;
+	bool parallel = false;
+
+	if (read_flag(r, "stream", got[STREAM], &n->stream) != 0)
+		return -1;
+	/* the newer name wins, whatever it says */
+	if (chat_given(got[MAX_COMPLETION_TOKENS])) {
+		if (read_most(r, "max_completion_tokens", got[MAX_COMPLETION_TOKENS]) != 0)
+			return -1;
+	} else if (chat_given(got[MAX_TOKENS]) &&
+		   read_most(r, "max_tokens", got[MAX_TOKENS]) != 0) {
+		return -1;
+	}
+	if (read_stop(r, got[STOP]) != 0 ||
+		(chat_given(got[TOOLS]) && each(r, "tools", got[TOOLS], each_tool) != 0) ||
+		(chat_given(got[FUNCTIONS]) &&
+			each(r, "functions", got[FUNCTIONS], each_function) != 0) ||
+		read_choice(r, "function_call", got[FUNCTION_CALL]) != 0 ||
+		read_choice(r, "tool_choice", got[TOOL_CHOICE]) != 0 ||
+		read_flag(r, "parallel_tool_calls", got[PARALLEL], &parallel) != 0 ||
+		read_format(r, got[RESPONSE_FORMAT]) != 0 ||
+		read_reasoning(r, got[REASONING]) != 0 ||
+		read_effort(r, "reasoning_effort", got[REASONING_EFFORT]) != 0)
+		return -1;
+	if (chat_given(got[PARALLEL]))
+		n->parallel = parallel ? 1 : 0;
+	return 0;
+}
+
+int
+openai_chat_read_request(const struct request_source *from, struct neutral_request *n,
+	struct losses *lost, struct err *err)
+{
+	struct chat_reader r = { .n = n, .lost = lost, .err = err };
+	struct rest rest = { &r, 0 };
+	struct json_value got[REQUEST_FIELDS];
+	const struct neutral_field *options;
+
+	if (text_pick(from->body, request_fields, REQUEST_FIELDS, got, note_rest, &rest) != 0) {
+		(void)err_set(err, ERR_BAD_REQUEST, "the body is no JSON object");
+		return err_say(err, "The request's body must be one JSON object.");
+	}
+	if (rest.rc != 0 || read_model(&r, from, got[MODEL]) != 0 || read_fields(&r, got) != 0 ||
+		chat_read_messages(&r, got[MESSAGES]) != 0)
+		return -1;
+	options = neutral_peek(n, "stream_options");
+	n->wants_usage =
+		options != NULL && json_get(options->value.raw, "include_usage").type == JSON_TRUE;
+	return 0;
+}
