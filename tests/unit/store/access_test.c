@@ -47,9 +47,9 @@ put(struct store *s, const struct access_name *n, const char *text, uint64_t num
 	WORKS(store_access_put(s, n, &t, &err));
 }
 
-/* Another process, which claims, tells what it was answered, and goes on or dies. */
+/* Another process, forked while the store is closed here, which claims, tells what it was answered, and goes on or dies. */
 static pid_t
-other(const struct fixture *f, const struct access_name *n, int64_t now_ms, bool lives, int *what,
+other(struct fixture *f, const struct access_name *n, int64_t now_ms, bool lives, int *what,
 	int *leave)
 {
 	int told[2], stay[2];
@@ -57,6 +57,8 @@ other(const struct fixture *f, const struct access_name *n, int64_t now_ms, bool
 
 	assert_int_equal(pipe(told), 0);
 	assert_int_equal(pipe(stay), 0);
+	store_close(f->s);
+	f->s = NULL;
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
@@ -84,6 +86,7 @@ other(const struct fixture *f, const struct access_name *n, int64_t now_ms, bool
 	}
 	close(told[0]);
 	*leave = stay[1];
+	f->s = fixture_open(f, false);
 	return pid;
 }
 
