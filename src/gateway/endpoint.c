@@ -5,29 +5,69 @@
 
 #include <string.h>
 
-#define OPENAI(methods, path, kind, to, upload)                                                    \
-	{                                                                                          \
-		methods, path, kind, DIALECT_OPENAI, to, false, upload                             \
-	}
+#define ROW(how, where, what, whose, to)                                                           \
+	.methods = (how), .path = (where), .kind = ENDPOINT_##what, .dialect = DIALECT_##whose,    \
+	.provider_path = (to)
 
 static const struct endpoint endpoints[] = {
-	OPENAI("GET", "/v1/models", ENDPOINT_MODELS, NULL, false),
-	OPENAI("GET", "/v1/models/*", ENDPOINT_MODEL, NULL, false),
-	OPENAI("*", "/v1/files", ENDPOINT_FORWARD, "/files", true),
-	OPENAI("*", "/v1/files/*", ENDPOINT_FORWARD, "/files/", true),
-	OPENAI("*", "/v1/uploads/*", ENDPOINT_FORWARD, "/uploads/", true),
-	OPENAI("*", "/v1/audio/*", ENDPOINT_FORWARD, "/audio/", true),
-	OPENAI("*", "/v1/images/*", ENDPOINT_FORWARD, "/images/", true),
-	OPENAI("*", "/v1/*", ENDPOINT_FORWARD, "/", false),
-	{ "GET", "/v1/upstreams", ENDPOINT_UPSTREAMS, DIALECT_OPENAI, NULL, true, false },
-	{ "*", "/v1/*", ENDPOINT_FORWARD, DIALECT_OPENAI, "/", true, false },
-	OPENAI("GET", "/api/v1/models", ENDPOINT_MODELS, NULL, false),
-	OPENAI("*", "/api/v1/*", ENDPOINT_FORWARD, "/", false),
-	OPENAI("GET", "/health", ENDPOINT_HEALTH, NULL, false),
-	OPENAI("GET", "/api/health", ENDPOINT_HEALTH, NULL, false),
-	OPENAI("GET", "/ready", ENDPOINT_HEALTH, NULL, false),
-	OPENAI("GET", "/live", ENDPOINT_HEALTH, NULL, false),
-	OPENAI("GET", "/metrics", ENDPOINT_METRICS, NULL, false),
+	/* ours */
+	{ ROW("GET", "/health", HEALTH, OPENAI, NULL) },
+	{ ROW("GET", "/api/health", HEALTH, OPENAI, NULL) },
+	{ ROW("GET", "/ready", HEALTH, OPENAI, NULL) },
+	{ ROW("GET", "/live", HEALTH, OPENAI, NULL) },
+	{ ROW("GET", "/metrics", METRICS, OPENAI, NULL) },
+	{ ROW("POST", "/api/event_logging/batch", SINK, ANTHROPIC, NULL) },
+	{ ROW("GET", "/v1/upstreams", UPSTREAMS, OPENAI, NULL), .by_prefix = true },
+	/* Anthropic */
+	{ ROW("POST", "/v1/messages", FORWARD, ANTHROPIC, "/messages"), .format = "anthropic" },
+	{ ROW("POST", "/v1/messages/count_tokens", COUNT, ANTHROPIC, "/messages/count_tokens"),
+		.format = "anthropic" },
+	{ ROW("*", "/v1/messages/*", FORWARD, ANTHROPIC, "/messages/") },
+	/* OpenAI */
+	{ ROW("GET", "/v1/models", MODELS, OPENAI, NULL) },
+	{ ROW("GET", "/v1/models/*", MODEL, OPENAI, NULL) },
+	{ ROW("POST", "/v1/chat/completions", FORWARD, OPENAI, "/chat/completions"),
+		.format = "openai-chat" },
+	{ ROW("POST", "/v1/responses", FORWARD, OPENAI, "/responses"),
+		.format = "openai-responses" },
+	{ ROW("*", "/v1/files", FORWARD, OPENAI, "/files"), .upload = true },
+	{ ROW("*", "/v1/files/*", FORWARD, OPENAI, "/files/"), .upload = true },
+	{ ROW("*", "/v1/uploads/*", FORWARD, OPENAI, "/uploads/"), .upload = true },
+	{ ROW("*", "/v1/audio/*", FORWARD, OPENAI, "/audio/"), .upload = true },
+	{ ROW("*", "/v1/images/*", FORWARD, OPENAI, "/images/"), .upload = true },
+	/* Gemini's first version stands below /v1 too */
+	{ ROW("POST", "/v1/models/*", FORWARD, GEMINI, "/models/"), .shape = SHAPE_GEMINI },
+	{ ROW("*", "/v1/*", FORWARD, OPENAI, "/") },
+	{ ROW("POST", "/v1/chat/completions", FORWARD, OPENAI, "/chat/completions"),
+		.format = "openai-chat", .by_prefix = true },
+	{ ROW("POST", "/v1/responses", FORWARD, OPENAI, "/responses"), .format = "openai-responses",
+		.by_prefix = true },
+	{ ROW("POST", "/v1/messages", FORWARD, ANTHROPIC, "/messages"), .format = "anthropic",
+		.by_prefix = true },
+	{ ROW("*", "/v1/*", FORWARD, OPENAI, "/"), .by_prefix = true },
+	/* OpenRouter */
+	{ ROW("GET", "/api/v1/models", MODELS, OPENAI, NULL) },
+	{ ROW("POST", "/api/v1/chat/completions", FORWARD, OPENAI, "/chat/completions"),
+		.format = "openai-chat" },
+	{ ROW("POST", "/api/v1/responses", FORWARD, OPENAI, "/responses"),
+		.format = "openai-responses" },
+	{ ROW("*", "/api/v1/*", FORWARD, OPENAI, "/") },
+	/* Gemini */
+	{ ROW("GET", "/v1beta/models", MODELS, GEMINI, NULL) },
+	{ ROW("GET", "/v1beta/models/*", MODEL, GEMINI, NULL) },
+	{ ROW("POST", "/v1beta/models/*", FORWARD, GEMINI, "/models/"), .shape = SHAPE_GEMINI },
+	{ ROW("*", "/v1beta/*", FORWARD, GEMINI, "/") },
+	/* Bedrock */
+	{ ROW("POST", "/model/*", FORWARD, BEDROCK, "/model/"), .shape = SHAPE_BEDROCK },
+	/* Azure */
+	{ ROW("*", "/openai/deployments/*", FORWARD, OPENAI, "/"), .shape = SHAPE_AZURE,
+		.upload = true },
+	{ ROW("POST", "/openai/v1/chat/completions", FORWARD, OPENAI, "/chat/completions"),
+		.format = "openai-chat" },
+	{ ROW("POST", "/openai/v1/responses", FORWARD, OPENAI, "/responses"),
+		.format = "openai-responses" },
+	{ ROW("GET", "/openai/v1/models", MODELS, OPENAI, NULL) },
+	{ ROW("*", "/openai/v1/*", FORWARD, OPENAI, "/") },
 };
 #define COUNT (sizeof endpoints / sizeof endpoints[0])
 
@@ -92,6 +132,113 @@ find_here(const char *method, struct span path, const char *proxy_prefix,
 	return status;
 }
 
+/* Bytes at which the character stands there, plain or percent-encoded; 0: another one. */
+static size_t
+is_at(struct span s, char c, const char *encoded)
+{
+	if (s.len >= 1 && s.at[0] == c)
+		return 1;
+	return s.len >= 3 && span_is_nocase((struct span){ s.at, 3 }, encoded) ? 3 : 0;
+}
+
+/* The text before the last mark, and what stands behind it. */
+static bool
+part_at(struct span s, const char *plain, const char *encoded, struct span *before,
+	struct span *behind)
+{
+	for (size_t i = s.len; i > 0; i--) {
+		struct span at = { s.at + i - 1, s.len - i + 1 };
+		size_t mark = is_at(at, *plain, encoded);
+
+		if (mark == 0)
+			continue;
+		*before = (struct span){ s.at, i - 1 };
+		*behind = (struct span){ at.at + mark, at.len - mark };
+		return true;
+	}
+	return false;
+}
+
+static bool
+is_action(struct span action, const char *whole, const char *stream, bool *streams)
+{
+	*streams = span_is(action, stream);
+	return *streams || span_is(action, whole);
+}
+
+static void
+read_gemini(struct endpoint_match *m)
+{
+	m->model = m->rest;
+	if (!part_at(m->rest, ":", "%3a", &m->model, &m->action))
+		return;
+	if (is_action(m->action, "generateContent", "streamGenerateContent", &m->stream))
+		m->format = format_of(FORMAT_GEMINI);
+	else if (span_is(m->action, "countTokens"))
+		m->kind = ENDPOINT_COUNT, m->format = format_of(FORMAT_GEMINI);
+}
+
+static void
+read_bedrock(struct endpoint_match *m)
+{
+	const char *slash = memrchr(m->rest.at, '/', m->rest.len);
+
+	m->model = m->rest;
+	if (slash == NULL)
+		return;
+	m->model.len = (size_t)(slash - m->rest.at);
+	m->action = (struct span){ slash + 1, m->rest.len - m->model.len - 1 };
+	if (is_action(m->action, "converse", "converse-stream", &m->stream))
+		m->format = format_of(FORMAT_CONVERSE);
+	else if (is_action(m->action, "invoke", "invoke-with-response-stream", &m->stream))
+		m->format = format_of(FORMAT_BEDROCK_INVOKE);
+	else if (span_is(m->action, "count-tokens"))
+		m->kind = ENDPOINT_COUNT, m->format = format_of(FORMAT_CONVERSE);
+}
+
+static void
+read_azure(struct endpoint_match *m)
+{
+	const char *slash = memchr(m->rest.at, '/', m->rest.len);
+
+	m->model = m->rest;
+	if (slash == NULL)
+		return;
+	m->model.len = (size_t)(slash - m->rest.at);
+	m->action = (struct span){ slash + 1, m->rest.len - m->model.len - 1 };
+	if (span_is(m->action, "chat/completions"))
+		m->format = format_of(FORMAT_OPENAI_CHAT);
+}
+
+/* What the rest of the path says. */
+static void
+resolve(struct endpoint_match *m)
+{
+	m->kind = m->endpoint->kind;
+	m->format = m->endpoint->format == NULL ? NULL : format_named(m->endpoint->format);
+	m->model = m->action = SPAN_NONE;
+	m->stream = false;
+	switch (m->endpoint->shape) {
+	case SHAPE_PLAIN:
+		break;
+	case SHAPE_GEMINI:
+		read_gemini(m);
+		break;
+	case SHAPE_BEDROCK:
+		read_bedrock(m);
+		break;
+	case SHAPE_AZURE:
+		read_azure(m);
+		break;
+	}
+}
+
+enum dialect
+endpoint_dialect(const struct endpoint_match *m)
+{
+	return m->endpoint == NULL ? DIALECT_OPENAI : m->endpoint->dialect;
+}
+
 int
 endpoint_find(const char *method, struct span path, const char *proxy_prefix,
 	struct endpoint_match *found)
@@ -105,19 +252,11 @@ endpoint_find(const char *method, struct span path, const char *proxy_prefix,
 			method, (struct span){ path.at + i, path.len - i }, proxy_prefix, found);
 		if (status != 404) {
 			found->mount = (struct span){ path.at, i };
+			resolve(found);
 			return status;
 		}
 	}
 	return 404;
-}
-
-/* Bytes at which the character stands there, plain or percent-encoded; 0: another one. */
-static size_t
-is_at(struct span s, char c, const char *encoded)
-{
-	if (s.len >= 1 && s.at[0] == c)
-		return 1;
-	return s.len >= 3 && span_is_nocase((struct span){ s.at, 3 }, encoded) ? 3 : 0;
 }
 
 static bool

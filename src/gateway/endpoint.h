@@ -9,15 +9,25 @@
 #define GATEWAY_ENDPOINT_H
 
 #include "base/bytes.h"
-#include "wire/error.h"
+#include "wire/format.h"
 
 enum endpoint_kind {
 	ENDPOINT_FORWARD,   /* to a provider */
 	ENDPOINT_MODELS,    /* what this token may use */
 	ENDPOINT_MODEL,     /* one of them */
 	ENDPOINT_UPSTREAMS, /* their names */
+	ENDPOINT_COUNT,     /* how many tokens a conversation has */
 	ENDPOINT_HEALTH,    /* open to all */
-	ENDPOINT_METRICS    /* to those the settings name */
+	ENDPOINT_METRICS,   /* to those the settings name */
+	ENDPOINT_SINK       /* takes what clients tell of themselves, and forgets it */
+};
+
+/* Where a path that ends in "*" names a model. */
+enum endpoint_shape {
+	SHAPE_PLAIN,
+	SHAPE_GEMINI, /* "gemini-2.5-flash:generateContent" */
+	SHAPE_BEDROCK, /* "anthropic.claude-3-haiku-20240307-v1%3A0/converse" */
+	SHAPE_AZURE   /* "my-deployment/chat/completions" */
 };
 
 struct endpoint {
@@ -28,6 +38,8 @@ struct endpoint {
 	const char *provider_path; /* what stands for `path` at the provider: "/chat/completions" */
 	bool by_prefix;      /* stands below the proxy prefix */
 	bool upload;         /* the larger body limit */
+	enum endpoint_shape shape;
+	const char *format;  /* of a conversation, as wire/format.h names it; NULL: none, or by its shape */
 };
 
 struct endpoint_match {
@@ -35,7 +47,15 @@ struct endpoint_match {
 	struct span mount; /* before it */
 	struct span path;  /* from the endpoint on, without the proxy prefix: "/v1/chat/completions" */
 	struct span rest;  /* what "*" stood for */
+	enum endpoint_kind kind;
+	const struct format *format; /* of a conversation; NULL: none */
+	struct span model;   /* that the path names, still percent-encoded; or SPAN_NONE */
+	struct span action;  /* … and what is to be done with it: "generateContent" */
+	bool stream;         /* the path says that the answer is to stream */
 };
+
+/* Which dialect's errors the caller reads. */
+enum dialect endpoint_dialect(const struct endpoint_match *m);
 
 /* Returns 200 with *found set, 404, or 405 (path known, method not; *found is set). */
 int endpoint_find(const char *method, struct span path, const char *proxy_prefix,

@@ -146,6 +146,13 @@ hold(struct stream *s, struct bytes *b, struct span more)
 	return bytes_add(b, more.at, more.len);
 }
 
+static void
+let_go(struct stream *s, struct bytes *b)
+{
+	s->held -= b->len;
+	bytes_free(b);
+}
+
 /* ---- events of a part ---- */
 
 static struct neutral_event
@@ -173,7 +180,7 @@ emit_signature(struct stream *s, struct choice *c, struct slot *t)
 		return 0;
 	e.signature = bytes_span(&t->signature);
 	rc = s->emit(s->ctx, &e);
-	bytes_free(&t->signature);
+	let_go(s, &t->signature);
 	return rc;
 }
 
@@ -189,8 +196,8 @@ emit_held(struct stream *s, struct choice *c, struct slot *t)
 		return -1;
 	e.text = bytes_span(&t->held);
 	rc = s->emit(s->ctx, &e);
-	s->held -= t->held.len - 1 < s->held ? t->held.len - 1 : s->held;
-	bytes_free(&t->held);
+	t->held.len--;
+	let_go(s, &t->held);
 	return rc;
 }
 
@@ -206,6 +213,8 @@ open_slot(struct stream *s, struct choice *c, struct slot *t)
 		id = a == NULL ? SPAN_NONE : text_new_id(a, "call_");
 		if (id.at == NULL || hold(s, &t->id, id) != 0)
 			return -1;
+		if (s->over)
+			return 0;
 	}
 	e = event_of(s, c, t, EVENT_PART);
 	if (t->kind == PART_REDACTED)
@@ -234,9 +243,11 @@ close_slot(struct stream *s, struct choice *c, struct slot *t)
 	if (s->emit(s->ctx, &e) != 0)
 		return -1;
 	/* id and name stay: pieces that come late must find it */
-	bytes_free(&t->held);
-	bytes_free(&t->data);
-	bytes_free(&t->url);
+	let_go(s, &t->held);
+	let_go(s, &t->signature);
+	let_go(s, &t->mime);
+	let_go(s, &t->data);
+	let_go(s, &t->url);
 	return 0;
 }
 
@@ -289,7 +300,7 @@ new_slot(struct stream *s, struct choice *c, enum part_kind kind)
 		(void)unreadable(s, "too many parts");
 		return NULL;
 	}
-	if (c->count == c->room) {
+	if (c->slot == NULL || c->count == c->room) {
 		size_t room = c->room == 0 ? 4 : 2 * c->room;
 		struct slot *bigger = realloc(c->slot, room * sizeof *bigger);
 
@@ -355,9 +366,6 @@ add_media(struct stream *s, struct choice *c, enum part_kind kind, const struct 
 	if (hold(s, &t->mime, p->mime) != 0 || hold(s, &t->data, p->data) != 0 ||
 		hold(s, &t->url, p->url) != 0)
 		return -1;
-	s->held -= p->mime.len + p->data.len + p->url.len < s->held
-			   ? p->mime.len + p->data.len + p->url.len
-			   : s->held;
 	return advance(s, c, false);
 }
 
@@ -426,7 +434,7 @@ find_call(struct choice *c, int64_t index, struct span id, struct span name)
 		if (index >= 0 || index == LEGACY)
 			/* Google's server gives all parallel calls the index 0 */
 			return id.len > 0 && t->id.len > 0 && !equal(&t->id, id) && name.len > 0 &&
-					       t->has_text
+					       t->name.len > 0 && t->has_text
 				       ? NULL
 				       : t;
 		if (id.len > 0) {
@@ -488,6 +496,7 @@ add_piece(struct stream *s, struct choice *c, const struct piece *p)
 struct walk {
 	struct stream *s;
 	struct choice *c;
+	enum part_kind kind; /* of text */
 	int rc;
 };
 
@@ -586,7 +595,7 @@ add_reasoning(struct stream *s, struct choice *c, const struct neutral_part *p)
 		(t = new_slot(s, c, PART_REASONING)) == NULL)
 		return gone(s);
 	t->signer = p->signer;
-	t->signature.len = 0;
+	let_go(s, &t->signature);
 	if (hold(s, &t->signature, p->signature) != 0)
 		return -1;
 	return advance(s, c, false);
@@ -614,26 +623,25 @@ read_details(struct stream *s, struct choice *c, struct json_value v, bool *any)
 
 /* ---- the rest of a delta ---- */
 
-/* Parts, as Mistral streams them; `thinking` may be text or parts again. */
+/* Parts, as Mistral streams them; `thinking` is text, or parts again. */
 static bool
 each_part(void *ctx, const struct json_member *m)
 {
 	static const char *const names[] = { "type", "text", "thinking" };
-	struct walk *w = ctx;
-	struct json_value got[3], inner;
-	char type[16];
+	struct walk *w = ctx, inner = { w->s, w->c, PART_REASONING, 0 };
+	struct json_value got[3];
+	bool is_thinking;
 
 	if (m->value.type != JSON_OBJECT || TEXT_PICK(m->value.raw, names, got) != 0)
 		return true;
-	wire_copy_string(got[0], type, sizeof type);
-	if (strcmp(type, "thinking") != 0) {
-		w->rc = add_text(w->s, w->c, PART_TEXT, got[1]);
-		return w->rc == 0 && !w->s->over;
+	is_thinking = got[2].type != JSON_NONE;
+	if (is_thinking && got[2].type == JSON_ARRAY && w->kind == PART_TEXT) {
+		(void)json_each_element(got[2].raw, each_part, &inner, NULL);
+		w->rc = inner.rc;
+	} else {
+		w->rc = add_text(w->s, w->c, is_thinking ? PART_REASONING : w->kind,
+			is_thinking ? got[2] : got[1]);
 	}
-	inner = got[2];
-	if (inner.type == JSON_ARRAY)
-		inner = (struct json_value){ .type = JSON_NONE };
-	w->rc = add_text(w->s, w->c, PART_REASONING, inner);
 	return w->rc == 0 && !w->s->over;
 }
 
@@ -700,7 +708,7 @@ read_reasoning(struct stream *s, struct choice *c, const struct json_value *got)
 static int
 read_delta(struct stream *s, struct choice *c, struct json_value delta)
 {
-	struct walk w = { s, c, 0 };
+	struct walk w = { s, c, PART_TEXT, 0 };
 	struct json_value got[DELTA_FIELDS];
 
 	if (delta.type != JSON_OBJECT ||
@@ -802,14 +810,16 @@ static int
 read_chunk(struct stream *s, struct span data)
 {
 	static const char *const names[] = { "id", "model", "created", "choices", "error", "usage",
-		"x_groq", "service_tier" };
+		"x_groq", "service_tier", "object" };
 	struct walk w = { .s = s };
-	struct json_value got[8];
+	struct json_value got[9];
+	char object[16];
 	bool any = false;
 
 	if (TEXT_PICK(data, names, got) != 0)
 		return unreadable(s, "an event that is no JSON object");
-	if (chat_is_error(got[4]))
+	wire_copy_string(got[8], object, sizeof object);
+	if (chat_is_error(got[4]) || strcmp(object, "error") == 0)
 		return fail_of_provider(s, data);
 	if (got[3].type == JSON_ARRAY)
 		(void)json_each_element(got[3].raw, note_any, &any, NULL);

@@ -520,6 +520,15 @@ openai_rewrite(struct arena *a, struct span body, const struct openai_request *q
 		if (text.at == NULL)
 			return SPAN_NONE;
 		edits[count++] = (struct splice){ at, at + q->model_value.raw.len, text };
+	} else if (upstream_model != NULL && q->model_value.type == JSON_NONE) {
+		/* Azure's clients say it in the path */
+		size_t at = (size_t)((const char *)memchr(body.at, '{', body.len) - body.at) + 1;
+		char *text = arena_printf(a, "\"model\":%s%s", json_text(a, upstream_model).at,
+			q->empty_object ? "" : ",");
+
+		if (text == NULL)
+			return SPAN_NONE;
+		edits[count++] = (struct splice){ at, at, span_of(text) };
 	}
 	if (q->stream && !q->wants_usage && has_usage_option(endpoint) &&
 		splice_options(body, q, &edits[count])) {

@@ -68,8 +68,10 @@ put_segment(struct bytes *out, struct span s)
 }
 
 static void
-put_gemini(const struct provider *p, struct span model, bool stream, struct bytes *out)
+put_gemini(const struct provider *p, const struct provider_call *call, struct bytes *out)
 {
+	struct span model = call->model;
+
 	if (strcmp(p->name, "vertex") == 0)
 		(void)bytes_puts(out, "/publishers/google");
 	/* tuned models bring their folder along */
@@ -82,7 +84,9 @@ put_gemini(const struct provider *p, struct span model, bool stream, struct byte
 		(void)bytes_puts(out, "/models/");
 	}
 	put_segment(out, model);
-	(void)bytes_puts(out, stream ? ":streamGenerateContent?alt=sse" : ":generateContent");
+	(void)bytes_puts(out, !call->stream ? ":generateContent"
+			      : call->array ? ":streamGenerateContent"
+					    : ":streamGenerateContent?alt=sse");
 }
 
 static bool
@@ -106,19 +110,47 @@ put_bedrock(const struct provider *p, const struct format *f, struct span model,
 		(void)bytes_puts(out, converse ? "-stream" : "-with-response-stream");
 }
 
-int
-provider_path(const struct provider *p, const struct format *f, struct span model, bool stream,
-	struct bytes *out)
+/* GA, and known to all resources; another one stands in base_url. */
+#define AZURE_VERSION "api-version=2024-10-21"
+
+/* The pieces of a base URL: without slashes at the end, and without the query. */
+struct base {
+	struct span url, query;
+	bool bare; /* a host alone */
+};
+
+static struct base
+read_base(const char *text)
 {
-	switch (id_of(f)) {
-	case FORMAT_AZURE:
-		if (!is_sap(p)) {
-			(void)bytes_puts(out, "/openai/deployments/");
-			put_segment(out, model);
-		}
-		(void)bytes_puts(out, "/chat/completions");
-		break;
+	struct base b = { .url = span_of(text) };
+	const char *mark = strchr(text, '?'), *host = strstr(text, "://");
+
+	if (mark != NULL) {
+		b.url.len = (size_t)(mark - text);
+		b.query = span_of(mark + 1);
+	}
+	while (b.url.len > 0 && b.url.at[b.url.len - 1] == '/')
+		b.url.len--;
+	host = host == NULL ? text : host + 3;
+	b.bare = host >= b.url.at + b.url.len ||
+		 memchr(host, '/', (size_t)(b.url.at + b.url.len - host)) == NULL;
+	return b;
+}
+
+static bool
+ends_in(struct span s, const char *end)
+{
+	size_t len = strlen(end);
+
+	return s.len >= len && memcmp(s.at + s.len - len, end, len) == 0;
+}
+
+static void
+put_conversation(const struct provider *p, const struct provider_call *call, struct bytes *out)
+{
+	switch (id_of(call->format)) {
 	case FORMAT_OPENAI_CHAT:
+	case FORMAT_AZURE:
 	case FORMAT_OPENROUTER:
 		(void)bytes_puts(out, "/chat/completions");
 		break;
@@ -129,12 +161,51 @@ provider_path(const struct provider *p, const struct format *f, struct span mode
 		(void)bytes_puts(out, "/messages");
 		break;
 	case FORMAT_GEMINI:
-		put_gemini(p, model, stream, out);
+		put_gemini(p, call, out);
 		break;
 	default:
-		put_bedrock(p, f, model, stream, out);
+		put_bedrock(p, call->format, call->model, call->stream, out);
 		break;
 	}
+}
+
+static void
+put_query(struct span query, bool *any, struct bytes *out)
+{
+	if (query.len == 0)
+		return;
+	(void)bytes_puts(out, *any ? "&" : "?");
+	(void)bytes_add(out, query.at, query.len);
+	*any = true;
+}
+
+int
+provider_url(const struct provider *p, const char *base_url, const struct provider_call *call,
+	struct bytes *out)
+{
+	struct base b = read_base(base_url);
+	bool azure = strcmp(p->name, "azure") == 0 && !ends_in(b.url, "/openai/v1");
+	bool any;
+
+	(void)bytes_add(out, b.url.at, b.url.len);
+	if (b.bare)
+		(void)bytes_puts(out, p->root);
+	if (azure)
+		(void)bytes_puts(out, "/openai");
+	if (azure && call->model.len > 0) {
+		(void)bytes_puts(out, "/deployments/");
+		put_segment(out, call->model);
+	}
+	if (call->format != NULL)
+		put_conversation(p, call, out);
+	else
+		(void)bytes_add(out, call->path.at, call->path.len);
+	any = !out->failed && memchr(out->at, '?', out->len) != NULL;
+	put_query(b.query, &any, out);
+	if (azure && b.query.len == 0 &&
+		memmem(call->query.at, call->query.len, "api-version=", 12) == NULL)
+		put_query(SPAN_LIT(AZURE_VERSION), &any, out);
+	put_query(call->query, &any, out);
 	return out->failed ? -1 : 0;
 }
 

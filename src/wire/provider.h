@@ -23,12 +23,21 @@ const struct provider *provider_at(int number);
 
 /* The format in which a request of that format goes there. */
 const struct format *provider_format(const struct provider *p, const struct format *from);
+/* What is asked for at a provider. */
+struct provider_call {
+	const struct format *format; /* of provider_format(); NULL: no conversation … */
+	struct span path;            /* … but this, behind the root: "/embeddings" */
+	struct span model;           /* plain; may be empty where there is a path */
+	bool stream;
+	bool array;                  /* Gemini: one JSON array instead of events */
+	struct span query;           /* without "?", as it is to be sent on; may be empty */
+};
 /*
- * Appends the path behind the base URL, with a query where the format has one:
- * "/models/gemini-2.5-flash:streamGenerateContent?alt=sse".  f: of provider_format().  The model is escaped
- * as one segment.  0, or -1 out of memory.
+ * Appends the whole address.  base_url may bring a path, which then takes the place of the root, and
+ * a query ("?api-version=2024-10-21"), which is kept.  Models are escaped as one segment.  Azure's own
+ * paths by deployment are used unless base_url ends in "/openai/v1".  0, or -1 out of memory.
  */
-int provider_path(const struct provider *p, const struct format *f, struct span model, bool stream,
+int provider_url(const struct provider *p, const char *base_url, const struct provider_call *call,
 	struct bytes *out);
 /* Does the body of that format hold the model's name?  (Else the path does.) */
 bool provider_model_in_body(const struct provider *p, const struct format *f);
