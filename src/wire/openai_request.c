@@ -520,7 +520,8 @@ openai_rewrite(struct arena *a, struct span body, const struct openai_request *q
 		if (text.at == NULL)
 			return SPAN_NONE;
 		edits[count++] = (struct splice){ at, at + q->model_value.raw.len, text };
-	} else if (upstream_model != NULL && q->model_value.type == JSON_NONE) {
+	} else if (upstream_model != NULL && q->model_value.type == JSON_NONE &&
+		   q->model[0] != '\0') {
 		/* Azure's clients say it in the path */
 		size_t at = (size_t)((const char *)memchr(body.at, '{', body.len) - body.at) + 1;
 		char *text = arena_printf(a, "\"model\":%s%s", json_text(a, upstream_model).at,
