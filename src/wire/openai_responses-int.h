@@ -20,6 +20,10 @@ void responses_write_encrypted(struct json_out *o, const struct neutral_part *p)
 /* summary, or else content, of a reasoning item as one JSON string; SPAN_NONE when there is no text. */
 struct span responses_reasoning_text(struct arena *a, struct json_value summary, struct json_value content);
 
+/* Of an answer's status and incomplete_details (or their reason). */
+enum finish responses_finish(struct json_value status, struct json_value incomplete, bool has_calls);
+struct span responses_image_mime(struct json_value format);
+
 /* "status" and "incomplete_details" of an answer that ended so. */
 const char *responses_status(enum finish f);
 const char *responses_incomplete(enum finish f); /* NULL: complete */
