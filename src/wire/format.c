@@ -4,6 +4,7 @@
 #include "wire/format.h"
 
 #include "wire/openai_chat.h"
+#include "wire/openai_responses.h"
 #include <string.h>
 
 static const struct format formats[FORMAT__COUNT] = {
@@ -21,7 +22,19 @@ static const struct format formats[FORMAT__COUNT] = {
 		.writer_free = openai_chat_writer_free,
 		.usage = openai_chat_usage },
 	[FORMAT_OPENAI_RESPONSES] = { "openai-responses", DIALECT_OPENAI, FRAMING_SSE,
-		"text/event-stream" },
+		"text/event-stream",
+		.read_request = openai_responses_read_request,
+		.write_request = openai_responses_write_request,
+		.read_reply = openai_responses_read_reply,
+		.write_reply = openai_responses_write_reply,
+		.reader_bytes = &openai_responses_reader_bytes,
+		.read_frame = openai_responses_read_frame,
+		.read_end = openai_responses_read_end,
+		.reader_free = openai_responses_reader_free,
+		.writer_bytes = &openai_responses_writer_bytes,
+		.write_event = openai_responses_write_event,
+		.writer_free = openai_responses_writer_free,
+		.usage = openai_responses_usage },
 	[FORMAT_ANTHROPIC] = { "anthropic", DIALECT_ANTHROPIC, FRAMING_SSE, "text/event-stream" },
 	[FORMAT_GEMINI] = { "gemini", DIALECT_GEMINI, FRAMING_JSON, "text/event-stream" },
 	[FORMAT_CONVERSE] = { "converse", DIALECT_BEDROCK, FRAMING_EVENTSTREAM,
