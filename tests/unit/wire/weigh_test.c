@@ -97,6 +97,7 @@ media_weigh_by_kind_in_every_dialect(void **state)
 		{ "{\"type\":\"redacted_thinking\",\"data\":\"%s\"}", none, WORDS },
 		{ GEMINI("image/webp"), webp, IMAGE },
 		{ GEMINI_BEHIND("image/gif"), gif, IMAGE },
+		{ GEMINI_BEHIND("image/jpeg"), jpeg, IMAGE },
 		{ GEMINI("audio/mp3"), mp3, SOUND },
 		{ GEMINI("audio/wav"), wav, WAV },
 		{ GEMINI("video/mp4"), none, SOUND },
