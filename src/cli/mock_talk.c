@@ -580,7 +580,8 @@ cut_said(struct talk *t, const struct mock_script *s)
 		t->stop = STOP_SEQUENCE;
 		t->stopped_by = t->stops[i];
 	}
-	if (t->most_output > 0 && tokens((int64_t)said.len) > t->most_output && !t->json) {
+	if (t->most_output > 0 && tokens((int64_t)said.len) > t->most_output && !t->json &&
+		piece_size(s) == 0) {
 		said.len = whole_characters(said, (size_t)(t->most_output * CHARACTERS_TOKEN));
 		t->stop = STOP_LENGTH;
 	}
