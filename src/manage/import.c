@@ -82,6 +82,7 @@ keep_limits(struct importing *im, struct draft *d, const char *token)
 
 		snprintf(what, sizeof what, "limit %d", i);
 		l->head.id = id_from(d, what);
+		l->since_ms = board_now_ms(im->m->board);
 		strcpy(l->scope[DIMENSION_TOKEN], token);
 		rc = store_get(im->m->store, RECORD_LIMIT, l->head.id, &there, im->err);
 		if (rc < 0)

@@ -1,5 +1,8 @@
 /* usage_test.c - rows are booked exactly once, and every sum is what the rows say. */
 #include "store_fixture.h"
+
+#include "base/hash.h"
+#include "store/store-int.h"
 #include "usage_rows.h"
 
 #define MINUTE_MS 60000LL
@@ -40,6 +43,79 @@ a_row_comes_back_as_it_was(void **state)
 		assert_memory_equal(&r, &got, sizeof r);
 	}
 	assert_int_equal(store_row_get(f->s, id_random(), &got, &err), 0);
+}
+
+/* The row at the queue's start, with what a newer program has added behind the fields we know. */
+static const uint8_t more[] = { 7, 0x81, 1 };
+static struct row_disk newer;
+
+static int
+row_first(struct attach *at, DB_TXN *txn, bool write, struct row_disk *disk)
+{
+	DB *db = at->table[TABLE_ROWS];
+	db_recno_t first = 1;
+	DBT key, data;
+
+	dbt_in(&key, &first, sizeof first);
+	if (write) {
+		dbt_in(&data, disk, sizeof *disk);
+		return db->put(db, txn, &key, &data, 0);
+	}
+	dbt_out(&data, disk, sizeof *disk);
+	return db->get(db, txn, &key, &data, 0);
+}
+
+static int
+add_to_row(struct attach *at, DB_TXN *txn, void *arg, struct err *e)
+{
+	size_t crc = ROW_BYTES - 4, len = crc;
+	int rc = row_first(at, txn, false, &newer);
+
+	(void)arg;
+	(void)e;
+	if (rc != 0)
+		return rc;
+	while (newer.at[len - 1] == 0)
+		len--;
+	assert_true(len + sizeof more <= crc);
+	memcpy(newer.at + len, more, sizeof more);
+	put_be32(newer.at + crc, hash_crc32(newer.at, crc));
+	return row_first(at, txn, true, &newer);
+}
+
+static int
+look_at_row(struct attach *at, DB_TXN *txn, void *arg, struct err *e)
+{
+	(void)e;
+	return row_first(at, txn, false, arg);
+}
+
+static void
+an_older_program_reads_a_newer_row_and_keeps_what_it_does_not_know(void **state)
+{
+	struct fixture *f = *state;
+	struct usage_row r = random_row(clock_wall_ms()), got;
+	struct row_disk after;
+	int64_t was;
+	int changed = 0;
+	bool booked;
+
+	r.cost_nusd = 5000000;
+	r.cost_stated = 1; /* our last field: what is behind it is not ours */
+	WORKS(store_book(f->s, &r, 1, &booked, &err));
+	WORKS(store_txn(f->s, "test", DB_TXN_SYNC, add_to_row, NULL, &err));
+	assert_int_equal(store_row_get(f->s, r.exchange, &got, &err), 1);
+	assert_memory_equal(&r, &got, sizeof r);
+
+	assert_int_equal(store_row_reprice(f->s, r.exchange, 7000000, &was, &err), 1);
+	assert_int_equal(was, 5000000);
+	r.cost_nusd = 7000000;
+	assert_int_equal(store_row_get(f->s, r.exchange, &got, &err), 1);
+	assert_memory_equal(&r, &got, sizeof r);
+	WORKS(store_txn(f->s, "test", DB_TXN_SYNC, look_at_row, &after, &err));
+	for (size_t i = 0; i < ROW_BYTES - 4; i++)
+		changed += after.at[i] != newer.at[i];
+	assert_in_range(changed, 1, 8); /* the cost and nothing else */
 }
 
 static void
@@ -787,6 +863,7 @@ main(void)
 #define IN_STORE(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		IN_STORE(a_row_comes_back_as_it_was),
+		IN_STORE(an_older_program_reads_a_newer_row_and_keeps_what_it_does_not_know),
 		IN_STORE(texts_too_long_for_a_row_lose_their_ends),
 		IN_STORE(texts_never_take_the_room_of_numbers),
 		IN_STORE(an_exchange_is_booked_once_however_often_it_comes),
