@@ -565,7 +565,7 @@ piece_size(const struct mock_script *s)
 
 /* A size that the script states holds whatever the request says. */
 static void
-cut_said(struct talk *t)
+cut_said(struct talk *t, const struct mock_script *s)
 {
 	struct span said = bytes_span(&t->said);
 
@@ -620,7 +620,7 @@ talk_think(struct talk *t, const struct mock_script *s, const char *id_format)
 		t->stop = STOP_FILTER;
 	} else {
 		say(t, s);
-		cut_said(t);
+		cut_said(t, s);
 		if (t->call_count > 0)
 			t->stop = STOP_CALLS;
 	}
