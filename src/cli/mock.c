@@ -100,6 +100,7 @@ const char mock_help[] =
 	"  cache:N                 N tokens came from a cache\n"
 	"  stop:filter             refused by a filter\n"
 	"  redact                  thoughts that are hidden, where a protocol has them\n"
+	"signed? in the system text: the answer tells whether signed reasoning came back.\n"
 	"Reasoning is signed, and an error when it comes back altered, or not, where it must.\n";
 
 enum state { READING, HOLDING, SENDING, HANGING };

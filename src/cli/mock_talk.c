@@ -537,6 +537,8 @@ say(struct talk *t, const struct mock_script *s)
 			(void)bytes_puts(to, " You said: ");
 		(void)bytes_add(to, t->text.at, t->text.len);
 		(void)bytes_add(to, t->notes.at, t->notes.len);
+		if (has_word(&t->system, "signed?"))
+			(void)bytes_puts(to, t->has_signed ? " [signed]" : " [not signed]");
 		if (t->system.len > 0)
 			(void)bytes_printf(to, " [system: %s]", t->system.at);
 	}
@@ -673,5 +675,6 @@ talk_signed(const char *what, struct span text, struct json_value signature)
 	char good[64];
 
 	talk_sign(what, text, good);
+	talk.has_signed = talk.has_signed || talk_is(signature, good);
 	return talk_is(signature, good);
 }
