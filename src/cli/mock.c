@@ -1090,7 +1090,7 @@ answer(struct connection *c, const struct request *r)
 	x->stream.ends.len = 0;
 	x->status = 0;
 	x->dialect = MOCK_OPENAI;
-	x->sap = x->vertex = false;
+	x->sap = x->vertex = x->openrouter = false;
 	x->exception = NULL;
 	x->deployment = "";
 	c->state = SENDING;
