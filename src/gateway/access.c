@@ -126,7 +126,7 @@ do_look(struct access_desk *d, struct access_entry *e, struct job *j)
 			"the key does not fit the upstream's auth", &j->retry_ms, &err);
 	}
 	j->answer = answer;
-	explicit_bzero(&answer, sizeof answer);
+	explicit_bzero(answer.token.text, sizeof answer.token.text);
 	return true;
 }
 
@@ -140,8 +140,8 @@ do_put(struct access_desk *d, struct access_entry *e, struct job *j)
 	if (store_access_put(d->gw->store, &name, &token, &err) != 0)
 		log_write(LOG_WARN, "access", "a new access token stays in this process: %s",
 			err.text);
-	explicit_bzero(&token, sizeof token);
-	explicit_bzero(&j->token, sizeof j->token);
+	explicit_bzero(token.text, sizeof token.text);
+	explicit_bzero(j->token.text, sizeof j->token.text);
 }
 
 static void
@@ -419,7 +419,7 @@ on_end(void *ctx, const struct forward_end *end)
 	} else {
 		fail(e, outcome == OAUTH_REFUSED, why);
 	}
-	explicit_bzero(&reply, sizeof reply);
+	explicit_bzero(reply.token, sizeof reply.token);
 }
 
 static int64_t
@@ -472,6 +472,7 @@ take_look(struct access_entry *e)
 
 	if (j->answer.token.number != 0)
 		e->token = j->answer.token;
+	explicit_bzero(j->answer.token.text, sizeof j->answer.token.text);
 	e->look_ms = now_ms + LOOK_AGAIN_MS;
 	if (j->found == FOUND_CLAIM || j->found == FOUND_NO_STORE) {
 		fetch(e);
@@ -501,7 +502,6 @@ take_job(struct access_entry *e)
 	switch (e->job.step) {
 	case STEP_LOOK:
 		take_look(e);
-		explicit_bzero(&e->job.answer.token, sizeof e->job.answer.token);
 		return;
 	case STEP_FAIL:
 		if (e->job.retry_ms > e->retry_ms)
