@@ -216,7 +216,8 @@ static enum exchange_state
 step_route(struct exchange *x)
 {
 	while (!x->gone && x->candidate < x->plan.count) {
-		if (x->by_attempt && x->may == CANDIDATE_NEW && candidate_ask(x))
+		if (x->may == CANDIDATE_NEW && (x->by_attempt || translate_is_long(x)) &&
+			candidate_ask(x))
 			return EX_ROUTE; /* not ours until it comes back */
 		x->err = x->attempt_err;
 		if (x->may != CANDIDATE_REFUSED) {

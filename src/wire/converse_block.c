@@ -392,6 +392,7 @@ read_tool_result(struct converse_blocks *b, struct json_value v)
 		return;
 	inner.result = p;
 	inner.only_json = SPAN_NONE;
+	inner.index = 0;
 	(void)snprintf(
 		inner.path, sizeof inner.path, "%.48s[%zu].toolResult.content", b->path, b->index);
 	if (found[1].type != JSON_ARRAY)

@@ -575,22 +575,19 @@ has_system(const struct neutral_request *n)
 	return false;
 }
 
-static bool
-wants_json_told(const struct neutral_request *n)
-{
-	return n->format == OUTPUT_JSON;
-}
-
 static void
 put_system(struct writing *w)
 {
-	if (!has_system(w->n) && !wants_json_told(w->n))
+	/* A request that is nothing but that: it is the user's turn (R1). */
+	bool texts = has_system(w->n) && w->n->message_count > 0;
+	bool wants_json = w->n->format == OUTPUT_JSON;
+
+	if (!texts && !wants_json)
 		return;
 	out_open(&w->out, "system", '[');
-	/* A request that is nothing but that: it is the user's turn (R1). */
-	if (w->n->message_count > 0)
+	if (texts)
 		put_system_texts(w);
-	if (wants_json_told(w->n)) {
+	if (wants_json) { /* there is no such setting: it is said in words (R26) */
 		put_text(w, SPAN_LIT("\"Answer with one valid JSON object and nothing else.\""));
 		lose(w, "response_format", false);
 	}

@@ -12,13 +12,24 @@
 #define TURN_CALLS_MAX 1024 /* of one turn of the model: each result looks for its own */
 #define CHOICES_MOST   128
 
+enum place {
+	IN_BODY,
+	IN_SYSTEM,
+	IN_CONTENT,
+	IN_PART,
+	IN_TOOL,
+	IN_TOOL_CONFIG,
+	IN_CALLING,
+	IN_CONFIG
+};
+
 struct reader {
 	struct neutral_request *n;
 	struct losses *lost;
 	struct err *err;
 	bool failed;
-	char where[WHERE_BYTES]; /* "contents[2].parts[0]", for sentences */
-	size_t content, part;    /* under way */
+	enum place place;     /* under way, for sentences */
+	size_t content, part; /* … and their numbers; of tools in `part` */
 	enum neutral_role role;
 	size_t calls; /* of the turn under way */
 	bool strange; /* the part has members that are not known */
@@ -27,13 +38,34 @@ struct reader {
 
 /* ---- failures ---- */
 
+/* "contents[2].parts[0]" */
+static void
+tell_place(const struct reader *r, char where[WHERE_BYTES])
+{
+	static const char *const names[] = { [IN_BODY] = "",
+		[IN_SYSTEM] = "systemInstruction",
+		[IN_TOOL_CONFIG] = "toolConfig",
+		[IN_CALLING] = "toolConfig.functionCallingConfig",
+		[IN_CONFIG] = "generationConfig" };
+
+	if (r->place == IN_CONTENT)
+		(void)snprintf(where, WHERE_BYTES, "contents[%zu]", r->content);
+	else if (r->place == IN_PART)
+		(void)snprintf(where, WHERE_BYTES, "contents[%zu].parts[%zu]", r->content, r->part);
+	else if (r->place == IN_TOOL)
+		(void)snprintf(where, WHERE_BYTES, "tools[%zu]", r->part);
+	else
+		(void)snprintf(where, WHERE_BYTES, "%s", names[r->place]);
+}
+
 static bool
 fail(struct reader *r, enum err_code code, const char *member, const char *says)
 {
-	char field[2 * WHERE_BYTES];
+	char where[WHERE_BYTES], field[2 * WHERE_BYTES];
 
-	(void)snprintf(field, sizeof field, "%s%s%s", r->where,
-		r->where[0] != '\0' && member[0] != '\0' ? "." : "", member);
+	tell_place(r, where);
+	(void)snprintf(field, sizeof field, "%s%s%s", where,
+		where[0] != '\0' && member[0] != '\0' ? "." : "", member);
 	(void)err_set(r->err, code, "%s %s", field, says);
 	(void)err_say(r->err, "%s %s", field, says);
 	(void)err_field(r->err, field);
@@ -390,14 +422,16 @@ read_part(void *ctx, const struct json_member *m)
 	struct reader *r = ctx;
 	struct json_value found[P__COUNT];
 
-	(void)snprintf(
-		r->where, sizeof r->where, "contents[%zu].parts[%zu]", r->content, r->part++);
+	r->place = IN_PART;
 	if (m->value.type != JSON_OBJECT)
 		return wrong(r, "", "must be an object.");
 	r->strange = false;
 	(void)GEMINI_PICK(m->value.raw, part_members, found, note_stranger, r);
 	lose_members(r, found);
-	return read_payload(r, found);
+	if (!read_payload(r, found))
+		return false;
+	r->part++;
+	return true;
 }
 
 /* ---- contents ---- */
@@ -424,7 +458,7 @@ read_content(void *ctx, const struct json_member *m)
 	enum neutral_role before = r->role;
 	struct json_value found[2];
 
-	(void)snprintf(r->where, sizeof r->where, "contents[%zu]", r->content);
+	r->place = IN_CONTENT;
 	if (m->value.type != JSON_OBJECT)
 		return wrong(r, "", "must be an object.");
 	(void)GEMINI_PICK(m->value.raw, names, found, lose, r);
@@ -468,7 +502,7 @@ read_system(struct reader *r, struct json_value v)
 
 	if (v.type == JSON_NONE)
 		return true;
-	(void)snprintf(r->where, sizeof r->where, "systemInstruction");
+	r->place = IN_SYSTEM;
 	if (v.type != JSON_OBJECT)
 		return wrong(r, "", "must be an object.");
 	(void)GEMINI_PICK(v.raw, names, found, lose, r);
@@ -627,17 +661,18 @@ read_tool(void *ctx, const struct json_member *m)
 {
 	struct reader *r = ctx;
 
-	(void)snprintf(r->where, sizeof r->where, "tools[%zu]", r->part++);
+	r->place = IN_TOOL;
 	if (m->value.type != JSON_OBJECT)
 		return wrong(r, "", "must be an object.");
 	(void)json_each(m->value.raw, read_tool_member, r, NULL);
+	r->part++;
 	return !r->failed;
 }
 
 static bool
 read_tools(struct reader *r, struct json_value v)
 {
-	r->where[0] = '\0';
+	r->place = IN_BODY;
 	r->part = 0;
 	return each(r, v, "tools", read_tool);
 }
@@ -696,13 +731,13 @@ read_tool_config(struct reader *r, struct json_value v)
 
 	if (v.type == JSON_NONE)
 		return true;
-	(void)snprintf(r->where, sizeof r->where, "toolConfig");
+	r->place = IN_TOOL_CONFIG;
 	if (v.type != JSON_OBJECT)
 		return wrong(r, "", "must be an object.");
 	(void)GEMINI_PICK(v.raw, outer, calling, lose, r);
 	if (calling[0].type == JSON_NONE)
 		return true;
-	(void)snprintf(r->where, sizeof r->where, "toolConfig.functionCallingConfig");
+	r->place = IN_CALLING;
 	if (calling[0].type != JSON_OBJECT)
 		return wrong(r, "", "must be an object.");
 	(void)GEMINI_PICK(calling[0].raw, inner, found, lose, r);
@@ -948,7 +983,7 @@ read_config(struct reader *r, struct json_value v)
 
 	if (v.type == JSON_NONE)
 		return true;
-	(void)snprintf(r->where, sizeof r->where, "generationConfig");
+	r->place = IN_CONFIG;
 	if (v.type != JSON_OBJECT)
 		return wrong(r, "", "must be an object.");
 	(void)json_each(v.raw, read_config_member, &c, NULL);
@@ -981,7 +1016,7 @@ static const char *const top_members[T__COUNT] = { "contents", "systemInstructio
 static bool
 refuse_kept(struct reader *r, const struct json_value found[T__COUNT])
 {
-	r->where[0] = '\0';
+	r->place = IN_BODY;
 	if (found[T_CACHED].type != JSON_NONE)
 		return fail(r, ERR_UNSUPPORTED, "cachedContent",
 			"names content that only Google keeps; send the content itself.");
@@ -1003,7 +1038,7 @@ read_others(struct reader *r, const struct json_value found[T__COUNT])
 		{ T_TIER, "service_tier", JSON_STRING, "must be a string." },
 		{ T_LABELS, "labels", JSON_OBJECT, "must be an object." } };
 
-	r->where[0] = '\0';
+	r->place = IN_BODY;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		const char *name = top_members[rows[i].at];
 		struct json_value v = found[rows[i].at];
