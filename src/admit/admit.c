@@ -6,12 +6,31 @@
 
 #include <string.h>
 
+/* AWS's SDKs sign, and show the token as the id of their key: the token is the secret, the signature
+ * is not looked at (interfaces.md, Credentials). */
+static struct span
+aws_key_id(struct span value)
+{
+	static const char scheme[] = "AWS4-HMAC-SHA256 ", credential[] = "Credential=";
+	const char *at, *end;
+
+	if (!span_starts(value, scheme))
+		return value;
+	at = memmem(value.at, value.len, credential, sizeof credential - 1);
+	if (at == NULL)
+		return SPAN_NONE;
+	at += sizeof credential - 1;
+	end = memchr(at, '/', value.len - (size_t)(at - value.at));
+	return end == NULL ? SPAN_NONE : (struct span){ at, (size_t)(end - at) };
+}
+
 void
 admit_add_secret(struct admit_secrets *s, struct span value)
 {
 	static const char scheme[] = "bearer";
 	const size_t len = sizeof scheme - 1;
 
+	value = aws_key_id(value);
 	/* the scheme alone is what an SDK without a key sends */
 	if (value.len >= len && span_is_nocase((struct span){ value.at, len }, scheme) &&
 		(value.len == len || value.at[len] == ' ')) {

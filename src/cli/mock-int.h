@@ -67,6 +67,7 @@ struct mock_exchange {
 	enum mock_dialect dialect;
 	bool sap;          /* behind SAP's gateway: its streams are text */
 	bool vertex;       /* Google's platform: bearer tokens only */
+	const char *deployment; /* of the path, decoded; "" none */
 	const char *exception; /* Bedrock: the answer's x-amzn-ErrorType */
 	uint64_t number;   /* of the request, since the start */
 
@@ -127,11 +128,13 @@ struct mock_auth {
 	const char *client;      /* "ID:SECRET" of the token endpoints; NULL: any */
 	const char *jwt_key;     /* a public key's file: assertions are verified */
 	int64_t token_seconds;
+	const char *only;        /* the one protocol whose paths are there; NULL: all */
 };
 extern struct mock_auth mock_auth;
 extern int64_t mock_tokens_asked;
 /* false: refused, and the answer says so in x's dialect. */
 bool mock_auth_admits(struct mock_exchange *x);
+void mock_auth_refuse(struct mock_exchange *x); /* a key that is none, as x's host says it */
 /* Answers when the path is a token endpoint. */
 bool mock_auth_answer(struct mock_exchange *x);
 void mock_auth_expire(void); /* all tokens given so far */

@@ -56,6 +56,9 @@ const char mock_help[] =
 	"  --client ID:SECRET      what the token endpoints take (anyone)\n"
 	"  --jwt-key FILE          a public key, by which they verify assertions\n"
 	"  --token-seconds N       the life of their tokens (3600)\n"
+	"  --only NAME             nothing but openai, openai-chat, azure, openrouter, anthropic, "
+	"gemini,\n"
+	"                          vertex, bedrock, sap or plain\n"
 	"  --talk 1                OpenAI too answers what was said (see below)\n"
 	"\n"
 	"Paths: /v1/chat/completions, completions, responses, embeddings, models, …; /v1/messages\n"
@@ -74,7 +77,8 @@ const char mock_help[] =
 	"  mock-cut                the connection is closed in mid-answer\n"
 	"  mock-garbage            the answer is not HTTP\n"
 	"  mock-badjson            the answer is not JSON\n"
-	"  mock-big-SIZE           an answer of that size: mock-big-60m\n"
+	"  mock-big-SIZE           an answer of that size: mock-big-60m (other than OpenAI: 4m at "
+	"most)\n"
 	"  mock-slow-MS            begins after so long\n"
 	"  mock-refuse-once        the first one of each key finds the connection closed\n"
 	"  mock:chunks=40,interval=50,bytes=20,delay=10,status=500,big=1000\n"
@@ -1087,6 +1091,7 @@ answer(struct connection *c, const struct request *r)
 	x->dialect = MOCK_OPENAI;
 	x->sap = x->vertex = false;
 	x->exception = NULL;
+	x->deployment = "";
 	c->state = SENDING;
 	c->due_us = mock.now_us;
 	if (span_starts(x->path, "/mock/")) {
@@ -1490,6 +1495,7 @@ mock_main(int argc, char **argv)
 		{ "--aws", NULL, &mock_auth.aws },
 		{ "--client", NULL, &mock_auth.client },
 		{ "--jwt-key", NULL, &mock_auth.jwt_key },
+		{ "--only", NULL, &mock_auth.only },
 		{ "--token-seconds", &mock_auth.token_seconds, NULL },
 	};
 

@@ -2,7 +2,7 @@
  * mock_anthropic.c - the mock's Anthropic: messages, count_tokens, models; and the same messages as
  * Bedrock, SAP and Google's platform carry them.  Requests are held to what the real one refuses.
  */
-#include "cli/mock-talk.h"
+#include "cli/mock-talk-int.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -413,8 +413,8 @@ own_key(const struct mock_exchange *x)
 	}
 }
 
-static void
-refuse(struct mock_exchange *x)
+void
+mock_auth_refuse(struct mock_exchange *x)
 {
 	if (x->sap)
 		mock_reply(x, 401, "text/plain", SPAN_LIT("Jwt is missing or expired"));
@@ -441,7 +441,7 @@ mock_auth_admits(struct mock_exchange *x)
 		return false;
 	}
 	if (issued && !token_lives(x->keys.bearer)) {
-		refuse(x);
+		mock_auth_refuse(x);
 		return false;
 	}
 	if (!mock_auth.strict)
@@ -457,6 +457,6 @@ mock_auth_admits(struct mock_exchange *x)
 	}
 	if (x->sap || x->vertex ? issued : issued || (key.len > 0 && mock_key_is_good(key)))
 		return true;
-	refuse(x);
+	mock_auth_refuse(x);
 	return false;
 }

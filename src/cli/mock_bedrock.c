@@ -3,7 +3,7 @@
  * mock_anthropic.c) and for an embedding, count-tokens; streams in event-stream messages, and the
  * text that SAP makes of them.
  */
-#include "cli/mock-talk.h"
+#include "cli/mock-talk-int.h"
 
 #include "base/hash.h"
 #include <stdio.h>

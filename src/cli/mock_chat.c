@@ -2,7 +2,7 @@
  * mock_chat.c - the mock's OpenAI where it answers what was said: chat completions and responses,
  * and what Azure and OpenRouter add to them.
  */
-#include "cli/mock-talk.h"
+#include "cli/mock-talk-int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -897,10 +897,12 @@ responses_stream(struct mock_exchange *x, const struct reading *r)
 								       : "response.completed",
 		true);
 	mock_stream_end(x,
-		SPAN_LIT("event: error\ndata: {\"type\":\"error\",\"sequence_number\":99,\"code\":"
-			 "\"server_error\",\"message\":\"The mock had an error while processing "
-			 "your "
-			 "request.\",\"param\":null}\n\n"));
+		/* nested: the SDK takes a flat one for an event like any other */
+		SPAN_LIT(
+			"event: error\ndata: {\"type\":\"error\",\"sequence_number\":99,\"error\":{"
+			"\"type\":\"server_error\",\"code\":\"server_error\",\"message\":\"The "
+			"mock "
+			"had an error while processing your request.\",\"param\":null}}\n\n"));
 }
 
 void
@@ -912,8 +914,10 @@ chat_answer(struct mock_exchange *x, bool responses)
 
 	r = (struct reading){ .x = x, .t = talk_begin(), .choices = 1 };
 	if (!talk_copy(talk_get(request, "model"), r.t->model, sizeof r.t->model))
-		(void)snprintf(r.t->model, sizeof r.t->model, "mock");
-	r.shows_reasoning = x->dialect == MOCK_OPENROUTER || strstr(r.t->model, "think") != NULL;
+		(void)snprintf(r.t->model, sizeof r.t->model, "%s",
+			x->deployment[0] != '\0' ? x->deployment : "mock");
+	r.shows_reasoning = x->dialect == MOCK_OPENROUTER || strstr(r.t->model, "think") != NULL ||
+			    strstr(x->deployment, "think") != NULL;
 	if (responses ? !read_responses(&r, request) : !read_chat(&r, request))
 		return;
 	talk_think(r.t, &x->script, "call_mock_%d_%d");

@@ -2,7 +2,7 @@
  * mock_gemini.c - the mock's Gemini: generateContent whole and streamed (SSE and a JSON array),
  * countTokens, embedContent, models.
  */
-#include "cli/mock-talk.h"
+#include "cli/mock-talk-int.h"
 
 #include <stdio.h>
 #include <stdlib.h>

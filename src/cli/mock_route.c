@@ -263,6 +263,25 @@ answer_vertex_claude(struct mock_exchange *x, struct span rest)
 	anthropic_invoke(x, model, strcmp(colon, "streamRawPredict") == 0, FRAME_SSE);
 }
 
+static bool
+is_served(const struct mock_exchange *x, const struct way *w)
+{
+	static const char *const names[MOCK_DIALECTS] = { [MOCK_OPENAI] = "openai",
+		[MOCK_AZURE] = "azure",
+		[MOCK_OPENROUTER] = "openrouter",
+		[MOCK_ANTHROPIC] = "anthropic",
+		[MOCK_GEMINI] = "gemini",
+		[MOCK_BEDROCK] = "bedrock" };
+	const char *name = w->to == TO_PLAIN ? "plain"
+			   : x->sap          ? "sap"
+			   : x->vertex       ? "vertex"
+					     : names[x->dialect];
+
+	if (mock_auth.only != NULL && strcmp(mock_auth.only, "openai-chat") == 0)
+		return strcmp(name, "openai") == 0 && !span_starts(w->rest, "/responses");
+	return mock_auth.only == NULL || strcmp(mock_auth.only, name) == 0;
+}
+
 void
 mock_route(struct mock_exchange *x, int bad, bool good)
 {
@@ -271,6 +290,10 @@ mock_route(struct mock_exchange *x, int bad, bool good)
 	find(x, &w);
 	if (mock_auth_answer(x))
 		return;
+	if (!is_served(x, &w)) {
+		mock_reply(x, 404, "text/plain", SPAN_LIT("The mock serves another protocol."));
+		return;
+	}
 	if (w.to == TO_PLAIN) {
 		answer_plain(x);
 		return;
@@ -283,11 +306,12 @@ mock_route(struct mock_exchange *x, int bad, bool good)
 	if (!good && !span_starts(x->keys.bearer, "mock-token.") &&
 		(mock_auth.aws == NULL ||
 			!span_starts(x->keys.authorization, "AWS4-HMAC-SHA256 "))) {
-		mock_error_kind(x, KIND_KEY, NULL);
+		mock_auth_refuse(x);
 		return;
 	}
 	if (!mock_auth_admits(x))
 		return;
+	x->deployment = w.name;
 	if (w.name[0] != '\0')
 		mock_script_model(x, w.name);
 	switch (w.to) {

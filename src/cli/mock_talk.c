@@ -5,7 +5,7 @@
  * turn, media with type and size, results by the names of their tools.  Words in the text steer it,
  * see mock_help.  Everything is the same for the same request.
  */
-#include "cli/mock-talk.h"
+#include "cli/mock-talk-int.h"
 
 #include "base/hash.h"
 #include <openssl/evp.h>
@@ -19,6 +19,8 @@
 #define CACHE_WRITTEN    32 /* tokens, where a request marks what is to be cached */
 #define CHARACTERS_TOKEN 4
 #define NUMBER_WIDTH     6
+#define BIG_PIECE        8192
+#define BIG_MOST         (MOCK_OUT_BYTES / 2) /* the rest of an answer needs room too */
 
 static struct talk talk;
 
@@ -523,6 +525,9 @@ say(struct talk *t, const struct mock_script *s)
 		(void)bytes_puts(to, "{\"said\":");
 		(void)bytes_json(to, bytes_span(&t->text));
 		(void)bytes_puts(to, "}");
+	} else if (s->big_bytes > 0) {
+		for (int64_t i = 0; i < s->big_bytes && i < BIG_MOST; i++)
+			(void)bytes_add(to, "x", 1);
 	} else if (s->numbered) {
 		say_numbered(to, s);
 	} else {
@@ -545,6 +550,20 @@ whole_characters(struct span text, size_t len)
 	return len;
 }
 
+static int64_t
+tokens(int64_t characters)
+{
+	return (characters + CHARACTERS_TOKEN - 1) / CHARACTERS_TOKEN;
+}
+
+/* Of each piece but the last; 0: the pieces are counted instead. */
+static size_t
+piece_size(const struct mock_script *s)
+{
+	return s->numbered ? (size_t)s->chunk_bytes : s->big_bytes > 0 ? BIG_PIECE : 0;
+}
+
+/* A size that the script states holds whatever the request says. */
 static void
 cut_said(struct talk *t)
 {
@@ -561,18 +580,11 @@ cut_said(struct talk *t)
 		t->stop = STOP_SEQUENCE;
 		t->stopped_by = t->stops[i];
 	}
-	if (t->most_output > 0 && (int64_t)said.len > t->most_output * CHARACTERS_TOKEN &&
-		!t->json) {
+	if (t->most_output > 0 && tokens((int64_t)said.len) > t->most_output && !t->json) {
 		said.len = whole_characters(said, (size_t)(t->most_output * CHARACTERS_TOKEN));
 		t->stop = STOP_LENGTH;
 	}
 	t->said.len = said.len;
-}
-
-static int64_t
-tokens(int64_t characters)
-{
-	return (characters + CHARACTERS_TOKEN - 1) / CHARACTERS_TOKEN;
 }
 
 static void
@@ -621,8 +633,8 @@ talk_pieces(const struct mock_script *s, struct span text)
 {
 	if (text.len == 0)
 		return 0;
-	if (s->numbered)
-		return (int)((text.len + (size_t)s->chunk_bytes - 1) / (size_t)s->chunk_bytes);
+	if (piece_size(s) > 0)
+		return (int)((text.len + piece_size(s) - 1) / piece_size(s));
 	return text.len < (size_t)s->chunks ? (int)text.len : (int)s->chunks;
 }
 
@@ -631,8 +643,8 @@ talk_piece(const struct mock_script *s, struct span text, int i)
 {
 	size_t n = (size_t)talk_pieces(s, text), size = text.len / n, from, to;
 
-	if (s->numbered)
-		size = (size_t)s->chunk_bytes;
+	if (piece_size(s) > 0)
+		size = piece_size(s);
 	from = whole_characters(text, (size_t)i * size);
 	to = (size_t)i + 1 == n ? text.len : whole_characters(text, ((size_t)i + 1) * size);
 	return (struct span){ text.at + from, to - from };

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define BODY_BYTES   (1 << 20)
-#define SECRET_BYTES 8192
+#define SECRET_BYTES 16384
 #define PATH_BYTES   4096
 #define LIST_LIMIT   "500"
 
@@ -175,7 +175,8 @@ print_options(enum record_kind kind)
 	puts("\nLists are parted by commas; --no-OPTION turns a switch off.");
 }
 
-/* "-": the first line of standard input, so that no secret stands in a list of processes. */
+/* "-": the first line of standard input, or all of a JSON document, so that no secret stands in a list
+ * of processes. */
 static const char *
 read_secret(const char *value, char *room, size_t bytes)
 {
@@ -185,6 +186,13 @@ read_secret(const char *value, char *room, size_t bytes)
 		fputs("secret: ", stderr);
 	if (fgets(room, (int)bytes, stdin) == NULL)
 		return NULL;
+	if (room[strspn(room, " \t\r\n")] == '{') {
+		size_t used = strlen(room);
+
+		used += fread(room + used, 1, bytes - 1 - used, stdin);
+		room[used] = '\0';
+		return room;
+	}
 	room[strcspn(room, "\r\n")] = '\0';
 	return room;
 }

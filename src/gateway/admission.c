@@ -13,6 +13,7 @@
 #include "base/money.h"
 #include "gateway/tags.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -76,24 +77,26 @@ body_span(struct exchange *x, struct span *body)
 	return 0;
 }
 
-/* What the request asks for, as far as sluice needs to know. */
+/* A conversation, in whatever format. */
 static int
-read_ask(struct exchange *x)
+read_conversation(struct exchange *x)
 {
-	struct span type = web_header(x->request, "content-type");
-	char endpoint[64];
-	struct span body;
+	struct request_source source = translate_source(x);
 
-	memset(&x->ask, 0, sizeof x->ask);
-	x->ask.max_output = -1;
-	x->ask.choices = 1;
+	x->is_json = true;
+	return skim_request(x->match.format, &source, translate_endpoint(x), &x->ask, &x->err);
+}
+
+/* Other paths of OpenAI's, and others' that name a model in the path. */
+static int
+read_other(struct exchange *x, struct span type)
+{
+	char endpoint[64];
+
 	span_copy(x->match.path, endpoint, sizeof endpoint);
-	if (body_span(x, &body) != 0)
-		return -1;
-	x->body = body;
 	x->is_json = (type.len == 0 || is_ours(type, "application/json")) &&
-		     (body.len > 0 || openai_needs_model(endpoint));
-	if (x->is_json && openai_skim(body, endpoint, &x->ask, &x->err) != 0) {
+		     (x->body.len > 0 || openai_needs_model(endpoint));
+	if (x->is_json && openai_skim(x->body, endpoint, &x->ask, &x->err) != 0) {
 		if (openai_needs_model(endpoint))
 			return -1;
 		x->is_json = false; /* other paths' bodies are not ours to judge */
@@ -104,10 +107,63 @@ read_ask(struct exchange *x)
 
 		span_copy(type, type_text, sizeof type_text);
 		if (openai_skim_multipart(
-			    body, type_text, x->ask.model, sizeof x->ask.model, &x->err) < 0)
+			    x->body, type_text, x->ask.model, sizeof x->ask.model, &x->err) < 0)
 			return -1;
 	}
+	if (x->match.model.at == NULL)
+		return 0;
+	span_copy(span_of(x->path_model), x->ask.model, sizeof x->ask.model);
+	if (x->is_json && x->match.endpoint->dialect != DIALECT_OPENAI)
+		x->ask.input_estimate = openai_weigh(x->body);
 	return 0;
+}
+
+/* What the request asks for, as far as sluice needs to know. */
+static int
+read_ask(struct exchange *x)
+{
+	struct span type = web_header(x->request, "content-type");
+
+	memset(&x->ask, 0, sizeof x->ask);
+	x->ask.max_output = -1;
+	x->ask.choices = 1;
+	x->path_model[0] = '\0';
+	if (x->match.model.at != NULL &&
+		web_decode(x->match.model, x->path_model, sizeof x->path_model) <= 0) {
+		err_set(&x->err, ERR_BAD_REQUEST, "the path names no model");
+		return err_say(&x->err, "The path must name a model of 1 to 127 bytes.");
+	}
+	if (body_span(x, &x->body) != 0)
+		return -1;
+	return x->match.format != NULL ? read_conversation(x) : read_other(x, type);
+}
+
+/* The path as rows know it: without the model, which has a place of its own. */
+static void
+name_endpoint(const struct exchange *x, struct usage_row *row)
+{
+	const struct endpoint *e = x->match.endpoint;
+	char text[sizeof row->endpoint];
+	int n = 0;
+
+	switch (e->shape) {
+	case SHAPE_PLAIN:
+		span_copy(x->match.path, row->endpoint, sizeof row->endpoint);
+		return;
+	case SHAPE_GEMINI:
+		n = snprintf(text, sizeof text, "/v1beta/models/{model}:%.*s",
+			(int)x->match.action.len, x->match.action.at);
+		break;
+	case SHAPE_BEDROCK:
+		n = snprintf(text, sizeof text, "/model/{model}/%.*s", (int)x->match.action.len,
+			x->match.action.at);
+		break;
+	case SHAPE_AZURE:
+		n = snprintf(text, sizeof text, "/openai/deployments/{model}/%.*s",
+			(int)x->match.action.len, x->match.action.at);
+		break;
+	}
+	span_copy(n < 0 ? SPAN_NONE : span_of(text), row->endpoint, sizeof row->endpoint);
 }
 
 /* A header that the operator's own programs set is believed before the body. */
@@ -138,7 +194,7 @@ begin_row(struct exchange *x)
 	row->stream = x->ask.stream;
 	span_copy(span_of(x->ask.model), row->model, sizeof row->model);
 	span_copy(span_of(x->ask.model), row->upstream_model, sizeof row->upstream_model);
-	span_copy(x->match.path, row->endpoint, sizeof row->endpoint);
+	name_endpoint(x, row);
 	span_copy(span_of(x->ask.end_user), row->end_user, sizeof row->end_user);
 	name_end_user(x, row);
 	row->address = limit_address_hash(address);
@@ -170,7 +226,7 @@ drop_unpriced(struct exchange *x, int64_t input, int64_t output)
 {
 	int kept = 0;
 
-	if (!x->caller.project.refuse_unpriced || x->ask.model[0] == '\0')
+	if (!x->caller.project.refuse_unpriced || x->ask.model[0] == '\0' || x->is_count)
 		return 0;
 	for (int i = 0; i < x->plan.count; i++) {
 		if (price_worst(&x->price[i], input, output) == COST_UNKNOWN)
@@ -200,7 +256,7 @@ worst_cost(const struct exchange *x, int64_t input, int64_t output)
 {
 	int64_t worst = COST_UNKNOWN;
 
-	if (x->ask.model[0] == '\0')
+	if (x->ask.model[0] == '\0' || x->is_count)
 		return 0;
 	for (int i = 0; i < x->plan.count; i++) {
 		int64_t cost = price_worst(&x->price[i], input, output);
@@ -216,6 +272,8 @@ worst_cost(const struct exchange *x, int64_t input, int64_t output)
 static bool
 makes_output(const struct exchange *x)
 {
+	if (x->match.format == NULL && x->match.endpoint->dialect != DIALECT_OPENAI)
+		return false; /* embeddings, and what is counted */
 	return x->is_json && x->ask.model[0] != '\0' && !span_is(x->match.path, "/v1/embeddings") &&
 	       !span_is(x->match.path, "/v1/moderations");
 }
@@ -405,14 +463,45 @@ look_up(struct exchange *x)
 	return find_snapshot(x);
 }
 
+/* Can the provider of the first candidate count by itself? */
+static bool
+counts_itself(const struct exchange *x)
+{
+	const struct provider *p = translate_provider(x->plan.candidate[0].upstream);
+
+	return p->is_model && p->dialect == x->match.endpoint->dialect &&
+	       provider_format(p, x->match.format) == x->match.format;
+}
+
+/* Whom could we ask? */
+static int
+find_candidates(struct exchange *x)
+{
+	struct route_ask ask = { .model = span_of(x->ask.model),
+		.upstream = span_of(x->upstream_name),
+		.project = x->caller.project.head.id,
+		.dialect = x->match.endpoint->dialect,
+		.is_conversation = x->match.format != NULL };
+
+	if (route_plan(x->gw->board, x->snapshot, &ask, &x->plan, &x->err) != 0)
+		return -1;
+	if (x->match.kind != ENDPOINT_COUNT || !counts_itself(x))
+		return 0;
+	x->is_count = true;
+	x->match.kind = ENDPOINT_FORWARD;
+	x->match.format = NULL;
+	x->ask.input_estimate = 0;
+	return 0;
+}
+
 int
 admission_run(struct exchange *x)
 {
 	struct gateway *gw = x->gw;
-	struct route_ask ask;
 	int rc;
 
 	memset(&x->err, 0, sizeof x->err);
+	memset(&x->out, 0, sizeof x->out);
 	snapshot_drop(x->snapshot);
 	x->snapshot = NULL;
 	store_stay(
@@ -421,7 +510,7 @@ admission_run(struct exchange *x)
 	store_stay(gw->store, false);
 	if (rc != 0)
 		return -1;
-	if (x->match.kind != ENDPOINT_FORWARD)
+	if (x->match.kind != ENDPOINT_FORWARD && x->match.kind != ENDPOINT_COUNT)
 		return 0;
 	if (!endpoint_path_is_clean(x->match.path)) {
 		err_set(&x->err, ERR_BAD_REQUEST, "the path climbs with '..'");
@@ -429,18 +518,11 @@ admission_run(struct exchange *x)
 	}
 	span_copy(web_header(x->request, "x-upstream-name"), x->upstream_name,
 		sizeof x->upstream_name);
-	ask = (struct route_ask){ .model = span_of(x->ask.model),
-		.upstream = span_of(x->upstream_name),
-		.project = x->caller.project.head.id };
-	if (route_plan(gw->board, x->snapshot, &ask, &x->plan, &x->err) != 0)
+	if (find_candidates(x) != 0)
 		return -1;
-	if (read_repeat(x) != 0)
+	if (x->match.kind == ENDPOINT_COUNT)
+		return 0;
+	if (read_repeat(x) != 0 || translate_first(x) != 0)
 		return -1;
-	if (x->is_json) {
-		x->wants_usage_hidden = x->ask.stream && !x->ask.wants_usage;
-		x->body = openai_rewrite(x->arena, x->body, &x->ask, x->row.endpoint, NULL);
-		if (x->body.at == NULL)
-			return err_set(&x->err, ERR_MEMORY, "no memory to rewrite a body");
-	}
 	return reserve(x);
 }

@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LINES_MAX 40
+#define LINES_MAX     40
+#define DROPPED_BYTES 1024
 #define RETRY_AFTER_MAX                                                                            \
 	60 /* seconds an SDK may be told to sleep; interfaces.md, Response headers */
 
@@ -29,13 +30,14 @@ add(struct lines *l, const char *name, const char *value)
 		l->line[l->count++] = (struct web_head_line){ name, value };
 }
 
-static const char expose[] = "X-Request-Id, X-Sluice-Upstream, X-Sluice-Model, X-Sluice-Attempts, "
-			     "X-Sluice-Cost, X-Sluice-Resets-At, X-Sluice-Limit, Retry-After, "
-			     "X-Sluice-First-Request-Id, X-Sluice-First-Status, "
-			     "Server-Timing, "
-			     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
-			     "x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
-			     "x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens";
+static const char expose[] =
+	"X-Request-Id, X-Sluice-Upstream, X-Sluice-Model, X-Sluice-Attempts, "
+	"X-Sluice-Cost, X-Sluice-Dropped, X-Sluice-Resets-At, X-Sluice-Limit, Retry-After, "
+	"X-Sluice-First-Request-Id, X-Sluice-First-Status, "
+	"Server-Timing, "
+	"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
+	"x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
+	"x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens";
 
 /* For pages of other origins, where the settings or the project name them. */
 static void
@@ -197,10 +199,27 @@ add_first(struct lines *l, const struct exchange *x)
 		add(l, "X-Sluice-First-Status", arena_printf(l->arena, "%d", x->pass.status));
 }
 
+/* What conversion had to leave out. */
+static void
+add_dropped(struct lines *l, const struct exchange *x)
+{
+	char text[DROPPED_BYTES];
+
+	if (x->out.lost.count == 0)
+		return;
+	losses_text(&x->out.lost, text, sizeof text);
+	add(l, "X-Sluice-Dropped", arena_strdup(l->arena, text));
+}
+
 static void
 add_common(struct lines *l, const struct exchange *x)
 {
 	add(l, "X-Request-Id", x->request_id);
+	/* where the callers' SDKs look for it */
+	if (endpoint_dialect(&x->match) == DIALECT_ANTHROPIC)
+		add(l, "request-id", x->request_id);
+	else if (endpoint_dialect(&x->match) == DIALECT_BEDROCK)
+		add(l, "x-amzn-RequestId", x->request_id);
 	add_cors(l, x->gw, x->request, x->known ? &x->caller : NULL);
 	add_first(l, x);
 	add_limits(l, x);
@@ -210,6 +229,7 @@ add_common(struct lines *l, const struct exchange *x)
 	if (x->candidate < x->plan.count)
 		add(l, "X-Sluice-Upstream", x->plan.candidate[x->candidate].upstream->name);
 	add(l, "X-Sluice-Model", x->ask.model);
+	add_dropped(l, x);
 	add(l, "X-Sluice-Attempts", arena_printf(l->arena, "%d", attempt_number(x)));
 	add(l, "X-Sluice-Upstream-Request-Id", x->row.upstream_request_id);
 }
@@ -253,11 +273,20 @@ answer_stream_head(struct exchange *x)
 	add_common(&l, x);
 	add_passed(&l, x);
 	x->head_sent = true;
-	x->is_events = strncasecmp(x->content_type, "text/event-stream", 17) == 0;
+	x->is_events = strncasecmp(x->content_type, "text/event-stream", 17) == 0 ||
+		       strcasecmp(x->content_type, "application/vnd.amazon.eventstream") == 0;
 	web_head(x->request, x->answer_status, l.line, l.count);
 }
 
 /* ---- errors ---- */
+
+/* Bedrock's SDK knows an exception by a header. */
+static void
+add_error_type(struct lines *l, enum dialect d, const struct err *e)
+{
+	if (d == DIALECT_BEDROCK)
+		add(l, "x-amzn-ErrorType", error_type(d, e->code));
+}
 
 static void
 say(struct bytes *out, enum dialect d, const struct err *e, const char *request_id)
@@ -311,6 +340,7 @@ finish_error(struct exchange *x, struct lines *l)
 	}
 	say(&body, d, &x->err, x->request_id);
 	add_common(l, x);
+	add_error_type(l, d, &x->err);
 	add_retry(l, &x->err);
 	web_reply(x->request, error_status(d, x->err.code), "application/json", l->line, l->count,
 		bytes_span(&body));
@@ -389,6 +419,49 @@ already_listed(const struct exchange *x, size_t upstream, const char *name_at, s
 	return false;
 }
 
+/* Anthropic's SDK asks at the same path as OpenAI's; its header tells. */
+static enum dialect
+models_dialect(const struct exchange *x)
+{
+	enum dialect d = endpoint_dialect(&x->match);
+
+	return d == DIALECT_OPENAI && web_header(x->request, "anthropic-version").len > 0
+		       ? DIALECT_ANTHROPIC
+		       : d;
+}
+
+static void
+put_model(struct bytes *out, enum dialect d, const struct upstream *u, struct span name)
+{
+	char when[CLOCK_TEXT_BYTES];
+
+	switch (d) {
+	case DIALECT_ANTHROPIC:
+		clock_rfc3339(u->head.created_ms, when);
+		bytes_puts(out, "{\"type\":\"model\",\"id\":");
+		bytes_json(out, name);
+		bytes_puts(out, ",\"display_name\":");
+		bytes_json(out, name);
+		bytes_printf(out, ",\"created_at\":\"%s\"}", when);
+		break;
+	case DIALECT_GEMINI:
+		bytes_puts(out, "{\"name\":\"models/");
+		bytes_json_inside(out, name);
+		bytes_puts(out, "\",\"displayName\":");
+		bytes_json(out, name);
+		bytes_puts(out,
+			",\"supportedGenerationMethods\":[\"generateContent\",\"countTokens\"]}");
+		break;
+	default:
+		bytes_puts(out, "{\"id\":");
+		bytes_json(out, name);
+		bytes_printf(out, ",\"object\":\"model\",\"created\":%" PRId64 ",\"owned_by\":",
+			u->head.created_ms / 1000);
+		bytes_json(out, span_of(u->name));
+		bytes_puts(out, "}");
+	}
+}
+
 static void
 list_model(struct listing *l, const struct upstream *u, struct span name)
 {
@@ -399,12 +472,7 @@ list_model(struct listing *l, const struct upstream *u, struct span name)
 	if (l->any)
 		bytes_puts(&l->out, ",");
 	l->any = true;
-	bytes_puts(&l->out, "{\"id\":");
-	bytes_json(&l->out, name);
-	bytes_printf(&l->out, ",\"object\":\"model\",\"created\":%" PRId64 ",\"owned_by\":",
-		u->head.created_ms / 1000);
-	bytes_json(&l->out, span_of(u->name));
-	bytes_puts(&l->out, "}");
+	put_model(&l->out, models_dialect(l->x), u, name);
 }
 
 /* The names that upstreams state in full; a glob is a promise without a list. */
@@ -454,10 +522,45 @@ answer_error(struct exchange *x)
 	board_count(x->gw->board, COUNT_REFUSED, 1);
 	say(&body, d, &x->err, x->request_id);
 	add_common(&l, x);
+	add_error_type(&l, d, &x->err);
 	add_retry(&l, &x->err);
 	web_answer(x->request, error_status(d, x->err.code), "application/json", l.line, l.count,
 		bytes_span(&body));
 	bytes_free(&body);
+}
+
+static void
+put_models(struct listing *l)
+{
+	switch (models_dialect(l->x)) {
+	case DIALECT_ANTHROPIC:
+		bytes_puts(&l->out, "{\"data\":[");
+		list_models(l);
+		bytes_puts(&l->out, "],\"has_more\":false,\"first_id\":null,\"last_id\":null}");
+		break;
+	case DIALECT_GEMINI:
+		bytes_puts(&l->out, "{\"models\":[");
+		list_models(l);
+		bytes_puts(&l->out, "]}");
+		break;
+	default:
+		bytes_puts(&l->out, "{\"object\":\"list\",\"data\":[");
+		list_models(l);
+		bytes_puts(&l->out, "]}");
+	}
+}
+
+/* An estimate, where the provider that would answer cannot count in the caller's dialect. */
+static void
+put_count(const struct exchange *x, struct bytes *out)
+{
+	enum dialect d = endpoint_dialect(&x->match);
+
+	bytes_printf(out, "{\"%s\":%" PRId64 "}",
+		d == DIALECT_ANTHROPIC ? "input_tokens"
+		: d == DIALECT_GEMINI  ? "totalTokens"
+				       : "inputTokens",
+		x->ask.input_estimate);
 }
 
 void
@@ -494,10 +597,11 @@ answer_now(struct exchange *x)
 		}
 		break;
 	}
+	case ENDPOINT_COUNT:
+		put_count(x, &list.out);
+		break;
 	default:
-		bytes_puts(&list.out, "{\"object\":\"list\",\"data\":[");
-		list_models(&list);
-		bytes_puts(&list.out, "]}");
+		put_models(&list);
 		break;
 	}
 	web_answer(x->request, 200, "application/json", l.line, l.count, bytes_span(&list.out));
@@ -577,6 +681,10 @@ answer_plain(struct gateway *gw, struct web_request *r, int found, const struct 
 	if (found == 200 && m->kind == ENDPOINT_HEALTH) {
 		web_answer(r, 200, "application/json", &line, 1,
 			SPAN_LIT("{\"status\":\"ok\",\"version\":\"" SLUICE_VERSION "\"}"));
+		return;
+	}
+	if (found == 200 && m->kind == ENDPOINT_SINK) {
+		web_answer(r, 200, "application/json", &line, 1, SPAN_LIT("{}"));
 		return;
 	}
 	if (found == 200 && m->kind == ENDPOINT_METRICS) {

@@ -12,6 +12,9 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
+
+#define ANTHROPIC_VERSION "2023-06-01" /* which all models and all our code know */
 
 /* ---- what is sent ---- */
 
@@ -53,15 +56,49 @@ may_pass(const struct upstream *u, const char *name)
 	       strcmp(name, "cookie") != 0 && glob_list_match(u->forward_headers, span_of(name));
 }
 
+/* A dialect's own headers are for its providers; what speaks of the body goes with the client's. */
+static bool
+is_foreign(const struct header_list *l, const char *name)
+{
+	if (starts_with(name, "anthropic-"))
+		return l->converted || l->dialect != DIALECT_ANTHROPIC;
+	if (starts_with(name, "openai-"))
+		return l->dialect != DIALECT_OPENAI;
+	if (starts_with(name, "x-goog-"))
+		return l->dialect != DIALECT_GEMINI;
+	return l->converted && (starts_with(name, "content-") || strcmp(name, "accept") == 0);
+}
+
 static bool
 pass_header(void *ctx, const char *name, struct span value)
 {
 	struct header_list *l = ctx;
 
-	if (may_pass(l->upstream, name))
+	if (may_pass(l->upstream, name) && !is_foreign(l, name))
 		add_header(l, arena_strdup(l->arena, name),
 			arena_strndup(l->arena, value.at, value.len));
 	return true;
+}
+
+static bool
+has_header(const struct header_list *l, const char *name)
+{
+	for (size_t i = 0; i < l->count; i++)
+		if (strcasecmp(l->line[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* What belongs to a body that we wrote; and what Anthropic demands of everybody. */
+static void
+add_made(struct header_list *l, const struct request_made *made)
+{
+	for (size_t i = 0; i < made->header_count; i++)
+		add_header(l, made->header[i].name, made->header[i].value);
+	if (l->converted)
+		add_header(l, "content-type", "application/json");
+	if (l->dialect == DIALECT_ANTHROPIC && !has_header(l, "anthropic-version"))
+		add_header(l, "anthropic-version", ANTHROPIC_VERSION);
 }
 
 /* "Name: value" lines of the upstream's settings. */
@@ -86,44 +123,55 @@ add_extra(struct header_list *l)
 	}
 }
 
-/* The client's query without our token in it. */
-static const char *
-query_without_key(struct exchange *x)
+/* The client's query without our token in it, and without what a conversation's own address says. */
+static struct span
+query_to_pass(struct exchange *x, struct bytes *out)
 {
 	struct span q = web_query(x->request);
-	struct bytes out = BYTES_LIMIT(WEB_HEADERS_BYTES);
-	char *copy;
 
+	if (x->out.converted)
+		return SPAN_NONE;
 	for (size_t i = 0, end; i < q.len; i = end + 1) {
+		struct span one = { q.at + i, 0 };
+
 		for (end = i; end < q.len && q.at[end] != '&'; end++)
 			;
-		if (end - i >= 4 && memcmp(q.at + i, "key=", 4) == 0)
+		one.len = end - i;
+		if (span_starts(one, "key=") || (x->out.format != NULL && span_starts(one, "alt=")))
 			continue;
-		bytes_add(&out, out.len == 0 ? "?" : "&", 1);
-		bytes_add(&out, q.at + i, end - i);
+		if (out->len > 0)
+			bytes_add(out, "&", 1);
+		bytes_add(out, one.at, one.len);
 	}
-	copy = out.failed ? NULL : arena_strndup(x->arena, out.at == NULL ? "" : out.at, out.len);
-	bytes_free(&out);
-	return copy;
+	return bytes_span(out);
 }
 
-/* "https://host" takes OpenAI's own "/v1"; a base with a path is used as it stands. */
 static const char *
 make_url(struct exchange *x, const struct upstream *u)
 {
-	const char *query = query_without_key(x);
-	const char *host = strstr(u->base_url, "://");
-	const char *path = host == NULL ? NULL : strchr(host + 3, '/');
-	size_t len = strlen(u->base_url);
-	bool bare = path == NULL || path[1] == '\0';
+	struct bytes url = BYTES_LIMIT(WEB_HEADERS_BYTES + URL_BYTES),
+		     query = BYTES_LIMIT(WEB_HEADERS_BYTES);
+	struct endpoint_match *m = &x->match;
+	bool azure = m->endpoint->shape == SHAPE_AZURE;
+	struct span rest = azure ? m->action : m->rest;
+	struct provider_call call = { .format = x->out.format,
+		.model = azure || x->out.format != NULL ? span_of(x->ask.model) : SPAN_NONE,
+		.stream = x->ask.stream,
+		.array = !x->out.converted && translate_to_array(x),
+		.query = query_to_pass(x, &query) };
+	const char *copy = NULL,
+		   *path = arena_printf(x->arena, "%s%.*s", m->endpoint->provider_path,
+			   (int)rest.len, rest.at == NULL ? "" : rest.at);
 
-	while (len > 0 && u->base_url[len - 1] == '/')
-		len--;
-	if (query == NULL || host == NULL)
-		return NULL;
-	return arena_printf(x->arena, "%.*s%s%s%.*s%s", (int)len, u->base_url, bare ? "/v1" : "",
-		x->match.endpoint->provider_path, (int)x->match.rest.len,
-		x->match.rest.at == NULL ? "" : x->match.rest.at, query);
+	if (call.format == NULL && m->endpoint->dialect == DIALECT_OPENAI)
+		call.model = span_of(x->ask.model); /* Azure's own paths name it */
+	call.path = span_of(path);
+	if (path != NULL && !query.failed &&
+		provider_url(x->out.provider, u->base_url, &call, &url) == 0)
+		copy = arena_strndup(x->arena, url.at, url.len);
+	bytes_free(&url);
+	bytes_free(&query);
+	return copy;
 }
 
 /* ---- what comes back ---- */
@@ -149,8 +197,6 @@ pass_event(void *ctx, const char *data, size_t len, bool last)
 {
 	struct exchange *x = ctx;
 
-	if (x->guard.count > 0)
-		openai_stop_note(&x->guard.stop, data, len);
 	/* past the ceiling the rest of a stream's end goes out unbooked rather than not at all */
 	if (last && !x->held.failed && bytes_add(&x->held, data, len) == 0)
 		return;
@@ -224,6 +270,66 @@ keep_header(void *ctx, struct span name, struct span value)
 	return true;
 }
 
+static bool
+is_stream_type(struct span type)
+{
+	return type_is(type, "text/event-stream") ||
+	       type_is(type, "application/vnd.amazon.eventstream");
+}
+
+static enum answer_mode
+mode_of(const struct exchange *x, const struct forward_head *head)
+{
+	bool json = type_is(head->content_type, "application/json");
+
+	if (head->status >= 400)
+		return ANSWER_ERROR;
+	if (is_stream_type(head->content_type))
+		return x->is_count || (x->out.format == NULL &&
+					      x->match.endpoint->dialect != DIALECT_OPENAI)
+			       ? ANSWER_BYTES
+			       : ANSWER_EVENTS;
+	if (json && x->ask.stream && x->out.format == format_of(FORMAT_GEMINI))
+		return ANSWER_EVENTS; /* one array, element by element */
+	/* where a heartbeat has promised events nothing else can go out as it is */
+	if (x->head_sent && !x->out.converted)
+		return ANSWER_ERROR;
+	return json || x->out.converted ? ANSWER_WHOLE : ANSWER_BYTES;
+}
+
+/* What the client is told that it gets: its own format's type, where it is converted. */
+static void
+name_type(struct exchange *x, const struct forward_head *head)
+{
+	if (x->head_sent)
+		return;
+	x->answer_status = head->status;
+	if (!x->out.converted || x->mode == ANSWER_ERROR)
+		span_copy(head->content_type, x->content_type, sizeof x->content_type);
+	else if (!x->ask.stream || translate_to_array(x))
+		span_copy(span_of("application/json"), x->content_type, sizeof x->content_type);
+	else
+		span_copy(span_of(x->match.format->stream_type), x->content_type,
+			sizeof x->content_type);
+}
+
+static int
+open_passage(struct exchange *x)
+{
+	struct passage_options o = { .from = x->out.format,
+		.to = x->match.format,
+		.endpoint = translate_endpoint(x),
+		.hide_usage = x->ask.stream && !x->ask.wants_usage,
+		.may_stop = x->guard.count > 0,
+		.reply = translate_reply_options(x),
+		.choices = x->ask.choices };
+
+	if (x->out.format == NULL)
+		o.from = o.to = NULL; /* of OpenAI's other streams */
+	board_count(x->gw->board, COUNT_STREAMS, 1);
+	return passage_init(&x->passage, &o);
+}
+
 static void
 on_head(void *ctx, const struct forward_head *head)
 {
@@ -231,29 +337,20 @@ on_head(void *ctx, const struct forward_head *head)
 
 	x->passed_count = 0;
 	(void)forward_each_response_header(head->call, keep_header, x);
-	if (x->head_sent) { /* a heartbeat committed us to events */
-		x->mode = head->status < 300 && type_is(head->content_type, "text/event-stream")
-				  ? ANSWER_EVENTS
-				  : ANSWER_ERROR;
-	} else {
-		x->answer_status = head->status;
-		span_copy(head->content_type, x->content_type, sizeof x->content_type);
-		if (head->status >= 400)
-			x->mode = ANSWER_ERROR;
-		else if (type_is(head->content_type, "text/event-stream"))
-			x->mode = ANSWER_EVENTS;
-		else if (type_is(head->content_type, "application/json"))
-			x->mode = ANSWER_WHOLE;
-		else
-			x->mode = ANSWER_BYTES;
+	x->mode = mode_of(x, head);
+	name_type(x, head);
+	x->answer.limit =
+		x->mode == ANSWER_WHOLE && x->out.converted ? CONVERT_REPLY_MAX : ANSWER_HOLD_BYTES;
+	if (x->mode != ANSWER_EVENTS &&
+		!(x->mode == ANSWER_WHOLE && x->out.converted && x->ask.stream))
+		return;
+	if (open_passage(x) != 0) {
+		x->mode = ANSWER_ERROR;
+		forward_cancel(x->call);
+		return;
 	}
-	if (x->mode == ANSWER_EVENTS) {
-		openai_watch_init(&x->watch, x->wants_usage_hidden);
-		x->watching = true;
-		board_count(x->gw->board, COUNT_STREAMS, 1);
-		if (!x->head_sent && !x->gone)
-			answer_stream_head(x);
-	}
+	if (x->mode == ANSWER_EVENTS && !x->head_sent && !x->gone)
+		answer_stream_head(x);
 }
 
 static bool
@@ -271,8 +368,12 @@ on_data(void *ctx, const char *data, size_t len)
 					: ERROR_BODY_BYTES - x->answer.len);
 		return true;
 	case ANSWER_WHOLE:
-		if (x->answer.len + len <= ANSWER_HOLD_BYTES) {
+		if (x->answer.len + len <= x->answer.limit) {
 			bytes_add(&x->answer, data, len);
+			return true;
+		}
+		if (x->out.converted) { /* judge_whole() tells */
+			x->answer.failed = true;
 			return true;
 		}
 		x->mode = ANSWER_BYTES;
@@ -285,8 +386,8 @@ on_data(void *ctx, const char *data, size_t len)
 		if (guard_feed(x, data, len, pass_event) != 0)
 			forward_cancel(x->call);
 		atomic_store_explicit(
-			&x->note->output_chars, x->watch.output_chars, memory_order_relaxed);
-		if (x->watch.done && x->done_ms == 0)
+			&x->note->output_chars, x->passage.output_chars, memory_order_relaxed);
+		if (x->passage.done && x->done_ms == 0)
 			x->done_ms = (int64_t)uv_now(&x->gw->loop);
 		return true;
 	case ANSWER_BYTES:
@@ -310,7 +411,7 @@ on_end(void *ctx, const struct forward_end *end)
 	if (end->sent_any)
 		x->sent = true;
 	if (x->mode == ANSWER_EVENTS && !x->guard.stopped)
-		(void)openai_watch_end(&x->watch, pass_event, x);
+		(void)passage_end(&x->passage, pass_event, x);
 	if (end->first_byte_us > 0)
 		x->first_byte_us =
 			clock_mono_us() - x->began_us - end->total_us + end->first_byte_us;
@@ -356,7 +457,12 @@ attempt_start(struct exchange *x)
 	struct forward_sink sink = { x, on_head, on_data, on_end };
 	struct forward_request q = { 0 };
 
+	if (translate_request(x) != 0)
+		return -1;
+	l.converted = x->out.converted;
+	l.dialect = x->out.provider->dialect;
 	web_each_header(x->request, pass_header, &l);
+	add_made(&l, &x->out.made);
 	add_extra(&l);
 	q.method = web_method(x->request);
 	q.url = make_url(x, u);
@@ -364,9 +470,9 @@ attempt_start(struct exchange *x)
 		return err_set(
 			&x->err, ERR_MEMORY, "no memory for the address of upstream %s", u->name);
 	q.headers = l.line;
-	q.body = x->body;
+	q.body = x->out.body;
 	q.body_fd = -1;
-	q.has_body = x->body.len > 0 || strcmp(q.method, "POST") == 0;
+	q.has_body = x->out.body.len > 0 || strcmp(q.method, "POST") == 0;
 	q.connect_ms = u->connect_ms > 0 ? u->connect_ms : conf->connect_timeout_ms;
 	q.first_byte_ms = u->first_byte_ms > 0 ? u->first_byte_ms : conf->first_byte_timeout_ms;
 	q.idle_ms = u->idle_ms > 0 ? u->idle_ms : conf->idle_timeout_ms;
@@ -382,12 +488,9 @@ attempt_start(struct exchange *x)
 
 	x->ended = false;
 	x->mode = ANSWER_NONE;
-	bytes_drop(&x->answer, x->answer.len);
+	bytes_free(&x->answer);
 	bytes_drop(&x->held, x->held.len);
-	if (x->watching) {
-		openai_watch_free(&x->watch);
-		x->watching = false;
-	}
+	passage_free(&x->passage);
 	if (x->wrote_ms == 0)
 		x->wrote_ms = (int64_t)uv_now(&x->gw->loop);
 	tell_note(x, c);
@@ -453,7 +556,7 @@ judge_refusal(struct exchange *x)
 	bool own_fault = x->failure == FAILURE_NONE || x->failure == FAILURE_MODEL ||
 			 x->failure == FAILURE_REQUEST;
 
-	if (own_fault && !x->head_sent)
+	if (own_fault && !x->head_sent && x->out.provider->dialect == endpoint_dialect(&x->match))
 		return; /* its own answer goes through */
 	(void)failure_tell(x->failure, x->end.status, boot_of(x->retry_at_ms),
 		x->plan.candidate[x->candidate].upstream->name, bytes_span(&x->answer), &x->err);
@@ -466,7 +569,7 @@ attempt_conclude(struct exchange *x)
 	const struct route_candidate *c = &x->plan.candidate[x->candidate];
 	struct route_rests rests = { conf->rest_default_ms, conf->rest_max_ms };
 
-	if (x->end.outcome == FORWARD_DONE && x->mode == ANSWER_ERROR)
+	if (x->end.outcome == FORWARD_DONE && x->mode == ANSWER_ERROR && x->err.code == ERR_NONE)
 		judge_refusal(x);
 	if (x->end.outcome != FORWARD_CANCELLED)
 		route_report(x->gw->board, c, x->failure, x->end.status, x->retry_at_ms, &rests);
@@ -475,6 +578,28 @@ attempt_conclude(struct exchange *x)
 			"upstream %s, key %s, status %d: %s %s", c->upstream->name,
 			c->key == NULL ? "none" : "set", x->end.status, failure_name(x->failure),
 			x->err.text);
+}
+
+/* A whole answer for a client of another format. */
+static void
+judge_whole(struct exchange *x)
+{
+	const char *upstream = x->plan.candidate[x->candidate].upstream->name;
+
+	if (x->answer.failed)
+		err_set(&x->err, ERR_UPSTREAM_UNREACHABLE,
+			"upstream %s: an answer above %d MB cannot be converted", upstream,
+			CONVERT_REPLY_MAX >> 20);
+	else if (x->ask.stream) {
+		x->mode = ANSWER_EVENTS;
+		if (passage_whole(&x->passage, bytes_span(&x->answer), pass_event, x) != 0)
+			err_set(&x->err, ERR_MEMORY, "no memory to convert an answer");
+	} else if (translate_reply(x) != 0)
+		err_wrap(&x->err, "upstream %s", upstream);
+	if (x->err.code == ERR_NONE)
+		return;
+	x->failure = FAILURE_TRANSIENT;
+	x->mode = ANSWER_ERROR;
 }
 
 /* While the answer's headers are there: what it means for the key, the client and the next one. */
@@ -488,13 +613,15 @@ judge(struct exchange *x)
 	if (x->end.status != 0)
 		span_copy(response_header(x, "x-request-id"), x->row.upstream_request_id,
 			sizeof x->row.upstream_request_id);
-	if (((x->watch.done && !x->guard.stopped) || (x->guard.stopped && !x->guard.no_event)) &&
+	if (((x->passage.done && !x->guard.stopped) || (x->guard.stopped && !x->guard.no_event)) &&
 		x->end.outcome == FORWARD_CANCELLED && !x->gone)
 		x->end.outcome = FORWARD_DONE; /* we had all of it */
 	if (x->end.outcome == FORWARD_DONE)
 		x->cut = false; /* too late */
 	if (x->end.outcome != FORWARD_DONE) {
 		judge_silence(x);
+	} else if (x->mode == ANSWER_WHOLE && x->out.converted) {
+		judge_whole(x);
 	} else if (x->mode == ANSWER_ERROR) {
 		h = (struct failure_headers){ .retry_after = response_header(x, "retry-after"),
 			.retry_after_ms = response_header(x, "retry-after-ms"),
@@ -520,9 +647,14 @@ or_zero(int64_t n)
 static void
 find_usage(struct exchange *x, struct wire_usage *u)
 {
-	memset(u, 0, sizeof *u);
-	if (x->watching)
-		*u = x->watch.usage;
+	*u = WIRE_USAGE_NONE;
+	if (x->passage.way != PASSAGE_CLOSED)
+		*u = x->passage.usage;
+	else if (x->mode == ANSWER_WHOLE && x->out.converted)
+		*u = x->reply_usage;
+	else if (x->mode == ANSWER_WHOLE && x->out.format != NULL &&
+		 x->out.format->dialect != DIALECT_OPENAI)
+		x->out.format->usage(bytes_span(&x->answer), u);
 	else if (x->mode == ANSWER_WHOLE)
 		openai_usage(bytes_span(&x->answer), u);
 	else if (x->mode == ANSWER_BYTES && type_is(span_of(x->content_type), "application/json"))
@@ -538,13 +670,19 @@ may_cost(const struct exchange *x)
 	return x->sent && (x->gone || x->cut || x->err.code == ERR_UPSTREAM_TIMEOUT);
 }
 
+static bool
+is_watched(const struct exchange *x)
+{
+	return x->passage.way != PASSAGE_CLOSED;
+}
+
 void
 attempt_usage(struct exchange *x)
 {
 	struct usage_row *row = &x->row;
 	struct wire_usage u;
 
-	if (!may_cost(x)) {
+	if (!may_cost(x) || x->is_count) {
 		row->usage_source = USAGE_NONE;
 		row->cost_nusd = 0;
 		return;
@@ -556,17 +694,19 @@ attempt_usage(struct exchange *x)
 		row->tokens = (struct tokens){ .input = or_zero(u.input),
 			.cache_read = or_zero(u.cache_read),
 			.cache_write = or_zero(u.cache_write),
+			.cache_write_1h = or_zero(u.cache_write_1h),
 			.output = or_zero(u.output),
 			.reasoning = or_zero(u.reasoning),
 			.audio_input = or_zero(u.audio_input),
 			.audio_output = or_zero(u.audio_output) };
 	} else if (x->ask.model[0] != '\0' && x->is_json) {
 		/* where the stream was seen to its end, or ended by us, its text was all there was */
-		row->usage_source = x->watching && (x->watch.done || x->guard.stopped)
+		row->usage_source = is_watched(x) && (x->passage.done || x->guard.stopped)
 					    ? USAGE_COUNTED
 					    : USAGE_ESTIMATED;
 		row->tokens = (struct tokens){ .input = x->ask.input_estimate,
-			.output = openai_estimate_tokens(x->watching ? x->watch.output_chars : 0) };
+			.output = openai_estimate_tokens(
+				is_watched(x) ? x->passage.output_chars : 0) };
 	} else {
 		row->usage_source = USAGE_NONE;
 	}

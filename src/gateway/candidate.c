@@ -1,9 +1,10 @@
 /*
- * candidate.c - may this candidate be asked: limits whose scope names an upstream or a key bind only
- * when it is known whom a request goes to, so each attempt has a lease of its own for them.
+ * candidate.c - what has to be done before a candidate can be asked, and would hold the loop up.
  *
- * Taking it needs the board's mutex and sometimes the store, so the loop hands the exchange to a
- * thread of its own, which is started by the first that needs it.
+ * A long request is written anew in its provider's format.  And may it be asked: limits whose scope
+ * names an upstream or a key bind only when it is known whom a request goes to, so each attempt has a
+ * lease of its own for them.  Taking it needs the board's mutex and sometimes the store, so the loop
+ * hands the exchange to a thread of its own, which is started by the first that needs it.
  */
 #include "gateway/gateway-int.h"
 
@@ -22,9 +23,8 @@ candidate_init(struct gateway *gw, struct err *err)
 	return 0;
 }
 
-/* On the thread; may be done again from the start after an abandonment. */
 static void
-admit_candidate(struct exchange *x)
+reserve(struct exchange *x)
 {
 	const struct route_candidate *c = &x->plan.candidate[x->candidate];
 	struct admit_ask ask = { .caller = &x->caller,
@@ -42,7 +42,6 @@ admit_candidate(struct exchange *x)
 	note.row = x->row;
 	note.row.upstream = ask.upstream;
 	note.row.key = ask.key;
-	memset(&x->attempt_err, 0, sizeof x->attempt_err);
 	if (admit_attempt(gw->store, gw->board, x->snapshot, &ask, x->id, &note, sizeof note,
 		    &x->attempt, &x->attempt_err) != 0) {
 		x->may = CANDIDATE_REFUSED;
@@ -54,6 +53,21 @@ admit_candidate(struct exchange *x)
 	if (x->attempt_note != NULL)
 		x->attempt_note->count = x->attempt.count;
 	x->may = CANDIDATE_MAY;
+}
+
+/* On the thread; may be done again from the start after an abandonment. */
+static void
+prepare(struct exchange *x)
+{
+	memset(&x->attempt_err, 0, sizeof x->attempt_err);
+	if (translate_request(x) != 0) {
+		x->attempt_err = x->err;
+		x->may = CANDIDATE_REFUSED;
+		return;
+	}
+	x->may = CANDIDATE_MAY;
+	if (x->by_attempt)
+		reserve(x);
 }
 
 static struct exchange *
@@ -85,7 +99,7 @@ run(void *arg)
 			atomic_store(&gw->candidate_now, x);
 		}
 		store_working(gw->store, x);
-		admit_candidate(x);
+		prepare(x);
 		store_working(gw->store, NULL);
 		atomic_store(&gw->candidate_now, NULL);
 		gateway_to_loop(x); /* not ours any more */

@@ -43,7 +43,7 @@ exchange_free(void *object)
 	struct exchange *x = object;
 
 	guard_end(x);
-	openai_watch_free(&x->watch);
+	passage_free(&x->passage);
 	bytes_free(&x->answer);
 	bytes_free(&x->held);
 	snapshot_drop(x->snapshot);
@@ -59,7 +59,7 @@ exchange_new(struct gateway *gw, struct web_request *r, const struct endpoint_ma
 
 	if (x == NULL)
 		return NULL;
-	x->arena = arena_new(EXCHANGE_ARENA_BYTES + (size_t)web_body_bytes(r));
+	x->arena = arena_new(EXCHANGE_ARENA_BYTES + BODY_COPIES * (size_t)web_body_bytes(r));
 	if (x->arena == NULL) {
 		free(x);
 		return NULL;
@@ -84,8 +84,7 @@ exchange_admit(struct exchange *x)
 	if (admission_run(x) == 0)
 		next = x->match.kind == ENDPOINT_FORWARD ? EX_ROUTE : EX_DONE;
 	else
-		next = x->known && x->match.kind == ENDPOINT_FORWARD ? EX_SETTLE
-									       : EX_DONE;
+		next = x->known && x->match.kind == ENDPOINT_FORWARD ? EX_SETTLE : EX_DONE;
 	store_working(x->gw->store, NULL);
 	x->admitted_us = clock_mono_us();
 	enter(x, next);
@@ -107,8 +106,8 @@ exchange_on_request(void *ctx, struct web_request *r)
 
 	board_count(gw->board, COUNT_EXCHANGES, 1);
 	board_count(gw->board, COUNT_BYTES_IN, web_body_bytes(r));
-	if (found != 200 || strcmp(web_method(r), "OPTIONS") == 0 ||
-		m.kind >= ENDPOINT_HEALTH || (x = exchange_new(gw, r, &m)) == NULL) {
+	if (found != 200 || strcmp(web_method(r), "OPTIONS") == 0 || m.kind >= ENDPOINT_HEALTH ||
+		(x = exchange_new(gw, r, &m)) == NULL) {
 		answer_plain(gw, r, found, &m);
 		return;
 	}
@@ -217,7 +216,8 @@ static enum exchange_state
 step_route(struct exchange *x)
 {
 	while (!x->gone && x->candidate < x->plan.count) {
-		if (x->by_attempt && x->may == CANDIDATE_NEW && candidate_ask(x))
+		if (x->may == CANDIDATE_NEW && (x->by_attempt || translate_is_long(x)) &&
+			candidate_ask(x))
 			return EX_ROUTE; /* not ours until it comes back */
 		x->err = x->attempt_err;
 		if (x->may != CANDIDATE_REFUSED) {
@@ -307,8 +307,8 @@ make_row(struct exchange *x)
 		row->ended_by = ENDED_REFUSED;
 		return;
 	}
-	if (x->watch.failed)
-		span_copy(span_of(x->watch.error), row->error, sizeof row->error);
+	if (x->passage.failed)
+		span_copy(span_of(x->passage.error), row->error, sizeof row->error);
 	if (x->guard.stopped) {
 		row->ended_by = ENDED_BUDGET;
 		span_copy(
@@ -319,7 +319,7 @@ make_row(struct exchange *x)
 		row->ended_by = ENDED_REFUSED; /* by limits of all that could be asked */
 	else if (x->err.code == ERR_UPSTREAM_TIMEOUT)
 		row->ended_by = ENDED_TIMEOUT;
-	else if (x->err.code != ERR_NONE || x->watch.failed)
+	else if (x->err.code != ERR_NONE || x->passage.failed)
 		row->ended_by = ENDED_PROVIDER;
 	else
 		row->ended_by = ENDED_DONE;
@@ -409,15 +409,26 @@ exchange_run(struct exchange *x)
 		(void)step_done(x);
 }
 
+/* NULL where there is none: a binary stream, or a JSON array. */
+static const char *
+heartbeat_of(const struct exchange *x)
+{
+	enum dialect d = endpoint_dialect(&x->match);
+
+	if (d == DIALECT_BEDROCK || translate_to_array(x))
+		return NULL;
+	return d == DIALECT_ANTHROPIC ? "event: ping\ndata: {\"type\":\"ping\"}\n\n" : ": ping\n\n";
+}
+
 /* A heartbeat where a provider is silent: between events, so that it never splits one. */
 static void
 heartbeat(struct exchange *x, int64_t now_ms)
 {
-	static const char ping[] = ": ping\n\n";
+	const char *ping = heartbeat_of(x);
 	int64_t wait_ms = x->head_sent ? x->gw->conf.heartbeat_ms : x->gw->conf.first_heartbeat_ms;
 
 	if (x->state != EX_FORWARD || x->gone || wait_ms <= 0 || now_ms - x->wrote_ms < wait_ms ||
-		x->full || x->watch.sse.overflowed)
+		x->full || ping == NULL || passage_in_event(&x->passage))
 		return;
 	if (!x->head_sent) {
 		if (!x->ask.stream)
@@ -430,7 +441,7 @@ heartbeat(struct exchange *x, int64_t now_ms)
 	} else if (x->mode != ANSWER_EVENTS) {
 		return;
 	}
-	x->full = !web_write(x->request, ping, sizeof ping - 1);
+	x->full = !web_write(x->request, ping, strlen(ping));
 	x->wrote_ms = now_ms;
 }
 

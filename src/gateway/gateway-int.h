@@ -16,11 +16,15 @@
 #include "settle/price.h"
 #include "web/web.h"
 #include "wire/openai.h"
+#include "wire/passage.h"
+#include "wire/provider.h"
+#include "wire/skim.h"
 
 #include <pthread.h>
 #include <uv.h>
 
-#define EXCHANGE_ARENA_BYTES (1 << 20) /* besides a body that is rewritten */
+#define EXCHANGE_ARENA_BYTES (1 << 20) /* besides bodies that are rewritten */
+#define BODY_COPIES          3         /* for providers of several kinds, at most */
 #define ANSWER_HOLD_BYTES  (256 * 1024) /* a JSON answer up to this is read before its head goes out */
 #define ERROR_BODY_BYTES   (64 * 1024)  /* looked at of a provider's error */
 #define HELD_BYTES         (512 * 1024) /* of a stream's end, until it is booked */
@@ -115,6 +119,8 @@ enum answer_mode {
 struct header_list {
 	struct arena *arena;
 	const struct upstream *upstream;
+	bool converted;       /* the body is no more the client's own */
+	enum dialect dialect; /* of the provider */
 	size_t count;
 	struct forward_header line[HEADERS_MAX];
 };
@@ -129,7 +135,17 @@ struct guard {
 	bool resting;                /* the transfer waits for the ledger's answer */
 	bool stopped;                /* the stream was ended */
 	bool no_event;               /* … by an error event, as the endpoint has no better one */
-	struct openai_stop stop;
+};
+
+/* The request as the candidate's provider wants it; see translate.c. */
+struct outgoing {
+	const struct upstream *upstream; /* made for it and those alike; NULL: not made yet */
+	const struct provider *provider;
+	const struct format *format;     /* of body; NULL: no conversation */
+	bool converted;
+	struct span body;
+	struct request_made made;        /* header lines, tools' names; converted ones alone */
+	struct losses lost;
 };
 
 struct exchange {
@@ -148,9 +164,12 @@ struct exchange {
 	bool known;                /* the token was found */
 	bool from_memory;          /* … in memory, as the store is not to be had */
 	struct openai_request ask;
-	bool is_json, wants_usage_hidden;
+	bool is_json;
+	bool is_count;             /* asks for a number of tokens, which costs nothing */
+	char path_model[128];      /* that the path names; "" none */
 	char upstream_name[NAME_BYTES];
-	struct span body;          /* to send on */
+	struct span body;          /* the client's */
+	struct outgoing out;
 	struct snapshot *snapshot;
 	struct route_plan plan;
 	struct price_list price[ROUTE_ATTEMPTS_MAX]; /* of the candidates; empty: unknown, or no model */
@@ -184,8 +203,8 @@ struct exchange {
 	char content_type[128];
 	struct bytes answer;       /* collected: ERROR, WHOLE; the tail of a long one in BYTES */
 	struct bytes held;         /* what goes out once it is booked */
-	struct openai_watch watch;
-	bool watching;
+	struct passage passage;    /* of a stream */
+	struct wire_usage reply_usage; /* of a converted answer */
 	bool head_sent, full, gone, closing;
 	bool is_events;            /* the head that was sent promises events */
 	struct guard guard;
@@ -240,6 +259,21 @@ int credential_add(struct exchange *x, struct header_list *l, struct forward_req
 bool credential_renews(struct exchange *x);
 bool credential_is_late(const struct exchange *x); /* has it waited long enough? */
 
+/* translate.c */
+const struct provider *translate_provider(const struct upstream *u);
+struct request_source translate_source(const struct exchange *x);
+/* The path by which wire/openai.h knows what is asked for. */
+const char *translate_endpoint(const struct exchange *x);
+/* For the candidate that is next, into x->out: 0, or -1 with x->err.  Whoever owns x. */
+int translate_request(struct exchange *x);
+/* For the plan's first, leaving out those that cannot express it. [intake] */
+int translate_first(struct exchange *x);
+bool translate_is_long(const struct exchange *x); /* too long for the loop */
+struct reply_options translate_reply_options(const struct exchange *x);
+bool translate_to_array(const struct exchange *x); /* a Gemini client that wants no events */
+/* x->answer, whole, into the client's format; usage into x->reply_usage.  0, or -1 with x->err. */
+int translate_reply(struct exchange *x);
+
 /* candidate.c: limits that name upstreams or keys, for the candidate that is next. */
 int candidate_init(struct gateway *gw, struct err *err);
 /* [loop] True: it is not the loop's until it comes back by gateway_to_loop().  False: x->may tells. */
@@ -252,7 +286,7 @@ bool candidate_take_over(struct gateway *gw, const void *work);
 void guard_begin(struct exchange *x); /* behind the reservation [intake] */
 /* Is the next piece to wait?  The transfer is resumed then. */
 bool guard_rests(struct exchange *x);
-/* openai_watch_feed(), and stops the stream where nothing is left: 0, or -1 out of memory. */
+/* passage_feed(), and stops the stream where nothing is left: 0, or -1 out of memory. */
 int guard_feed(struct exchange *x, const char *data, size_t len,
 	void (*pass)(void *ctx, const char *data, size_t len, bool last));
 void guard_raised(struct exchange *x, const struct ledger_raise *r);

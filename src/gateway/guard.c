@@ -51,12 +51,6 @@ guard_begin(struct exchange *x)
 	if (g->count == 0)
 		return;
 	g->step = ASK_TOKENS;
-	g->stop = (struct openai_stop){ .endpoint = x->row.endpoint,
-		.model = x->ask.model,
-		.created_s = x->row.time_ms / 1000,
-		.choices = x->ask.choices,
-		.input_tokens = x->ask.input_estimate,
-		.wants_usage = x->ask.wants_usage };
 }
 
 /* Does more than is held pass with so much output? */
@@ -128,7 +122,7 @@ guard_raised(struct exchange *x, const struct ledger_raise *r)
 static int64_t
 output_now(const struct exchange *x)
 {
-	return openai_estimate_tokens(x->watch.output_chars);
+	return openai_estimate_tokens(x->passage.output_chars);
 }
 
 bool
@@ -157,8 +151,7 @@ stop(struct exchange *x)
 	log_request(LOG_INFO, "guard", x->request_id, "stopped after some %lld tokens of output",
 		(long long)output_now(x));
 	bytes_drop(&x->held, x->held.len);
-	g->stop.output_tokens = output_now(x);
-	if (openai_stop(&g->stop, &x->held) != 0) {
+	if (passage_stop(&x->passage, x->ask.input_estimate, output_now(x), &x->held) != 0) {
 		bytes_drop(&x->held, x->held.len);
 		g->no_event = true;
 	}
@@ -172,14 +165,14 @@ guard_feed(struct exchange *x, const char *data, size_t len,
 	struct guard *g = &x->guard;
 
 	if (g->count == 0)
-		return openai_watch_feed(&x->watch, data, len, pass, x);
+		return passage_feed(&x->passage, data, len, pass, x);
 	for (size_t at = 0; at < len && !g->stopped; at += GUARD_PIECE) {
 		size_t n = len - at < GUARD_PIECE ? len - at : GUARD_PIECE;
 
-		if (openai_watch_feed(&x->watch, data + at, n, pass, x) != 0)
+		if (passage_feed(&x->passage, data + at, n, pass, x) != 0)
 			return -1;
 		/* an event too long to be kept is under way to the client: not into its middle */
-		if (g->spent && !x->watch.done && !x->watch.sse.overflowed &&
+		if (g->spent && !x->passage.done && !passage_in_event(&x->passage) &&
 			is_beyond(x, output_now(x)))
 			stop(x);
 	}

@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEY_MOST 3500 /* of a provider's secret: a service account in JSON fits */
-
 static void
 wipe_text(char *text)
 {
@@ -94,7 +92,7 @@ static int
 project_member(struct edit *e, const char *name, struct json_value v)
 {
 	if (strcmp(name, "api_key") == 0) {
-		e->secret = call_string(e->call, name, v, KEY_MOST);
+		e->secret = call_string(e->call, name, v, AUTH_KEY_MOST);
 		return e->secret != NULL && call_check_secret(e->call, name, e->secret, 8) == 0
 			       ? 1
 			       : -1;
@@ -285,7 +283,7 @@ upstream_finish(struct edit *e)
 {
 	const struct upstream *u = e->record;
 
-	if (check_base_url(e) != 0 || check_extra_headers(e) != 0)
+	if (check_base_url(e) != 0 || check_extra_headers(e) != 0 || auth_check_upstream(e) != 0)
 		return -1;
 	if ((u->ca_file[0] != '\0' && u->ca_file[0] != '/') ||
 		(u->client_cert[0] != '\0' && u->client_cert[0] != '/'))
@@ -396,8 +394,8 @@ key_member(struct edit *e, const char *name, struct json_value v)
 {
 	if (strcmp(name, "secret") != 0)
 		return 0;
-	e->secret = call_string(e->call, name, v, KEY_MOST);
-	return e->secret != NULL && call_check_secret(e->call, name, e->secret, 1) == 0 ? 1 : -1;
+	e->secret = call_string(e->call, name, v, AUTH_GIVEN_MOST);
+	return e->secret != NULL ? 1 : -1; /* key_finish() knows what it has to be */
 }
 
 /* What the workers know of a key's failures was about the old secret. */
@@ -423,7 +421,7 @@ key_finish(struct edit *e)
 		return e->before != NULL ? 0
 					 : call_refuse(e->call, ERR_BAD_REQUEST, "secret",
 						   "secret is required.");
-	rc = seal_key(e->call, k, e->secret);
+	rc = auth_seal_key(e->call, k, e->secret);
 	wipe_text(e->secret);
 	return rc;
 }

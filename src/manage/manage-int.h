@@ -95,6 +95,8 @@ void shape_member(struct bytes *out, const struct field *f, const void *record);
 void shape_value(struct bytes *out, const struct field *f, const void *record);
 /* Sets a field from JSON: null puts it back to its fallback.  0, or -1 with c->err. */
 int shape_set(struct call *c, const struct field *f, struct json_value v, void *record);
+/* The name of that number in "a|b|c"; empty when there is none. */
+struct span shape_enum_name(const char *values, int32_t value);
 bool shape_is_empty(const struct field *f, const void *record);
 void shape_time(struct bytes *out, const char *name, int64_t wall_ms);   /* 0: null */
 void shape_money(struct bytes *out, const char *name, int64_t nusd);     /* < 0 too; COST_UNKNOWN: null */
@@ -197,6 +199,15 @@ endpoint_fn upstreams_list, upstreams_post, upstreams_get, upstreams_patch, upst
 endpoint_fn keys_list, keys_post, keys_get, keys_patch, keys_delete, keys_enable, keys_disable;
 endpoint_fn prices_list, prices_post, prices_get, prices_patch, prices_delete;
 endpoint_fn prices_import; /* prices.c */
+
+/* ---- auth.c ---- */
+#define AUTH_KEY_MOST   3500  /* bytes of a provider's key */
+#define AUTH_GIVEN_MOST 16384 /* of a service key as it is pasted */
+/* The fields that say how keys are sent; fills in what is usual.  0, or -1 with c->err. */
+int auth_check_upstream(struct edit *e);
+/* Checks that the secret fits the key's upstream, seals it and masks it.  0, or -1 with c->err, which
+ * shows nothing of it. */
+int auth_seal_key(struct call *c, struct key *k, const char *given);
 
 /* ---- limits.c ---- */
 endpoint_fn limits_list, limits_post, limits_get, limits_patch, limits_delete, limits_reset, limits_grant;

@@ -132,8 +132,8 @@ put_list(struct bytes *out, const char *list, bool quoted)
 	bytes_puts(out, "]");
 }
 
-static struct span
-enum_name(const char *values, int32_t value)
+struct span
+shape_enum_name(const char *values, int32_t value)
 {
 	for (; value > 0 && *values != '\0'; value--) {
 		values += strcspn(values, "|");
@@ -186,7 +186,7 @@ shape_value(struct bytes *out, const struct field *f, const void *record)
 		return;
 	case FIELD_ENUM:
 		memcpy(&value, at, sizeof value);
-		bytes_json(out, enum_name(f->values, value));
+		bytes_json(out, shape_enum_name(f->values, value));
 		return;
 	case FIELD_HASH:
 	case FIELD_SEALED:
@@ -345,7 +345,7 @@ set_enum(struct call *c, const struct field *f, struct json_value v, char *at)
 	if (text == NULL)
 		return -1;
 	for (int32_t value = 0;; value++) {
-		struct span name = enum_name(f->values, value);
+		struct span name = shape_enum_name(f->values, value);
 
 		if (name.len == 0)
 			break;

@@ -5,6 +5,7 @@
 #include "route/route.h"
 
 #include "base/clock.h"
+#include "wire/provider.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -85,6 +86,17 @@ unknown_upstream(const struct snapshot *snapshot, struct span name, struct err *
 		(int)(name.len > 40 ? 40 : name.len), name.at, list);
 }
 
+/* Does it understand what is asked for?  Plain HTTP APIs are asked when they are named, or the default. */
+static bool
+understands(const struct upstream *u, const struct route_ask *ask)
+{
+	const struct provider *p = provider_at(u->protocol);
+
+	if (p == NULL || !p->is_model)
+		return ask->model.len == 0;
+	return ask->is_conversation || p->dialect == ask->dialect;
+}
+
 /* The upstreams that may serve the request, their keys all in one pool. */
 static int
 gather(struct pool *p, const struct snapshot *snapshot, const struct route_ask *ask,
@@ -105,6 +117,8 @@ gather(struct pool *p, const struct snapshot *snapshot, const struct route_ask *
 	for (size_t i = 0; i < snapshot->upstream_count; i++) {
 		const struct upstream *u = &snapshot->upstreams[i];
 
+		if (!understands(u, ask))
+			continue;
 		if (u->is_default || snapshot->upstream_count == 1)
 			fallback = u;
 		if (ask->model.len == 0 || !route_serves(u, ask->model))

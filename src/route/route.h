@@ -18,6 +18,9 @@ struct route_ask {
 	struct span model;    /* "" when the request names none */
 	struct span upstream; /* by name; "" when the client leaves it to us */
 	struct id project;    /* whose own keys go before the common ones */
+	enum dialect dialect; /* of the path */
+	bool is_conversation; /* any provider of models can be asked, as it is converted for it; other
+	                       * paths only those of that dialect */
 };
 
 /* Upstream and key point into the snapshot; key is NULL for an upstream that needs none. */

@@ -215,10 +215,15 @@ copy_environment(struct attach *at, void *arg, struct err *err)
 	c->run->done = 0;
 	copying_now = c;
 	rc = env->set_backup_callbacks(env, target_open, target_write, target_close);
+	/* libdb removes files of the log while it copies: what the tables' copies need to be whole.
+	 * This goes for all processes, until it is set again here or by the recovery of our death. */
+	if (rc == 0)
+		rc = env->log_set_config(env, DB_LOG_AUTO_REMOVE, 0);
 	LEAK_BEGINS();
 	if (rc == 0)
 		rc = env->backup(env, c->to, 0);
 	LEAK_ENDS();
+	(void)env->log_set_config(env, DB_LOG_AUTO_REMOVE, 1);
 	copying_now = NULL;
 	if (rc == ENOSPC || rc == EDQUOT) {
 		(void)err_set(err, ERR_STORE_UNAVAILABLE,
@@ -229,26 +234,38 @@ copy_environment(struct attach *at, void *arg, struct err *err)
 	return rc;
 }
 
+/* 0 when it is ours, or somebody else has it all the time. */
+static int
+elect(struct store *s, enum gate_job job, struct err *err)
+{
+	for (int i = 0; i < ELECT_TRIES; i++) {
+		if (store_elect(s, job))
+			return 0;
+		(void)nanosleep(&(struct timespec){ .tv_nsec = ELECT_MS * 1000000L }, NULL);
+	}
+	return err_set(err, ERR_CONFLICT,
+		"retention, or another backup, is at work; try again in a minute");
+}
+
 /* A copy in dir/db, recovered and checked. */
 static int
 copy_and_check(struct store *s, struct care_run *r, const char *dir, struct err *err)
 {
 	char db[CARE_PATH_BYTES];
 	struct copying c = { .run = r, .to = db };
-	bool mine = false;
 	int rc;
 
 	below(db, dir, "db");
 	if (mkdir(db, 0700) != 0)
 		return err_set(err, ERR_STORE_UNAVAILABLE, "%s: %s", db, strerror(errno));
-	/* Retention must not take files away from under the copy. */
-	for (int i = 0; i < ELECT_TRIES && !(mine = store_elect(s, GATE_EXPIRE)); i++)
-		(void)nanosleep(&(struct timespec){ .tv_nsec = ELECT_MS * 1000000L }, NULL);
-	if (!mine)
-		return err_set(err, ERR_CONFLICT,
-			"retention, or another backup, is at work; try again in a minute");
-	care_begin(r, "copying", bytes_of(s->home));
-	rc = store_call(s, "backing up", copy_environment, &c, err);
+	/* Retention must not take files away from under the copy, nor a checkpoint those of the log. */
+	if (elect(s, GATE_EXPIRE, err) != 0)
+		return -1;
+	if ((rc = elect(s, GATE_CHECKPOINT, err)) == 0) {
+		care_begin(r, "copying", bytes_of(s->home));
+		rc = store_call(s, "backing up", copy_environment, &c, err);
+		store_resign(s, GATE_CHECKPOINT);
+	}
 	store_resign(s, GATE_EXPIRE);
 	if (rc != 0)
 		return -1;

@@ -97,12 +97,17 @@ static const struct field token_fields[] = {
 	"bearer|x-api-key|api-key|none|x-goog-api-key|query-key|aws-sigv4|sap-oauth|"              \
 	"google-account|entra-id|template"
 
+/* In the order of enum upstream_protocol. */
+#define PROTOCOL_VALUES                                                                            \
+	"openai|openai_chat|azure|openrouter|anthropic|gemini|vertex|bedrock|bedrock_invoke|"      \
+	"sap_openai|sap_converse|sap_invoke|sap_gemini|http"
+
 static const struct field upstream_fields[] = {
 	HEAD_FIELDS(struct upstream, "up_"),
 	{ 16, "name", FIELD_TEXT, FIELD_REQUIRED, AT(upstream, name), 0, 0, NULL, NULL,
 		"unique name" },
-	{ 17, "protocol", FIELD_ENUM, 0, AT(upstream, protocol), 0, 0, "openai", "openai",
-		"what it speaks" },
+	{ 17, "protocol", FIELD_ENUM, 0, AT(upstream, protocol), 0, 0, PROTOCOL_VALUES, "openai",
+		"what it speaks; other dialects are converted for it" },
 	{ 18, "base_url", FIELD_TEXT, FIELD_REQUIRED, AT(upstream, base_url), 0, 0, NULL, NULL,
 		"its address, such as https://api.openai.com/v1" },
 	{ 19, "auth", FIELD_ENUM, 0, AT(upstream, auth), 0, 0, AUTH_VALUES, "bearer",
@@ -153,6 +158,12 @@ static const struct field upstream_fields[] = {
 		"where access tokens are fetched; empty: as the key says" },
 	{ 54, "token_scope", FIELD_TEXT, 0, AT(upstream, token_scope), 0, 0, NULL, NULL,
 		"scope of access tokens; empty: the usual one" },
+	{ 55, "strict", FIELD_BOOL, 0, AT(upstream, strict), 0, 0, NULL, "false",
+		"refuse what would lose its meaning in conversion, instead of leaving it out" },
+	{ 56, "fetch_media", FIELD_BOOL, 0, AT(upstream, fetch_media), 0, 0, NULL, "false",
+		"fetch images and documents given by address where it needs their bytes" },
+	{ 57, "thinking", FIELD_ENUM, 0, AT(upstream, thinking), 0, 0, "auto|budget|adaptive", "auto",
+		"how its models are told to reason" },
 };
 
 static const struct field key_fields[] = {

@@ -69,7 +69,12 @@ struct token {
 	int64_t old_until_ms;              /* which is good until then */
 };
 
-enum upstream_protocol { PROTOCOL_OPENAI };
+/* In the order of wire/provider.c.  Rows keep the number: new ones come last. */
+enum upstream_protocol {
+	PROTOCOL_OPENAI, PROTOCOL_OPENAI_CHAT, PROTOCOL_AZURE, PROTOCOL_OPENROUTER, PROTOCOL_ANTHROPIC,
+	PROTOCOL_GEMINI, PROTOCOL_VERTEX, PROTOCOL_BEDROCK, PROTOCOL_BEDROCK_INVOKE, PROTOCOL_SAP_OPENAI,
+	PROTOCOL_SAP_CONVERSE, PROTOCOL_SAP_INVOKE, PROTOCOL_SAP_GEMINI, PROTOCOL_HTTP, PROTOCOL__COUNT
+};
 /* Rows keep the number: new ones come last. */
 enum upstream_auth {
 	AUTH_BEARER, AUTH_X_API_KEY, AUTH_API_KEY, AUTH_NONE,
@@ -80,6 +85,9 @@ enum upstream_auth {
 	AUTH_SAP, AUTH_GOOGLE, AUTH_ENTRA,
 	AUTH_TEMPLATE  /* where auth_template says */
 };
+
+/* How its models take instructions for reasoning (conversion.md, table 3). */
+enum upstream_thinking { UPSTREAM_THINKING_AUTO, UPSTREAM_THINKING_BUDGET, UPSTREAM_THINKING_ADAPTIVE };
 
 struct upstream {
 	struct record head;
@@ -107,6 +115,9 @@ struct upstream {
 	char resource_group[NAME_BYTES]; /* AUTH_SAP: AI-Resource-Group */
 	char token_url[URL_BYTES];       /* where access tokens are to be had; "": as the key says */
 	char token_scope[256];           /* what they are asked for; "": what is usual */
+	bool strict;                     /* a request that would lose its meaning in conversion is refused */
+	bool fetch_media;                /* images and documents given by address are fetched for it */
+	int32_t thinking;                /* enum upstream_thinking */
 };
 
 struct key {

@@ -40,8 +40,10 @@ struct span converse_texts(struct arena *a, struct json_value array, const char 
 /* The cache mark that {"type":"default","ttl":"1h"} is. */
 enum cache_mark converse_cache_point(struct json_value v);
 
-/* ---- both of usage ---- */
+/* ---- what whole answers and streams end with ---- */
 
 void converse_put_usage(struct json_out *o, const struct wire_usage *u);
+/* "metrics", of which nothing is known. */
+void converse_put_metrics(struct json_out *o);
 
 #endif

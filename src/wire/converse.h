@@ -11,9 +11,12 @@
 #include "wire/format.h"
 
 FORMAT_FUNCTIONS(converse);
+FORMAT_SPLICES(converse);
 
-/* As converse_write_event, but in server-sent events. */
+/* The same, but in server-sent events. */
 int sap_converse_write_event(void *state, const struct reply_options *o,
 	const struct neutral_event *e, struct bytes *out);
+int
+sap_converse_splice_frame(const struct frame *f, const struct reply_options *o, struct bytes *out);
 
 #endif

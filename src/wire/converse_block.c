@@ -57,7 +57,7 @@ const char *
 converse_mime(enum part_kind kind, struct span format)
 {
 	for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++)
-		if (formats[i].kind == kind && span_is(format, formats[i].format))
+		if (formats[i].kind == kind && span_is_nocase(format, formats[i].format))
 			return formats[i].mime;
 	return NULL;
 }
@@ -82,8 +82,8 @@ converse_fault(struct converse_blocks *b, const char *member, const char *what)
 	(void)snprintf(path, sizeof path, "%s[%zu]%s%s", b->path, b->index,
 		member[0] == '\0' ? "" : ".", member);
 	if (b->request == NULL)
-		return err_set(b->err, ERR_UPSTREAM_UNREACHABLE,
-			"the provider's answer: '%s' %s", path, what);
+		return err_set(b->err, ERR_UPSTREAM_UNREACHABLE, "the provider's answer: '%s' %s",
+			path, what);
 	(void)err_set(b->err, ERR_BAD_REQUEST, "'%s' %s", path, what);
 	(void)err_say(b->err, "'%s' %s.", path, what);
 	return err_field(b->err, path);
@@ -255,9 +255,9 @@ read_source(struct converse_blocks *b, struct neutral_part *p, struct json_value
 static bool
 read_format(struct converse_blocks *b, struct neutral_part *p, struct json_value v)
 {
-	static const char *const families[PART__COUNT] = { [PART_IMAGE] = "image",
-		[PART_AUDIO] = "audio",
-		[PART_VIDEO] = "video" };
+	static const char *const families[PART__COUNT] = {
+		[PART_IMAGE] = "image", [PART_AUDIO] = "audio", [PART_VIDEO] = "video"
+	};
 	struct span format;
 	const char *mime;
 
@@ -265,8 +265,8 @@ read_format(struct converse_blocks *b, struct neutral_part *p, struct json_value
 		return false;
 	mime = converse_mime(p->kind, format);
 	if (mime == NULL && format.len > 0 && families[p->kind] != NULL) {
-		mime = arena_printf(b->arena, "%s/%.*s", families[p->kind], (int)(format.len & 63),
-			format.at);
+		mime = arena_printf(b->arena, "%s/%.*s", families[p->kind],
+			(int)(format.len < 32 ? format.len : 32), format.at);
 		if (mime == NULL) {
 			(void)no_memory(b);
 			return false;
@@ -380,7 +380,8 @@ read_tool_result(struct converse_blocks *b, struct json_value v)
 
 	(void)TEXT_PICK(v.raw, names, found);
 	if (is_there(found[3])) {
-		(void)converse_fault(b, "toolResult.type", "names a tool that only the provider has");
+		(void)converse_fault(
+			b, "toolResult.type", "names a tool that only the provider has");
 		return;
 	}
 	p = add(b, PART_TOOL_RESULT);
@@ -391,8 +392,9 @@ read_tool_result(struct converse_blocks *b, struct json_value v)
 		return;
 	inner.result = p;
 	inner.only_json = SPAN_NONE;
-	(void)snprintf(inner.path, sizeof inner.path, "%.48s[%zu].toolResult.content", b->path,
-		b->index);
+	inner.index = 0;
+	(void)snprintf(
+		inner.path, sizeof inner.path, "%.48s[%zu].toolResult.content", b->path, b->index);
 	if (found[1].type != JSON_ARRAY)
 		(void)converse_fault(b, "toolResult.content", "must be an array");
 	else
@@ -408,8 +410,7 @@ read_redacted(struct converse_blocks *b, struct json_value v)
 {
 	struct neutral_part *p = add(b, PART_REDACTED);
 
-	if (p == NULL ||
-		!plain_needed(b, v, "reasoningContent.redactedContent", &p->signature))
+	if (p == NULL || !plain_needed(b, v, "reasoningContent.redactedContent", &p->signature))
 		return;
 	p->signer = SIGNER_ANTHROPIC;
 }
@@ -584,7 +585,7 @@ read_unknown(struct converse_blocks *b, struct span name)
 static void
 read_one(struct converse_blocks *b, const struct block *block)
 {
-	unsigned int place = b->result != NULL	  ? IN_RESULT
+	unsigned int place = b->result != NULL    ? IN_RESULT
 			     : b->request != NULL ? IN_MESSAGE
 						  : IN_REPLY;
 

@@ -62,6 +62,9 @@ struct request_made {
 	struct names renamed; /* tools that have another name there: for the answer's options */
 };
 
+/* What all readers say of a stream that was cut: OpenAI's dialects have a code for it. */
+#define STREAM_TRUNCATED "The provider's stream ended before its answer was complete."
+
 struct reply_options {
 	const char *model;           /* the name the client asked for */
 	bool include_usage;          /* OpenAI chat: the client asked for the chunk with usage */

@@ -17,8 +17,11 @@ struct name_rule {
 };
 
 /* Those of the tools offered that were changed; in the request's arena. */
+struct name_pair {
+	struct span client, sent;
+};
 struct names {
-	struct { struct span client, sent; } *pair;
+	struct name_pair *pair;
 	size_t count;
 };
 

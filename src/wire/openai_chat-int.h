@@ -6,9 +6,6 @@
 
 #include "wire/openai_chat.h"
 
-/* What readers of all dialects say of a stream that was cut; here it has a code of its own. */
-#define CHAT_TRUNCATED "The provider's stream ended before its answer was complete."
-
 /* Whose signature OpenRouter's `format` of a reasoning detail names; and back. */
 enum signer chat_signer(struct json_value format);
 const char *chat_signer_format(enum signer s);

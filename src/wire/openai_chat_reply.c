@@ -14,7 +14,8 @@ struct reader {
 	struct err *err;
 	size_t choice; /* that is read */
 	size_t seen;
-	bool calls; /* it holds a tool call */
+	bool calls;    /* it holds a tool call */
+	bool thinking; /* the parts read are those of a thinking part */
 	int rc;
 };
 
@@ -89,6 +90,11 @@ each_part(void *ctx, const struct json_member *m)
 	struct json_value got[5];
 	char type[24];
 
+	/* Mistral's: parts within a thinking part */
+	if (d->thinking) {
+		d->rc = add_string(d, PART_REASONING, json_get(m->value.raw, "text"));
+		return d->rc == 0;
+	}
 	if (m->value.type != JSON_OBJECT || TEXT_PICK(m->value.raw, names, got) != 0)
 		return true;
 	wire_copy_string(got[0], type, sizeof type);
@@ -98,7 +104,11 @@ each_part(void *ctx, const struct json_member *m)
 		d->rc = add_string(d, PART_REFUSAL, got[2]);
 	else if (strcmp(type, "image_url") == 0)
 		d->rc = add_image(d, got[3]);
-	else if (strcmp(type, "thinking") == 0)
+	else if (strcmp(type, "thinking") == 0 && got[4].type == JSON_ARRAY) {
+		d->thinking = true;
+		(void)json_each_element(got[4].raw, each_part, d, NULL);
+		d->thinking = false;
+	} else if (strcmp(type, "thinking") == 0)
 		d->rc = add_string(d, PART_REASONING, got[4]);
 	return d->rc == 0;
 }
@@ -277,13 +287,16 @@ each_choice(void *ctx, const struct json_member *m)
 int
 openai_chat_read_reply(struct span body, struct neutral_reply *r, struct err *err)
 {
-	static const char *const names[] = { "id", "model", "created", "choices", "error" };
+	static const char *const names[] = { "id", "model", "created", "choices", "error",
+		"object" };
 	struct reader d = { .r = r, .err = err };
-	struct json_value got[5];
+	struct json_value got[6];
+	char object[16];
 
 	if (TEXT_PICK(body, names, got) != 0)
 		return no_answer(err, "no JSON object");
-	if (chat_is_error(got[4]))
+	wire_copy_string(got[5], object, sizeof object);
+	if (chat_is_error(got[4]) || strcmp(object, "error") == 0)
 		return error_of_provider(body, err);
 	if (got[3].type != JSON_ARRAY)
 		return no_answer(err, "no choices");

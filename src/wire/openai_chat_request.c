@@ -3,6 +3,7 @@
  */
 #include "wire/openai_chat_read-int.h"
 
+#include "wire/effort.h"
 #include <string.h>
 
 /* ---- settings that pass as they are ---- */
@@ -396,26 +397,19 @@ read_stop(struct chat_reader *r, struct json_value v)
 static int
 read_effort(struct chat_reader *r, const char *member, struct json_value v)
 {
-	static const struct {
-		const char *word;
-		enum effort effort;
-	} words[] = { { "none", EFFORT_NONE }, { "minimal", EFFORT_MINIMAL }, { "low", EFFORT_LOW },
-		{ "medium", EFFORT_MEDIUM }, { "high", EFFORT_HIGH }, { "xhigh", EFFORT_XHIGH },
-		{ "max", EFFORT_MAX } };
+	enum effort effort;
 	char word[16];
 
 	if (!chat_given(v))
 		return 0;
 	wire_copy_string(v, word, sizeof word);
-	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-		if (strcmp(word, words[i].word) == 0) {
-			r->n->reasoning_set = true;
-			r->n->effort = words[i].effort;
-			r->n->show_reasoning = words[i].effort != EFFORT_NONE;
-			return 0;
-		}
-	return chat_bad(
-		r, member, "must be 'none', 'minimal', 'low', 'medium', 'high', 'xhigh' or 'max'");
+	if ((effort = effort_named(span_of(word))) == EFFORT_UNSET)
+		return chat_bad(r, member,
+			"must be 'none', 'minimal', 'low', 'medium', 'high', 'xhigh' or 'max'");
+	r->n->reasoning_set = true;
+	r->n->effort = effort;
+	r->n->show_reasoning = effort != EFFORT_NONE;
+	return 0;
 }
 
 /* OpenRouter's way to say it. */

@@ -238,7 +238,7 @@ put_error(const struct err *err, struct bytes *out)
 {
 	struct json_out j = { .to = out };
 
-	if (strcmp(err->says, CHAT_TRUNCATED) != 0) {
+	if (strcmp(err->says, STREAM_TRUNCATED) != 0) {
 		(void)error_event(DIALECT_OPENAI, err, NULL, out);
 		return;
 	}

@@ -6,11 +6,13 @@
  */
 #include "wire/openai_chat-int.h"
 
+#include "wire/effort.h"
 #include "wire/wire-int.h"
 #include <stdio.h>
 #include <string.h>
 
 #define STOPS_MOST      4  /* R6 */
+#define NAME_MOST       64 /* of a function */
 #define USER_BYTES_MOST 64 /* of `user` and `safety_identifier` */
 
 struct chat_writer {
@@ -711,33 +713,14 @@ put_format(struct chat_writer *w)
 	out_close(&w->o, '}');
 }
 
-static const char *
-effort_name(enum effort e)
-{
-	static const char *const names[] = { NULL, "none", "minimal", "low", "medium", "high",
-		"xhigh", "max" };
-
-	return names[e];
-}
-
-/* conversion.md 3, in reverse. */
 static enum effort
 effort_of(const struct neutral_request *n)
 {
-	static const struct {
-		int64_t most;
-		enum effort effort;
-	} levels[] = { { 0, EFFORT_NONE }, { 512, EFFORT_MINIMAL }, { 1024, EFFORT_LOW },
-		{ 8192, EFFORT_MEDIUM }, { 24576, EFFORT_HIGH } };
-
 	if (n->effort != EFFORT_UNSET)
 		return n->effort;
-	if (n->budget < 0)
-		return n->adaptive ? EFFORT_MEDIUM : EFFORT_UNSET;
-	for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++)
-		if (n->budget <= levels[i].most)
-			return levels[i].effort;
-	return EFFORT_XHIGH;
+	if (n->budget >= 0)
+		return effort_of_budget(n->budget);
+	return n->adaptive ? EFFORT_MEDIUM : EFFORT_UNSET;
 }
 
 static void
@@ -904,6 +887,10 @@ write_request(struct neutral_request *n, const struct request_target *to, struct
 		.o = { .to = made->body },
 		.openrouter = openrouter };
 
+	static const struct name_rule names = { NAME_MOST, "_-", false };
+
+	if (names_fit(n, &names, &made->renamed) != 0)
+		return err_set(err, ERR_MEMORY, "no memory for the names of tools");
 	out_open(&w.o, NULL, '{');
 	out_text(&w.o, "model", to->model != NULL ? span_of(to->model) : n->model);
 	if (put_messages(&w) != 0)

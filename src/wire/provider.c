@@ -68,8 +68,10 @@ put_segment(struct bytes *out, struct span s)
 }
 
 static void
-put_gemini(const struct provider *p, struct span model, bool stream, struct bytes *out)
+put_gemini(const struct provider *p, const struct provider_call *call, struct bytes *out)
 {
+	struct span model = call->model;
+
 	if (strcmp(p->name, "vertex") == 0)
 		(void)bytes_puts(out, "/publishers/google");
 	/* tuned models bring their folder along */
@@ -82,7 +84,9 @@ put_gemini(const struct provider *p, struct span model, bool stream, struct byte
 		(void)bytes_puts(out, "/models/");
 	}
 	put_segment(out, model);
-	(void)bytes_puts(out, stream ? ":streamGenerateContent?alt=sse" : ":generateContent");
+	(void)bytes_puts(out, !call->stream ? ":generateContent"
+			      : call->array ? ":streamGenerateContent"
+					    : ":streamGenerateContent?alt=sse");
 }
 
 static bool
@@ -157,7 +161,7 @@ put_conversation(const struct provider *p, const struct provider_call *call, str
 		(void)bytes_puts(out, "/messages");
 		break;
 	case FORMAT_GEMINI:
-		put_gemini(p, call->model, call->stream, out);
+		put_gemini(p, call, out);
 		break;
 	default:
 		put_bedrock(p, call->format, call->model, call->stream, out);

@@ -29,6 +29,7 @@ struct provider_call {
 	struct span path;            /* … but this, behind the root: "/embeddings" */
 	struct span model;           /* plain; may be empty where there is a path */
 	bool stream;
+	bool array;                  /* Gemini: one JSON array instead of events */
 	struct span query;           /* without "?", as it is to be sent on; may be empty */
 };
 /*

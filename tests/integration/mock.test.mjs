@@ -9,7 +9,7 @@ import os from "node:os";
 import path from "node:path";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import OpenAI from "openai";
+import OpenAI, { AzureOpenAI } from "openai";
 import Anthropic from "@anthropic-ai/sdk";
 import { GoogleGenAI } from "@google/genai";
 import * as bedrock from "@aws-sdk/client-bedrock-runtime";
@@ -354,4 +354,248 @@ describe("Bedrock", () => {
     await assert.rejects(converse({ ...ask("x"), messages: [{ role: "assistant", content: [{ text: "x" }] }] }),
       bedrock.ValidationException);
   });
+});
+
+// ---- OpenAI, Azure ----
+
+const openaiTools = (flat) => ["get_weather", "get_time"].map((name) => {
+  const f = { name, description: name, parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] } };
+  return flat ? { type: "function", strict: false, ...f } : { type: "function", function: f };
+});
+
+for (const [name, make] of [
+  ["OpenAI", (key) => new OpenAI({ baseURL: `${mock.url}/v1`, apiKey: key, maxRetries: 0 })],
+  ["Azure", (key) => new AzureOpenAI({ endpoint: mock.url, apiKey: key, apiVersion: "2024-10-21", deployment: "talk-dep", maxRetries: 0 })],
+]) describe(name, () => {
+  const client = (key = "sk-good-key-0001") => make(key);
+  const ask = (content, more = {}) => ({ model: "talk-think", messages: [{ role: "user", content }], ...more });
+  const chat = (body, who) => client(who).chat.completions.create(body);
+
+  test("text, whole and streamed, with usage", async () => {
+    const body = ask("Hello é 😀");
+    body.messages.unshift({ role: "system", content: "Be brief." });
+    const whole = await chat(body);
+    assert.equal(whole.choices[0].message.content, "You said: Hello é 😀 [system: Be brief.]");
+    const stream = client().chat.completions.stream({ ...body, stream_options: { include_usage: true } });
+    let pieces = 0;
+    stream.on("content", () => pieces++);
+    const made = await stream.finalChatCompletion();
+    assert.equal(made.choices[0].message.content, whole.choices[0].message.content);
+    assert.deepEqual(made.usage, whole.usage);
+    assert.ok(pieces > 3);
+  });
+
+  test("two parallel calls", async () => {
+    const wish = ask("call:2 please", { tools: openaiTools(false), reasoning_effort: "low" });
+    for (const streamed of [false, true]) {
+      const first = streamed ? await client().chat.completions.stream(wish).finalChatCompletion() : await chat(wish);
+      const { message, finish_reason } = first.choices[0];
+      assert.equal(finish_reason, "tool_calls");
+      assert.deepEqual(message.tool_calls.map((c) => [c.function.name, JSON.parse(c.function.arguments).city]),
+        [["get_weather", "city-1 \"é\""], ["get_time", "city-2 \"é\""]]);
+      const results = message.tool_calls.map((c, i) => ({ role: "tool", tool_call_id: c.id, content: i === 0 ? "7 C" : "12:00" }));
+      const second = await chat({ ...wish, messages: [...wish.messages, message, ...results] });
+      assert.equal(second.choices[0].message.content, "Results: get_weather=7 C; get_time=12:00");
+      assert.ok(second.usage.completion_tokens_details.reasoning_tokens > 0);
+      await assert.rejects(chat({ ...wish, messages: [...wish.messages, message, results[0]] }),
+        { status: 400, message: /did not have response messages/ });
+    }
+  });
+
+  test("image, schema, cache, stops", async () => {
+    const seen = await chat(ask([{ type: "text", text: "cache:64 see" },
+      { type: "image_url", image_url: { url: `data:image/png;base64,${PNG.toString("base64")}` } }]));
+    assert.match(seen.choices[0].message.content, new RegExp(`\\[image image/png ${PNG.length} bytes\\]`));
+    assert.equal(seen.usage.prompt_tokens_details.cached_tokens, 64);
+    const json = await chat(ask("x", { response_format: { type: "json_schema", json_schema: { name: "s", strict: true, schema: SCHEMA } } }));
+    assert.deepEqual(Object.keys(JSON.parse(json.choices[0].message.content)), ["city", "days"]);
+    assert.equal((await chat(ask("some long words", { max_tokens: 2 }))).choices[0].finish_reason, "length");
+    assert.equal((await chat(ask("stop:filter"))).choices[0].finish_reason, "content_filter");
+  });
+
+  test("typed errors, in mid-stream too", async () => {
+    await assert.rejects(chat(ask("x"), "sk-wrong"), OpenAI.AuthenticationError);
+    await assert.rejects(chat(ask("x", { surprise: 1 })), { status: 400, message: /surprise/ });
+    const failing = async (word, more = {}) => client().chat.completions.create(ask("x", more), { headers: { "x-mock": word } });
+    await assert.rejects(failing("kind=rate"), OpenAI.RateLimitError);
+    await assert.rejects(failing("kind=overloaded"), { status: 503 });
+    await assert.rejects(async () => {
+      for await (const chunk of await failing("stream-error", { stream: true })) assert.ok(chunk);
+    }, OpenAI.APIError);
+  });
+});
+
+describe("Responses", () => {
+  const client = () => new OpenAI({ baseURL: `${mock.url}/v1`, apiKey: "sk-good-key-0001", maxRetries: 0 });
+  const ask = (input, more = {}) => ({ model: "talk", input, ...more });
+
+  test("text, whole and streamed", async () => {
+    const whole = await client().responses.create(ask("Hello é", { instructions: "Be brief." }));
+    assert.equal(whole.output_text, "You said: Hello é [system: Be brief.]");
+    const made = await client().responses.stream(ask("Hello é", { instructions: "Be brief." })).finalResponse();
+    assert.equal(made.output_text, whole.output_text);
+    assert.deepEqual(made.usage, whole.usage);
+  });
+
+  test("two parallel calls; reasoning is sealed and must come back", async () => {
+    const wish = ask("call:2", { tools: openaiTools(true), reasoning: { effort: "low", summary: "auto" },
+      include: ["reasoning.encrypted_content"], store: false });
+    for (const streamed of [false, true]) {
+      const first = streamed ? await client().responses.stream(wish).finalResponse() : await client().responses.create(wish);
+      assert.deepEqual(first.output.map((item) => item.type), ["reasoning", "function_call", "function_call"]);
+      assert.match(first.output[0].summary[0].text, new RegExp(SIGNED));
+      assert.equal(JSON.parse(first.output[1].arguments).city, "city-1 \"é\"");
+      const history = (items) => ({ ...wish, input: [{ role: "user", content: "call:2" }, ...items,
+        ...first.output.slice(1).map((c) => ({ type: "function_call_output", call_id: c.call_id, output: "ok" }))] });
+      const second = await client().responses.create(history(first.output));
+      assert.equal(second.output_text, "Results: get_weather=ok; get_time=ok");
+      await assert.rejects(client().responses.create(history(first.output.slice(1))), { status: 400, message: /without its required 'reasoning'/ });
+      const altered = structuredClone(first.output);
+      altered[0].encrypted_content = "QUJD";
+      await assert.rejects(client().responses.create(history(altered)), { status: 400, message: /could not be verified/ });
+    }
+  });
+
+  test("image, schema, errors", async () => {
+    const seen = await client().responses.create(ask([{ role: "user", content: [{ type: "input_text", text: "see" },
+      { type: "input_image", image_url: `data:image/png;base64,${PNG.toString("base64")}`, detail: "auto" }] }]));
+    assert.match(seen.output_text, new RegExp(`\\[image image/png ${PNG.length} bytes\\]`));
+    const json = await client().responses.create(ask("x", { text: { format: { type: "json_schema", name: "s", schema: SCHEMA } } }));
+    assert.deepEqual(Object.keys(JSON.parse(json.output_text)), ["city", "days"]);
+    const cut = await client().responses.create(ask("some long words", { max_output_tokens: 2 }));
+    assert.equal(cut.incomplete_details.reason, "max_output_tokens");
+    await assert.rejects(async () => {
+      for await (const event of await client().responses.create(ask("x", { stream: true }), { headers: { "x-mock": "stream-error" } }))
+        assert.ok(event);
+    }, /had an error/);
+  });
+});
+
+// ---- who has no SDK here: SAP, token endpoints, Google's platform, a plain API ----
+
+const post = (where, body, headers = {}) => fetch(mock.url + where, { method: "POST", headers,
+  body: typeof body === "string" || body instanceof URLSearchParams ? body : JSON.stringify(body) });
+const CLIENT = { client_id: "sb-1!b|x", client_secret: "s e/cret" };
+const form = (fields) => new URLSearchParams(fields);
+
+describe("SAP AI Core", () => {
+  const converse = { messages: [{ role: "user", content: [{ text: "It's fine" }] }] };
+  let bearer;
+  const token = async () => (await (await post("/oauth/token", form({ grant_type: "client_credentials", ...CLIENT }))).json()).access_token;
+  const headers = () => ({ authorization: `Bearer ${bearer}`, "ai-resource-group": "default" });
+  const lines = async (answer) => (await answer.text()).split("\n\n").filter(Boolean).map((line) => line.replace(/^data: /, ""));
+
+  test("tokens: by form or Basic, counted, expiring", async () => {
+    const asked = (await (await fetch(`${mock.url}/mock/stats`)).json()).tokens_asked;
+    assert.equal((await post("/oauth/token", form({ grant_type: "client_credentials", client_id: "x", client_secret: "y" }))).status, 401);
+    const basic = Buffer.from(`${CLIENT.client_id}:${CLIENT.client_secret}`).toString("base64");
+    const answer = await post("/oauth/token", form({ grant_type: "client_credentials" }), { authorization: `Basic ${basic}` });
+    assert.equal((await answer.json()).token_type, "bearer");
+    bearer = await token();
+    assert.equal((await (await fetch(`${mock.url}/mock/stats`)).json()).tokens_asked, asked + 3);
+    assert.equal((await post("/v2/inference/deployments/d1/converse", converse, headers())).status, 200);
+    assert.equal((await post("/v2/inference/deployments/d1/converse", converse, { authorization: `Bearer ${bearer}` })).status, 403);
+    await post("/mock/expire", "");
+    assert.equal((await post("/v2/inference/deployments/d1/converse", converse, headers())).status, 401);
+    bearer = await token();
+  });
+
+  test("deployments are listed", async () => {
+    const answer = await fetch(`${mock.url}/v2/lm/deployments?scenarioId=foundation-models&status=RUNNING`, { headers: headers() });
+    const list = await answer.json();
+    assert.equal(list.count, 3);
+    assert.equal(list.resources[0].details.resources.backendDetails.model.name, "anthropic--claude-4.5-sonnet");
+    assert.equal((await post(new URL(list.resources[0].deploymentUrl).pathname + "/converse", converse, headers())).status, 200);
+  });
+
+  test("streams are lines of text, as JSON or as Python writes it, or frames when asked", async () => {
+    const stream = (accept = {}) => post("/v2/inference/deployments/d1/converse-stream", converse, { ...headers(), ...accept });
+    const plain = await lines(await stream());
+    const text = (list) => list.map((e) => e.contentBlockDelta?.delta.text ?? "").join("");
+    assert.equal(text(plain.map((line) => JSON.parse(line))), "You said: It's fine");
+    const python = await lines(await stream({ "x-mock": "python" }));
+    assert.equal(python[0], "{'messageStart': {'role': 'assistant'}}");
+    assert.ok(python.some((line) => /'text': "[^"]*'/.test(line)), "an apostrophe is in double quotes");
+    const both = { messages: [{ role: "user", content: [{ text: 'It\'s "é"' }] }] };
+    const escaped = await lines(await post("/v2/inference/deployments/d1/converse-stream", both, { ...headers(), "x-mock": "python" }));
+    assert.ok(escaped.some((line) => line.includes(`'text': '\\'s "é"'`)), "both quotes: a backslash");
+    const frames = await stream({ accept: "application/vnd.amazon.eventstream" });
+    assert.equal(frames.headers.get("content-type"), "application/vnd.amazon.eventstream");
+    const invoke = await lines(await post("/v2/inference/deployments/d1/invoke-with-response-stream",
+      { anthropic_version: "bedrock-2023-05-31", max_tokens: 9, messages: [{ role: "user", content: "Hi" }] }, headers()));
+    assert.equal(JSON.parse(invoke[0]).type, "message_start");
+  });
+
+  test("GPT and Gemini deployments", async () => {
+    const gpt = await post("/v2/inference/deployments/d2/chat/completions?api-version=2024-12-01-preview",
+      { messages: [{ role: "user", content: "Hi" }] }, headers());
+    assert.equal((await gpt.json()).choices[0].message.content, "You said: Hi");
+    const gemini = await post("/v2/inference/deployments/d3/models/gemini-2.5-flash:generateContent",
+      { contents: [{ parts: [{ text: "Hi" }] }] }, headers());
+    assert.equal((await gemini.json()).candidates[0].content.parts[0].text, "You said: Hi");
+  });
+});
+
+describe("Google's platform and Entra ID", () => {
+  const b64 = (value) => Buffer.from(value).toString("base64url");
+  function assertion(key = mock.privateKey, more = {}) {
+    const now = Math.floor(Date.now() / 1000);
+    const head = `${b64('{"alg":"RS256","typ":"JWT"}')}.${b64(JSON.stringify({ iss: "me@x.iam", scope: "s", aud: `${mock.url}/token`,
+      iat: now, exp: now + 3600, ...more }))}`;
+    return `${head}.${crypto.sign("RSA-SHA256", Buffer.from(head), key).toString("base64url")}`;
+  }
+  const google = (jwt) => post("/token", form({ grant_type: "urn:ietf:params:oauth:grant-type:jwt-bearer", assertion: jwt }));
+
+  test("an assertion is verified; the token opens the platform's paths", async () => {
+    const given = await (await google(assertion())).json();
+    const other = crypto.generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey;
+    assert.equal((await google(assertion(other))).status, 400);
+    assert.equal((await google(assertion(undefined, { exp: 1 }))).status, 400);
+    const base = "/v1/projects/p/locations/global/publishers";
+    const headers = { authorization: `Bearer ${given.access_token}` };
+    const gemini = () => post(`${base}/google/models/gemini-2.5-flash:generateContent`, { contents: [{ parts: [{ text: "Hi" }] }] }, headers);
+    assert.equal((await (await gemini()).json()).candidates[0].content.parts[0].text, "You said: Hi");
+    const claude = await post(`${base}/anthropic/models/claude-x:rawPredict`, { anthropic_version: "vertex-2023-10-16",
+      max_tokens: 9, messages: [{ role: "user", content: "Hi" }] }, headers);
+    assert.equal((await claude.json()).content[0].text, "You said: Hi");
+    headers.authorization = "Bearer other";
+    assert.equal((await gemini()).status, 401);
+  });
+
+  test("Entra ID's token opens Azure", async () => {
+    const given = await (await post("/tenant-1/oauth2/v2.0/token", form({ grant_type: "client_credentials", ...CLIENT,
+      scope: "https://cognitiveservices.azure.com/.default" }))).json();
+    const answer = await post("/openai/deployments/dep/chat/completions?api-version=2024-10-21",
+      { messages: [{ role: "user", content: "Hi" }] }, { authorization: `Bearer ${given.access_token}` });
+    assert.equal(answer.status, 200);
+  });
+});
+
+test("an API that is no model's", async () => {
+  assert.equal((await fetch(`${mock.url}/plain/weather`)).status, 401);
+  for (const [query, headers] of [["?token=sk-good-key-0001", {}], ["", { "x-plain-token": "sk-good-key-0001" }],
+    ["", { authorization: "Token sk-good-key-0001" }]]) {
+    const answer = await (await post(`/plain/weather${query}`, { a: 1 }, headers)).json();
+    assert.deepEqual([answer.ok, answer.key, answer.body], [true, "0001", { a: 1 }]);
+  }
+});
+
+test("big answers, and answers that never come", async () => {
+  const client = new Anthropic({ baseURL: mock.url, apiKey: "sk-good-key-0001", maxRetries: 0 });
+  const body = (model) => ({ model, max_tokens: 99, messages: [{ role: "user", content: "Hello" }] });
+  assert.equal((await client.messages.create(body("mock-big-1m"))).content[0].text.length, 1024 * 1024);
+  assert.equal((await client.messages.stream(body("mock-big-100k")).finalMessage()).content[0].text.length, 100 * 1024);
+  for (const model of ["mock-hang", "mock-hang-stream"]) {
+    const stop = new AbortController(), stream = client.messages.stream(body(model), { signal: stop.signal });
+    if (model === "mock-hang") setTimeout(() => stop.abort(), 100);
+    else stream.on("streamEvent", (event) => { if (event.type === "ping") stop.abort(); });
+    await assert.rejects(stream.finalMessage(), Anthropic.APIUserAbortError);
+  }
+});
+
+test("any split of a stream is the same stream", async () => {
+  const client = new Anthropic({ baseURL: mock.url, apiKey: "sk-good-key-0001", maxRetries: 0 });
+  const body = { model: "m", max_tokens: 99, messages: [{ role: "user", content: "Hello é 😀" }] };
+  const text = async (split) => (await client.messages.stream(body, { headers: { "x-mock": split } }).finalMessage()).content[0].text;
+  assert.equal(await text("split=1"), await text("split=100000"));
 });

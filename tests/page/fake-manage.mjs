@@ -134,7 +134,7 @@ const FIELDS = {
 	projects: "name is_active allowed_models allowed_origins allowed_endpoints allowed_networks api_key",
 	tokens: "project_id label duration_minutes expires_at not_before max_requests allowed_models secret secret_sha256 is_active " +
 		"allowed_endpoints allowed_methods allowed_networks allowed_origins allowed_params required_headers metadata",
-	upstreams: "name protocol base_url auth is_active default allow_private http2 models weight " +
+	upstreams: "name protocol base_url auth auth_template region is_active default allow_private http2 models weight " +
 		"connect_timeout_ms first_byte_timeout_ms idle_timeout_ms total_timeout_ms " +
 		"max_output_tokens extra_headers forward_headers ca_file client_cert",
 	keys: "upstream secret label weight project_id is_enabled",

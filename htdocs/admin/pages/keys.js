@@ -68,7 +68,9 @@ export function keysPage(ctx) {
 			{ name: "project_id" });
 		return form({ fields: [up, secret, label, h("div", { class: "pair" }, weight, project)],
 			label: "Add", cancel: close, submit: async () => {
-				const secrets = secret.control.value.split("\n").map((s) => s.trim()).filter(Boolean);
+				const pasted = secret.control.value.trim(); /* a service key is one JSON document */
+				const secrets = pasted.startsWith("{") ? [pasted]
+					: pasted.split("\n").map((s) => s.trim()).filter(Boolean);
 				const name = label.control.value.trim();
 				let done = 0;
 				try {

@@ -28,8 +28,15 @@ function fields(u = {}) {
 		base_url: field("Base URL", text(u.base_url ?? "", { required: true, type: "url" }),
 			{ name: "base_url", hint: "With /v1 where the provider has it." }),
 		auth: field("The key is sent as", select([["bearer", "Authorization: Bearer"],
-			["x-api-key", "x-api-key"], ["api-key", "api-key"], ["none", "not at all"]],
+			["x-api-key", "x-api-key"], ["api-key", "api-key"], ["x-goog-api-key", "x-goog-api-key"],
+			["query-key", "Query parameter key"], ["template", "As the template says"],
+			["aws-sigv4", "AWS signature"], ["sap-oauth", "Token by an SAP service key"],
+			["google-account", "Token by a Google service account"],
+			["entra-id", "Token by Entra ID"], ["none", "not at all"]],
 		u.auth ?? "bearer"), { name: "auth" }),
+		auth_template: field("Template", text(u.auth_template ?? ""), { name: "auth_template",
+			hint: "header Name: text ${key}, or query name=${key}" }),
+		region: field("Region", text(u.region ?? ""), { name: "region", hint: "For AWS signatures." }),
 		models: field("Models it serves", text((u.models ?? []).join(", ")), { name: "models",
 			hint: "Patterns parted by commas; empty: all." }),
 		weight: field("Weight", whole(u.weight ?? 1, "1"), { name: "weight",
@@ -50,7 +57,7 @@ function body(f) {
 }
 
 const layout = (f) => [f.name, f.base_url, f.models, h("details", {}, h("summary", {}, "More"),
-	f.auth, f.weight, f.default, f.allow_private)];
+	f.auth, f.auth_template, f.region, f.weight, f.default, f.allow_private)];
 
 export function upstreamsPage(ctx) {
 	const reload = () => {

@@ -83,7 +83,10 @@ const merge = {
       const choice = data.choices?.[0], last = joined.at(-1);
       const delta = choice?.delta;
       if (delta && delta.role && Object.keys(delta).every((k) => k === "role" || (k === "content" && !delta.content)) && !choice.finish_reason) continue;
-      if (delta) delete delta.role;
+      if (delta) {
+        delete delta.role;
+        if (!delta.content && Object.keys(delta).length > 1) delete delta.content;
+      }
       const before = last?.data.choices?.[0]?.delta;
       if (delta && before && choice.index === last.data.choices[0].index && !choice.finish_reason && !last.data.choices[0].finish_reason) {
         const keys = Object.keys(delta).filter((k) => delta[k] !== null && delta[k] !== undefined), [key] = keys;

@@ -89,6 +89,9 @@ the_schemas_have_every_field(void **state)
 		{ RECORD_TOKEN, "TokenNew", FIELD_HIDDEN | FIELD_READ },
 		{ RECORD_TOKEN, "TokenMint", FIELD_HIDDEN | FIELD_READ },
 		{ RECORD_TOKEN, "TokenChange", FIELD_HIDDEN | FIELD_READ | FIELD_FIXED },
+		{ RECORD_UPSTREAM, "Upstream", FIELD_HIDDEN },
+		{ RECORD_UPSTREAM, "UpstreamNew", FIELD_HIDDEN | FIELD_READ },
+		{ RECORD_UPSTREAM, "UpstreamChange", FIELD_HIDDEN | FIELD_READ | FIELD_FIXED },
 	};
 	FILE *f = fopen("htdocs/openapi.json", "r");
 	char path[128];

@@ -120,14 +120,14 @@ write_on(void *arg)
 	struct err e = { 0 };
 
 	for (int i = 0; !atomic_load(&w->stop); i++) {
-		struct usage_row rows[4];
-		bool booked[4];
+		struct usage_row rows[32]; /* so many that the log moves on by files */
+		bool booked[32];
 
-		for (int n = 0; n < 4; n++)
+		for (int n = 0; n < 32; n++)
 			rows[n] = make_row(&w->token, i + n);
-		if (store_book(w->s, rows, 4, booked, &e) != 0)
+		if (store_book(w->s, rows, 32, booked, &e) != 0)
 			return e.text[0] != '\0' ? "booking failed" : "booking";
-		w->booked += 4;
+		w->booked += 32;
 		if (i % 16 == 0) {
 			struct token t;
 

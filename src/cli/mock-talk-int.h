@@ -1,11 +1,11 @@
 /*
- * mock-talk.h - what the mock makes of a conversation, whatever protocol it came in: what a protocol
+ * mock-talk-int.h - what the mock makes of a conversation, whatever protocol it came in: what a protocol
  * heard goes in, what is to be said comes out.  Shares nothing with wire/, whose check it is.
  *
  * One conversation at a time: there is one thread, and buffers are kept between requests.
  */
-#ifndef CLI_MOCK_TALK_H
-#define CLI_MOCK_TALK_H
+#ifndef CLI_MOCK_TALK_INT_H
+#define CLI_MOCK_TALK_INT_H
 
 #include "base/json.h"
 #include "cli/mock-int.h"

@@ -1,0 +1,227 @@
+/*
+ * translate.c - a request as the candidate's provider wants it: the client's bytes where both speak
+ * the same format, else converted.
+ *
+ * Admission does it for the first candidate, on an intake thread.  For those that follow what was made
+ * serves as it is where their provider is of the same kind; else a short body is converted on the loop, and a
+ * long one on candidate.c's thread.
+ */
+#include "gateway/gateway-int.h"
+
+#include "base/clock.h"
+
+#include <string.h>
+
+#define CONVERT_ARENA_BYTES (96L << 20) /* of the neutral form of the largest body */
+#define LOOP_BYTES          (64 * 1024) /* of a body that the loop converts itself */
+
+_Static_assert(PROTOCOL__COUNT == 14, "wire/provider.c has a row for each, in this order");
+
+const struct provider *
+translate_provider(const struct upstream *u)
+{
+	const struct provider *p = provider_at(u->protocol);
+
+	return p == NULL ? provider_at(PROTOCOL_HTTP) : p; /* of a newer version: as it is */
+}
+
+static struct span
+header_of(const void *request, const char *name)
+{
+	return web_header(request, name);
+}
+
+static enum thinking
+thinking_of(const struct upstream *u)
+{
+	switch ((enum upstream_thinking)u->thinking) {
+	case UPSTREAM_THINKING_BUDGET:
+		return THINKING_BUDGET;
+	case UPSTREAM_THINKING_ADAPTIVE:
+		return THINKING_ADAPTIVE;
+	default:
+		return THINKING_UNKNOWN;
+	}
+}
+
+struct request_source
+translate_source(const struct exchange *x)
+{
+	return (struct request_source){ .body = x->body,
+		.path_model = x->match.model.at == NULL ? SPAN_NONE : span_of(x->path_model),
+		.path_stream = x->match.stream,
+		.header = header_of,
+		.ctx = x->request };
+}
+
+const char *
+translate_endpoint(const struct exchange *x)
+{
+	if (x->match.format == format_of(FORMAT_OPENAI_CHAT))
+		return "/v1/chat/completions";
+	if (x->match.format == format_of(FORMAT_OPENAI_RESPONSES))
+		return "/v1/responses";
+	return x->row.endpoint;
+}
+
+static void
+free_arena(void *arena)
+{
+	arena_free(arena);
+}
+
+static void
+free_body(void *body)
+{
+	bytes_free(body);
+}
+
+static int
+no_memory(struct exchange *x)
+{
+	return err_set(&x->err, ERR_MEMORY, "no memory to convert a request");
+}
+
+static int
+convert(struct exchange *x, const struct upstream *u)
+{
+	struct outgoing *out = &x->out;
+	struct arena *a = arena_new(CONVERT_ARENA_BYTES);
+	struct bytes *body = arena_alloc(x->arena, sizeof *body);
+	struct convert_request q = { .from = x->match.format,
+		.to = out->format,
+		.source = translate_source(x),
+		.target = { .model = x->ask.model,
+			.default_max_output = u->max_output_tokens,
+			.thinking = thinking_of(u) },
+		.strict = u->strict };
+
+	/* header lines and tools' names of what is made live as long as the exchange */
+	if (a == NULL || arena_defer(x->arena, free_arena, a) != 0 || body == NULL)
+		return no_memory(x);
+	*body = BYTES_LIMIT(CONVERT_REQUEST_MAX);
+	if (arena_defer(x->arena, free_body, body) != 0)
+		return no_memory(x);
+	out->made.body = body;
+	if (convert_request(a, &q, &out->made, &out->lost, &x->err) != 0)
+		return -1;
+	out->body = bytes_span(body);
+	return 0;
+}
+
+static int
+pass_on(struct exchange *x)
+{
+	struct outgoing *out = &x->out;
+	bool named = out->format != NULL && provider_model_in_body(out->provider, out->format);
+
+	out->body = x->body;
+	if (!x->is_json || (out->format != NULL && out->format->dialect != DIALECT_OPENAI))
+		return 0;
+	out->body = openai_rewrite(
+		x->arena, x->body, &x->ask, translate_endpoint(x), named ? x->ask.model : NULL);
+	return out->body.at == NULL && x->body.len > 0 ? no_memory(x) : 0;
+}
+
+/* Does what was made for one serve the other too? */
+static bool
+is_alike(const struct upstream *a, const struct upstream *b)
+{
+	return a == b ||
+	       (a->protocol == b->protocol && a->thinking == b->thinking &&
+		       a->strict == b->strict && a->max_output_tokens == b->max_output_tokens);
+}
+
+bool
+translate_is_long(const struct exchange *x)
+{
+	const struct upstream *u = x->plan.candidate[x->candidate].upstream;
+
+	return x->body.len > LOOP_BYTES && !is_alike(x->out.upstream, u);
+}
+
+int
+translate_request(struct exchange *x)
+{
+	const struct upstream *u = x->plan.candidate[x->candidate].upstream;
+	struct outgoing *out = &x->out;
+	int rc;
+
+	if (out->upstream != NULL && is_alike(out->upstream, u))
+		return 0;
+	*out = (struct outgoing){ .provider = translate_provider(u) };
+	if (x->match.format != NULL && out->provider->is_model)
+		out->format = provider_format(out->provider, x->match.format);
+	out->converted = out->format != NULL && out->format != x->match.format;
+	rc = out->converted ? convert(x, u) : pass_on(x);
+	if (rc == 0)
+		out->upstream = u;
+	return rc;
+}
+
+int
+translate_first(struct exchange *x)
+{
+	struct err first = { 0 };
+
+	/* one that cannot express the request makes room for those that can */
+	while (translate_request(x) != 0) {
+		if (x->err.code != ERR_UNSUPPORTED)
+			return -1;
+		if (first.code == ERR_NONE)
+			first = x->err;
+		x->plan.count--;
+		memmove(x->plan.candidate, x->plan.candidate + 1,
+			(size_t)x->plan.count * sizeof x->plan.candidate[0]);
+		if (x->plan.count == 0) {
+			x->err = first;
+			return -1;
+		}
+	}
+	memset(&x->err, 0, sizeof x->err);
+	return 0;
+}
+
+/* ---- answers ---- */
+
+struct reply_options
+translate_reply_options(const struct exchange *x)
+{
+	return (struct reply_options){ .model = x->ask.model,
+		.include_usage = x->ask.wants_usage,
+		.now_s = x->row.time_ms / 1000,
+		.array = translate_to_array(x),
+		.renamed = x->out.converted ? &x->out.made.renamed : NULL };
+}
+
+bool
+translate_to_array(const struct exchange *x)
+{
+	char alt[8];
+
+	return x->match.format == format_of(FORMAT_GEMINI) && x->ask.stream &&
+	       !(web_query_get(x->request, "alt", alt, sizeof alt) > 0 && strcmp(alt, "sse") == 0);
+}
+
+int
+translate_reply(struct exchange *x)
+{
+	struct arena *a = arena_new(CONVERT_ARENA_BYTES);
+	struct bytes made = BYTES_LIMIT(CONVERT_REPLY_MAX);
+	struct reply_options o = translate_reply_options(x);
+	int rc;
+
+	if (a == NULL)
+		return err_set(&x->err, ERR_MEMORY, "no memory to convert an answer");
+	rc = convert_reply(a, x->out.format, x->match.format, bytes_span(&x->answer), &o,
+		&x->reply_usage, &made, &x->err);
+	arena_free(a);
+	if (rc != 0) {
+		bytes_free(&made);
+		return -1;
+	}
+	bytes_free(&x->answer);
+	x->answer = made;
+	(void)span_copy(span_of("application/json"), x->content_type, sizeof x->content_type);
+	return 0;
+}
