@@ -567,10 +567,13 @@ json_string(struct json_value v, char *out, size_t out_bytes)
 int
 json_int(struct json_value v, int64_t *out)
 {
-	struct scan s = { v.raw.at, v.raw.at + v.raw.len };
+	struct scan s;
 	struct decimal d;
 
-	if (v.type != JSON_NUMBER || !skip_number(&s) || s.at != s.end)
+	if (v.type != JSON_NUMBER)
+		return -1;
+	s = (struct scan){ v.raw.at, v.raw.at + v.raw.len };
+	if (!skip_number(&s) || s.at != s.end)
 		return -1;
 	return decimal_read(v.raw, &d) == 0 ? decimal_scale(&d, 0, out) : -1;
 }
