@@ -309,6 +309,7 @@ write_all(const struct format *f, const struct neutral_event *e, size_t count, s
 static const struct neutral_event answer[] = {
 	{ .kind = EVENT_START, .id = { "msg_1", 5 } },
 	{ .kind = EVENT_PART, .part = { .kind = PART_TEXT } },
+	{ .kind = EVENT_DELTA, .part = { .kind = PART_TEXT }, .text = { "\"\"", 2 } },
 	{ .kind = EVENT_PART_END, .part = { .kind = PART_TEXT } },
 	{ .kind = EVENT_PART, .part = { .kind = PART_REASONING, .signer = SIGNER_ANTHROPIC } },
 	{ .kind = EVENT_DELTA,
@@ -503,6 +504,19 @@ amazons_figures_are_taken_off_and_counted(void **state)
 }
 
 static void
+line_ends_between_tokens_do_not_end_the_event(void **state)
+{
+	struct frame f = { .data = SPAN_LIT("{\"type\":\"x\",\r\n\"a\":\n1}") };
+	struct reply_options o = { .model = "gw" };
+	struct bytes out = BYTES_LIMIT(4096);
+
+	(void)state;
+	assert_int_equal(anthropic_splice_frame(&f, &o, &out), 0);
+	assert_string_equal(out.at, "event: x\ndata: {\"type\":\"x\",  \"a\": 1}\n\n");
+	bytes_free(&out);
+}
+
+static void
 exceptions_become_errors(void **state)
 {
 	struct bytes in = BYTES_LIMIT(OUT_BYTES), out = BYTES_LIMIT(OUT_BYTES);
@@ -635,6 +649,7 @@ main(void)
 		cmocka_unit_test(an_error_is_the_last_that_is_written),
 		cmocka_unit_test(between_kin_events_stay_as_they_are),
 		cmocka_unit_test(amazons_figures_are_taken_off_and_counted),
+		cmocka_unit_test(line_ends_between_tokens_do_not_end_the_event),
 		cmocka_unit_test(exceptions_become_errors),
 		cmocka_unit_test(requests_between_kin_keep_their_messages),
 		cmocka_unit_test(an_answer_between_kin_keeps_its_blocks),
