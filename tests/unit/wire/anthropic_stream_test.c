@@ -382,13 +382,15 @@ figures_known_at_the_start_stand_there(void **state)
 	static const struct neutral_event events[] = {
 		{ .kind = EVENT_START },
 		{ .kind = EVENT_USAGE, .usage = { .seen = true, .input = 7, .output = 1 } },
+		{ .kind = EVENT_USAGE, .usage = { .seen = true, .input = -1, .output = 2 } },
 		{ .kind = EVENT_PING },
 	};
 	struct bytes out = BYTES_LIMIT(OUT_BYTES);
 
 	(void)state;
-	write_all(format_of(FORMAT_ANTHROPIC), events, 3, &out);
+	write_all(format_of(FORMAT_ANTHROPIC), events, 4, &out);
 	assert_non_null(strstr(out.at, "\"usage\":{\"input_tokens\":7,"));
+	assert_non_null(strstr(out.at, "\"output_tokens\":2"));
 	assert_non_null(strstr(out.at, "\"id\":\"msg_"));
 	assert_non_null(strstr(out.at, "event: ping\ndata: {\"type\":\"ping\"}\n\n"));
 	bytes_free(&out);
@@ -542,7 +544,8 @@ static struct span
 beta(const void *ctx, const char *name)
 {
 	(void)ctx;
-	return strcmp(name, "anthropic-beta") == 0 ? SPAN_LIT("b-1") : SPAN_NONE;
+	return strcmp(name, "anthropic-beta") == 0 ? SPAN_LIT("oauth-2025-04-20, effort-1")
+						   : SPAN_NONE;
 }
 
 static void
@@ -565,13 +568,14 @@ requests_between_kin_keep_their_messages(void **state)
 	(void)state;
 	assert_int_equal(convert_request(a, &q, &made, &lost, &err), 0);
 	assert_string_equal(out.at,
-		"{\"anthropic_version\":\"bedrock-2023-05-31\",\"anthropic_beta\":[\"b-1\"],"
+		"{\"anthropic_version\":\"bedrock-2023-05-31\",\"anthropic_beta\":[\"effort-1\"],"
 		"\"max_tokens\": 10,\"mes\\u0073ages\":[{\"role\":\"user\",  "
 		"\"content\":[{\"type\":"
 		"\"new\",\"n\":1e2}]}]}");
 	assert_int_equal(made.header_count, 0);
-	assert_int_equal(lost.count, 1);
-	assert_string_equal(lost.name[0], "service_tier");
+	assert_int_equal(lost.count, 2);
+	assert_string_equal(lost.name[0], "oauth-2025-04-20");
+	assert_string_equal(lost.name[1], "service_tier");
 	/* and the other way, where the path tells the rest */
 	q.from = q.to;
 	q.to = format_of(FORMAT_ANTHROPIC);
@@ -585,7 +589,7 @@ requests_between_kin_keep_their_messages(void **state)
 		"\"mes\\u0073ages\":[{\"role\":\"user\",  \"content\":[{\"type\":"
 		"\"new\",\"n\":1e2}]}]}");
 	assert_int_equal(made.header_count, 2);
-	assert_string_equal(made.header[1].value, "b-1");
+	assert_string_equal(made.header[1].value, "effort-1");
 	bytes_free(&out);
 	bytes_free(&back);
 	arena_free(a);
