@@ -68,11 +68,11 @@ else
 		--default --models 'mock-chat,mock-embedding,mock*' --json >/dev/null
 	"$sluice" key add --upstream mock --label "the mock's" --secret sk-mock-0000000000000000 --json >/dev/null
 fi
-provider() { # NAME SECRET BASE_URL MODELS
-	[ -n "$2" ] || return 0
+provider() { # NAME PROTOCOL SECRET BASE_URL MODELS
+	[ -n "$3" ] || return 0
 	if ! has upstream "$1"; then
-		"$sluice" upstream add --name "$1" --protocol openai --base-url "$3" --models "$4" --json >/dev/null
-		printf '%s' "$2" | "$sluice" key add --upstream "$1" --label environment --secret - --json >/dev/null
+		"$sluice" upstream add --name "$1" --protocol "$2" --base-url "$4" --models "$5" --json >/dev/null
+		printf '%s' "$3" | "$sluice" key add --upstream "$1" --label environment --secret - --json >/dev/null
 	fi
 	echo "provider     $1"
 }
@@ -131,11 +131,13 @@ settings     $SLUICE_CONFIG, logs in $var/log, all of this in $env_file
     -d '{"model":"mock-chat","stream":true,"messages":[{"role":"user","content":"Hello"}]}'
 
 TEXT
-provider openai "${OPENAI_API_KEY:-}" https://api.openai.com/v1 'gpt-*,o1*,o3*,o4*,chatgpt-*,text-embedding-*,whisper-*,tts-*,dall-e-*,omni-moderation-*'
-provider openrouter "${OPENROUTER_API_KEY:-}" https://openrouter.ai/api/v1 '*/*'
-provider groq "${GROQ_API_KEY:-}" https://api.groq.com/openai/v1 'llama-*,openai/gpt-oss-*,qwen/*'
-provider mistral "${MISTRAL_API_KEY:-}" https://api.mistral.ai/v1 'mistral-*,codestral-*,ministral-*,pixtral-*'
-provider deepseek "${DEEPSEEK_API_KEY:-}" https://api.deepseek.com/v1 'deepseek-*'
+provider openai openai "${OPENAI_API_KEY:-}" https://api.openai.com/v1 'gpt-*,o1*,o3*,o4*,chatgpt-*,text-embedding-*,whisper-*,tts-*,dall-e-*,omni-moderation-*'
+provider anthropic anthropic "${ANTHROPIC_API_KEY:-}" https://api.anthropic.com/v1 'claude-*'
+provider gemini gemini "${GEMINI_API_KEY:-}" https://generativelanguage.googleapis.com/v1beta 'gemini-*'
+provider openrouter openrouter "${OPENROUTER_API_KEY:-}" https://openrouter.ai/api/v1 '*/*'
+provider groq openai_chat "${GROQ_API_KEY:-}" https://api.groq.com/openai/v1 'llama-*,openai/gpt-oss-*,qwen/*'
+provider mistral openai_chat "${MISTRAL_API_KEY:-}" https://api.mistral.ai/v1 'mistral-*,codestral-*,ministral-*,pixtral-*'
+provider deepseek openai_chat "${DEEPSEEK_API_KEY:-}" https://api.deepseek.com/v1 'deepseek-*'
 echo "Ctrl-C ends it."
 
 # If any part ends by itself, so does the whole: a half-running gateway only puzzles.

@@ -149,7 +149,13 @@ find(struct mock_exchange *x, struct way *w)
 		w->rest = after(p, "/model/");
 		if (take_segment(&w->rest, w->name, sizeof w->name))
 			w->rest = after(w->rest, "/");
+	} else if (span_starts(p, "/api/v1/messages")) {
+		x->openrouter = true;
+		x->dialect = MOCK_ANTHROPIC;
+		w->to = TO_ANTHROPIC;
+		w->rest = after(p, "/api/v1");
 	} else if (span_starts(p, "/api/v1/")) {
+		x->openrouter = true;
 		x->dialect = MOCK_OPENROUTER;
 		w->rest = after(p, "/api/v1");
 	} else if (span_starts(p, DEPLOYMENT)) {

@@ -243,10 +243,12 @@ check_base_url(struct edit *e)
 	else
 		return call_refuse(c, ERR_BAD_REQUEST, "base_url",
 			"base_url must begin with https:// or http://.");
-	host = strcspn(rest, "/");
-	if (host == 0 || strpbrk(rest, " ?#\\") != NULL)
+	host = strcspn(rest, "/?");
+	if (host == 0 || strpbrk(rest, " #\\") != NULL ||
+		(strchr(rest, '?') != NULL && u->protocol != PROTOCOL_AZURE))
 		return call_refuse(c, ERR_BAD_REQUEST, "base_url",
-			"base_url must be a host and a path, without query and fragment.");
+			"base_url must be a host and a path, without query and fragment; Azure's alone "
+			"may end in ?api-version=….");
 	if (memchr(rest, '@', host) != NULL)
 		return call_refuse(c, ERR_BAD_REQUEST, "base_url",
 			"base_url may hold no user and password; add a key instead.");

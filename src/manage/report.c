@@ -77,6 +77,21 @@ put_tags(struct bytes *out, const struct usage_row *r)
 	bytes_puts(out, "]");
 }
 
+/* The client's dialect: its paths tell. */
+static const char *
+protocol_of(const char *endpoint)
+{
+	static const struct {
+		const char *begins, *name;
+	} paths[] = { { "/v1/messages", "anthropic" }, { "/v1beta/", "gemini" },
+		{ "/model/", "bedrock" } };
+
+	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+		if (strncmp(endpoint, paths[i].begins, strlen(paths[i].begins)) == 0)
+			return paths[i].name;
+	return "openai";
+}
+
 static void
 put_row(struct call *c, const struct usage_row *r)
 {
@@ -95,7 +110,7 @@ put_row(struct call *c, const struct usage_row *r)
 	put_text_or_null(out, "project", resource_name(c, RECORD_PROJECT, r->project));
 	put_id(out, "token_id", record_prefix(RECORD_TOKEN), r->token);
 	shape_text(out, "endpoint", r->endpoint);
-	shape_text(out, "protocol", "openai");
+	shape_text(out, "protocol", protocol_of(r->endpoint));
 	put_text_or_null(out, "model", r->model);
 	put_text_or_null(out, "upstream", resource_name(c, RECORD_UPSTREAM, r->upstream));
 	put_id(out, "upstream_id", record_prefix(RECORD_UPSTREAM), r->upstream);

@@ -8,6 +8,7 @@
 #include "wire/converse.h"
 #include "wire/gemini.h"
 #include "wire/openai_chat.h"
+#include "wire/openai_responses.h"
 #include <string.h>
 
 #define SSE          "text/event-stream"
@@ -27,7 +28,11 @@ static const struct format formats[FORMAT__COUNT] = {
 		READS(openai_chat), WRITES(openai_chat), .write_request = openai_chat_write_request,
 		.read_frame = openai_chat_read_frame, .write_event = openai_chat_write_event,
 		.usage = openai_chat_usage },
-	[FORMAT_OPENAI_RESPONSES] = { "openai-responses", DIALECT_OPENAI, FRAMING_SSE, SSE },
+	[FORMAT_OPENAI_RESPONSES] = { "openai-responses", DIALECT_OPENAI, FRAMING_SSE, SSE,
+		READS(openai_responses), WRITES(openai_responses),
+		.write_request = openai_responses_write_request,
+		.read_frame = openai_responses_read_frame,
+		.write_event = openai_responses_write_event, .usage = openai_responses_usage },
 	[FORMAT_ANTHROPIC] = { "anthropic", DIALECT_ANTHROPIC, FRAMING_SSE, SSE, READS(anthropic),
 		WRITES(anthropic), .write_request = anthropic_write_request,
 		.read_frame = anthropic_read_frame, .write_event = anthropic_write_event,

@@ -37,6 +37,17 @@ bool chat_is_error(struct json_value error);
 /* An element of `images`, which OpenRouter and its like have for what a model drew; index -1: none. */
 void chat_write_image(struct json_out *o, const struct neutral_part *p, int64_t index);
 
+/* ---- of a request, for OpenAI's two dialects ---- */
+
+/* The level of reasoning asked for, also where it was asked for in tokens. */
+enum effort chat_effort(const struct neutral_request *n);
+/* Models that think take the default temperature alone (R7). */
+bool chat_takes_sampling(const char *model, const struct neutral_request *n);
+/* `user` or `safety_identifier`; names longer than OpenAI takes become a digest that stays the same. */
+void chat_put_user(struct json_out *o, struct neutral_request *n, const char *name);
+/* Where it is one of OpenAI's: other dialects have others. */
+void chat_put_tier(struct json_out *o, struct neutral_request *n);
+
 /* usage as chat has it. */
 void chat_write_usage(struct json_out *o, const struct wire_usage *u);
 

@@ -27,6 +27,41 @@ bool chat_given(struct json_value v);
 /* A string decoded; 0, or -1 with *err. */
 int chat_plain(struct chat_reader *r, const char *member, struct json_value v, struct span *out);
 
+/* ---- settings that pass as they are ---- */
+
+enum chat_expect { EXPECT_NUMBER, EXPECT_INTEGER, EXPECT_BOOLEAN, EXPECT_STRING, EXPECT_ARRAY, EXPECT_OBJECT };
+struct chat_setting {
+	const char *name, *canonical; /* canonical NULL: the same */
+	enum chat_expect expect;
+};
+struct chat_rest {
+	struct chat_reader *r;
+	const struct chat_setting *settings;
+	size_t count;
+	int rc;
+};
+/* For text_pick(): every member that has no place of its own.  One that nobody knows goes down under its
+ * own name.  Look at rc behind it. */
+void chat_note_rest(void *ctx, struct span key, struct json_value v);
+
+/* ---- what OpenAI's two dialects have in common ---- */
+
+struct chat_elements {
+	struct chat_reader *r;
+	size_t count;
+	int rc;
+};
+/* fn gets a struct chat_elements, and stops by setting its rc. */
+int chat_each(struct chat_reader *r, const char *member, struct json_value array,
+	bool (*fn)(void *ctx, const struct json_member *m));
+/* Of {name,description,parameters,strict}, at the place where r is. */
+int chat_read_function(struct chat_reader *r, struct json_value v, struct neutral_tool *t);
+/* Of {name,description,schema,strict}. */
+int chat_read_schema(struct chat_reader *r, struct json_value v);
+int chat_read_most(struct chat_reader *r, const char *name, struct json_value v);
+int chat_read_effort(struct chat_reader *r, const char *member, struct json_value v);
+int chat_read_flag(struct chat_reader *r, const char *member, struct json_value v, bool *out);
+
 int chat_read_messages(struct chat_reader *r, struct json_value messages);
 
 #endif

@@ -8,82 +8,79 @@
 
 /* ---- settings that pass as they are ---- */
 
-enum expect { NUMBER, INTEGER, BOOLEAN, STRING, ARRAY, OBJECT, ANYTHING };
-
-static const struct setting {
-	const char *name;
-	enum expect expect;
-} settings[] = {
-	{ "temperature", NUMBER },
-	{ "top_p", NUMBER },
-	{ "top_k", INTEGER },
-	{ "seed", INTEGER },
-	{ "n", INTEGER },
-	{ "logprobs", BOOLEAN },
-	{ "top_logprobs", INTEGER },
-	{ "presence_penalty", NUMBER },
-	{ "frequency_penalty", NUMBER },
-	{ "logit_bias", OBJECT },
-	{ "metadata", OBJECT },
-	{ "user", STRING },
-	{ "safety_identifier", STRING },
-	{ "service_tier", STRING },
-	{ "verbosity", STRING },
-	{ "prompt_cache_key", STRING },
-	{ "store", BOOLEAN },
-	{ "modalities", ARRAY },
-	{ "audio", OBJECT },
-	{ "prediction", OBJECT },
-	{ "web_search_options", OBJECT },
-	{ "stream_options", OBJECT },
+static const struct chat_setting settings[] = {
+	{ "temperature", NULL, EXPECT_NUMBER },
+	{ "top_p", NULL, EXPECT_NUMBER },
+	{ "top_k", NULL, EXPECT_INTEGER },
+	{ "seed", NULL, EXPECT_INTEGER },
+	{ "n", NULL, EXPECT_INTEGER },
+	{ "logprobs", NULL, EXPECT_BOOLEAN },
+	{ "top_logprobs", NULL, EXPECT_INTEGER },
+	{ "presence_penalty", NULL, EXPECT_NUMBER },
+	{ "frequency_penalty", NULL, EXPECT_NUMBER },
+	{ "logit_bias", NULL, EXPECT_OBJECT },
+	{ "metadata", NULL, EXPECT_OBJECT },
+	{ "user", NULL, EXPECT_STRING },
+	{ "safety_identifier", NULL, EXPECT_STRING },
+	{ "service_tier", NULL, EXPECT_STRING },
+	{ "verbosity", NULL, EXPECT_STRING },
+	{ "prompt_cache_key", NULL, EXPECT_STRING },
+	{ "store", NULL, EXPECT_BOOLEAN },
+	{ "modalities", NULL, EXPECT_ARRAY },
+	{ "audio", NULL, EXPECT_OBJECT },
+	{ "prediction", NULL, EXPECT_OBJECT },
+	{ "web_search_options", NULL, EXPECT_OBJECT },
+	{ "stream_options", NULL, EXPECT_OBJECT },
 };
 
 static const char *
-wrong_type(enum expect expect, struct json_value v)
+wrong_type(enum chat_expect expect, struct json_value v)
 {
 	int64_t n;
 
 	switch (expect) {
-	case NUMBER:
+	case EXPECT_NUMBER:
 		return v.type == JSON_NUMBER ? NULL : "must be a number";
-	case INTEGER:
+	case EXPECT_INTEGER:
 		return json_int(v, &n) == 0 ? NULL : "must be an integer";
-	case BOOLEAN:
+	case EXPECT_BOOLEAN:
 		return v.type == JSON_TRUE || v.type == JSON_FALSE ? NULL : "must be true or false";
-	case STRING:
+	case EXPECT_STRING:
 		return v.type == JSON_STRING ? NULL : "must be a string";
-	case ARRAY:
+	case EXPECT_ARRAY:
 		return v.type == JSON_ARRAY ? NULL : "must be an array";
-	case OBJECT:
+	case EXPECT_OBJECT:
 		return v.type == JSON_OBJECT ? NULL : "must be an object";
 	default:
 		return NULL;
 	}
 }
 
-struct rest {
-	struct chat_reader *r;
-	int rc;
-};
-
-/* Every member that has no place of its own.  One that nobody knows goes down under its own name. */
-static void
-note_rest(void *ctx, struct span key, struct json_value v)
+static const struct chat_setting *
+find_setting(const struct chat_rest *rest, const char *name)
 {
-	struct rest *rest = ctx;
+	for (size_t i = 0; i < rest->count; i++)
+		if (strcmp(name, rest->settings[i].name) == 0)
+			return &rest->settings[i];
+	return NULL;
+}
+
+void
+chat_note_rest(void *ctx, struct span key, struct json_value v)
+{
+	struct chat_rest *rest = ctx;
 	struct chat_reader *r = rest->r;
 	char room[WIRE_KEY_BYTES], text[WIRE_KEY_BYTES];
+	const struct chat_setting *known;
 	const char *canonical = NULL, *wrong;
 	int64_t n;
 
 	if (rest->rc != 0 || v.type == JSON_NULL)
 		return;
 	(void)span_copy(wire_key(key, room), text, sizeof text);
-	for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
-		if (strcmp(text, settings[i].name) != 0)
-			continue;
-		canonical = settings[i].name;
-		if ((wrong = wrong_type(settings[i].expect, v)) != NULL) {
+	if ((known = find_setting(rest, text)) != NULL) {
+		canonical = known->canonical != NULL ? known->canonical : known->name;
+		if ((wrong = wrong_type(known->expect, v)) != NULL) {
 			rest->rc = chat_bad(r, text, wrong);
 			return;
 		}
@@ -102,17 +99,11 @@ note_rest(void *ctx, struct span key, struct json_value v)
 
 /* ---- tools ---- */
 
-struct elements {
-	struct chat_reader *r;
-	size_t count;
-	int rc;
-};
-
-static int
-each(struct chat_reader *r, const char *member, struct json_value array,
+int
+chat_each(struct chat_reader *r, const char *member, struct json_value array,
 	bool (*fn)(void *ctx, const struct json_member *m))
 {
-	struct elements all = { r, 0, 0 };
+	struct chat_elements all = { r, 0, 0 };
 	size_t before;
 
 	if (array.type != JSON_ARRAY)
@@ -123,8 +114,8 @@ each(struct chat_reader *r, const char *member, struct json_value array,
 	return all.rc;
 }
 
-static int
-read_function(struct chat_reader *r, struct json_value v, struct neutral_tool *t)
+int
+chat_read_function(struct chat_reader *r, struct json_value v, struct neutral_tool *t)
 {
 	static const char *const names[] = { "name", "description", "parameters", "strict" };
 	struct json_value got[4];
@@ -169,12 +160,12 @@ read_tool(struct chat_reader *r, struct json_value v)
 	}
 	if (strcmp(type, "function") == 0) {
 		before = chat_at(r, ".function");
-		rc = read_function(r, got[1], t);
+		rc = chat_read_function(r, got[1], t);
 		chat_leave(r, before);
 	} else if (strcmp(type, "custom") == 0) {
 		t->kind = TOOL_CUSTOM;
 		before = chat_at(r, ".custom");
-		rc = read_function(r, got[2], t);
+		rc = chat_read_function(r, got[2], t);
 		chat_leave(r, before);
 	} else {
 		t->kind = TOOL_HOSTED;
@@ -186,7 +177,7 @@ read_tool(struct chat_reader *r, struct json_value v)
 static bool
 each_tool(void *ctx, const struct json_member *m)
 {
-	struct elements *all = ctx;
+	struct chat_elements *all = ctx;
 	size_t before = chat_at(all->r, "[%zu]", all->count++);
 
 	all->rc = read_tool(all->r, m->value);
@@ -198,14 +189,14 @@ each_tool(void *ctx, const struct json_member *m)
 static bool
 each_function(void *ctx, const struct json_member *m)
 {
-	struct elements *all = ctx;
+	struct chat_elements *all = ctx;
 	size_t before = chat_at(all->r, "[%zu]", all->count++);
 	struct neutral_tool *t = neutral_add_tool(all->r->n, all->r->err);
 
 	if (t == NULL)
 		all->rc = -1;
 	else
-		all->rc = read_function(all->r, m->value, t);
+		all->rc = chat_read_function(all->r, m->value, t);
 	chat_leave(all->r, before);
 	return all->rc == 0;
 }
@@ -232,7 +223,7 @@ add_allowed(struct chat_reader *r, struct json_value tool)
 static bool
 each_allowed(void *ctx, const struct json_member *m)
 {
-	struct elements *all = ctx;
+	struct chat_elements *all = ctx;
 	size_t before = chat_at(all->r, "[%zu]", all->count++);
 
 	all->rc = add_allowed(all->r, m->value);
@@ -255,7 +246,7 @@ read_allowed(struct chat_reader *r, struct json_value v)
 			r, "tool_choice.allowed_tools.mode", "must be 'auto' or 'required'");
 	r->n->choice = CHOICE_ALLOWED;
 	r->n->choice_any = mode[0] == 'r';
-	return each(r, "tool_choice.allowed_tools.tools", got[1], each_allowed);
+	return chat_each(r, "tool_choice.allowed_tools.tools", got[1], each_allowed);
 }
 
 /* Also the values of function_call, which was tool_choice before there were tools. */
@@ -297,21 +288,21 @@ read_choice(struct chat_reader *r, const char *member, struct json_value v)
 
 /* ---- the form of the answer ---- */
 
-static int
-read_schema(struct chat_reader *r, struct json_value v)
+int
+chat_read_schema(struct chat_reader *r, struct json_value v)
 {
 	static const char *const names[] = { "name", "description", "schema", "strict" };
 	struct json_value got[4];
 	struct neutral_request *n = r->n;
 
 	if (v.type != JSON_OBJECT || TEXT_PICK(v.raw, names, got) != 0)
-		return chat_bad(r, "response_format.json_schema", "must be an object");
+		return chat_bad(r, "", "must be an object");
 	if (chat_given(got[0]) && got[0].type != JSON_STRING)
-		return chat_bad(r, "response_format.json_schema.name", "must be a string");
+		return chat_bad(r, "name", "must be a string");
 	if (chat_given(got[1]) && got[1].type != JSON_STRING)
-		return chat_bad(r, "response_format.json_schema.description", "must be a string");
+		return chat_bad(r, "description", "must be a string");
 	if (chat_given(got[2]) && got[2].type != JSON_OBJECT)
-		return chat_bad(r, "response_format.json_schema.schema", "must be an object");
+		return chat_bad(r, "schema", "must be an object");
 	n->format = OUTPUT_SCHEMA;
 	n->schema_name = chat_given(got[0]) ? got[0].raw : SPAN_NONE;
 	n->schema_description = chat_given(got[1]) ? got[1].raw : SPAN_NONE;
@@ -326,14 +317,20 @@ read_format(struct chat_reader *r, struct json_value v)
 	static const char *const names[] = { "type", "json_schema" };
 	struct json_value got[2];
 	char type[32];
+	size_t before;
+	int rc;
 
 	if (!chat_given(v))
 		return 0;
 	if (v.type != JSON_OBJECT || TEXT_PICK(v.raw, names, got) != 0)
 		return chat_bad(r, "response_format", "must be an object");
 	wire_copy_string(got[0], type, sizeof type);
-	if (strcmp(type, "json_schema") == 0)
-		return read_schema(r, got[1]);
+	if (strcmp(type, "json_schema") == 0) {
+		before = chat_at(r, "response_format.json_schema");
+		rc = chat_read_schema(r, got[1]);
+		chat_leave(r, before);
+		return rc;
+	}
 	if (strcmp(type, "text") == 0)
 		r->n->format = OUTPUT_TEXT;
 	else if (strcmp(type, "json_object") == 0)
@@ -346,8 +343,8 @@ read_format(struct chat_reader *r, struct json_value v)
 
 /* ---- how long ---- */
 
-static int
-read_most(struct chat_reader *r, const char *name, struct json_value v)
+int
+chat_read_most(struct chat_reader *r, const char *name, struct json_value v)
 {
 	int64_t most;
 
@@ -374,7 +371,7 @@ add_stop(struct chat_reader *r, struct json_value v)
 static bool
 each_stop(void *ctx, const struct json_member *m)
 {
-	struct elements *all = ctx;
+	struct chat_elements *all = ctx;
 	size_t before = chat_at(all->r, "[%zu]", all->count++);
 
 	all->rc = add_stop(all->r, m->value);
@@ -389,13 +386,13 @@ read_stop(struct chat_reader *r, struct json_value v)
 		return 0;
 	if (v.type == JSON_STRING)
 		return add_stop(r, v);
-	return each(r, "stop", v, each_stop);
+	return chat_each(r, "stop", v, each_stop);
 }
 
 /* ---- reasoning ---- */
 
-static int
-read_effort(struct chat_reader *r, const char *member, struct json_value v)
+int
+chat_read_effort(struct chat_reader *r, const char *member, struct json_value v)
 {
 	enum effort effort;
 	char word[16];
@@ -424,7 +421,7 @@ read_reasoning(struct chat_reader *r, struct json_value v)
 		return 0;
 	if (v.type != JSON_OBJECT || TEXT_PICK(v.raw, names, got) != 0)
 		return chat_bad(r, "reasoning", "must be an object");
-	if (read_effort(r, "reasoning.effort", got[0]) != 0)
+	if (chat_read_effort(r, "reasoning.effort", got[0]) != 0)
 		return -1;
 	if (chat_given(got[1])) {
 		if (json_int(got[1], &n->budget) != 0 || n->budget < 0)
@@ -470,8 +467,8 @@ static const char *const request_fields[REQUEST_FIELDS] = { "model", "messages",
 	"function_call", "parallel_tool_calls", "response_format", "reasoning_effort",
 	"reasoning" };
 
-static int
-read_flag(struct chat_reader *r, const char *member, struct json_value v, bool *out)
+int
+chat_read_flag(struct chat_reader *r, const char *member, struct json_value v, bool *out)
 {
 	if (chat_given(v) && v.type != JSON_TRUE && v.type != JSON_FALSE)
 		return chat_bad(r, member, "must be true or false");
@@ -495,26 +492,26 @@ read_fields(struct chat_reader *r, const struct json_value *got)
 	struct neutral_request *n = r->n;
 	bool parallel = false;
 
-	if (read_flag(r, "stream", got[STREAM], &n->stream) != 0)
+	if (chat_read_flag(r, "stream", got[STREAM], &n->stream) != 0)
 		return -1;
 	/* the newer name wins, whatever it says */
 	if (chat_given(got[MAX_COMPLETION_TOKENS])) {
-		if (read_most(r, "max_completion_tokens", got[MAX_COMPLETION_TOKENS]) != 0)
+		if (chat_read_most(r, "max_completion_tokens", got[MAX_COMPLETION_TOKENS]) != 0)
 			return -1;
 	} else if (chat_given(got[MAX_TOKENS]) &&
-		   read_most(r, "max_tokens", got[MAX_TOKENS]) != 0) {
+		   chat_read_most(r, "max_tokens", got[MAX_TOKENS]) != 0) {
 		return -1;
 	}
 	if (read_stop(r, got[STOP]) != 0 ||
-		(chat_given(got[TOOLS]) && each(r, "tools", got[TOOLS], each_tool) != 0) ||
+		(chat_given(got[TOOLS]) && chat_each(r, "tools", got[TOOLS], each_tool) != 0) ||
 		(chat_given(got[FUNCTIONS]) &&
-			each(r, "functions", got[FUNCTIONS], each_function) != 0) ||
+			chat_each(r, "functions", got[FUNCTIONS], each_function) != 0) ||
 		read_choice(r, "function_call", got[FUNCTION_CALL]) != 0 ||
 		read_choice(r, "tool_choice", got[TOOL_CHOICE]) != 0 ||
-		read_flag(r, "parallel_tool_calls", got[PARALLEL], &parallel) != 0 ||
+		chat_read_flag(r, "parallel_tool_calls", got[PARALLEL], &parallel) != 0 ||
 		read_format(r, got[RESPONSE_FORMAT]) != 0 ||
 		read_reasoning(r, got[REASONING]) != 0 ||
-		read_effort(r, "reasoning_effort", got[REASONING_EFFORT]) != 0)
+		chat_read_effort(r, "reasoning_effort", got[REASONING_EFFORT]) != 0)
 		return -1;
 	if (chat_given(got[PARALLEL]))
 		n->parallel = parallel ? 1 : 0;
@@ -526,11 +523,12 @@ openai_chat_read_request(const struct request_source *from, struct neutral_reque
 	struct losses *lost, struct err *err)
 {
 	struct chat_reader r = { .n = n, .lost = lost, .err = err };
-	struct rest rest = { &r, 0 };
+	struct chat_rest rest = { &r, settings, sizeof settings / sizeof settings[0], 0 };
 	struct json_value got[REQUEST_FIELDS];
 	const struct neutral_field *options;
 
-	if (text_pick(from->body, request_fields, REQUEST_FIELDS, got, note_rest, &rest) != 0) {
+	if (text_pick(from->body, request_fields, REQUEST_FIELDS, got, chat_note_rest, &rest) !=
+		0) {
 		(void)err_set(err, ERR_BAD_REQUEST, "the body is no JSON object");
 		return err_say(err, "The request's body must be one JSON object.");
 	}

@@ -713,8 +713,8 @@ put_format(struct chat_writer *w)
 	out_close(&w->o, '}');
 }
 
-static enum effort
-effort_of(const struct neutral_request *n)
+enum effort
+chat_effort(const struct neutral_request *n)
 {
 	if (n->effort != EFFORT_UNSET)
 		return n->effort;
@@ -727,7 +727,7 @@ static void
 put_effort(struct chat_writer *w)
 {
 	struct neutral_request *n = w->n;
-	enum effort effort = effort_of(n);
+	enum effort effort = chat_effort(n);
 
 	if (!n->reasoning_set)
 		return;
@@ -751,15 +751,14 @@ put_effort(struct chat_writer *w)
 
 /* ---- settings ---- */
 
-/* Models that think take the default temperature alone (R7). */
-static bool
-takes_sampling(const struct chat_writer *w)
+bool
+chat_takes_sampling(const char *model, const struct neutral_request *n)
 {
-	const char *name = model_of(w), *slash = strrchr(name, '/');
+	const char *name = model == NULL ? "" : model, *slash = strrchr(name, '/');
 
 	if (slash != NULL)
 		name = slash + 1;
-	if (w->openrouter || w->n->effort == EFFORT_NONE || strstr(name, "chat") != NULL)
+	if (n->effort == EFFORT_NONE || strstr(name, "chat") != NULL)
 		return true;
 	return !(name[0] == 'o' && name[1] >= '1' && name[1] <= '9') &&
 	       strncmp(name, "gpt-5", 5) != 0;
@@ -774,28 +773,26 @@ put_field(struct chat_writer *w, const char *name)
 		out_json(&w->o, name, f->value.raw);
 }
 
-/* Names of users that are longer than OpenAI takes are made a digest that stays the same. */
-static void
-put_user_name(struct chat_writer *w, const char *name)
+void
+chat_put_user(struct json_out *o, struct neutral_request *n, const char *name)
 {
-	const struct neutral_field *f = neutral_take(w->n, name);
+	const struct neutral_field *f = neutral_take(n, name);
 	struct span plain;
 
 	if (f == NULL || f->value.type != JSON_STRING)
 		return;
-	plain = text_plain(w->n->arena, f->value);
+	plain = text_plain(n->arena, f->value);
 	if (plain.len > USER_BYTES_MOST)
-		out_text(&w->o, name, text_clean_id(w->n->arena, plain));
+		out_text(o, name, text_clean_id(n->arena, plain));
 	else
-		out_json(&w->o, name, f->value.raw);
+		out_json(o, name, f->value.raw);
 }
 
-/* Other dialects have tiers of other names. */
-static void
-put_tier(struct chat_writer *w)
+void
+chat_put_tier(struct json_out *o, struct neutral_request *n)
 {
 	static const char *const tiers[] = { "auto", "default", "flex", "scale", "priority" };
-	const struct neutral_field *f = neutral_peek(w->n, "service_tier");
+	const struct neutral_field *f = neutral_peek(n, "service_tier");
 	char tier[16];
 
 	if (f == NULL)
@@ -803,7 +800,7 @@ put_tier(struct chat_writer *w)
 	wire_copy_string(f->value, tier, sizeof tier);
 	for (size_t i = 0; i < sizeof tiers / sizeof tiers[0]; i++)
 		if (strcmp(tier, tiers[i]) == 0)
-			put_field(w, "service_tier");
+			out_json(o, "service_tier", neutral_take(n, "service_tier")->value.raw);
 }
 
 static bool
@@ -861,15 +858,15 @@ put_settings(struct chat_writer *w)
 	static const char *const openrouter[] = { "top_k", "top_a", "min_p", "repetition_penalty",
 		"models", "provider", "plugins", "transforms", "route", "session_id", "trace" };
 
-	if (takes_sampling(w)) {
+	if (w->openrouter || chat_takes_sampling(w->to->model, w->n)) {
 		put_field(w, "temperature");
 		put_field(w, "top_p");
 	}
 	for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++)
 		put_field(w, plain[i]);
-	put_user_name(w, "user");
-	put_user_name(w, "safety_identifier");
-	put_tier(w);
+	chat_put_user(&w->o, w->n, "user");
+	chat_put_user(&w->o, w->n, "safety_identifier");
+	chat_put_tier(&w->o, w->n);
 	for (size_t i = 0; w->openrouter && i < sizeof openrouter / sizeof openrouter[0]; i++)
 		put_field(w, openrouter[i]);
 }
