@@ -265,10 +265,15 @@ static bool
 keep_header(void *ctx, struct span name, struct span value)
 {
 	static const char *const kept[] = { "content-encoding", "content-disposition",
-		"content-language", "content-range", "retry-after", "retry-after-ms" };
+		"content-language", "content-range", "retry-after", "retry-after-ms",
+		"x-amzn-errortype" };
 	struct exchange *x = ctx;
+	size_t count = sizeof kept / sizeof kept[0];
 
-	for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
+	/* Bedrock's SDKs tell an error by the header, which stands last in the list. */
+	if (x->match.endpoint->dialect != DIALECT_BEDROCK)
+		count--;
+	for (size_t i = 0; i < count; i++)
 		if (span_is_nocase(name, kept[i]) && x->passed_count < PASSED_HEADERS_MAX) {
 			const char *copy = arena_strndup(x->arena, value.at, value.len);
 
