@@ -25,7 +25,7 @@ base64_encode(struct bytes *out, struct span data)
 			text[n++] = letters[(p[1] & 15) << 2 | p[2] >> 6];
 			text[n++] = letters[p[2] & 63];
 		}
-		if (left > 0 && left < 3 && n < sizeof text) {
+		if (left > 0 && left < 3 && n + 4 <= sizeof text) {
 			unsigned second = left == 2 ? p[1] : 0;
 
 			text[n++] = letters[p[0] >> 2];

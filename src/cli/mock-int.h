@@ -67,6 +67,7 @@ struct mock_exchange {
 	enum mock_dialect dialect;
 	bool sap;          /* behind SAP's gateway: its streams are text */
 	bool vertex;       /* Google's platform: bearer tokens only */
+	bool openrouter;   /* OpenRouter's host, in whichever dialect */
 	const char *deployment; /* of the path, decoded; "" none */
 	const char *exception; /* Bedrock: the answer's x-amzn-ErrorType */
 	uint64_t number;   /* of the request, since the start */

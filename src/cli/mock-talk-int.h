@@ -45,6 +45,7 @@ struct talk {
 	int stop_count;
 	int64_t characters;
 	bool cache_marks, cache_hour;
+	bool has_signed;                /* reasoning came back with a signature of the mock's own */
 
 	/* said */
 	struct bytes thinking, said;

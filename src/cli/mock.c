@@ -100,6 +100,7 @@ const char mock_help[] =
 	"  cache:N                 N tokens came from a cache\n"
 	"  stop:filter             refused by a filter\n"
 	"  redact                  thoughts that are hidden, where a protocol has them\n"
+	"signed? in the system text: the answer tells whether signed reasoning came back.\n"
 	"Reasoning is signed, and an error when it comes back altered, or not, where it must.\n";
 
 enum state { READING, HOLDING, SENDING, HANGING };
@@ -1089,7 +1090,7 @@ answer(struct connection *c, const struct request *r)
 	x->stream.ends.len = 0;
 	x->status = 0;
 	x->dialect = MOCK_OPENAI;
-	x->sap = x->vertex = false;
+	x->sap = x->vertex = x->openrouter = false;
 	x->exception = NULL;
 	x->deployment = "";
 	c->state = SENDING;

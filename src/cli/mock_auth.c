@@ -399,7 +399,7 @@ own_key(const struct mock_exchange *x)
 {
 	const struct mock_keys *k = &x->keys;
 
-	if (x->sap || x->vertex)
+	if (x->sap || x->vertex || x->openrouter)
 		return k->bearer;
 	switch (x->dialect) {
 	case MOCK_ANTHROPIC:
@@ -446,7 +446,7 @@ mock_auth_admits(struct mock_exchange *x)
 	}
 	if (!mock_auth.strict)
 		return true;
-	if (x->dialect == MOCK_ANTHROPIC && !x->sap && !x->vertex &&
+	if (x->dialect == MOCK_ANTHROPIC && !x->sap && !x->vertex && !x->openrouter &&
 		mock_header(x, "anthropic-version").len == 0) {
 		mock_error(x, 400, "anthropic-version: header is required");
 		return false;

@@ -149,7 +149,13 @@ find(struct mock_exchange *x, struct way *w)
 		w->rest = after(p, "/model/");
 		if (take_segment(&w->rest, w->name, sizeof w->name))
 			w->rest = after(w->rest, "/");
+	} else if (span_starts(p, "/api/v1/messages")) {
+		x->openrouter = true;
+		x->dialect = MOCK_ANTHROPIC;
+		w->to = TO_ANTHROPIC;
+		w->rest = after(p, "/api/v1");
 	} else if (span_starts(p, "/api/v1/")) {
+		x->openrouter = true;
 		x->dialect = MOCK_OPENROUTER;
 		w->rest = after(p, "/api/v1");
 	} else if (span_starts(p, DEPLOYMENT)) {
@@ -275,6 +281,7 @@ is_served(const struct mock_exchange *x, const struct way *w)
 	const char *name = w->to == TO_PLAIN ? "plain"
 			   : x->sap          ? "sap"
 			   : x->vertex       ? "vertex"
+			   : x->openrouter   ? "openrouter"
 					     : names[x->dialect];
 
 	if (mock_auth.only != NULL && strcmp(mock_auth.only, "openai-chat") == 0)

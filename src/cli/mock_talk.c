@@ -537,6 +537,8 @@ say(struct talk *t, const struct mock_script *s)
 			(void)bytes_puts(to, " You said: ");
 		(void)bytes_add(to, t->text.at, t->text.len);
 		(void)bytes_add(to, t->notes.at, t->notes.len);
+		if (has_word(&t->system, "signed?"))
+			(void)bytes_puts(to, t->has_signed ? " [signed]" : " [not signed]");
 		if (t->system.len > 0)
 			(void)bytes_printf(to, " [system: %s]", t->system.at);
 	}
@@ -565,7 +567,7 @@ piece_size(const struct mock_script *s)
 
 /* A size that the script states holds whatever the request says. */
 static void
-cut_said(struct talk *t)
+cut_said(struct talk *t, const struct mock_script *s)
 {
 	struct span said = bytes_span(&t->said);
 
@@ -580,7 +582,8 @@ cut_said(struct talk *t)
 		t->stop = STOP_SEQUENCE;
 		t->stopped_by = t->stops[i];
 	}
-	if (t->most_output > 0 && tokens((int64_t)said.len) > t->most_output && !t->json) {
+	if (t->most_output > 0 && tokens((int64_t)said.len) > t->most_output && !t->json &&
+		piece_size(s) == 0) {
 		said.len = whole_characters(said, (size_t)(t->most_output * CHARACTERS_TOKEN));
 		t->stop = STOP_LENGTH;
 	}
@@ -619,7 +622,7 @@ talk_think(struct talk *t, const struct mock_script *s, const char *id_format)
 		t->stop = STOP_FILTER;
 	} else {
 		say(t, s);
-		cut_said(t);
+		cut_said(t, s);
 		if (t->call_count > 0)
 			t->stop = STOP_CALLS;
 	}
@@ -672,5 +675,6 @@ talk_signed(const char *what, struct span text, struct json_value signature)
 	char good[64];
 
 	talk_sign(what, text, good);
+	talk.has_signed = talk.has_signed || talk_is(signature, good);
 	return talk_is(signature, good);
 }

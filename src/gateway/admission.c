@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/money.h"
 #include "gateway/tags.h"
+#include "wire/weigh.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -113,8 +114,12 @@ read_other(struct exchange *x, struct span type)
 	if (x->match.model.at == NULL)
 		return 0;
 	span_copy(span_of(x->path_model), x->ask.model, sizeof x->ask.model);
-	if (x->is_json && x->match.endpoint->dialect != DIALECT_OPENAI)
-		x->ask.input_estimate = openai_weigh(x->body);
+	if (x->is_json && x->match.endpoint->dialect != DIALECT_OPENAI) {
+		struct weight w = { 0 };
+
+		weigh(x->body, &w);
+		x->ask.input_estimate = weight_tokens(&w);
+	}
 	return 0;
 }
 

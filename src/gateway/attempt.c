@@ -256,10 +256,15 @@ static bool
 keep_header(void *ctx, struct span name, struct span value)
 {
 	static const char *const kept[] = { "content-encoding", "content-disposition",
-		"content-language", "content-range", "retry-after", "retry-after-ms" };
+		"content-language", "content-range", "retry-after", "retry-after-ms",
+		"x-amzn-errortype" };
 	struct exchange *x = ctx;
+	size_t count = sizeof kept / sizeof kept[0];
 
-	for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
+	/* Bedrock's SDKs tell an error by the header, which stands last in the list. */
+	if (x->match.endpoint->dialect != DIALECT_BEDROCK)
+		count--;
+	for (size_t i = 0; i < count; i++)
 		if (span_is_nocase(name, kept[i]) && x->passed_count < PASSED_HEADERS_MAX) {
 			const char *copy = arena_strndup(x->arena, value.at, value.len);
 
@@ -629,7 +634,9 @@ judge(struct exchange *x)
 			.reset_tokens = response_header(x, "x-ratelimit-reset-tokens"),
 			.remaining_requests = response_header(x, "x-ratelimit-remaining-requests"),
 			.remaining_tokens = response_header(x, "x-ratelimit-remaining-tokens"),
-			.date = response_header(x, "date") };
+			.date = response_header(x, "date"),
+			.error_type = response_header(x, "x-amzn-errortype"),
+			.unified_reset = response_header(x, "anthropic-ratelimit-unified-reset") };
 		x->failure = failure_classify(x->end.status, &h, bytes_span(&x->answer),
 			clock_wall_ms(), &x->retry_at_ms);
 		if (credential_renews(x))

@@ -6,8 +6,10 @@
  */
 #include "gateway/gateway-int.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "wire/auth.h"
+#include "wire/sigv4.h"
 
 #include <string.h>
 #include <strings.h>
@@ -60,6 +62,8 @@ none(struct exchange *x, bool refused, const char *why)
 
 	x->failure = refused ? FAILURE_KEY_INVALID : FAILURE_TRANSIENT;
 	x->renewing = false;
+	x->row.upstream = c->upstream->head.id;
+	x->row.key = c->key->id;
 	err_set(&x->err, ERR_UPSTREAM_CREDENTIALS, "upstream %s: no access token: %s",
 		c->upstream->name, why);
 	err_say(&x->err,
@@ -229,6 +233,52 @@ add_by_template(struct exchange *x, struct header_list *l, struct forward_reques
 	return rc;
 }
 
+static struct span
+header_of(const struct header_list *l, const char *name)
+{
+	for (size_t i = 0; i < l->count; i++)
+		if (strcasecmp(l->line[i].name, name) == 0)
+			return span_of(l->line[i].value);
+	return SPAN_LIT("");
+}
+
+static int
+add_signature(struct exchange *x, struct header_list *l, const struct forward_request *q,
+	const struct upstream *u, struct span secret)
+{
+	struct sigv4_headers made;
+	struct auth_aws_key key;
+	struct sigv4_request r;
+	char region[64], service[64];
+
+	if (auth_aws_key(secret, &key, &x->err) != 0)
+		return err_set(&x->err, ERR_UPSTREAM_CREDENTIALS,
+			"the key of upstream %s is no key of an AWS account", u->name);
+	auth_aws_place(u->base_url, region, service);
+	r = (struct sigv4_request){ .method = q->method,
+		.url = span_of(q->url),
+		.content_type = header_of(l, "content-type"),
+		.body = q->has_body ? q->body : SPAN_LIT(""),
+		.id = key.id,
+		.secret = key.secret,
+		.session = key.session,
+		.region = span_of(u->region[0] != '\0' ? u->region : region),
+		.service = span_of(u->signing_service[0] != '\0' ? u->signing_service
+				   : service[0] != '\0'          ? service
+								 : "bedrock"),
+		.now_ms = clock_wall_ms() };
+
+	if (q->body_fd >= 0 || sigv4_sign(&r, &made) != 0)
+		return err_set(&x->err, ERR_UPSTREAM_CREDENTIALS,
+			"a request to upstream %s cannot be signed", u->name);
+	if (set_header(x, l, "x-amz-date", arena_strdup(x->arena, made.x_amz_date)) != 0 ||
+		(key.session.len > 0 &&
+			set_header(x, l, "x-amz-security-token",
+				arena_strndup(x->arena, key.session.at, key.session.len)) != 0))
+		return -1;
+	return set_header(x, l, "authorization", arena_strdup(x->arena, made.authorization));
+}
+
 int
 credential_add(struct exchange *x, struct header_list *l, struct forward_request *q)
 {
@@ -263,7 +313,7 @@ credential_add(struct exchange *x, struct header_list *l, struct forward_request
 		return set_header(x, l, "authorization",
 			arena_printf(x->arena, "Bearer %s", x->access_token));
 	case AUTH_SIGV4:
-		break;
+		return add_signature(x, l, q, u, span_of(c->key->secret));
 	}
 	return err_set(&x->err, ERR_UPSTREAM_CREDENTIALS,
 		"upstream %s has an auth that this version does not know", u->name);

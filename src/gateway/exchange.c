@@ -275,7 +275,9 @@ step_credential(struct exchange *x)
 		attempt_conclude(x);
 		return after_attempt(x);
 	}
-	return next_candidate(x);
+	candidate_release(x);
+	x->candidate++;
+	return x->candidate == x->plan.count ? EX_SETTLE : EX_ROUTE;
 }
 
 static enum exchange_state

@@ -5,7 +5,7 @@
  *   admission.c  ADMIT: from bytes to a lease and a plan; on intake threads
  *   attempt.c    FORWARD: the provider's bytes and what becomes of them; on the loop
  *   credential.c what an upstream is to know us by: keys, access tokens, signatures
- *   access.c     access tokens that keys buy: kept, renewed ahead, shared
+ *   access*.c    access tokens that keys buy: kept, renewed ahead, shared
  *   candidate.c  limits of the upstream and the key that are next
  *   guard.c      a stream that goes beyond what its budgets hold
  *   remember.c   who may pass when the store is not to be had

@@ -46,6 +46,12 @@ extern const char *const anthropic_block_names[BLOCK_MEMBERS];
 int anthropic_no_object(struct span body, size_t at, struct err *err);
 /* 405 of "anthropic.claude-sonnet-4-5-20250929-v1:0"; 0 where the name tells none. */
 int anthropic_model_version(const char *model);
+/* What models take from there on, and what they no longer do (reference anthropic.md, 1.1). */
+#define CLAUDE_STRICT      405 /* tools may be strict */
+#define CLAUDE_ADAPTIVE    406 /* decides itself how much to think */
+#define CLAUDE_NO_SAMPLING 407 /* temperature, top_p and top_k are gone, effort may be xhigh */
+/* What reasoning that is left out is called where losses are told. */
+const char *anthropic_reasoning_name(const struct neutral_part *p);
 int anthropic_compose(struct neutral_request *n, const struct request_target *to,
 	enum anthropic_flavour flavour, struct request_made *made, struct losses *lost,
 	struct err *err);
@@ -53,9 +59,10 @@ int anthropic_compose(struct neutral_request *n, const struct request_target *to
 int anthropic_splice(struct arena *a, const struct request_source *from,
 	const struct request_target *to, enum anthropic_flavour flavour, struct request_made *made,
 	struct losses *lost, struct err *err);
-/* The betas of the header, else of the body, as a JSON array; SPAN_NONE: none (or no memory). */
-struct span
-anthropic_betas(struct arena *a, const struct request_source *from, struct json_value in_body);
+/* The betas of the header (of those for Bedrock and SAP what they know), else all of the body, as a JSON
+ * array; SPAN_NONE: none (or no memory). */
+struct span anthropic_betas(struct arena *a, const struct request_source *from,
+	struct json_value in_body, enum anthropic_flavour flavour, struct losses *lost);
 /* … and that array as the header's value; NULL: none. */
 const char *anthropic_beta_header(struct arena *a, struct span betas);
 

@@ -8,7 +8,6 @@
 #include "wire/anthropic.h"
 
 #include "base/base64.h"
-#include "base/hash.h"
 #include "base/money.h"
 #include "wire/effort.h"
 #include <stdio.h>
@@ -16,12 +15,6 @@
 
 #define DEFAULT_MAX_TOKENS 4096
 #define MILLION            1000000
-#define ID_MOST            64
-
-/* Models by their names: what they take, and what they no longer do (reference anthropic.md, 1.1). */
-#define VERSION_STRICT      405 /* tools may be strict */
-#define VERSION_ADAPTIVE    406 /* decides itself how much to think */
-#define VERSION_NO_SAMPLING 407 /* temperature, top_p and top_k are gone, effort may be xhigh */
 
 struct plan {
 	enum { THINK_UNSAID, THINK_OFF, THINK_BUDGET, THINK_ADAPTIVE } thinking;
@@ -99,8 +92,8 @@ anthropic_model_version(const char *model)
 
 /* ---- what a message may hold ---- */
 
-static const char *
-reasoning_name(const struct neutral_part *p)
+const char *
+anthropic_reasoning_name(const struct neutral_part *p)
 {
 	switch (p->signer) {
 	case SIGNER_ANTHROPIC:
@@ -126,7 +119,7 @@ is_kept(struct composing *c, const struct neutral_part *p)
 	case PART_REDACTED:
 		if (p->signer == SIGNER_ANTHROPIC && p->signature.len > 0)
 			return true;
-		losses_add(c->lost, span_of(reasoning_name(p)), false);
+		losses_add(c->lost, span_of(anthropic_reasoning_name(p)), false);
 		return false;
 	default:
 		return true;
@@ -214,137 +207,6 @@ trim_prefill(struct composing *c)
 	return 0;
 }
 
-/* ---- ids of calls: each once in a request, and results follow theirs (R15, trap 6) ---- */
-
-/* A call under the id its dialect gave it; of several with one id in a turn, results come in order. */
-struct call {
-	struct span id;
-	struct call *next;
-};
-struct entry {
-	bool taken;
-	struct span key;
-	size_t turn; /* of the calls below; those of earlier turns are over */
-	struct call *due, *last;
-	int64_t suffix; /* the next to try where the id is used already */
-};
-struct ids {
-	struct entry *used, *origin;
-	size_t room; /* a power of two, at most half full */
-	uint64_t seed;
-};
-
-static struct entry *
-entry_of(struct entry *table, const struct ids *ids, struct span key)
-{
-	size_t at = (size_t)hash_64(key.at, key.len, ids->seed) & (ids->room - 1);
-
-	while (table[at].taken &&
-		(table[at].key.len != key.len || memcmp(table[at].key.at, key.at, key.len) != 0))
-		at = (at + 1) & (ids->room - 1);
-	return &table[at];
-}
-
-static struct span
-unused_id(struct arena *a, struct ids *ids, struct span id)
-{
-	struct span base = text_clean_id(a, id);
-	struct span try = base;
-	struct entry *first, *e;
-
-	if (base.at == NULL)
-		return SPAN_NONE;
-	first = e = entry_of(ids->used, ids, base);
-	while (e->taken) {
-		char suffix[24];
-		int len = snprintf(suffix, sizeof suffix, "_%lld", (long long)++first->suffix + 1);
-		size_t keep = base.len + (size_t)len <= ID_MOST ? base.len : ID_MOST - (size_t)len;
-
-		try.at = arena_printf(a, "%.*s%s", (int)keep, base.at, suffix);
-		if (try.at == NULL)
-			return SPAN_NONE;
-		try.len = keep + (size_t)len;
-		e = entry_of(ids->used, ids, try);
-	}
-	e->taken = true;
-	e->key = try;
-	return try;
-}
-
-static int
-settle_call(struct arena *a, struct ids *ids, size_t turn, struct neutral_part *p)
-{
-	struct span id = unused_id(a, ids, p->call_id);
-	struct call *call = arena_alloc(a, sizeof *call);
-	struct entry *e;
-
-	if (id.at == NULL || call == NULL)
-		return -1;
-	call->id = id;
-	e = entry_of(ids->origin, ids, p->call_id);
-	if (!e->taken || e->turn != turn)
-		e->due = e->last = NULL;
-	e->taken = true;
-	e->key = p->call_id;
-	e->turn = turn;
-	if (e->due == NULL)
-		e->due = call;
-	else
-		e->last->next = call;
-	e->last = call;
-	p->call_id = id;
-	return 0;
-}
-
-static int
-settle_result(struct arena *a, struct ids *ids, struct neutral_part *p)
-{
-	struct entry *e;
-
-	e = entry_of(ids->origin, ids, p->call_id);
-	if (!e->taken) { /* the provider will say that nobody called */
-		p->call_id = text_clean_id(a, p->call_id);
-		return p->call_id.at == NULL ? -1 : 0;
-	}
-	p->call_id = e->due->id;
-	if (e->due->next != NULL)
-		e->due = e->due->next;
-	return 0;
-}
-
-static int
-settle_ids(struct composing *c)
-{
-	struct neutral_request *n = c->n;
-	struct ids ids = { .room = 16 };
-	size_t calls = 0, turn = 0;
-
-	for (size_t m = 0; m < n->message_count; m++)
-		for (size_t i = 0; i < n->message[m].count; i++)
-			calls += n->message[m].part[i].kind == PART_TOOL_CALL;
-	while (ids.room < 2 * calls + 2)
-		ids.room *= 2;
-	hash_random(&ids.seed, sizeof ids.seed);
-	ids.used = arena_alloc(n->arena, ids.room * sizeof *ids.used);
-	ids.origin = arena_alloc(n->arena, ids.room * sizeof *ids.origin);
-	if (ids.used == NULL || ids.origin == NULL)
-		return err_set(c->err, ERR_MEMORY, "no memory for the ids of tool calls");
-	for (size_t m = 0; m < n->message_count; m++) {
-		turn += m > 0 && n->message[m].role != n->message[m - 1].role;
-		for (size_t i = 0; i < n->message[m].count; i++) {
-			struct neutral_part *p = &n->message[m].part[i];
-			int rc = p->kind == PART_TOOL_CALL ? settle_call(n->arena, &ids, turn, p)
-				 : p->kind == PART_TOOL_RESULT ? settle_result(n->arena, &ids, p)
-							       : 0;
-
-			if (rc != 0)
-				return err_set(
-					c->err, ERR_MEMORY, "no memory for the ids of tool calls");
-		}
-	}
-	return 0;
-}
-
 /* ---- thinking (table 3) ---- */
 
 static const char *
@@ -356,7 +218,7 @@ effort_of(const struct composing *c)
 		e = effort_of_budget(c->n->budget);
 	if (e == EFFORT_MINIMAL || e == EFFORT_NONE)
 		e = EFFORT_LOW; /* the least there is */
-	if (e == EFFORT_XHIGH && c->version > 0 && c->version < VERSION_NO_SAMPLING)
+	if (e == EFFORT_XHIGH && c->version > 0 && c->version < CLAUDE_NO_SAMPLING)
 		e = EFFORT_HIGH;
 	return e == EFFORT_UNSET ? NULL : effort_name(e);
 }
@@ -430,7 +292,7 @@ plan_thinking(struct composing *c)
 	if (!n->reasoning_set)
 		return;
 	if (kind == THINKING_UNKNOWN)
-		kind = c->version >= VERSION_ADAPTIVE ? THINKING_ADAPTIVE : THINKING_BUDGET;
+		kind = c->version >= CLAUDE_ADAPTIVE ? THINKING_ADAPTIVE : THINKING_BUDGET;
 	if (n->effort == EFFORT_NONE) {
 		p->thinking = THINK_OFF;
 		return;
@@ -521,6 +383,8 @@ put_image(struct composing *c, const struct neutral_part *p)
 {
 	struct span mime = image_type(p);
 
+	if (p->detail.len > 0 && !span_is(p->detail, "auto"))
+		losses_add(c->lost, SPAN_LIT("detail"), false);
 	if (p->data.len > 0 && mime.len == 0)
 		return refuse(c->err, ERR_BAD_REQUEST, "messages",
 			"It is not said of what type an image is; give its media type.");
@@ -837,7 +701,7 @@ put_tool(struct composing *c, const struct neutral_tool *t)
 	out_json(&c->o, "input_schema",
 		t->parameters.at != NULL ? t->parameters
 					 : SPAN_LIT("{\"type\":\"object\",\"properties\":{}}"));
-	if (t->strict == 1 && c->version >= VERSION_STRICT)
+	if (t->strict == 1 && c->version >= CLAUDE_STRICT)
 		out_bool(&c->o, "strict", true);
 	else if (t->strict == 1)
 		losses_add(c->lost, SPAN_LIT("strict"), false);
@@ -916,7 +780,7 @@ static void
 put_sampling(struct composing *c)
 {
 	bool thinks = c->plan.thinking == THINK_BUDGET || c->plan.thinking == THINK_ADAPTIVE;
-	bool gone = c->version >= VERSION_NO_SAMPLING;
+	bool gone = c->version >= CLAUDE_NO_SAMPLING;
 	int64_t temperature = -1, top_p = -1;
 	bool has_temperature = number_of(c->n, "temperature", &temperature);
 	bool has_top_p = number_of(c->n, "top_p", &top_p);
@@ -955,7 +819,7 @@ put_thinking_setting(struct composing *c)
 		if (p->thinking == THINK_BUDGET)
 			out_int(&c->o, "budget_tokens", p->budget);
 		/* newer models keep it to themselves unless asked */
-		if (p->thinking == THINK_ADAPTIVE && p->show && c->version >= VERSION_NO_SAMPLING)
+		if (p->thinking == THINK_ADAPTIVE && p->show && c->version >= CLAUDE_NO_SAMPLING)
 			out_string(&c->o, "display", "summarized");
 		out_close(&c->o, '}');
 	}
@@ -1109,7 +973,7 @@ anthropic_compose(struct neutral_request *n, const struct request_target *to,
 	if (names_fit(n, &tool_names, &made->renamed) != 0)
 		return err_set(err, ERR_MEMORY, "no memory for the names of tools");
 	sift(&c);
-	if (trim_prefill(&c) != 0 || settle_ids(&c) != 0)
+	if (trim_prefill(&c) != 0 || neutral_unique_ids(n, err) != 0)
 		return -1;
 	any = n->message_count > 0;
 	plan_thinking(&c);

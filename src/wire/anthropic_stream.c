@@ -434,11 +434,11 @@ on_delta(struct anthropic_reader *r, struct json_value index, struct json_value 
 			return -1;
 		if (r->blocks == ANTHROPIC_HELD_BLOCKS_MAX)
 			return out_of_order(r);
-		b = add_block(r, index, kind);
-		if (b == NULL || pump(r) != 0)
+		if (add_block(r, index, kind) == NULL || pump(r) != 0)
 			return -1;
+		b = find(r, index);
 	}
-	return more_text(r, b, text);
+	return b == NULL ? 0 : more_text(r, b, text);
 }
 
 static int
@@ -499,7 +499,6 @@ static int
 on_message_stop(struct anthropic_reader *r, struct span event)
 {
 	struct neutral_event finish = { .kind = EVENT_FINISH }, end = { .kind = EVENT_END };
-	struct wire_usage before = r->usage;
 
 	if (need_start(r) != 0)
 		return -1;
@@ -507,13 +506,9 @@ on_message_stop(struct anthropic_reader *r, struct span event)
 		b->ended = true;
 	if (pump(r) != 0)
 		return -1;
-	anthropic_usage(event, &r->usage);
-	if (memcmp(&before, &r->usage, sizeof before) != 0) {
-		struct neutral_event e = { .kind = EVENT_USAGE, .usage = r->usage };
-
-		if (give(r, &e) != 0)
-			return -1;
-	}
+	if (json_get(event, ANTHROPIC_METRICS).type == JSON_OBJECT &&
+		give_usage(r, event, true) != 0)
+		return -1;
 	finish.finish = neutral_finish(r->finish, r->calls);
 	if (finish.finish == FINISH_STOP_SEQUENCE && r->stop_sequence.len > 0)
 		finish.stop_sequence = bytes_span(&r->stop_sequence);
@@ -877,7 +872,7 @@ anthropic_write_flavoured(struct anthropic_writer *w, enum anthropic_flavour fla
 	case EVENT_START:
 		return note_start(w, e);
 	case EVENT_USAGE:
-		w->usage = e->usage;
+		usage_merge(&w->usage, &e->usage);
 		return 0;
 	case EVENT_ERROR:
 		w->over = true;

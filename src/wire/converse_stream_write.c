@@ -6,7 +6,6 @@
  */
 #include "wire/converse-int.h"
 
-#include <ctype.h>
 #include <string.h>
 
 #define KEEP_PAYLOAD ((size_t)16 * 1024) /* a larger one is given back */
@@ -267,16 +266,13 @@ static int
 on_error(struct converse_writer *w, const struct err *err, struct bytes *out)
 {
 	struct bytes payload = BYTES_LIMIT(8192);
-	char name[64];
 	int rc;
 
 	if (!w->sse)
 		return error_event(DIALECT_BEDROCK, err, NULL, out);
-	(void)span_copy(span_of(error_type(DIALECT_BEDROCK, err->code)), name, sizeof name);
-	name[0] = (char)tolower((unsigned char)name[0]);
 	rc = error_body(DIALECT_BEDROCK, err, NULL, &payload);
 	if (rc == 0)
-		rc = send_text(name, bytes_span(&payload), out);
+		rc = send_text(error_exception(err->code), bytes_span(&payload), out);
 	bytes_free(&payload);
 	return rc;
 }

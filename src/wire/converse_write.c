@@ -7,6 +7,7 @@
  */
 #include "wire/converse-int.h"
 
+#include "wire/anthropic-int.h"
 #include "wire/effort.h"
 #include "wire/wire-int.h"
 #include <stdio.h>
@@ -27,6 +28,7 @@ struct writing {
 	struct err *err;
 	struct json_out out;
 	enum maker maker;
+	int version; /* of Claude; 0 not known */
 
 	bool thinks;    /* thinking is written */
 	bool adaptive;  /* of its own measure */
@@ -35,7 +37,7 @@ struct writing {
 
 	bool open; /* a message is */
 	enum neutral_role role;
-	size_t message, part; /* of the request, for errors */
+	size_t message; /* of the request, for errors */
 	char document[DOCUMENTS_NAMED_MAX][DOCUMENT_NAME_BYTES];
 	size_t documents;
 	int rc;
@@ -100,6 +102,16 @@ maker_of(const struct request_target *to)
 		if (strcasestr(model, marks[i].within) != NULL)
 			return marks[i].maker;
 	return to->thinking != THINKING_UNKNOWN ? MAKER_ANTHROPIC : MAKER_UNKNOWN;
+}
+
+/* Newer models know only the values that change nothing. */
+static bool
+has_no_sampling(const struct writing *w)
+{
+	if (w->maker != MAKER_ANTHROPIC)
+		return false;
+	return w->version == 0 ? w->to->thinking == THINKING_ADAPTIVE
+			       : w->version >= CLAUDE_NO_SAMPLING;
 }
 
 static bool
@@ -325,21 +337,11 @@ put_medium(struct writing *w, const struct neutral_part *p)
 /* ---- tool calls and their results ---- */
 
 static void
-put_id(struct writing *w, struct span id)
-{
-	struct span clean = text_clean_id(w->n->arena, id);
-
-	if (clean.at == NULL)
-		(void)no_memory(w);
-	out_text(&w->out, "toolUseId", clean);
-}
-
-static void
 put_call(struct writing *w, const struct neutral_part *p)
 {
 	out_open(&w->out, NULL, '{');
 	out_open(&w->out, "toolUse", '{');
-	put_id(w, p->call_id);
+	out_text(&w->out, "toolUseId", p->call_id);
 	out_text(&w->out, "name", p->name);
 	if (p->is_custom) { /* free text, which this dialect has no place for */
 		out_open(&w->out, "input", '{');
@@ -404,7 +406,7 @@ put_result(struct writing *w, const struct neutral_part *p)
 {
 	out_open(&w->out, NULL, '{');
 	out_open(&w->out, "toolResult", '{');
-	put_id(w, p->call_id);
+	out_text(&w->out, "toolUseId", p->call_id);
 	out_open(&w->out, "content", '[');
 	put_result_content(w, p);
 	out_close(&w->out, ']');
@@ -435,28 +437,76 @@ put_reasoning(struct writing *w, const struct neutral_part *p)
 	out_close(&w->out, '}');
 }
 
+/* ---- what a message may hold ---- */
+
+static bool
+is_kept(struct writing *w, enum neutral_role role, const struct neutral_part *p)
+{
+	switch (p->kind) {
+	case PART_TEXT:
+	case PART_REFUSAL:
+		return !is_blank(p->text);
+	case PART_REASONING:
+	case PART_REDACTED:
+		if (p->signer == SIGNER_ANTHROPIC && p->signature.len > 0 && may_be_claude(w) &&
+			role == ROLE_ASSISTANT)
+			return true;
+		lose(w, anthropic_reasoning_name(p), false);
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* Tools' results come first in their turn; all keep their order. */
+static int
+put_results_first(struct writing *w, struct neutral_message *m)
+{
+	struct neutral_part *sorted;
+	size_t results = 0, at = 0, rest;
+
+	for (size_t i = 0; i < m->count; i++) {
+		results += m->part[i].kind == PART_TOOL_RESULT;
+		at = m->part[i].kind == PART_TOOL_RESULT ? i + 1 : at;
+	}
+	if (results == at) /* behind the last of them stands none that is none */
+		return 0;
+	sorted = arena_alloc(w->n->arena, m->count * sizeof *sorted);
+	if (sorted == NULL)
+		return no_memory(w);
+	at = 0;
+	rest = results;
+	for (size_t i = 0; i < m->count; i++)
+		sorted[m->part[i].kind == PART_TOOL_RESULT ? at++ : rest++] = m->part[i];
+	m->part = sorted;
+	return 0;
+}
+
+/* What the provider would refuse, and says nothing, goes. */
+static int
+sift(struct writing *w)
+{
+	struct neutral_request *n = w->n;
+	size_t messages = 0;
+
+	for (size_t i = 0; i < n->message_count; i++) {
+		struct neutral_message *m = &n->message[i];
+		size_t kept = 0;
+
+		for (size_t k = 0; k < m->count; k++)
+			if (is_kept(w, m->role, &m->part[k]))
+				m->part[kept++] = m->part[k];
+		m->count = kept;
+		if (m->role == ROLE_USER && put_results_first(w, m) != 0)
+			return -1;
+		if (kept > 0)
+			n->message[messages++] = *m;
+	}
+	n->message_count = messages;
+	return 0;
+}
+
 /* ---- messages ---- */
-
-static bool
-is_reasoning(const struct neutral_part *p)
-{
-	return p->kind == PART_REASONING || p->kind == PART_REDACTED;
-}
-
-/* What a provider would refuse, and says nothing. */
-static bool
-is_left_out(struct writing *w, enum neutral_role role, const struct neutral_part *p)
-{
-	if (p->kind == PART_TEXT || p->kind == PART_REFUSAL)
-		return is_blank(p->text);
-	if (!is_reasoning(p))
-		return false;
-	if (p->signer == SIGNER_ANTHROPIC && p->signature.len > 0 && may_be_claude(w) &&
-		role == ROLE_ASSISTANT)
-		return false;
-	lose(w, "thinking block", false);
-	return true;
-}
 
 static void
 open_message(struct writing *w, enum neutral_role role)
@@ -517,13 +567,9 @@ lacks_words(const struct neutral_message *m)
 static void
 put_message(struct writing *w, const struct neutral_message *m)
 {
-	for (w->part = 0; w->part < m->count && w->rc == 0; w->part++) {
-		const struct neutral_part *p = &m->part[w->part];
-
-		if (is_left_out(w, m->role, p))
-			continue;
+	for (size_t i = 0; i < m->count && w->rc == 0; i++) {
 		open_message(w, m->role);
-		put_part(w, p);
+		put_part(w, &m->part[i]);
 	}
 	if (w->rc == 0 && lacks_words(m))
 		put_text(w, SPAN_LIT("\"See the document.\""));
@@ -539,10 +585,10 @@ trim_last(struct writing *w)
 	size_t blank;
 	char *cut;
 
-	if (m == NULL || m->role != ROLE_ASSISTANT || m->count == 0)
+	if (m == NULL || m->role != ROLE_ASSISTANT)
 		return 0;
 	p = &m->part[m->count - 1];
-	if (p->kind != PART_TEXT || is_blank(p->text))
+	if (p->kind != PART_TEXT)
 		return 0;
 	blank = blank_end(text_inside(p->text));
 	if (blank == 0)
@@ -631,6 +677,42 @@ fit_budget(struct writing *w)
 		w->max_output = wanted;
 }
 
+/* A tool that must be called leaves no room for thoughts. */
+static bool
+forces_a_tool(const struct neutral_request *n)
+{
+	return n->tool_count > 0 && (n->choice == CHOICE_REQUIRED || n->choice == CHOICE_TOOL ||
+					    (n->choice == CHOICE_ALLOWED && n->choice_any));
+}
+
+/* With thinking on, a turn whose tools have been run must begin with its thinking, which a client of
+ * another dialect may not have kept. */
+static bool
+lacks_thinking(const struct neutral_request *n)
+{
+	for (size_t i = n->message_count; i > 0; i--) {
+		const struct neutral_message *m = &n->message[i - 1];
+
+		if (m->role != ROLE_ASSISTANT)
+			continue;
+		if (m->part[0].kind == PART_REASONING || m->part[0].kind == PART_REDACTED)
+			return false;
+		for (size_t k = 0; k < m->count; k++)
+			if (m->part[k].kind == PART_TOOL_CALL)
+				return true;
+		return false;
+	}
+	return false;
+}
+
+static bool
+decides_itself(const struct writing *w)
+{
+	if (w->to->thinking != THINKING_UNKNOWN)
+		return w->to->thinking == THINKING_ADAPTIVE;
+	return w->version == 0 ? w->n->adaptive : w->version >= CLAUDE_ADAPTIVE;
+}
+
 static void
 plan_thinking(struct writing *w)
 {
@@ -639,15 +721,12 @@ plan_thinking(struct writing *w)
 	w->max_output = n->max_output;
 	if (!n->reasoning_set || !may_be_claude(w) || n->effort == EFFORT_NONE || n->budget == 0)
 		return;
-	/* A tool that must be called leaves no room for thoughts: the call was asked for in words. */
-	if (n->choice == CHOICE_REQUIRED || n->choice == CHOICE_TOOL ||
-		(n->choice == CHOICE_ALLOWED && n->choice_any)) {
+	w->adaptive = decides_itself(w);
+	if (forces_a_tool(n) || (!w->adaptive && lacks_thinking(n))) {
 		lose(w, n->effort != EFFORT_UNSET ? "reasoning_effort" : "thinking", false);
 		return;
 	}
 	w->thinks = true;
-	w->adaptive = w->to->thinking == THINKING_ADAPTIVE ||
-		      (w->to->thinking == THINKING_UNKNOWN && n->adaptive);
 	if (w->adaptive)
 		return;
 	w->budget = n->budget > 0
@@ -668,7 +747,8 @@ put_thinking(struct writing *w)
 		out_string(&w->out, "type", "disabled");
 	} else if (w->adaptive) {
 		out_string(&w->out, "type", "adaptive");
-		if (n->show_reasoning)
+		/* newer models keep it to themselves unless asked */
+		if (n->show_reasoning && has_no_sampling(w))
 			out_string(&w->out, "display", "summarized");
 	} else {
 		out_string(&w->out, "type", "enabled");
@@ -687,6 +767,8 @@ effort_word(const struct writing *w)
 		e = effort_of_budget(w->n->budget);
 	if (e == EFFORT_MINIMAL || (e == EFFORT_NONE && w->maker == MAKER_OPENAI))
 		e = EFFORT_LOW;
+	if (w->version > 0 && w->version < CLAUDE_NO_SAMPLING && e == EFFORT_XHIGH)
+		e = EFFORT_HIGH;
 	if (w->maker == MAKER_OPENAI && (e == EFFORT_XHIGH || e == EFFORT_MAX))
 		e = EFFORT_HIGH;
 	return effort_name(e);
@@ -730,8 +812,8 @@ put_top_p(struct writing *w)
 	if (f == NULL || f->value.type != JSON_NUMBER)
 		return;
 	/* Claude refuses both together, and this one when it thinks. */
-	if (may_be_claude(w) && (w->thinks || w->to->thinking == THINKING_ADAPTIVE ||
-					neutral_peek(w->n, "temperature") != NULL))
+	if (may_be_claude(w) &&
+		(w->thinks || has_no_sampling(w) || neutral_peek(w->n, "temperature") != NULL))
 		return;
 	out_json(&w->out, "topP", neutral_take(w->n, "top_p")->value.raw);
 }
@@ -795,7 +877,7 @@ put_model_fields(struct writing *w)
 	const struct neutral_request *n = w->n;
 	const struct neutral_field *f;
 
-	if (w->maker == MAKER_ANTHROPIC && !w->thinks && w->to->thinking != THINKING_ADAPTIVE &&
+	if (w->maker == MAKER_ANTHROPIC && !w->thinks && !has_no_sampling(w) &&
 		(f = neutral_take(w->n, "top_k")) != NULL && f->value.type == JSON_NUMBER)
 		out_json(&w->out, "top_k", f->value.raw);
 	if (may_be_claude(w) && (f = neutral_take(w->n, "anthropic_beta")) != NULL)
@@ -867,7 +949,7 @@ put_function(struct writing *w, const struct neutral_tool *t)
 		t->parameters.at != NULL ? t->parameters
 					 : SPAN_LIT("{\"type\":\"object\",\"properties\":{}}"));
 	out_close(&w->out, '}');
-	if (t->strict == 1 && may_be_claude(w))
+	if (t->strict == 1 && w->version >= CLAUDE_STRICT)
 		out_bool(&w->out, "strict", true);
 	out_close(&w->out, '}');
 	out_close(&w->out, '}');
@@ -1030,8 +1112,10 @@ converse_write_request(struct neutral_request *n, const struct request_target *t
 		.lost = lost,
 		.err = err,
 		.out = { .to = made->body },
-		.maker = maker_of(to) };
-	if (neutral_fill_ids(n, err) != 0 || check_settings(w) != 0 || trim_last(w) != 0)
+		.maker = maker_of(to),
+		.version = anthropic_model_version(to->model == NULL ? "" : to->model) };
+	if (check_settings(w) != 0 || neutral_fill_ids(n, err) != 0 || sift(w) != 0 ||
+		neutral_unique_ids(n, err) != 0 || trim_last(w) != 0)
 		return -1;
 	plan_thinking(w);
 	if (n->parallel == 0)

@@ -6,8 +6,7 @@
 #include "wire/error.h"
 
 #include "base/clock.h"
-#include "base/hash.h"
-#include <ctype.h>
+#include "wire/eventstream.h"
 #include <string.h>
 
 /*
@@ -255,57 +254,39 @@ error_body(enum dialect d, const struct err *e, const char *request_id, struct b
 	return out->failed ? -1 : 0;
 }
 
-/* ---- AWS event-stream: lengths and CRCs around headers and payload ---- */
+/* ---- AWS event-stream ---- */
 
-static void
-put_u32(struct bytes *out, uint32_t n)
+const char *
+error_exception(enum err_code code)
 {
-	unsigned char b[4] = { (unsigned char)(n >> 24), (unsigned char)(n >> 16),
-		(unsigned char)(n >> 8), (unsigned char)n };
+	static const struct {
+		const char *type, *exception;
+	} exceptions[] = {
+		{ "ThrottlingException", "throttlingException" },
+		{ "ServiceQuotaExceededException", "throttlingException" },
+		{ "ServiceUnavailableException", "serviceUnavailableException" },
+		{ "ModelTimeoutException", "modelStreamErrorException" },
+		{ "ValidationException", "validationException" },
+		{ "AccessDeniedException", "validationException" },
+		{ "ResourceNotFoundException", "validationException" },
+	};
 
-	(void)bytes_add(out, b, sizeof b);
-}
-
-static void
-put_header(struct bytes *out, const char *name, const char *value)
-{
-	unsigned char name_len = (unsigned char)strlen(name);
-	size_t len = strlen(value);
-	unsigned char string[3] = { 7, (unsigned char)(len >> 8), (unsigned char)len };
-
-	(void)bytes_add(out, &name_len, 1);
-	(void)bytes_puts(out, name);
-	(void)bytes_add(out, string, sizeof string);
-	(void)bytes_puts(out, value);
+	for (size_t i = 0; i < sizeof exceptions / sizeof exceptions[0]; i++)
+		if (strcmp(error_type(DIALECT_BEDROCK, code), exceptions[i].type) == 0)
+			return exceptions[i].exception;
+	return "internalServerException";
 }
 
 static int
 put_exception(struct bytes *out, const struct err *e, const char *request_id)
 {
-	struct bytes payload = BYTES_LIMIT(8192), headers = BYTES_LIMIT(512);
-	size_t start = out->len;
-	char type[64];
+	struct bytes payload = BYTES_LIMIT(8192);
 
-	(void)span_copy(span_of(error_type(DIALECT_BEDROCK, e->code)), type, sizeof type);
-	type[0] = (char)tolower((unsigned char)type[0]);
 	put_bedrock(&payload, e, request_id);
-	put_header(&headers, ":exception-type", type);
-	put_header(&headers, ":content-type", "application/json");
-	put_header(&headers, ":message-type", "exception");
-	if (payload.failed || headers.failed) {
+	if (payload.failed || eventstream_write(out, "exception", error_exception(e->code),
+				      bytes_span(&payload)) != 0)
 		out->failed = true;
-	} else {
-		put_u32(out, (uint32_t)(16 + headers.len + payload.len));
-		put_u32(out, (uint32_t)headers.len);
-		if (!out->failed)
-			put_u32(out, hash_crc32(out->at + start, 8));
-		(void)bytes_add(out, headers.at, headers.len);
-		(void)bytes_add(out, payload.at, payload.len);
-		if (!out->failed)
-			put_u32(out, hash_crc32(out->at + start, out->len - start));
-	}
 	bytes_free(&payload);
-	bytes_free(&headers);
 	return out->failed ? -1 : 0;
 }
 

@@ -16,7 +16,10 @@ int error_status(enum dialect d, enum err_code code);
 /* The dialect's own word for it: "invalid_request_error", "RESOURCE_EXHAUSTED"; for Bedrock the
  * exception's name, which its SDK reads from the header x-amzn-ErrorType. */
 const char *error_type(enum dialect d, enum err_code code);
-/* All three: request_id may be NULL; 0, or -1 when out's limit or memory is spent.
+/* The exception that it is in a stream of Bedrock, whose SDKs know only some there:
+ * "throttlingException". */
+const char *error_exception(enum err_code code);
+/* Both: request_id may be NULL; 0, or -1 when out's limit or memory is spent.
  * The JSON body: shape, type and code of the dialect, sluice_code, the sentence, the request id. */
 int error_body(enum dialect d, const struct err *e, const char *request_id, struct bytes *out);
 /* The same in the middle of a stream: an event its SDK throws on, closed by an empty line; for

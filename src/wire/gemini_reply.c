@@ -684,7 +684,7 @@ int
 gemini_read_reply(struct span body, struct neutral_reply *r, struct err *err)
 {
 	struct answer a = { .r = r, .err = err };
-	const char *p = body.at, *end = body.at + body.len;
+	const char *p = body.len == 0 ? "" : body.at, *end = p + body.len;
 
 	if (!r->usage.seen)
 		r->usage = WIRE_USAGE_NONE;

@@ -177,6 +177,9 @@ bool neutral_has_calls(const struct neutral_request *n); /* tool calls or result
  * (so that what a provider caches stays valid), and results without one that of the call they answer:
  * of the turn before, by name in order of appearance, else by position (R17).  0, or -1 no memory. */
 int neutral_fill_ids(struct neutral_request *n, struct err *err);
+/* For writers of dialects that refuse an id twice, or one of other characters than text_clean_id()
+ * leaves: changes calls and the results that answer them alike.  0, or -1 no memory. */
+int neutral_unique_ids(struct neutral_request *n, struct err *err);
 
 /* Appends a part to the message under way, opening a new one where the role changes (R2).  Growing
  * happens in the arena.  NULL with *err (too many parts, memory). */

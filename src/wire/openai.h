@@ -106,7 +106,5 @@ int openai_stop(const struct openai_stop *s, struct bytes *out);
 
 /* The estimate for usage that never came: four characters a token. */
 int64_t openai_estimate_tokens(int64_t characters);
-/* The size of one checked JSON value as input, in tokens: text by its length, media by kind. */
-int64_t openai_weigh(struct span raw);
 
 #endif

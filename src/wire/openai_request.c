@@ -5,172 +5,13 @@
  */
 #include "wire/openai.h"
 
+#include "wire/weigh.h"
 #include "wire/wire-int.h"
 #include <stdio.h>
 #include <string.h>
 
-/*
- * Sizes of input that is no text, in tokens.  Images: OpenAI's vision guide for gpt-4o, 1024 x 1024
- * at high detail is 4 tiles of 170 and 85 for the whole; low detail is 85.  A chat message costs 3
- * around its content (OpenAI's cookbook on counting tokens).  The rest are our own estimates, meant
- * for a reservation that the provider's figure replaces: audio is ten tokens a second, at 32 KB/s
- * for WAV and 8 KB/s for what is compressed; a PDF page is some 2,000 tokens in 64 KB.
- */
-#define IMAGE_TOKENS          765
-#define IMAGE_LOW_TOKENS      85
-#define MESSAGE_TOKENS        3
-#define WAV_BYTES_PER_TOKEN   3200
-#define AUDIO_BYTES_PER_TOKEN 800
-#define FILE_BYTES_PER_TOKEN  32
-#define FILE_REFERENCE_TOKENS 2000
-#define TEXT_BYTES_PER_TOKEN  4
-#define CHOICES_MAX           1000000
-
-/* ---- the size of the input ---- */
-
-struct weight {
-	int64_t text_bytes; /* as they stand in JSON: UTF-8, escapes counted with their backslash */
-	int64_t tokens;
-	int64_t images;
-};
-
-static int64_t
-decoded_bytes(size_t base64)
-{
-	return (int64_t)(base64 / 4 * 3);
-}
-
-static bool
-looks_base64(struct span s)
-{
-	size_t n = s.len < 64 ? s.len : 64;
-
-	for (size_t i = 0; i < n; i++) {
-		char c = s.at[i];
-
-		/* JSON may write a slash as \/ */
-		if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-			    strchr("+/-_=\\", c) != NULL) ||
-			c == '\0')
-			return false;
-	}
-	return n > 0;
-}
-
-static void
-weigh_media(struct span base64, const char *kind, struct weight *w)
-{
-	int64_t bytes = decoded_bytes(base64.len);
-
-	if (strcmp(kind, "image") == 0)
-		return; /* counted where its part says so */
-	if (strcmp(kind, "text") == 0)
-		w->text_bytes += bytes;
-	else if (strcmp(kind, "audio") != 0)
-		w->tokens += 1 + bytes / FILE_BYTES_PER_TOKEN;
-	else if (span_starts(base64, "UklGR")) /* "RIFF" */
-		w->tokens += 1 + bytes / WAV_BYTES_PER_TOKEN;
-	else
-		w->tokens += 1 + bytes / AUDIO_BYTES_PER_TOKEN;
-}
-
-/* True when the string was media, and is counted. */
-static bool
-weigh_data_url(struct span key, struct span s, struct weight *w)
-{
-	static const struct {
-		const char *prefix, *kind;
-	} kinds[] = { { "data:image", "image" }, { "data:audio", "audio" }, { "data:text", "text" },
-		{ "data:", "file" } };
-	const char *mark;
-
-	if (!span_starts(s, "data:")) {
-		if ((!span_is(key, "data") && !span_is(key, "file_data")) || s.len < 64 ||
-			!looks_base64(s))
-			return false;
-		weigh_media(s, span_is(key, "data") ? "audio" : "file", w);
-		return true;
-	}
-	if (!span_is(key, "url") && !span_is(key, "image_url") && !span_is(key, "file_data") &&
-		!span_is(key, "data") && !span_is(key, "file_url"))
-		return false;
-	mark = memmem(s.at, s.len < 128 ? s.len : 128, ";base64,", 8);
-	if (mark == NULL)
-		return false;
-	mark += 8;
-	for (size_t i = 0;; i++) {
-		if (!span_starts(s, kinds[i].prefix))
-			continue;
-		weigh_media((struct span){ mark, s.len - (size_t)(mark - s.at) }, kinds[i].kind, w);
-		return true;
-	}
-}
-
-/* The compiler makes a comparison of words out of it; there is one for nearly every string. */
-#define IS(s, text) ((s).len == sizeof(text) - 1 && memcmp((s).at, text, sizeof(text) - 1) == 0)
-
-static inline void
-weigh_string(struct span key, struct span s, struct weight *w)
-{
-	if (IS(key, "type")) {
-		if (IS(s, "image_url") || IS(s, "input_image")) {
-			w->tokens += IMAGE_TOKENS;
-			w->images++;
-		}
-		return;
-	}
-	if (IS(key, "role")) {
-		w->tokens += MESSAGE_TOKENS;
-		return;
-	}
-	if (IS(key, "detail") && IS(s, "low") && w->images > 0) {
-		w->tokens -= IMAGE_TOKENS - IMAGE_LOW_TOKENS;
-		w->images--;
-		return;
-	}
-	if (IS(key, "file_id") || IS(key, "file_url"))
-		w->tokens += FILE_REFERENCE_TOKENS;
-	if (s.len < 32 || IS(key, "content") || IS(key, "text") || !weigh_data_url(key, s, w))
-		w->text_bytes += (int64_t)s.len;
-}
-
-/* raw: one checked JSON value.  Numbers are tokens already (prompts may be given so). */
-static void
-weigh(struct span raw, struct weight *w)
-{
-	const char *p = raw.at, *end = raw.at + raw.len;
-	struct span key = SPAN_NONE;
-
-	while (p < end) {
-		if (*p == '"') {
-			const char *q = wire_string_end(p + 1, end);
-			struct span s = { p + 1, (size_t)(q - p) - 2 };
-
-			p = q;
-			while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
-				p++;
-			if (p < end && *p == ':')
-				key = s;
-			else
-				weigh_string(key, s, w);
-		} else if (*p >= '0' && *p <= '9') {
-			w->tokens++;
-			while (p<end && * p> ',' && *p != ']' && *p != '}')
-				p++;
-		} else {
-			p++;
-		}
-	}
-}
-
-int64_t
-openai_weigh(struct span raw)
-{
-	struct weight w = { 0 };
-
-	weigh(raw, &w);
-	return w.tokens + openai_estimate_tokens(w.text_bytes);
-}
+#define CHOICES_MAX          1000000
+#define TEXT_BYTES_PER_TOKEN 4
 
 /* ---- the members ---- */
 
@@ -342,7 +183,7 @@ estimate_input(const struct skim *s)
 	for (size_t i = 0; i < sizeof schemas / sizeof schemas[0]; i++)
 		if (s->found[schemas[i]].type > JSON_NULL)
 			w.text_bytes += (int64_t)s->found[schemas[i]].raw.len;
-	return w.tokens + openai_estimate_tokens(w.text_bytes);
+	return weight_tokens(&w);
 }
 
 int64_t
@@ -426,7 +267,7 @@ spliced(struct arena *a, struct span body, const struct splice *edits, size_t co
 		return body;
 	for (size_t i = 0; i < count; i++)
 		len += edits[i].with.len - (edits[i].to - edits[i].from);
-	out = to = arena_alloc(a, len);
+	out = to = arena_room(a, len);
 	if (out == NULL)
 		return SPAN_NONE;
 	for (size_t i = 0; i < count; i++) {
@@ -520,7 +361,8 @@ openai_rewrite(struct arena *a, struct span body, const struct openai_request *q
 		if (text.at == NULL)
 			return SPAN_NONE;
 		edits[count++] = (struct splice){ at, at + q->model_value.raw.len, text };
-	} else if (upstream_model != NULL && q->model_value.type == JSON_NONE) {
+	} else if (upstream_model != NULL && q->model_value.type == JSON_NONE &&
+		   q->model[0] != '\0') {
 		/* Azure's clients say it in the path */
 		size_t at = (size_t)((const char *)memchr(body.at, '{', body.len) - body.at) + 1;
 		char *text = arena_printf(a, "\"model\":%s%s", json_text(a, upstream_model).at,

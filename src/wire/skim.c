@@ -3,6 +3,7 @@
  */
 #include "wire/skim.h"
 
+#include "wire/weigh.h"
 #include "wire/wire-int.h"
 #include <string.h>
 
@@ -135,15 +136,15 @@ read_path_model(const struct request_source *source, struct openai_request *out,
 }
 
 static int64_t
-weigh(const struct json_value found[TOPS], const struct skim_members *m)
+estimate(const struct json_value found[TOPS], const struct skim_members *m)
 {
-	int64_t tokens = 0, bytes = 0;
+	struct weight w = { 0 };
 
 	for (size_t i = 0; i < NAMES_MOST && m->texts[i] != NULL; i++)
-		tokens += openai_weigh(member(found, m->texts[i]).raw);
+		weigh(member(found, m->texts[i]).raw, &w);
 	for (size_t i = 0; i < NAMES_MOST && m->schemas[i] != NULL; i++)
-		bytes += (int64_t)member(found, m->schemas[i]).raw.len;
-	return tokens + openai_estimate_tokens(bytes);
+		w.text_bytes += (int64_t)member(found, m->schemas[i]).raw.len;
+	return weight_tokens(&w);
 }
 
 int
@@ -173,6 +174,6 @@ skim_request(const struct format *f, const struct request_source *source, const 
 	if (out->choices < 1 || out->choices > CHOICES_MOST)
 		out->choices = out->choices < 1 ? 1 : CHOICES_MOST;
 	wire_copy_string(first_of(found, m->end_user), out->end_user, sizeof out->end_user);
-	out->input_estimate = weigh(found, m);
+	out->input_estimate = estimate(found, m);
 	return 0;
 }

@@ -2,12 +2,13 @@
 // and queries for interfaces that are no model at all.
 
 import assert from "node:assert/strict";
-import { generateKeyPairSync, verify } from "node:crypto";
+import { createHash, createHmac, generateKeyPairSync, verify } from "node:crypto";
 import { once } from "node:events";
 import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
 import test from "node:test";
+import { SignatureV4 } from "@smithy/signature-v4";
 import { Stack, sleep, until } from "./lib/stack.mjs";
 
 // A token endpoint and a provider in one: what it gives, and what it takes, is scripted by `play`.
@@ -31,7 +32,7 @@ async function endpoint() {
         .end(play.body ?? JSON.stringify({ access_token: token, token_type: "bearer", expires_in: play.life }));
       return;
     }
-    play.calls.push({ method: request.method, url: request.url, headers: request.headers, body });
+    play.calls.push({ method: request.method, url: request.url, headers: request.headers, body, at: Date.now() });
     const token = request.headers.authorization?.replace("Bearer ", "") ?? "";
     if (token.startsWith("bought-") && !play.good.has(token)) {
       reply.writeHead(401, { "content-type": "application/json" }).end('{"error":{"message":"expired"}}');
@@ -49,6 +50,31 @@ async function endpoint() {
     server.close();
   };
   return play;
+}
+
+// AWS's own reading of a request that came, at the time it says.
+async function signatureOf(call, host, { id, secret, session, region, service }) {
+  class Sha256 {
+    constructor(key) {
+      this.hash = key ? createHmac("sha256", key) : createHash("sha256");
+    }
+    update(data) {
+      this.hash.update(data);
+    }
+    async digest() {
+      return new Uint8Array(this.hash.digest());
+    }
+  }
+  const url = new URL(call.url, `http://${host}`);
+  const at = call.headers["x-amz-date"].replace(/^(....)(..)(..T..)(..)(..Z)$/, "$1-$2-$3:$4:$5");
+  const signer = new SignatureV4({ service, region, sha256: Sha256, applyChecksum: false,
+    credentials: { accessKeyId: id, secretAccessKey: secret, sessionToken: session } });
+  const signed = await signer.sign({ method: call.method, protocol: "http:", hostname: url.hostname,
+    port: Number(url.port), path: url.pathname, query: Object.fromEntries(url.searchParams), body: call.body,
+    headers: { host, ...(call.headers["content-type"] ? { "content-type": call.headers["content-type"] } : {}) },
+  }, { signingDate: new Date(at) });
+  assert.ok(Math.abs(new Date(at) - Date.now()) < 120000);
+  return signed.headers;
 }
 
 const serviceKey = (url) => JSON.stringify({ clientid: "sb-1234!b5|aicore!b6", clientsecret: "secret-of-app==",
@@ -99,8 +125,7 @@ test("access tokens", { timeout: 180000 }, async (t) => {
       });
       assert.equal(api.fetched.length, 2, "by one process");
       // those that came while it was fetched went with the old one, and waited for nothing
-      const meanwhile = api.calls.filter((c) => c.headers.authorization === before);
-      assert.ok(meanwhile.length > 1);
+      assert.ok(api.calls.some((c) => c.headers.authorization === before && c.at > api.fetched[1].at));
     });
 
     await t.test("one that has ended is not used", async () => {
@@ -245,7 +270,7 @@ test("keys of any HTTP interface", { timeout: 90000 }, async (t) => {
     headers: { authorization: `Bearer ${stack.token}`, "x-upstream-name": name, ...options.headers } });
   try {
     await t.test("a plain JSON interface behind sluice, with keys rotated and calls counted", async () => {
-      stack.command(["upstream", "add", "--name", "weather", "--base-url", `${api.url}/api`, "--allow-private",
+      stack.command(["upstream", "add", "--name", "weather", "--protocol", "http", "--base-url", `${api.url}/api`, "--allow-private",
         "--auth-template", "header X-Api-Token: Token ${key}"]);
       const keys = ["first-key", "second-key", "third-key"].map((secret) =>
         stack.command(["key", "add", "--upstream", "weather", "--secret", secret, "--json"]));
@@ -281,6 +306,34 @@ test("keys of any HTTP interface", { timeout: 90000 }, async (t) => {
       assert.equal((await ask("basic", "/x")).status, 200);
       assert.equal(api.calls.at(-1).headers.authorization, `Basic ${Buffer.from("user:pass").toString("base64")}`);
       assert.doesNotMatch(stack.logs(), /a%2Bb|a\+b\/c/);
+    });
+
+    await t.test("an AWS signature over what is sent, with and without a session", async () => {
+      const host = new URL(api.url).host, id = "AKIDEXAMPLE0001", secret = "wJalr/XUtn+FEMI";
+      for (const [name, session] of [["aws", undefined], ["aws-session", "FwoGZXIv=="]]) {
+        stack.command(["upstream", "add", "--name", name, "--base-url", `${api.url}/v1`, "--allow-private",
+          "--auth", "aws-sigv4", "--region", "eu-central-1"]);
+        stack.command(["key", "add", "--upstream", name, "--secret", [id, secret, session].filter(Boolean).join(":")]);
+        for (const [where, options] of [["/model/anthropic.claude-v1%3A0/converse", { method: "POST", body: '{"a":"ü"}',
+          headers: { "content-type": "application/json" } }], ["/foundation-models?b=2&a=1%2F3", {}]]) {
+          assert.equal((await ask(name, where, options)).status, 200);
+          const call = api.calls.at(-1);
+          const want = await signatureOf(call, host, { id, secret, session, region: "eu-central-1", service: "bedrock" });
+          assert.equal(call.headers.authorization, want.authorization ?? want.Authorization);
+          assert.equal(call.headers["x-amz-security-token"], session);
+        }
+      }
+    });
+
+    await t.test("a new upstream takes what is usual for its protocol", async () => {
+      for (const [protocol, auth, more] of [["openai", "bearer"], ["anthropic", "x-api-key"], ["gemini", "x-goog-api-key"],
+        ["azure", "api-key"], ["vertex", "google-account"], ["sap_invoke", "sap-oauth"],
+        ["bedrock", "aws-sigv4", { base_url: "https://bedrock-runtime.us-east-1.amazonaws.com" }],
+        ["http", "template", { auth_template: "header X-Key: ${key}" }], ["gemini", "bearer", { auth: "bearer" }]]) {
+        const made = await stack.manage("POST", "upstreams", { name: `usual-${protocol}-${auth}`, protocol,
+          base_url: "https://api.example.com", ...more });
+        assert.equal(made.auth, auth, protocol);
+      }
     });
 
     await t.test("what does not fit is refused when it is stored, and not repeated", async () => {

@@ -580,7 +580,7 @@ test("an API that is no model's", async () => {
   }
 });
 
-test("big answers, and answers that never come", async () => {
+test("big answers, and answers that never come", { timeout: 30000 }, async () => {
   const client = new Anthropic({ baseURL: mock.url, apiKey: "sk-good-key-0001", maxRetries: 0 });
   const body = (model) => ({ model, max_tokens: 99, messages: [{ role: "user", content: "Hello" }] });
   assert.equal((await client.messages.create(body("mock-big-1m"))).content[0].text.length, 1024 * 1024);
@@ -588,7 +588,7 @@ test("big answers, and answers that never come", async () => {
   for (const model of ["mock-hang", "mock-hang-stream"]) {
     const stop = new AbortController(), stream = client.messages.stream(body(model), { signal: stop.signal });
     if (model === "mock-hang") setTimeout(() => stop.abort(), 100);
-    else stream.on("streamEvent", (event) => { if (event.type === "ping") stop.abort(); });
+    else stream.on("streamEvent", (event) => { if (event.type === "content_block_start") stop.abort(); });
     await assert.rejects(stream.finalMessage(), Anthropic.APIUserAbortError);
   }
 });

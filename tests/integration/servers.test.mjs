@@ -66,6 +66,22 @@ for (const { server, mount = "", finPropagated } of ways) {
         assert.ok(text.length > 0);
         assert.ok(times.at(-1) - times[0] > 300, `events are spread over ${times.at(-1) - times[0]} ms`);
       });
+      await t.test("carries the paths of the other protocols, escaped ones as they are", async () => {
+        const post = (where, body) => fetch(base + where, { method: "POST", body: JSON.stringify(body),
+          headers: { authorization: `Bearer ${stack.token}`, "content-type": "application/json" } });
+        const messages = [{ role: "user", content: "Hi" }];
+        for (const [where, body] of [
+          ["/v1/messages", { model: "mock-plain", max_tokens: 9, messages }],
+          ["/v1beta/models/mock-plain:generateContent", { contents: [{ parts: [{ text: "Hi" }] }] }],
+          ["/openai/deployments/mock-plain/chat/completions?api-version=2024-10-21", { model: "mock-plain", messages }],
+          ["/model/mock-plain%2Fof%3A0/converse", { messages: [{ role: "user", content: [{ text: "Hi" }] }] }],
+        ]) {
+          const answer = await post(where, body), text = await answer.text();
+          assert.equal(answer.status, 200, `${where}: ${text}`);
+          assert.match(text, /Hello from the mock/, where);
+        }
+        assert.ok((await post("/upload/v1beta/files", {})).headers.has("x-request-id"), "the gateway answered");
+      });
       await t.test("shows usage in a stream to who asks", async () => {
         let usage = null;
         const stream = await client.chat.completions.create({ model: "mock:chunks=3", stream: true,

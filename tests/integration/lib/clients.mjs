@@ -93,6 +93,8 @@ const openaiResponses = {
       } else {
         made = await client.responses.create(body, { signal: wish.signal });
       }
+      // a stream that failed is an answer to this SDK, not an exception: its caller has to look
+      if (made.status === "failed") throw Object.assign(new Error(made.error.message), { code: made.error.code });
       const calls = made.output.filter((item) => item.type === "function_call");
       const items = made.output.map(({ parsed_arguments, ...item }) => item);
       return {

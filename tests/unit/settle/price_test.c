@@ -42,7 +42,8 @@ static void
 each_kind_of_token_has_its_price(void **state)
 {
 	struct price two = plain(3 * M, 15 * M), all = two, write_5m = two, free_reads = two;
-	struct price fees = plain(0, 0), half = plain(1, 0), dear = plain(INT64_MAX, INT64_MAX);
+	struct price claude = plain(3 * ONE, 15 * ONE), fees = plain(0, 0), half = plain(1, 0),
+		     dear = plain(INT64_MAX, INT64_MAX);
 	const struct {
 		const char *why;
 		const struct price *price;
@@ -56,6 +57,13 @@ each_kind_of_token_has_its_price(void **state)
 		{ "cache kinds at their own", &all,
 			{ .input = 1, .cache_read = 1, .cache_write = 3, .cache_write_1h = 1 },
 			3 + 1 + 8 + 6 },
+		{ "the reference's own example (tests/vectors/52-usage.json)", &claude,
+			{ .input = 1000,
+				.cache_read = 2000,
+				.cache_write = 500,
+				.cache_write_1h = 100,
+				.output = 300 },
+			10200000 },
 		{ "reads not stated: as input", &two, { .cache_read = 5 }, 15 },
 		{ "writes not stated: as input", &two, { .cache_write = 5, .cache_write_1h = 2 },
 			15 },
@@ -113,6 +121,9 @@ each_kind_of_token_has_its_price(void **state)
 	all.audio_input_nusd = 7 * M;
 	all.audio_output_nusd = 30 * M;
 	write_5m.cache_write_5m_nusd = 4 * M;
+	claude.cache_read_nusd = 3 * ONE / 10;
+	claude.cache_write_5m_nusd = 15 * ONE / 4;
+	claude.cache_write_1h_nusd = 6 * ONE;
 	free_reads.cache_read_nusd = 0;
 	fees.request_nusd = 7;
 	fees.image_nusd = 40;

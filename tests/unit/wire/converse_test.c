@@ -396,7 +396,7 @@ leaves_out_what_bedrock_refuses(void **state)
 	request_writes_as(&claude,
 		"{\"messages\":[{\"role\":\"assistant\",\"content\":[{\"reasoningContent\":"
 		"{\"reasoningText\":{\"text\":\"r\"}}},{\"text\":\"a\"}]}]}",
-		NULL, "{\"messages\":[" ASSISTANT("a") "]}", "thinking block");
+		NULL, "{\"messages\":[" ASSISTANT("a") "]}", "reasoning_content");
 	/* and what another's model cannot read */
 	request_writes_as(&llama,
 		"{\"messages\":[{\"role\":\"assistant\",\"content\":[{\"reasoningContent\":"
@@ -588,6 +588,55 @@ gives_calls_ids_that_bedrock_takes(void **state)
 }
 
 static void
+low_effort(struct neutral_request *n)
+{
+	n->reasoning_set = true;
+	n->effort = EFFORT_LOW;
+}
+
+#define CALL_OF(id) "{\"toolUse\":{\"toolUseId\":\"" id "\",\"name\":\"f\",\"input\":{}}}"
+#define RESULT_OF(id)                                                                              \
+	"{\"toolResult\":{\"toolUseId\":\"" id                                                     \
+	"\",\"content\":[{\"text\":\"7\"}],\"status\":\"success\"}}"
+#define TOOLS_F ",\"toolConfig\":{\"tools\":[" SPEC("f") "]}"
+
+static void
+puts_right_what_bedrock_refuses_of_calls(void **state)
+{
+	static const struct request_target thinking = { .model = "anthropic.claude",
+		.thinking = THINKING_BUDGET };
+
+	(void)state;
+	/* an id that comes again, and a result behind other words */
+	request_writes_as(&claude,
+		"{\"messages\":[" USER("a") ",{\"role\":\"assistant\",\"content\":[" CALL_OF("c") "]},{\"role\":\"user\",\"content\":[{\"text\":\"so\"}," RESULT_OF("c") "]},{\"role\":\"assistant\",\"content\":[" CALL_OF(
+			"c") "," CALL_OF("d") "]},{\"role\":\"user\",\"content\":[" RESULT_OF("c") ",{\"text\":\"x\"}," RESULT_OF("d") "]}]" TOOLS_F
+																       "}",
+		NULL,
+		"{\"messages\":[" USER("a") ",{\"role\":\"assistant\",\"content\":[" CALL_OF("c") "]},{\"role\":\"user\",\"content\":[" RESULT_OF(
+			"c") ",{\"text\":\"so\"}"
+			     "]},{\"role\":\"assistant\",\"content\":[" CALL_OF(
+				     "c_2") "," CALL_OF("d") "]},{\"role\":\"user\",\"content\":"
+							     "[" RESULT_OF("c_2") "," RESULT_OF("d") ",{\"text\":\"x\"}]}]" TOOLS_F
+												     "}",
+		NULL);
+	/* a model that thinks wants the thoughts that led to a call, or none at all */
+	request_writes_as(&thinking,
+		"{\"messages\":[" USER("a") ",{\"role\":\"assistant\",\"content\":[" CALL_OF(
+			"c") "]},{\"role\":\"user\",\"content\":[" RESULT_OF("c") "]}]" TOOLS_F "}",
+		low_effort,
+		"{\"messages\":[" USER("a") ",{\"role\":\"assistant\",\"content\":[" CALL_OF(
+			"c") "]},{\"role\":\"user\",\"content\":[" RESULT_OF("c") "]}]" TOOLS_F
+										  ",\"additionalMod"
+										  "elRequestFields"
+										  "\":{"
+										  "\"thinking\":{"
+										  "\"type\":"
+										  "\"disabled\"}}}",
+		"reasoning_effort");
+}
+
+static void
 asks_json(struct neutral_request *n)
 {
 	n->format = OUTPUT_JSON;
@@ -620,13 +669,6 @@ settings_go_where_the_model_takes_them(void **state)
 		"{\"system\":[{\"text\":\"Answer with one valid JSON object and nothing else.\"}],"
 		"\"messages\":[" USER("a") "]}",
 		"response_format");
-}
-
-static void
-low_effort(struct neutral_request *n)
-{
-	n->reasoning_set = true;
-	n->effort = EFFORT_LOW;
 }
 
 static void
@@ -1332,6 +1374,7 @@ main(void)
 		cmocka_unit_test(finds_formats_by_name_and_first_bytes),
 		cmocka_unit_test(offers_tools_as_bedrock_has_them),
 		cmocka_unit_test(gives_calls_ids_that_bedrock_takes),
+		cmocka_unit_test(puts_right_what_bedrock_refuses_of_calls),
 		cmocka_unit_test(settings_go_where_the_model_takes_them),
 		cmocka_unit_test(reasoning_is_asked_for_in_the_model_s_words),
 		cmocka_unit_test(says_what_cannot_be_written),

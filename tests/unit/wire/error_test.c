@@ -215,6 +215,30 @@ bedrock_gets_a_frame_with_both_checksums(void **state)
 	bytes_free(&b);
 }
 
+static void
+a_stream_of_bedrock_knows_five_exceptions(void **state)
+{
+	static const char *const known[] = { "internalServerException", "modelStreamErrorException",
+		"validationException", "throttlingException", "serviceUnavailableException" };
+
+	(void)state;
+	for (int code = ERR_NONE + 1; code < ERR__COUNT; code++) {
+		size_t i = 0;
+
+		while (i < 5 && strcmp(error_exception((enum err_code)code), known[i]) != 0)
+			i++;
+		if (i == 5)
+			fail_msg("%s is %s", err_name((enum err_code)code),
+				error_exception((enum err_code)code));
+	}
+	assert_string_equal(error_exception(ERR_RATE_LIMITED), "throttlingException");
+	assert_string_equal(error_exception(ERR_BUDGET_EXCEEDED), "throttlingException");
+	assert_string_equal(error_exception(ERR_OVERLOADED), "serviceUnavailableException");
+	assert_string_equal(error_exception(ERR_BAD_REQUEST), "validationException");
+	assert_string_equal(error_exception(ERR_UPSTREAM_TIMEOUT), "modelStreamErrorException");
+	assert_string_equal(error_exception(ERR_UPSTREAM_UNREACHABLE), "internalServerException");
+}
+
 int
 main(void)
 {
@@ -224,6 +248,7 @@ main(void)
 		cmocka_unit_test(every_failure_is_valid_json_everywhere),
 		cmocka_unit_test(events_end_in_an_empty_line),
 		cmocka_unit_test(bedrock_gets_a_frame_with_both_checksums),
+		cmocka_unit_test(a_stream_of_bedrock_knows_five_exceptions),
 	};
 
 	return cmocka_run_group_tests_name("wire/error", tests, NULL, NULL);

@@ -3,6 +3,8 @@
  */
 #include "wire/signatures.h"
 
+#include "wire/convert.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -474,6 +476,151 @@ who_keeps_them_may_stop(void **state)
 	empty(&v);
 }
 
+/* ---- the whole way ---- */
+
+static int
+note_event(void *ctx, const struct neutral_event *e)
+{
+	return signatures_note(ctx, e);
+}
+
+/* A provider's stream on its way to a client of OpenAI's chat, which loses what was signed. */
+static void
+stream_to_chat(enum format_id from, const char *bytes, struct vault *v)
+{
+	const struct reply_options o = { .model = "gw" };
+	struct signatures *s = signatures_new(SIGNER_NONE);
+	struct convert_stream c;
+
+	assert_non_null(s);
+	assert_int_equal(
+		convert_stream_init(&c, format_of(from), format_of(FORMAT_OPENAI_CHAT), &o), 0);
+	c.see = note_event;
+	c.ctx = s;
+	assert_int_equal(convert_stream_feed(&c, bytes, strlen(bytes)), 0);
+	assert_int_equal(convert_stream_end(&c), 0);
+	assert_true(c.done);
+	assert_int_equal(signatures_give(s, keep, v), 0);
+	convert_stream_free(&c);
+	signatures_free(s);
+}
+
+struct back {
+	enum signer target;
+	struct vault *vault;
+};
+
+static int
+put_back(void *ctx, struct neutral_request *n, struct err *err)
+{
+	struct back *b = ctx;
+
+	return signatures_restore(n, b->target, look, b->vault, err);
+}
+
+/* The client's next request, as the provider gets it. */
+static struct bytes
+next_request(enum format_id to, const char *model, const char *json, struct vault *v)
+{
+	struct back back = { signatures_of_format(format_of(to)), v };
+	struct convert_request q = { .from = format_of(FORMAT_OPENAI_CHAT),
+		.to = format_of(to),
+		.source = { .body = span_of(json) },
+		.target = { .model = model, .thinking = THINKING_BUDGET },
+		.between = put_back,
+		.ctx = &back };
+	struct bytes body = BYTES_LIMIT(MIB);
+	struct request_made made = { .body = &body };
+	struct arena *a = arena_new(64 * MIB);
+	struct losses lost = { 0 };
+	struct err err = { 0 };
+
+	if (convert_request(a, &q, &made, &lost, &err) != 0)
+		fail_msg("%s", err.text);
+	arena_free(a);
+	return body;
+}
+
+#define HISTORY(id)                                                                                \
+	"{\"model\":\"gw\",\"reasoning_effort\":\"high\",\"messages\":[{\"role\":\"user\","        \
+	"\"content\":\"q\"},{\"role\":\"assistant\",\"content\":\"Look.\",\"tool_calls\":[{"       \
+	"\"id\":"                                                                                  \
+	"\"" id "\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},"  \
+	"{\"role\":\"tool\",\"tool_call_id\":\"" id "\",\"content\":\"7\"}],\"tools\":[{\"type\":" \
+	"\"function\",\"function\":{\"name\":\"f\"}}]}"
+
+static void
+a_chat_client_keeps_what_anthropic_signed(void **state)
+{
+	struct vault v = { 0 };
+	struct bytes body;
+
+	(void)state;
+	stream_to_chat(FORMAT_ANTHROPIC,
+		"event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\","
+		"\"role\":\"assistant\",\"content\":[],\"usage\":{\"input_tokens\":1}}}\n\n"
+		"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,"
+		"\"content_block\":{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}}"
+		"\n\n"
+		"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,"
+		"\"delta\":{\"type\":\"thinking_delta\",\"thinking\":\"Hm.\"}}\n\n"
+		"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,"
+		"\"delta\":{\"type\":\"signature_delta\",\"signature\":\"U0lH\"}}\n\n"
+		"event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n"
+		"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":1,"
+		"\"content_block\":{\"type\":\"text\",\"text\":\"Look.\"}}\n\n"
+		"event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":1}\n\n"
+		"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":2,"
+		"\"content_block\":{\"type\":\"tool_use\",\"id\":\"toolu_1\",\"name\":\"f\","
+		"\"input\":{}}}\n\n"
+		"event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":2}\n\n"
+		"event: message_delta\ndata: "
+		"{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":"
+		"\"tool_use\"},\"usage\":{\"output_tokens\":5}}\n\n"
+		"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+		&v);
+	assert_int_equal(v.count, 1);
+	body = next_request(FORMAT_ANTHROPIC, "claude-sonnet-4-5", HISTORY("toolu_1"), &v);
+	if (strstr(body.at,
+		    "[{\"type\":\"thinking\",\"thinking\":\"Hm.\",\"signature\":\"U0lH\"},"
+		    "{\"type\":\"text\",\"text\":\"Look.\"},{\"type\":\"tool_use\"") == NULL)
+		fail_msg("%s", body.at);
+	bytes_free(&body);
+	/* and Converse, which signs as Anthropic does */
+	body = next_request(FORMAT_CONVERSE, "anthropic.claude-sonnet-4-5", HISTORY("toolu_1"), &v);
+	if (strstr(body.at, "\"signature\":\"U0lH\"") == NULL)
+		fail_msg("%s", body.at);
+	bytes_free(&body);
+	/* not Gemini */
+	body = next_request(FORMAT_GEMINI, "gemini-3-flash", HISTORY("toolu_1"), &v);
+	assert_null(strstr(body.at, "U0lH"));
+	assert_non_null(strstr(body.at, "skip_thought_signature_validator"));
+	bytes_free(&body);
+	empty(&v);
+}
+
+static void
+a_chat_client_keeps_what_gemini_signed(void **state)
+{
+	struct vault v = { 0 };
+	struct bytes body;
+
+	(void)state;
+	stream_to_chat(FORMAT_GEMINI,
+		"data: "
+		"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hm.\",\"thought\":true},"
+		"{\"text\":\"Look.\"},{\"functionCall\":{\"id\":\"g1\",\"name\":\"f\"},"
+		"\"thoughtSignature\":\"R0VN\"}]},\"finishReason\":\"STOP\"}]}\r\n\r\n",
+		&v);
+	assert_int_equal(v.count, 1);
+	body = next_request(FORMAT_GEMINI, "gemini-3-flash", HISTORY("g1"), &v);
+	if (strstr(body.at, "[{\"text\":\"Look.\"},{\"functionCall\":{\"name\":\"f\",\"args\":{}},"
+			    "\"thoughtSignature\":\"R0VN\"}]") == NULL)
+		fail_msg("%s", body.at);
+	bytes_free(&body);
+	empty(&v);
+}
+
 int
 main(void)
 {
@@ -490,6 +637,8 @@ main(void)
 		cmocka_unit_test(broken_records_are_passed_over),
 		cmocka_unit_test(ceilings_hold),
 		cmocka_unit_test(who_keeps_them_may_stop),
+		cmocka_unit_test(a_chat_client_keeps_what_anthropic_signed),
+		cmocka_unit_test(a_chat_client_keeps_what_gemini_signed),
 	};
 
 	return cmocka_run_group_tests_name("wire/signatures", tests, NULL, NULL);
