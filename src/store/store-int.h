@@ -33,6 +33,8 @@ enum table { TABLE_MAIN, TABLE_BOOKED, TABLE_ROLLUPS, TABLE_ROWS, TABLE__COUNT }
 #define KEY_WORD    'W' /* dimension, text -> number of the word */
 #define KEY_WORD_NO 'w' /* dimension, number -> text */
 #define KEY_ACCESS  'T' /* id of a provider key -> its access token and who fetches one */
+#define KEY_VAULT   'G' /* digest of project and key -> what a model signed (vault.c) */
+#define KEY_VAULT_AGE 'g' /* when it came, digest -> its end */
 #define KEY_SELF    'S' /* schema, key check */
 #define KEY_MAX     300
 

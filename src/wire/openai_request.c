@@ -267,7 +267,7 @@ spliced(struct arena *a, struct span body, const struct splice *edits, size_t co
 		return body;
 	for (size_t i = 0; i < count; i++)
 		len += edits[i].with.len - (edits[i].to - edits[i].from);
-	out = to = arena_alloc(a, len);
+	out = to = arena_room(a, len);
 	if (out == NULL)
 		return SPAN_NONE;
 	for (size_t i = 0; i < count; i++) {

@@ -71,7 +71,7 @@ gather(struct bytes *into, struct span json_string)
 	if (text.at == NULL)
 		into->failed =
 			true; /* a character cut in two: its digest would not be found again */
-	for (size_t i = 0, from = 0; i <= text.len; i++)
+	for (size_t i = 0, from = 0; text.at != NULL && i <= text.len; i++)
 		if (i == text.len || strchr(" \t\r\n", text.at[i]) != NULL) {
 			if (i > from)
 				(void)bytes_add(into, text.at + from, i - from);

@@ -147,6 +147,30 @@ buffer_grows_to_its_ceiling_and_no_further(void **state)
 }
 
 static void
+what_is_expected_is_no_promise(void **state)
+{
+	struct bytes b = BYTES_LIMIT(100);
+	const char *at;
+
+	(void)state;
+	bytes_expect(&b, 60);
+	at = b.at;
+	assert_int_equal(bytes_puts(&b, "as it was"), 0);
+	bytes_expect(&b, 10);
+	assert_ptr_equal(b.at, at);
+	for (int i = 0; i < 9; i++)
+		assert_int_equal(bytes_puts(&b, "0123456789"), 0);
+	bytes_expect(&b, SIZE_MAX);
+	assert_false(b.failed);
+	assert_int_equal(b.room, 101);
+	assert_int_equal(bytes_puts(&b, "!"), 0);
+	assert_int_equal(bytes_puts(&b, "!"), -1);
+	bytes_expect(&b, 1);
+	assert_int_equal(strlen(b.at), 100);
+	bytes_free(&b);
+}
+
+static void
 huge_lengths_do_not_wrap(void **state)
 {
 	struct bytes b = BYTES_LIMIT(SIZE_MAX);
@@ -260,6 +284,7 @@ main(void)
 		cmocka_unit_test(hostile_pattern_costs_no_more_than_its_length_times_text),
 		cmocka_unit_test(lists_match_any_item),
 		cmocka_unit_test(buffer_grows_to_its_ceiling_and_no_further),
+		cmocka_unit_test(what_is_expected_is_no_promise),
 		cmocka_unit_test(huge_lengths_do_not_wrap),
 		cmocka_unit_test(printf_appends_or_leaves_all_as_it_was),
 		cmocka_unit_test(drop_takes_from_the_front),
