@@ -183,7 +183,7 @@ const instead = [
     but: [["openai responses", "openai"], ["openai responses", "openrouter"], ["anthropic", "openrouter"]], // passed on as they are
     what: "chat completions have no signatures", sees: unsigned },
   ...[[["openai chat", "azure chat", "gemini"], ["anthropic", "bedrock", "bedrock_invoke", "sap_converse", "sap_invoke"]],
-    [["openai responses", "anthropic", "converse"], ["gemini", "vertex", "sap_gemini"]],
+    [["openai responses", "anthropic", "converse", "invoke"], ["gemini", "vertex", "sap_gemini"]],
   ].map(([of, at]) => ({ feature: "signature kept", clients: of, providers: at,
     what: "the client's protocol has no place for that provider's", sees: unsigned })),
 ];
@@ -217,10 +217,21 @@ test("each client to each provider", { timeout: 240000 }, async (t) => {
         const bad = mine.filter((c) => !c.ok).map((c) => c.feature);
         t.diagnostic(`${kind} -> ${name}: ${mine.length - bad.length} of ${mine.length}${bad.length > 0 ? `, not: ${bad.join("; ")}` : ""}`);
       }
+    const stats = (name) => fetch(`${mocks[name].url}/mock/stats`).then((answer) => answer.json());
+    await t.test("access tokens were bought once a key, and are bought again when they end", async () => {
+      for (const name of names.filter((n) => /oauth|account/.test(providers[n].auth))) {
+        const keys = 1 + Object.keys(scripts).length, { tokens_asked: asked } = await stats(name);
+        assert.ok(asked <= keys, `${name}: ${asked} times for ${keys} keys`);
+        await fetch(`${mocks[name].url}/mock/expire`, { method: "POST" });
+        const client = clients[0].open(stack.url, stack.token);
+        assert.equal((await client.ask({ model: modelOf(name), text: "x" })).text, "You said: x");
+        assert.equal((await stats(name)).tokens_asked, asked + 1, name);
+      }
+    });
     await t.test("who went away was let go at the provider too", async () => {
-      const stats = () => Promise.all(names.map(async (name) => (await fetch(`${mocks[name].url}/mock/stats`)).json()));
-      await until("no request is open", 10000, async () => (await stats()).every((s) => s.open === 0));
-      assert.equal((await stats()).reduce((sum, s) => sum + s.client_gone, 0), cancelled);
+      const all = () => Promise.all(names.map(stats));
+      await until("no request is open", 10000, async () => (await all()).every((s) => s.open === 0));
+      assert.equal((await all()).reduce((sum, s) => sum + s.client_gone, 0), cancelled);
     });
   } finally {
     assert.equal(await stack?.stop(), 0, "nothing is left running");
