@@ -149,6 +149,60 @@ test("heartbeats while a provider is silent", async () => {
   }));
 });
 
+test("a heartbeat before the first word commits the status, and no more", async () => {
+  const first = await Stack.start({ settings: { workers: 1, heartbeat: "10s", first_heartbeat: "200ms" }, mock: null });
+  const at = (client, model, more) => send(first.url + dialects[client].path(model, true), { body: dialects[client].body(model, true),
+    headers: dialects[client].key(first.token), ...more });
+  try {
+    first.command(["project", "add", "--name", "first"]);
+    first.token = first.command(["token", "add", "--project", "first", "--json"]).token;
+    for (const format of ["openai-chat", "anthropic", "gemini", "converse"])
+      await first.manage("POST", "upstreams", { name: format, protocol: upstreams[format], auth: "none", allow_private: true, base_url: provider.url,
+        models: [`${format}-model`, ...(["anthropic", "gemini"].includes(format) ? ["shared"] : [])] });
+    const late = (then) => {
+      provider.answer = async (seen, response) => {
+        await sleep(800);
+        then(formatAt(seen.url), response);
+      };
+    };
+    const pairs = clients.flatMap((client) => ["openai-chat", "anthropic", "gemini", "converse"].map((from) => [client, from]))
+      .filter(([client, from]) => !(from === "converse" && client === "bedrock-invoke"));
+    const binary = (client) => client === "converse" || client === "bedrock-invoke";
+
+    late((from, response) => response.writeHead(200, { "content-type": typeOf(from) }).end(streamOf(from, ["Hel", "lo"], figures[from])));
+    await Promise.all(pairs.map(async ([client, from]) => {
+      const got = await at(client, `${from}-model`), heard = hears[client](got.bytes), what = `${client} from ${from}: ${got.text}`;
+      assert.deepEqual([got.status, heard.text, heard.complete, heard.error ?? undefined], [200, "Hello", true, undefined], what);
+      if (binary(client)) assert.match(got.headers["content-type"], /eventstream/);
+      else assert.ok(heard.pings >= 1, what);
+    }));
+
+    late((from, response) => response.writeHead(400, { "content-type": "application/json" }).end(JSON.stringify(from === "converse"
+      ? { message: "Odd value." } : { error: { message: "Odd value.", type: "invalid_request_error", status: "INVALID_ARGUMENT", code: from === "gemini" ? 400 : null } })));
+    await Promise.all(pairs.map(async ([client, from]) => {
+      const got = await at(client, `${from}-model`), what = `${client} from ${from}: ${got.text}`;
+      assert.match(got.text, /Odd value/, what);
+      assert.equal(got.status, binary(client) ? 400 : 200, what);
+      if (!binary(client)) assert.ok(hears[client](got.bytes).error, what);
+    }));
+
+    late((from, response) => (from === "anthropic" ? response.writeHead(500, { "content-type": "application/json" }).end("{}")
+      : response.writeHead(200, { "content-type": typeOf(from) }).end(streamOf(from, ["Hel", "lo"], figures[from]))));
+    await Promise.all([...clients, ...clients].map(async (client) => {
+      const got = await at(client, "shared"), heard = hears[client](got.bytes);
+      assert.deepEqual([got.status, heard.text, heard.complete], [200, "Hello", true], `${client}: ${got.text}`);
+    }));
+
+    late((from, response) => response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(says[from].whole("Hello", figures[from]))));
+    await Promise.all(pairs.filter(([client, from]) => client !== from).map(async ([client, from]) => {
+      const heard = hears[client]((await at(client, `${from}-model`)).bytes);
+      assert.deepEqual([heard.text, heard.complete], ["Hello", true], `${client} from ${from}`);
+    }));
+  } finally {
+    assert.equal(await first.stop(), 0);
+  }
+});
+
 // ---- budgets ----
 
 test("a stream that spends its budget ends in each dialect as if at its ceiling", async (t) => {
