@@ -179,16 +179,33 @@ put_query(struct span query, bool *any, struct bytes *out)
 	*any = true;
 }
 
+/* Gemini takes uploads beside its API, not below it. */
+static bool
+leave_api(const struct provider *p, const struct provider_call *call, struct base *b)
+{
+	static const char *const versions[] = { "/v1beta", "/v1" };
+
+	if (p->dialect != DIALECT_GEMINI || call->format != NULL ||
+		!span_starts(call->path, "/upload/"))
+		return false;
+	for (size_t i = 0; i < sizeof versions / sizeof versions[0]; i++)
+		if (ends_in(b->url, versions[i])) {
+			b->url.len -= strlen(versions[i]);
+			break;
+		}
+	return true;
+}
+
 int
 provider_url(const struct provider *p, const char *base_url, const struct provider_call *call,
 	struct bytes *out)
 {
 	struct base b = read_base(base_url);
 	bool azure = strcmp(p->name, "azure") == 0 && !ends_in(b.url, "/openai/v1");
-	bool any;
+	bool beside = leave_api(p, call, &b), any;
 
 	(void)bytes_add(out, b.url.at, b.url.len);
-	if (b.bare)
+	if (b.bare && !beside)
 		(void)bytes_puts(out, p->root);
 	if (azure)
 		(void)bytes_puts(out, "/openai");
