@@ -358,6 +358,9 @@ mode_of(const struct exchange *x, const struct forward_head *head)
 
 	if (head->status >= 400)
 		return ANSWER_ERROR;
+	/* events for who waits for one answer: nothing can be made of them, and that is told */
+	if (is_stream_type(head->content_type) && x->out.converted && !x->ask.stream)
+		return ANSWER_WHOLE;
 	if (is_stream_type(head->content_type))
 		return x->is_count || (x->out.format == NULL &&
 					      endpoint_dialect(&x->match) != DIALECT_OPENAI)

@@ -378,6 +378,15 @@ test("answers that are broken", async (t) => {
       }
     });
   }
+  await t.test("a stream where none was asked for", async () => {
+    for (const [client, from] of crossing) {
+      provider.streams(streamOf(from, ["Hel", "lo"], figures[from]), { type: typeOf(from) });
+      const got = await ask(client, `${from}-model`);
+      assert.ok(got.status >= 500, `${client} from ${from}: ${got.status} ${got.text}`);
+      assert.equal(got.headers["content-type"], "application/json");
+      assert.ok(got.json);
+    }
+  });
   await t.test("a frame whose checksum is wrong", async () => {
     for (const [client, from] of [["openai-chat", "converse"], ["anthropic", "bedrock-invoke"], ["gemini", "converse"]]) {
       const all = streamOf(from, ["Hel", "lo"], figures[from]);

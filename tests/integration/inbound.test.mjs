@@ -142,6 +142,21 @@ test("what clients tell of themselves is taken and forgotten", async () => {
   assert.equal(provider.seen.length, 0);
 });
 
+test("below the proxy prefix an upstream is chosen by name, whatever it speaks", async () => {
+  for (const [format, name] of [["anthropic", "openai"], ["openai-chat", "anthropic"], ["openai-chat", "gemini"], ["anthropic", "anthropic"]]) {
+    provider.gives(whole[wholeOf[name]]);
+    const got = await send(`${stack.url}/proxy${dialects[format].path()}`, { body: dialects[format].body("of-nobody", false),
+      headers: { ...dialects[format].key(stack.token), "x-upstream-name": name } });
+    assert.equal(got.status, 200, got.text);
+    assert.equal(got.headers["x-sluice-upstream"], name);
+    assert.match(JSON.stringify(got.json), /"Hi"/);
+    assert.match(`${provider.last.url} ${provider.last.body}`, /of-nobody/);
+  }
+  const none = await send(`${stack.url}/proxy/v1/messages`, { body: dialects.anthropic.body("m", false),
+    headers: { ...dialects.anthropic.key(stack.token), "x-upstream-name": "nobody" } });
+  assert.deepEqual([none.status, none.json.error.sluice_code], [400, "unknown_upstream"]);
+});
+
 // ---- Azure's paths ----
 
 test("Azure's clients", async (t) => {

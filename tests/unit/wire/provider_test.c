@@ -56,6 +56,10 @@ addresses_are_those_of_the_protocol(void **state)
 			"http://h/g/upload/v1beta/files" },
 		{ "openai", "http://h", "", "/upload/x", "", false, false, "",
 			"http://h/v1/upload/x" },
+		{ "vertex", "http://h/v1/projects/p/locations/l", "gemini", "", "m", false, false,
+			"",
+			"http://h/v1/projects/p/locations/l/publishers/google/models/"
+			"m:generateContent" },
 		{ "bedrock", "http://h", "converse", "", "a.b-v1:0", true, false, "",
 			"http://h/model/a.b-v1%3A0/converse-stream" },
 		{ "bedrock", "http://h", "bedrock-invoke", "", "arn:aws/x", false, false, "",
