@@ -85,6 +85,21 @@ test("the second candidate speaks another dialect", async (t) => {
       assert.ok(tried >= 3, `the first one was tried ${tried} times`);
     });
   }
+  await t.test("a long request is written anew for the second", async () => {
+    const text = "a line, ".repeat(50000), bodies = new Map();
+    provider.answer = (seen, response) => {
+      const format = formatAt(seen.url);
+      bodies.set(format, seen.json);
+      if (format === "anthropic") return response.writeHead(500, { "content-type": "application/json" }).end("{}");
+      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(says[format].whole("Hello", figures[format])));
+    };
+    const model = "shared-anthropic-openai-chat", answers = await Promise.all(Array.from({ length: 12 }, () => ask("gemini", model,
+      { body: { contents: [{ role: "user", parts: [{ text }] }] } })));
+    for (const got of answers) assert.deepEqual([got.status, heardWhole.gemini(got.json)], [200, "Hello"], got.text);
+    assert.ok(answers.some((got) => got.headers["x-sluice-attempts"] === "2"));
+    assert.deepEqual(bodies.get("anthropic").messages[0].content[0]?.text ?? bodies.get("anthropic").messages[0].content, text);
+    assert.equal(bodies.get("openai-chat").messages[0].content, text);
+  });
   await t.test("one that cannot express the request makes room for one that can", async () => {
     provider.answer = (seen, response) => {
       const format = formatAt(seen.url);
