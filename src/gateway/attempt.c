@@ -711,6 +711,13 @@ judge(struct exchange *x)
 		x->cut = false; /* too late */
 	if (x->end.outcome != FORWARD_DONE) {
 		judge_silence(x);
+	} else if (x->mode == ANSWER_EVENTS && x->passage.way == PASSAGE_BYTES &&
+		   x->passage.cut_short) {
+		x->failure = FAILURE_TRANSIENT;
+		err_set(&x->err, ERR_UPSTREAM_UNREACHABLE,
+			"upstream %s: a stream that ended before its answer was complete",
+			x->plan.candidate[x->candidate].upstream->name);
+		err_say(&x->err, "The provider's stream ended before its answer was complete.");
 	} else if (x->mode == ANSWER_WHOLE && x->out.converted) {
 		judge_whole(x);
 	} else if (x->mode == ANSWER_ERROR) {

@@ -135,7 +135,9 @@ passage_end(struct passage *p, passage_pass *pass, void *ctx)
 		take_watch(p);
 		return rc;
 	}
+	p->cut_short = !p->stream.failed;
 	rc = convert_stream_end(&p->stream);
+	p->cut_short = p->cut_short && p->stream.failed;
 	take_stream(p);
 	pass_written(p, pass, ctx);
 	return rc;

@@ -21,6 +21,7 @@ struct passage {
 	struct wire_usage usage;
 	bool done;            /* the last event went by */
 	bool failed;          /* … or an error in its place */
+	bool cut_short;       /* it ended before its answer was complete; CONVERTED tells the client itself */
 	char error[160];      /* its message, cut */
 	int64_t output_chars; /* of text that went by, as it stands in JSON */
 	/* private */

@@ -402,6 +402,17 @@ test("answers that are broken", async (t) => {
       assert.ok(got.json);
     }
   });
+  await t.test("a stream of the same dialect that ends early", async () => {
+    for (const format of ["anthropic", "gemini", "converse", "bedrock-invoke"]) {
+      const begun = Buffer.concat([...says[format].start(figures[format]), says[format].piece("Hel")].map((p) => Buffer.from(p)));
+      provider.streams(begun, { type: typeOf(format), size: 31 });
+      const got = await ask(format, `${format}-model`, { stream: true }), heard = hears[format](got.bytes);
+      assert.ok(got.bytes.subarray(0, begun.length).equals(begun), format);
+      assert.deepEqual([heard.text, kind(format, heard.error)], ["Hel", broke[format]], got.text);
+      const row = await rowOf(got.headers["x-request-id"]);
+      assert.deepEqual([row.ended_by, row.code, row.usage], ["provider", "upstream_unreachable", "estimated"], format);
+    }
+  });
   await t.test("a frame whose checksum is wrong", async () => {
     for (const [client, from] of [["openai-chat", "converse"], ["anthropic", "bedrock-invoke"], ["gemini", "converse"]]) {
       const all = streamOf(from, ["Hel", "lo"], figures[from]);
