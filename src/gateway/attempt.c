@@ -261,6 +261,45 @@ type_is(struct span type, const char *name)
 }
 
 /* interfaces.md, "Towards the client": content and retry headers; type and length are made anew. */
+/* Where a Gemini upload is to go on: the provider's address, which would want its key, made ours.  NULL: it
+ * is none of its addresses, or no memory. */
+static const char *
+our_upload_url(struct exchange *x, struct span theirs)
+{
+	static const char path[] = "/upload/";
+	const char *at = memmem(theirs.at, theirs.len, path, sizeof path - 1);
+	struct span host = web_header(x->request, "host");
+
+	if (at == NULL || host.len == 0)
+		return NULL;
+	return arena_printf(x->arena, "%s://%.*s%.*s%.*s",
+		web_is_https(x->request) ? "https" : "http", (int)host.len, host.at,
+		(int)x->match.mount.len, x->match.mount.at, (int)(theirs.at + theirs.len - at), at);
+}
+
+/* What the steps of an upload tell of themselves. */
+static void
+keep_upload(struct exchange *x, struct span name, struct span value)
+{
+	static const char *const kept[] = { "x-goog-upload-status",
+		"x-goog-upload-chunk-granularity", "x-goog-upload-size-received" };
+
+	if (x->passed_count == PASSED_HEADERS_MAX)
+		return;
+	if (span_is_nocase(name, "x-goog-upload-url")) {
+		const char *ours = our_upload_url(x, value);
+
+		if (ours != NULL)
+			x->passed[x->passed_count++] =
+				(struct web_head_line){ "x-goog-upload-url", ours };
+		return;
+	}
+	for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
+		if (span_is_nocase(name, kept[i]))
+			x->passed[x->passed_count++] = (struct web_head_line){ kept[i],
+				arena_strndup(x->arena, value.at, value.len) };
+}
+
 static bool
 keep_header(void *ctx, struct span name, struct span value)
 {
@@ -270,6 +309,8 @@ keep_header(void *ctx, struct span name, struct span value)
 	struct exchange *x = ctx;
 	size_t count = sizeof kept / sizeof kept[0];
 
+	if (x->match.endpoint->dialect == DIALECT_GEMINI && x->match.endpoint->upload)
+		keep_upload(x, name, value);
 	/* Bedrock's SDKs tell an error by the header, which stands last in the list. */
 	if (x->match.endpoint->dialect != DIALECT_BEDROCK)
 		count--;
