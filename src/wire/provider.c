@@ -220,6 +220,12 @@ provider_url(const struct provider *p, const char *base_url, const struct provid
 }
 
 bool
+provider_is_azure(const struct provider *p)
+{
+	return p->into == FORMAT_AZURE;
+}
+
+bool
 provider_model_in_body(const struct provider *p, const struct format *f)
 {
 	(void)p;
