@@ -466,6 +466,15 @@ check_refusal(const struct asking *q, const struct err *err)
 		fail_msg("%s: '%s' is no sentence", q->what, err->says);
 }
 
+/* Most dialects have no place for the member but the sentence. */
+static void
+check_told(const struct asking *q, const struct err *err)
+{
+	check_refusal(q, err);
+	if (strstr(err->says, err->field) == NULL)
+		fail_msg("%s: '%s' does not name %s", q->what, err->says, err->field);
+}
+
 static void
 read_or_fail(
 	const struct asking *q, const struct format *f, struct span body, struct neutral_request *n)
@@ -542,7 +551,7 @@ ask_whole(const struct asking *q, struct span in, bool strict)
 	struct err err = { 0 };
 
 	if (convert_request(q->arena, &c, &made, &lost, &err) != 0)
-		check_refusal(q, &err);
+		check_told(q, &err);
 	else
 		read_or_fail(q, q->to, bytes_span(&body), n);
 	bytes_free(&body);
