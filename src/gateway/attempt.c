@@ -747,6 +747,39 @@ is_watched(const struct exchange *x)
 	return x->passage.way != PASSAGE_CLOSED;
 }
 
+/* Is what the provider reported all it had to say?  Claude's streams begin with the input. */
+static bool
+is_final(const struct exchange *x, const struct wire_usage *u)
+{
+	if (x->match.format != NULL && (u->input < 0 || u->output < 0))
+		return false;
+	return !is_watched(x) || x->passage.way == PASSAGE_OPENAI || x->passage.done;
+}
+
+/* Of the text that came: whatever is not reported, or not for all of it. */
+static void
+estimate_usage(struct exchange *x, const struct wire_usage *u)
+{
+	struct tokens *t = &x->row.tokens;
+	bool whole = x->mode == ANSWER_WHOLE && x->match.format != NULL;
+	int64_t chars = is_watched(x) ? x->passage.output_chars : 0, output;
+
+	if (whole)
+		chars = convert_reply_chars(x->match.format, bytes_span(&x->answer));
+	/* where it was seen to its end, or ended by us, the text was all there was */
+	x->row.usage_source =
+		(whole && chars > 0) ||
+				(is_watched(x) && ((x->passage.done && !x->passage.failed) ||
+							  (x->guard.stopped && !x->guard.no_event)))
+			? USAGE_COUNTED
+			: USAGE_ESTIMATED;
+	if (u->input < 0)
+		t->input = x->ask.input_estimate;
+	output = openai_estimate_tokens(chars);
+	if (output > t->output)
+		t->output = output;
+}
+
 void
 attempt_usage(struct exchange *x)
 {
@@ -760,8 +793,7 @@ attempt_usage(struct exchange *x)
 	}
 	find_usage(x, &u);
 	span_copy(span_of(u.tier), row->tier, sizeof row->tier);
-	if (u.seen) {
-		row->usage_source = USAGE_REPORTED;
+	if (u.seen)
 		row->tokens = (struct tokens){ .input = or_zero(u.input),
 			.cache_read = or_zero(u.cache_read),
 			.cache_write = or_zero(u.cache_write),
@@ -770,14 +802,10 @@ attempt_usage(struct exchange *x)
 			.reasoning = or_zero(u.reasoning),
 			.audio_input = or_zero(u.audio_input),
 			.audio_output = or_zero(u.audio_output) };
+	if (u.seen && is_final(x, &u)) {
+		row->usage_source = USAGE_REPORTED;
 	} else if (x->ask.model[0] != '\0' && x->is_json) {
-		/* where the stream was seen to its end, or ended by us, its text was all there was */
-		row->usage_source = is_watched(x) && (x->passage.done || x->guard.stopped)
-					    ? USAGE_COUNTED
-					    : USAGE_ESTIMATED;
-		row->tokens = (struct tokens){ .input = x->ask.input_estimate,
-			.output = openai_estimate_tokens(
-				is_watched(x) ? x->passage.output_chars : 0) };
+		estimate_usage(x, &u);
 	} else {
 		row->usage_source = USAGE_NONE;
 	}
