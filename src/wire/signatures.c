@@ -53,6 +53,17 @@ key_of_call(struct span id, char key[SIGNATURES_KEY_BYTES])
 	arena_free(a);
 }
 
+static void
+gather_plain(struct bytes *into, struct span text)
+{
+	for (size_t i = 0, from = 0; i <= text.len; i++)
+		if (i == text.len || strchr(" \t\r\n", text.at[i]) != NULL) {
+			if (i > from)
+				(void)bytes_add(into, text.at + from, i - from);
+			from = i + 1;
+		}
+}
+
 /* Appends the text without its white space. */
 static void
 gather(struct bytes *into, struct span json_string)
@@ -62,6 +73,10 @@ gather(struct bytes *into, struct span json_string)
 
 	if (text_is_empty(json_string) || into->failed)
 		return;
+	if (memchr(json_string.at, '\\', json_string.len) == NULL) {
+		gather_plain(into, text_inside(json_string));
+		return;
+	}
 	if (json_string.len > SIGNATURES_TEXT_MAX * (size_t)6 ||
 		(a = arena_new(json_string.len + 16384)) == NULL) {
 		into->failed = true;
@@ -71,12 +86,8 @@ gather(struct bytes *into, struct span json_string)
 	if (text.at == NULL)
 		into->failed =
 			true; /* a character cut in two: its digest would not be found again */
-	for (size_t i = 0, from = 0; text.at != NULL && i <= text.len; i++)
-		if (i == text.len || strchr(" \t\r\n", text.at[i]) != NULL) {
-			if (i > from)
-				(void)bytes_add(into, text.at + from, i - from);
-			from = i + 1;
-		}
+	else
+		gather_plain(into, text);
 	arena_free(a);
 }
 
