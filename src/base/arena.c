@@ -6,6 +6,7 @@
 
 #include <stdalign.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,23 +68,26 @@ arena_free(struct arena *a)
 }
 
 static struct block *
-block_new(struct arena *a, size_t room)
+block_new(struct arena *a, size_t room, bool zeroed)
 {
 	struct block *b;
 
 	/* taken <= limit always holds, so neither side can wrap. */
 	if (a->limit - a->taken < sizeof *b || a->limit - a->taken - sizeof *b < room)
 		return NULL;
-	b = calloc(1, sizeof *b + room);
+	b = zeroed ? calloc(1, sizeof *b + room) : malloc(sizeof *b + room);
 	if (b == NULL)
 		return NULL;
+	b->next = NULL;
+	b->used = 0;
 	b->room = room;
 	a->taken += sizeof *b + room;
 	return b;
 }
 
-void *
-arena_alloc(struct arena *a, size_t bytes)
+/* *fresh: in a block of its own, which the system may give zeroed for nothing. */
+static void *
+take(struct arena *a, size_t bytes, bool zeroed, bool *fresh)
 {
 	struct block *b = a->blocks;
 	size_t need;
@@ -94,14 +98,16 @@ arena_alloc(struct arena *a, size_t bytes)
 		return NULL;
 	need = (bytes + (ALIGN - 1)) & ~(size_t)(ALIGN - 1);
 
+	*fresh = false;
 	if (b == NULL || b->room - b->used < need) {
 		size_t room = need >= BLOCK_BYTES / 4 ? need : BLOCK_BYTES - sizeof *b;
 
-		b = block_new(a, room);
+		b = block_new(a, room, zeroed && room == need);
 		if (b == NULL && room != need)
-			b = block_new(a, room = need); /* what is left of the limit */
+			b = block_new(a, room = need, zeroed); /* what is left of the limit */
 		if (b == NULL)
 			return NULL;
+		*fresh = room == need;
 		if (room == need && a->blocks != NULL) {
 			/* Full from the start: goes behind the one being filled. */
 			b->next = a->blocks->next;
@@ -119,16 +125,34 @@ arena_alloc(struct arena *a, size_t bytes)
 	return p;
 }
 
+void *
+arena_alloc(struct arena *a, size_t bytes)
+{
+	bool fresh;
+	void *p = take(a, bytes, true, &fresh);
+
+	return p == NULL || fresh ? p : memset(p, 0, bytes);
+}
+
+void *
+arena_room(struct arena *a, size_t bytes)
+{
+	bool fresh;
+
+	return take(a, bytes, false, &fresh);
+}
+
 char *
 arena_strndup(struct arena *a, const char *s, size_t len)
 {
 	char *p;
 
-	if (len == SIZE_MAX || (p = arena_alloc(a, len + 1)) == NULL)
+	if (len == SIZE_MAX || (p = arena_room(a, len + 1)) == NULL)
 		return NULL;
 	if (len > 0)
 		memcpy(p, s, len);
-	return p; /* zeroed, so the NUL stands */
+	p[len] = '\0';
+	return p;
 }
 
 char *
@@ -149,7 +173,7 @@ arena_printf(struct arena *a, const char *fmt, ...)
 	len = vsnprintf(first, sizeof first, fmt, args);
 	if (len >= 0 && (size_t)len < sizeof first)
 		p = arena_strndup(a, first, (size_t)len);
-	else if (len >= 0 && (p = arena_alloc(a, (size_t)len + 1)) != NULL)
+	else if (len >= 0 && (p = arena_room(a, (size_t)len + 1)) != NULL)
 		(void)vsnprintf(p, (size_t)len + 1, fmt, again);
 	va_end(again);
 	va_end(args);

@@ -20,6 +20,8 @@ void arena_free(struct arena *a);
 /* Zeroed, aligned for any object, valid until arena_free().
  * NULL when bytes is 0, or the limit or memory is spent. */
 void *arena_alloc(struct arena *a, size_t bytes);
+/* The same, but not zeroed: for what is written from end to end, and may be long. */
+void *arena_room(struct arena *a, size_t bytes);
 
 /* Copies with a NUL behind.  NULL as above. */
 char *arena_strndup(struct arena *a, const char *s, size_t len);

@@ -3,6 +3,7 @@
  */
 #include "base/bytes.h"
 
+#include "base/lanes.h"
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -163,6 +164,22 @@ fail:
 	return -1;
 }
 
+void
+bytes_expect(struct bytes *b, size_t more)
+{
+	char *at;
+
+	if (b->failed || b->limit == SIZE_MAX || b->len > b->limit)
+		return;
+	if (more > b->limit - b->len)
+		more = b->limit - b->len;
+	if (b->len + more + 1 <= b->room || (at = realloc(b->at, b->len + more + 1)) == NULL)
+		return;
+	b->at = at;
+	b->room = b->len + more + 1;
+	b->at[b->len] = '\0';
+}
+
 int
 bytes_add(struct bytes *b, const void *data, size_t len)
 {
@@ -237,42 +254,57 @@ add_escape(struct bytes *b, unsigned char c)
 	static const char letters[32] = {
 		['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'
 	};
+	char two[2] = { '\\', (char)c };
 
-	if (c == '"' || c == '\\')
-		(void)bytes_printf(b, "\\%c", c);
-	else if (letters[c] != '\0')
-		(void)bytes_printf(b, "\\%c", letters[c]);
-	else
+	if (c < 0x20 && letters[c] == '\0') {
 		(void)bytes_printf(b, "\\u%04x", c);
+		return;
+	}
+	if (c < 0x20)
+		two[1] = letters[c];
+	(void)bytes_add(b, two, sizeof two);
+}
+
+/* The first byte that cannot be copied as it is, or end. */
+static const char *
+skip_clean(const char *p, const char *end)
+{
+	while (end - p >= LANES) {
+		lanes v = lanes_at(p);
+		uint32_t stops = lanes_bits((lanes)(v == '"') | (lanes)(v == '\\') |
+					    (lanes)(v < 0x20) | (lanes)(v > 0x7F));
+
+		if (stops != 0)
+			return p + __builtin_ctz(stops);
+		p += LANES;
+	}
+	while (p < end && *p >= 0x20 && *p != '"' && *p != '\\' && (unsigned char)*p < 0x80)
+		p++;
+	return p;
 }
 
 int
 bytes_json_inside(struct bytes *b, struct span s)
 {
-	const unsigned char *at = (const unsigned char *)s.at;
-	size_t clean = 0; /* start of what can be copied as it is */
+	const char *clean = s.at; /* start of what can be copied as it is */
+	const char *p = s.at, *end = s.len == 0 ? s.at : s.at + s.len;
 
-	for (size_t i = 0; i < s.len && !b->failed;) {
-		size_t n;
+	while ((p = skip_clean(p, end)) < end && !b->failed) {
+		size_t n = utf8_length((const unsigned char *)p, (size_t)(end - p));
 
-		if (at[i] >= 0x20 && at[i] < 0x80 && at[i] != '"' && at[i] != '\\') {
-			i++;
-			continue;
-		}
-		n = utf8_length(at + i, s.len - i);
 		if (n > 1) {
-			i += n;
+			p += n;
 			continue;
 		}
-		(void)bytes_add(b, s.at + clean, i - clean);
+		(void)bytes_add(b, clean, (size_t)(p - clean));
 		if (n == 0)
 			(void)bytes_puts(b, "\xEF\xBF\xBD");
 		else
-			add_escape(b, at[i]);
-		clean = ++i;
+			add_escape(b, (unsigned char)*p);
+		clean = ++p;
 	}
-	if (clean < s.len)
-		(void)bytes_add(b, s.at + clean, s.len - clean);
+	if (clean < end)
+		(void)bytes_add(b, clean, (size_t)(end - clean));
 	return b->failed ? -1 : 0;
 }
 

@@ -42,6 +42,9 @@ struct bytes {
 
 #define BYTES_LIMIT(n) ((struct bytes){ .limit = (n) })
 int bytes_add(struct bytes *b, const void *data, size_t len); /* 0 or -1 */
+/* Room for so many more bytes in one step, as far as the limit goes: for what will be long.  Only
+ * a hint, nothing fails here. */
+void bytes_expect(struct bytes *b, size_t more);
 int bytes_puts(struct bytes *b, const char *s);
 int bytes_printf(struct bytes *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A JSON string with its quotes; invalid UTF-8 becomes U+FFFD. */

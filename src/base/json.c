@@ -7,6 +7,7 @@
 #include "base/json.h"
 
 #include "base/decimal-int.h"
+#include "base/lanes.h"
 #include <string.h>
 
 /* What is being read, and where; on failure `at` is the offending byte. */
@@ -34,27 +35,11 @@ take(struct scan *s, char c)
 
 /* ---- strings ---- */
 
-/* The compiler turns these into the machine's vector instructions, or into plain words. */
-#define LANES 16
-typedef unsigned char lanes __attribute__((vector_size(LANES)));
-typedef unsigned long long halves __attribute__((vector_size(LANES)));
-
-/* Not zero where a byte ends a run: quote, backslash, control character. */
+/* Set where a byte ends a run: quote, backslash, control character. */
 static inline lanes
-stops_of(const char *p)
+stops_of(lanes v)
 {
-	lanes v;
-
-	memcpy(&v, p, sizeof v);
 	return (lanes)(v == '"') | (lanes)(v == '\\') | (lanes)(v < 0x20);
-}
-
-static inline bool
-any(lanes stops)
-{
-	halves h = (halves)stops;
-
-	return (h[0] | h[1]) != 0;
 }
 
 static inline bool
@@ -66,18 +51,18 @@ is_stop(char c)
 static const char *
 skip_plain(const char *p, const char *end)
 {
-	/* Most strings are names and short words: no vectors for those. */
-	for (const char *near = end - p > LANES ? p + LANES : end; p < near; p++)
-		if (is_stop(*p))
-			return p;
-	while (end - p >= 4 * LANES) {
-		if (any(stops_of(p) | stops_of(p + LANES) | stops_of(p + 2 * LANES) |
-			    stops_of(p + 3 * LANES)))
-			break;
-		p += 4 * LANES;
-	}
-	while (end - p >= LANES && !any(stops_of(p)))
+	while (end - p >= LANES) {
+		uint32_t stops = lanes_bits(stops_of(lanes_at(p)));
+
+		if (stops != 0)
+			return p + __builtin_ctz(stops);
 		p += LANES;
+		while (end - p >= 4 * LANES &&
+			!lanes_any(stops_of(lanes_at(p)) | stops_of(lanes_at(p + LANES)) |
+				   stops_of(lanes_at(p + 2 * LANES)) |
+				   stops_of(lanes_at(p + 3 * LANES))))
+			p += 4 * LANES;
+	}
 	while (p < end && !is_stop(*p))
 		p++;
 	return p;
@@ -111,11 +96,10 @@ take_hex4(struct scan *s)
 	return value;
 }
 
+/* Byte by byte from where s stands, within the string: the one that tells where it is wrong. */
 static bool
-skip_string(struct scan *s)
+skip_inside(struct scan *s)
 {
-	if (!take(s, '"'))
-		return false;
 	for (;;) {
 		s->at = skip_plain(s->at, s->end);
 		if (s->at == s->end || (*s->at != '"' && *s->at != '\\'))
@@ -144,6 +128,115 @@ skip_string(struct scan *s)
 			return false;
 		}
 	}
+}
+
+/* 64 bytes of a string's inside, a bit for each. */
+struct block {
+	uint64_t quotes, slashes, controls;
+};
+
+/* False: nothing in it ends, escapes or is wrong. */
+static inline bool
+block_read(const char *p, struct block *out)
+{
+	lanes a = lanes_at(p), b = lanes_at(p + LANES), c = lanes_at(p + 2 * LANES),
+	      d = lanes_at(p + 3 * LANES);
+
+	if (!lanes_any(stops_of(a) | stops_of(b) | stops_of(c) | stops_of(d)))
+		return false;
+	out->quotes = lanes_bits64(
+		(lanes)(a == '"'), (lanes)(b == '"'), (lanes)(c == '"'), (lanes)(d == '"'));
+	out->slashes = lanes_bits64(
+		(lanes)(a == '\\'), (lanes)(b == '\\'), (lanes)(c == '\\'), (lanes)(d == '\\'));
+	out->controls = lanes_bits64(
+		(lanes)(a < 0x20), (lanes)(b < 0x20), (lanes)(c < 0x20), (lanes)(d < 0x20));
+	return true;
+}
+
+/* Is it an escape, its backslash at p?  Wrong is also what the end cuts. */
+static inline bool
+is_escape(const char *p, const char *end)
+{
+	static const bool letters[256] = { ['"'] = true,
+		['\\'] = true,
+		['/'] = true,
+		['b'] = true,
+		['f'] = true,
+		['n'] = true,
+		['r'] = true,
+		['t'] = true };
+
+	if (end - p < 2)
+		return false;
+	if (p[1] != 'u')
+		return letters[(unsigned char)p[1]];
+	return end - p >= 6 && hex_digit(p[2]) >= 0 && hex_digit(p[3]) >= 0 &&
+	       hex_digit(p[4]) >= 0 && hex_digit(p[5]) >= 0;
+}
+
+/*
+ * Escapes in long texts are many and stand anywhere, so a branch on each would be guessed wrong.
+ * Here all of a block's bytes are looked at before the first branch.
+ */
+static bool
+skip_long(struct scan *s)
+{
+	uint64_t used = 0; /* the first byte belongs to an escape of the block before */
+
+	for (; s->end - s->at >= 64; s->at += 64) {
+		const char *behind = s->at + (used != 0);
+		struct block b;
+
+		if (!block_read(s->at, &b)) {
+			used = 0;
+			continue;
+		}
+		b.quotes &= ~used;
+		b.slashes &= ~used;
+		used = 0;
+		/* each backslash in front of the first quote takes the byte behind it */
+		while (b.slashes != 0 && (b.quotes & (b.slashes ^ (b.slashes - 1))) == 0) {
+			int i = __builtin_ctzll(b.slashes);
+
+			if (!is_escape(s->at + i, s->end)) {
+				s->at = behind;
+				return skip_inside(s);
+			}
+			b.slashes &= ~((uint64_t)3 << i);
+			b.quotes &= ~((uint64_t)3 << i);
+			used = (uint64_t)i / 63;
+		}
+		/* (x & -x) - 1: what stands in front of the first; all, where there is none */
+		if ((b.controls & ((b.quotes & -b.quotes) - 1)) != 0) {
+			s->at = behind;
+			return skip_inside(s);
+		}
+		if (b.quotes != 0) {
+			s->at += __builtin_ctzll(b.quotes) + 1;
+			return true;
+		}
+	}
+	s->at += used;
+	return skip_inside(s);
+}
+
+static bool
+skip_string(struct scan *s)
+{
+	if (!take(s, '"'))
+		return false;
+	/* Most strings are names and short words. */
+	if (s->end - s->at >= LANES) {
+		uint32_t stops = lanes_bits(stops_of(lanes_at(s->at)));
+		int first = stops == 0 ? 0 : __builtin_ctz(stops);
+
+		if (stops != 0 && s->at[first] == '"') {
+			s->at += first + 1;
+			return true;
+		}
+		return skip_long(s);
+	}
+	return skip_inside(s);
 }
 
 /* ---- values ---- */
@@ -567,10 +660,13 @@ json_string(struct json_value v, char *out, size_t out_bytes)
 int
 json_int(struct json_value v, int64_t *out)
 {
-	struct scan s = { v.raw.at, v.raw.at + v.raw.len };
+	struct scan s;
 	struct decimal d;
 
-	if (v.type != JSON_NUMBER || !skip_number(&s) || s.at != s.end)
+	if (v.type != JSON_NUMBER)
+		return -1;
+	s = (struct scan){ v.raw.at, v.raw.at + v.raw.len };
+	if (!skip_number(&s) || s.at != s.end)
 		return -1;
 	return decimal_read(v.raw, &d) == 0 ? decimal_scale(&d, 0, out) : -1;
 }

@@ -281,6 +281,7 @@ is_served(const struct mock_exchange *x, const struct way *w)
 	const char *name = w->to == TO_PLAIN ? "plain"
 			   : x->sap          ? "sap"
 			   : x->vertex       ? "vertex"
+			   : x->openrouter   ? "openrouter"
 					     : names[x->dialect];
 
 	if (mock_auth.only != NULL && strcmp(mock_auth.only, "openai-chat") == 0)

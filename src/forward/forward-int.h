@@ -6,6 +6,7 @@
  *   head.c      the response's head: collected, bounded, looked up
  *   lookup.c    how many name look-ups may be under way
  *   egress.c    which addresses may be called
+ *   fetch.c     what a client names by address: blocking, off the loop
  */
 #ifndef FORWARD_FORWARD_INT_H
 #define FORWARD_FORWARD_INT_H

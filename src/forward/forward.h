@@ -110,6 +110,40 @@ bool forward_each_response_header(const struct forward_call *c,
  * for that address, no redirect followed.  ERR_UPSTREAM_UNREACHABLE, ERR_MEMORY. */
 int forward_probe(const char *url, int *status, int64_t *length, struct err *err);
 
+/*
+ * What stands at addresses that a client named: GET only, several side by side.  Off the loop, and it
+ * blocks, total_ms at most.  Nothing of ours goes along: no credential, no header, no cookie, no proxy.
+ * Each connection, also one that a redirect leads to (three at most, never from https to http), goes
+ * through the egress guard.  What is too long is refused by its Content-Length, before it is read.
+ */
+#define FORWARD_FETCH_MOST 20
+struct forward_fetch {
+	const char *url;       /* the caller's */
+	const char *types;     /* media types taken, as patterns parted by commas; an answer that names
+	                        * none is taken.  NULL: any */
+	/* filled in */
+	char content_type[96]; /* in lower case, without parameters; "" not said */
+	struct bytes body;     /* the caller's to free, also behind a failure */
+	struct err err;        /* code NONE: it was fetched */
+};
+struct forward_fetch_options {
+	int64_t each_bytes, all_bytes, total_ms;
+	bool allow_private;
+	const char *ca_file;   /* or NULL: the system's */
+	const char *user_agent;
+	/* Asked before so many bytes more are kept; false: no.  May be NULL. */
+	bool (*take)(void *ctx, size_t bytes);
+	void *ctx;
+};
+/*
+ * 0: all were fetched.  -1: *err is that of the first that failed, and the others were given up
+ * (their err may be NONE).  BAD_REQUEST: the address is no good or answered so; UNSUPPORTED: what stands
+ * there is too long or of another type; OVERLOADED: take() said no; MEMORY.  err's text is for the log;
+ * its sentence for the client names the host alone, as an address may hold a secret.
+ */
+int forward_fetch(struct forward_fetch *f, size_t count, const struct forward_fetch_options *o,
+	struct err *err);
+
 /* The egress guard's judgement, for tests and for `check`: may this address be called? */
 struct sockaddr;
 bool forward_address_is_public(const struct sockaddr *a);

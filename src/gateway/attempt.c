@@ -69,13 +69,20 @@ is_foreign(const struct header_list *l, const char *name)
 	return l->converted && (starts_with(name, "content-") || strcmp(name, "accept") == 0);
 }
 
+/* CGI makes one of "_" and "-"; its senders and its readers write this one with "_". */
+static const char *
+sent_name(const char *name)
+{
+	return strcmp(name, "session-id") == 0 ? "session_id" : name;
+}
+
 static bool
 pass_header(void *ctx, const char *name, struct span value)
 {
 	struct header_list *l = ctx;
 
 	if (may_pass(l->upstream, name) && !is_foreign(l, name))
-		add_header(l, arena_strdup(l->arena, name),
+		add_header(l, arena_strdup(l->arena, sent_name(name)),
 			arena_strndup(l->arena, value.at, value.len));
 	return true;
 }
@@ -137,7 +144,9 @@ query_to_pass(struct exchange *x, struct bytes *out)
 		for (end = i; end < q.len && q.at[end] != '&'; end++)
 			;
 		one.len = end - i;
-		if (span_starts(one, "key=") || (x->out.format != NULL && span_starts(one, "alt=")))
+		if (span_starts(one, "key=") ||
+			(x->out.format != NULL && span_starts(one, "alt=")) ||
+			(span_starts(one, "api-version=") && !provider_is_azure(x->out.provider)))
 			continue;
 		if (out->len > 0)
 			bytes_add(out, "&", 1);
@@ -163,7 +172,7 @@ make_url(struct exchange *x, const struct upstream *u)
 		   *path = arena_printf(x->arena, "%s%.*s", m->endpoint->provider_path,
 			   (int)rest.len, rest.at == NULL ? "" : rest.at);
 
-	if (call.format == NULL && m->endpoint->dialect == DIALECT_OPENAI)
+	if (call.format == NULL && endpoint_dialect(m) == DIALECT_OPENAI)
 		call.model = span_of(x->ask.model); /* Azure's own paths name it */
 	call.path = span_of(path);
 	if (path != NULL && !query.failed &&
@@ -256,10 +265,15 @@ static bool
 keep_header(void *ctx, struct span name, struct span value)
 {
 	static const char *const kept[] = { "content-encoding", "content-disposition",
-		"content-language", "content-range", "retry-after", "retry-after-ms" };
+		"content-language", "content-range", "retry-after", "retry-after-ms",
+		"x-amzn-errortype" };
 	struct exchange *x = ctx;
+	size_t count = sizeof kept / sizeof kept[0];
 
-	for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
+	/* Bedrock's SDKs tell an error by the header, which stands last in the list. */
+	if (x->match.endpoint->dialect != DIALECT_BEDROCK)
+		count--;
+	for (size_t i = 0; i < count; i++)
 		if (span_is_nocase(name, kept[i]) && x->passed_count < PASSED_HEADERS_MAX) {
 			const char *copy = arena_strndup(x->arena, value.at, value.len);
 
@@ -286,7 +300,7 @@ mode_of(const struct exchange *x, const struct forward_head *head)
 		return ANSWER_ERROR;
 	if (is_stream_type(head->content_type))
 		return x->is_count || (x->out.format == NULL &&
-					      x->match.endpoint->dialect != DIALECT_OPENAI)
+					      endpoint_dialect(&x->match) != DIALECT_OPENAI)
 			       ? ANSWER_BYTES
 			       : ANSWER_EVENTS;
 	if (json && x->ask.stream && x->out.format == format_of(FORMAT_GEMINI))
@@ -318,7 +332,7 @@ open_passage(struct exchange *x)
 {
 	struct passage_options o = { .from = x->out.format,
 		.to = x->match.format,
-		.endpoint = translate_endpoint(x),
+		.endpoint = x->plain_path,
 		.hide_usage = x->ask.stream && !x->ask.wants_usage,
 		.may_stop = x->guard.count > 0,
 		.reply = translate_reply_options(x),
@@ -606,6 +620,22 @@ judge_whole(struct exchange *x)
 	x->mode = ANSWER_ERROR;
 }
 
+/* As its dialects call it. */
+static void
+note_request_id(struct exchange *x)
+{
+	static const char *const names[] = { "request-id", "x-amzn-requestid", "apim-request-id",
+		"x-request-id" };
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0] && x->end.status != 0; i++) {
+		struct span id = response_header(x, names[i]);
+
+		if (id.len > 0)
+			span_copy(
+				id, x->row.upstream_request_id, sizeof x->row.upstream_request_id);
+	}
+}
+
 /* While the answer's headers are there: what it means for the key, the client and the next one. */
 static void
 judge(struct exchange *x)
@@ -614,9 +644,7 @@ judge(struct exchange *x)
 
 	x->retry_at_ms = 0;
 	memset(&x->err, 0, sizeof x->err);
-	if (x->end.status != 0)
-		span_copy(response_header(x, "x-request-id"), x->row.upstream_request_id,
-			sizeof x->row.upstream_request_id);
+	note_request_id(x);
 	if (((x->passage.done && !x->guard.stopped) || (x->guard.stopped && !x->guard.no_event)) &&
 		x->end.outcome == FORWARD_CANCELLED && !x->gone)
 		x->end.outcome = FORWARD_DONE; /* we had all of it */
@@ -633,7 +661,9 @@ judge(struct exchange *x)
 			.reset_tokens = response_header(x, "x-ratelimit-reset-tokens"),
 			.remaining_requests = response_header(x, "x-ratelimit-remaining-requests"),
 			.remaining_tokens = response_header(x, "x-ratelimit-remaining-tokens"),
-			.date = response_header(x, "date") };
+			.date = response_header(x, "date"),
+			.error_type = response_header(x, "x-amzn-errortype"),
+			.unified_reset = response_header(x, "anthropic-ratelimit-unified-reset") };
 		x->failure = failure_classify(x->end.status, &h, bytes_span(&x->answer),
 			clock_wall_ms(), &x->retry_at_ms);
 		if (credential_renews(x))
@@ -715,7 +745,8 @@ attempt_usage(struct exchange *x)
 		row->usage_source = USAGE_NONE;
 	}
 	/* they come as asked for or not at all */
-	row->tokens.images = span_starts(x->match.path, "/v1/images/") ? x->ask.choices : 0;
+	row->tokens.images =
+		span_starts(span_of(x->plain_path), "/v1/images/") ? x->ask.choices : 0;
 	if (x->ask.model[0] == '\0') {
 		row->cost_nusd = 0;
 		return;

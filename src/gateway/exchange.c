@@ -68,6 +68,7 @@ exchange_new(struct gateway *gw, struct web_request *r, const struct endpoint_ma
 	x->gw = gw;
 	x->request = r;
 	x->match = *m;
+	endpoint_plain_path(m, x->plain_path, sizeof x->plain_path);
 	x->began_us = clock_mono_us();
 	x->id = id_timed(clock_wall_ms());
 	id_text("req_", x->id, x->request_id);
@@ -105,6 +106,7 @@ exchange_on_request(void *ctx, struct web_request *r)
 	struct exchange *x;
 	int found = endpoint_find(web_method(r), web_path(r), gw->conf.proxy_prefix, &m);
 
+	endpoint_see_version(&m, web_header(r, "anthropic-version"));
 	board_count(gw->board, COUNT_EXCHANGES, 1);
 	board_count(gw->board, COUNT_BYTES_IN, web_body_bytes(r));
 	if (found != 200 || strcmp(web_method(r), "OPTIONS") == 0 || m.kind >= ENDPOINT_HEALTH ||
@@ -303,7 +305,7 @@ make_row(struct exchange *x)
 	row->err_code = (uint16_t)x->err.code;
 	row->status = (uint16_t)(x->err.code == ERR_NONE || x->head_sent
 					 ? x->answer_status
-					 : error_status(x->match.endpoint->dialect, x->err.code));
+					 : error_status(endpoint_dialect(&x->match), x->err.code));
 	if (x->err.code != ERR_NONE)
 		span_copy(span_of(x->err.text), row->error, sizeof row->error);
 	if (x->note == NULL) {

@@ -26,21 +26,22 @@
 
 #define EXCHANGE_ARENA_BYTES (1 << 20) /* besides bodies that are rewritten */
 #define BODY_COPIES          3         /* for providers of several kinds, at most */
-#define ANSWER_HOLD_BYTES  (256 * 1024) /* a JSON answer up to this is read before its head goes out */
-#define ERROR_BODY_BYTES   (64 * 1024)  /* looked at of a provider's error */
-#define HELD_BYTES         (512 * 1024) /* of a stream's end, until it is booked */
-#define PASSED_HEADERS_MAX 8
-#define TAIL_BYTES         4096         /* of a long JSON answer: its usage stands at the end */
-#define SETTLE_WAIT_MS     2000         /* then the reply closes and the lease stays owing */
-#define AFTER_DONE_MS      1000         /* for a provider to end its answer after the last event */
-#define TICK_MS            250
+#define ANSWER_HOLD_BYTES                                                                          \
+	(256 * 1024) /* a JSON answer up to this is read before its head goes out */
+#define ERROR_BODY_BYTES    (64 * 1024)  /* looked at of a provider's error */
+#define HELD_BYTES          (512 * 1024) /* of a stream's end, until it is booked */
+#define PASSED_HEADERS_MAX  8
+#define TAIL_BYTES          4096 /* of a long JSON answer: its usage stands at the end */
+#define SETTLE_WAIT_MS      2000 /* then the reply closes and the lease stays owing */
+#define AFTER_DONE_MS       1000 /* for a provider to end its answer after the last event */
+#define TICK_MS             250
 #define IDEMPOTENCY_KEY_MAX 255
-#define DRAIN_STOP_MS      5000         /* a stopping worker reads on for clients that have left */
+#define DRAIN_STOP_MS       5000 /* a stopping worker reads on for clients that have left */
 
 struct gateway {
 	struct conf conf;
 	uv_loop_t loop;
-	uv_async_t wake;        /* something is in the inbox */
+	uv_async_t wake; /* something is in the inbox */
 	uv_timer_t tick;
 	uv_signal_t term;
 	struct web_server *web;
@@ -53,22 +54,22 @@ struct gateway {
 	struct remember *remember;
 	struct access_desk *access;
 	bool cgi, draining;
-	int64_t draining_ms;    /* [loop] loop time since when */
-	bool drained;           /* [loop] no exchange is left … */
-	int64_t drained_ms;     /* … since then */
-	bool closed;            /* [loop] and nothing else of the loop's */
+	int64_t draining_ms; /* [loop] loop time since when */
+	bool drained;        /* [loop] no exchange is left … */
+	int64_t drained_ms;  /* … since then */
+	bool closed;         /* [loop] and nothing else of the loop's */
 
-	_Atomic(struct exchange *) inbox; /* for the loop, newest first */
+	_Atomic(struct exchange *) inbox;      /* for the loop, newest first */
 	_Atomic(struct ledger_raise *) raised; /* the same, of the guard's */
 
-	pthread_mutex_t mutex;  /* over the next three */
+	pthread_mutex_t mutex; /* over the next three */
 	struct snapshot *snapshot;
 	bool clerk_stop, clerk_ended;
 	pthread_cond_t clerk_wake;
-	_Atomic int loading;    /* a thread is making a new snapshot; see gateway_snapshot() */
+	_Atomic int loading; /* a thread is making a new snapshot; see gateway_snapshot() */
 	_Atomic int abandoned;
 
-	struct exchange *open;  /* [loop] those it owns */
+	struct exchange *open; /* [loop] those it owns */
 
 	/* candidate.c */
 	pthread_mutex_t candidate_mutex; /* over the next three */
@@ -90,7 +91,7 @@ struct gateway {
  * was shown or the answer is our own, from ADMIT to DONE.  Past ADMIT every way leads through
  * SETTLE, so what was reserved is charged or given back.
  */
-#define EX_BIT(name) (1u << EX_##name)
+#define EX_BIT(name)       (1u << EX_##name)
 #define EXCHANGE_STATES(X) /* state, states it may go to */                                        \
 	X(READ, EX_BIT(ADMIT))                                                                     \
 	X(ADMIT, EX_BIT(ROUTE) | EX_BIT(SETTLE) | EX_BIT(DONE))                                    \
@@ -103,16 +104,16 @@ enum exchange_state {
 #define X(name, next) EX_##name,
 	EXCHANGE_STATES(X)
 #undef X
-	EX__COUNT
+		EX__COUNT
 };
 
 /* What is done with the provider's answer. */
 enum answer_mode {
-	ANSWER_NONE,    /* no head yet */
-	ANSWER_ERROR,   /* read to be judged */
-	ANSWER_WHOLE,   /* read whole, so that its head can tell the cost */
-	ANSWER_EVENTS,  /* events passed on, watched for usage */
-	ANSWER_BYTES    /* passed on as they come, the newest piece held back */
+	ANSWER_NONE,   /* no head yet */
+	ANSWER_ERROR,  /* read to be judged */
+	ANSWER_WHOLE,  /* read whole, so that its head can tell the cost */
+	ANSWER_EVENTS, /* events passed on, watched for usage */
+	ANSWER_BYTES   /* passed on as they come, the newest piece held back */
 };
 
 /* The head of one attempt, in the exchange's arena. */
@@ -142,10 +143,10 @@ struct guard {
 struct outgoing {
 	const struct upstream *upstream; /* made for it and those alike; NULL: not made yet */
 	const struct provider *provider;
-	const struct format *format;     /* of body; NULL: no conversation */
+	const struct format *format; /* of body; NULL: no conversation */
 	bool converted;
 	struct span body;
-	struct request_made made;        /* header lines, tools' names; converted ones alone */
+	struct request_made made; /* header lines, tools' names; converted ones alone */
 	struct losses lost;
 };
 
@@ -162,23 +163,25 @@ struct exchange {
 	struct id id;
 	char request_id[ID_TEXT_BYTES];
 	struct admit_caller caller;
-	bool known;                /* the token was found */
-	bool from_memory;          /* … in memory, as the store is not to be had */
+	bool known;       /* the token was found */
+	bool from_memory; /* … in memory, as the store is not to be had */
 	struct openai_request ask;
 	bool is_json;
-	bool is_count;             /* asks for a number of tokens, which costs nothing */
-	char path_model[128];      /* that the path names; "" none */
+	bool is_count;        /* asks for a number of tokens, which costs nothing */
+	char path_model[128]; /* that the path names; "" none */
+	char plain_path[64];  /* by which wire/openai.h knows what is asked for; endpoint.h */
 	char upstream_name[NAME_BYTES];
-	struct span body;          /* the client's */
+	struct span body; /* the client's */
 	struct outgoing out;
 	struct snapshot *snapshot;
 	struct route_plan plan;
-	struct price_list price[ROUTE_ATTEMPTS_MAX]; /* of the candidates; empty: unknown, or no model */
-	struct board_repeat repeat; /* of its idempotency key; zeros: none */
+	struct price_list
+		price[ROUTE_ATTEMPTS_MAX]; /* of the candidates; empty: unknown, or no model */
+	struct board_repeat repeat;        /* of its idempotency key; zeros: none */
 	struct admit_pass pass;
-	struct settle_note *note;  /* on the board */
+	struct settle_note *note; /* on the board */
 	struct admit_need need;
-	bool by_attempt;           /* there are limits that name upstreams or keys: candidate.c */
+	bool by_attempt; /* there are limits that name upstreams or keys: candidate.c */
 	enum { CANDIDATE_NEW, CANDIDATE_MAY, CANDIDATE_REFUSED } may;
 	struct admit_pass attempt; /* of the candidate; count and lease 0: nothing is held */
 	struct settle_note *attempt_note;
@@ -187,42 +190,42 @@ struct exchange {
 
 	/* CREDENTIAL */
 	struct access_waiter waiter;
-	const char *access_token;  /* that the candidate is asked with; NULL: it takes none */
+	const char *access_token; /* that the candidate is asked with; NULL: it takes none */
 	uint64_t access_number;
-	bool renewing;             /* the candidate is asked again, with another access token … */
-	bool renewed;              /* … which happens once */
-	int64_t waits_since_ms;    /* loop time */
+	bool renewing;          /* the candidate is asked again, with another access token … */
+	bool renewed;           /* … which happens once */
+	int64_t waits_since_ms; /* loop time */
 
 	/* FORWARD */
-	int candidate;             /* of plan; attempts made so far */
+	int candidate; /* of plan; attempts made so far */
 	struct forward_call *call;
 	enum answer_mode mode;
 	struct forward_end end;
-	bool ended;                /* `end` is of this attempt */
-	bool sent;                 /* a provider may have acted on one of the attempts */
+	bool ended; /* `end` is of this attempt */
+	bool sent;  /* a provider may have acted on one of the attempts */
 	int answer_status;
 	char content_type[128];
-	struct bytes answer;       /* collected: ERROR, WHOLE; the tail of a long one in BYTES */
-	struct bytes held;         /* what goes out once it is booked */
-	struct passage passage;    /* of a stream */
+	struct bytes answer;    /* collected: ERROR, WHOLE; the tail of a long one in BYTES */
+	struct bytes held;      /* what goes out once it is booked */
+	struct passage passage; /* of a stream */
 	struct wire_usage reply_usage; /* of a converted answer */
 	struct signatures *signatures; /* of what was signed in it; NULL: nothing is kept */
 	bool head_sent, full, gone, closing;
-	bool is_events;            /* the head that was sent promises events */
+	bool is_events; /* the head that was sent promises events */
 	struct guard guard;
-	bool cut;                  /* the operator wants it ended */
-	int64_t sent_bytes;        /* to the client */
-	bool content_sent;         /* more than a heartbeat: nobody else may be asked now */
+	bool cut;           /* the operator wants it ended */
+	int64_t sent_bytes; /* to the client */
+	bool content_sent;  /* more than a heartbeat: nobody else may be asked now */
 	int passed_count;
 	struct web_head_line passed[PASSED_HEADERS_MAX]; /* of the provider's, as they are */
-	int64_t wrote_ms, done_ms; /* loop time */
-	int64_t drain_until_ms;    /* the client left: the answer is read on until then */
-	enum failure failure;      /* of the last attempt */
+	int64_t wrote_ms, done_ms;                       /* loop time */
+	int64_t drain_until_ms; /* the client left: the answer is read on until then */
+	enum failure failure;   /* of the last attempt */
 	int64_t retry_at_ms;
 	int64_t first_byte_us;
 
 	/* SETTLE */
-	struct err err;            /* what the client is told, when code is set */
+	struct err err; /* what the client is told, when code is set */
 	struct usage_row row;
 	struct ledger_item *item;
 	bool submitted, booked;
@@ -239,20 +242,22 @@ void exchange_tick(struct gateway *gw);  /* [loop] heartbeats and waits */
 int admission_run(struct exchange *x);
 
 /* attempt.c [loop] */
-int attempt_start(struct exchange *x);   /* 0, or -1 when this candidate cannot be tried */
+int attempt_start(struct exchange *x);        /* 0, or -1 when this candidate cannot be tried */
 int attempt_number(const struct exchange *x); /* of the one under way, from 1 */
-void attempt_conclude(struct exchange *x); /* what was answered counts: for the key and the client */
-void attempt_usage(struct exchange *x);  /* tokens, source and cost into x->row */
+void
+attempt_conclude(struct exchange *x);   /* what was answered counts: for the key and the client */
+void attempt_usage(struct exchange *x); /* tokens, source and cost into x->row */
 
 /* credential.c [loop]: what an upstream is to know us by. */
-void credential_begin(struct exchange *x);   /* a new candidate */
+void credential_begin(struct exchange *x); /* a new candidate */
 enum credential_verdict {
-	CREDENTIAL_READY, CREDENTIAL_WAIT,
+	CREDENTIAL_READY,
+	CREDENTIAL_WAIT,
 	CREDENTIAL_NONE, /* x->err tells why this candidate cannot be asked */
 	CREDENTIAL_KEPT  /* nor again: what it answered counts */
 };
 enum credential_verdict credential_ask(struct exchange *x);
-void credential_leave(struct exchange *x);   /* waits no longer */
+void credential_leave(struct exchange *x); /* waits no longer */
 /* The last thing before an attempt is sent: puts the credential into the head or q->url, and signs
  * what is in l and q, body included.  The caller sets q->header_count behind it.  0, or -1 with
  * x->err. */
@@ -264,8 +269,6 @@ bool credential_is_late(const struct exchange *x); /* has it waited long enough?
 /* translate.c */
 const struct provider *translate_provider(const struct upstream *u);
 struct request_source translate_source(const struct exchange *x);
-/* The path by which wire/openai.h knows what is asked for. */
-const char *translate_endpoint(const struct exchange *x);
 /* For the candidate that is next, into x->out: 0, or -1 with x->err.  Whoever owns x. */
 int translate_request(struct exchange *x);
 /* For the plan's first, leaving out those that cannot express it. [intake] */
@@ -316,8 +319,8 @@ void answer_stream_head(struct exchange *x); /* [loop] */
 void answer_finish(struct exchange *x);      /* [loop] whatever is left to say, then the end */
 void answer_now(struct exchange *x);         /* [intake] an error or one of our own lists */
 /* A request that needs no exchange: unknown path, OPTIONS, health. [intake] */
-void answer_plain(struct gateway *gw, struct web_request *r, int found,
-	const struct endpoint_match *m);
+void
+answer_plain(struct gateway *gw, struct web_request *r, int found, const struct endpoint_match *m);
 
 /* gateway.c */
 void gateway_to_loop(struct exchange *x);    /* any thread */

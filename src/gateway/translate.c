@@ -54,16 +54,6 @@ translate_source(const struct exchange *x)
 		.ctx = x->request };
 }
 
-const char *
-translate_endpoint(const struct exchange *x)
-{
-	if (x->match.format == format_of(FORMAT_OPENAI_CHAT))
-		return "/v1/chat/completions";
-	if (x->match.format == format_of(FORMAT_OPENAI_RESPONSES))
-		return "/v1/responses";
-	return x->row.endpoint;
-}
-
 static void
 free_arena(void *arena)
 {
@@ -111,17 +101,28 @@ convert(struct exchange *x, const struct upstream *u)
 	return 0;
 }
 
+/* Azure's clients say in the path what other providers, and newer versions of Azure, read in the body. */
+static bool
+is_named_in_body(const struct exchange *x)
+{
+	const struct outgoing *out = &x->out;
+
+	if (out->format != NULL)
+		return provider_model_in_body(out->provider, out->format);
+	return x->match.endpoint->shape == SHAPE_AZURE && out->provider->is_model;
+}
+
 static int
 pass_on(struct exchange *x)
 {
 	struct outgoing *out = &x->out;
-	bool named = out->format != NULL && provider_model_in_body(out->provider, out->format);
 
 	out->body = x->body;
-	if (!x->is_json || (out->format != NULL && out->format->dialect != DIALECT_OPENAI))
+	if (!x->is_json || (out->format != NULL ? out->format->dialect != DIALECT_OPENAI
+						: endpoint_dialect(&x->match) != DIALECT_OPENAI))
 		return 0;
-	out->body = openai_rewrite(
-		x->arena, x->body, &x->ask, translate_endpoint(x), named ? x->ask.model : NULL);
+	out->body = openai_rewrite(x->arena, x->body, &x->ask, x->plain_path,
+		is_named_in_body(x) ? x->ask.model : NULL);
 	return out->body.at == NULL && x->body.len > 0 ? no_memory(x) : 0;
 }
 

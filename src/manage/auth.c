@@ -24,8 +24,8 @@ static const struct {
 	{ "sap", AUTH_SAP },
 };
 
-static enum upstream_auth
-usual_auth(const struct upstream *u)
+enum upstream_auth
+auth_usual(const struct upstream *u)
 {
 	const struct field *f = shape_field_named(RECORD_UPSTREAM, "protocol");
 	struct span name = shape_enum_name(f->values, u->protocol);
@@ -93,7 +93,7 @@ auth_check_upstream(struct edit *e)
 	struct auth_template t;
 
 	if (e->before == NULL && !edit_gave(e, offsetof(struct upstream, auth)))
-		u->auth = usual_auth(u);
+		u->auth = auth_usual(u);
 	if (u->auth == AUTH_TEMPLATE || u->auth_template[0] != '\0')
 		if (auth_template_parse(u->auth_template, &t, &e->call->err) != 0)
 			return refuse_err(e->call, "auth_template");

@@ -164,7 +164,10 @@ make_key(struct given *g, const struct upstream *u, struct json_value secret)
 	k.head.id = id_random();
 	k.upstream = u->head.id;
 	if (len > 0) {
-		token_mask(text, (size_t)len, k.masked);
+		if (text[0] == '{') /* its ends would show what it holds */
+			(void)strcpy(k.masked, "{\xE2\x80\xA6}");
+		else
+			token_mask(text, (size_t)len, k.masked);
 		rc = store_seal(g->m->store, k.head.id, (struct span){ text, (size_t)len },
 			&k.secret, g->err);
 	} else {
@@ -174,12 +177,26 @@ make_key(struct given *g, const struct upstream *u, struct json_value secret)
 	return rc == 0 ? store_create(g->m->store, RECORD_KEY, &k, g->change, g->err) : -1;
 }
 
+/* Most providers speak as OpenAI does; those with a protocol of their own are named by it. */
+static void
+set_protocol(struct upstream *u, const char *provider)
+{
+	const struct field *f = shape_field_named(RECORD_UPSTREAM, "protocol");
+	struct span name;
+
+	for (int32_t i = 0; (name = shape_enum_name(f->values, i)).len > 0; i++)
+		if (span_is_nocase(name, provider))
+			u->protocol = i;
+	u->auth = (int32_t)auth_usual(u);
+}
+
 static bool
 on_upstream(void *ctx, const struct json_member *member)
 {
 	struct given *g = ctx;
 	struct span row = member->value.raw;
 	struct upstream u, there;
+	char provider[NAME_BYTES];
 	int64_t seconds;
 
 	record_init(RECORD_UPSTREAM, &u);
@@ -195,6 +212,8 @@ on_upstream(void *ctx, const struct json_member *member)
 	}
 	if (json_string(json_get(row, "base_url"), u.base_url, sizeof u.base_url) <= 0)
 		return give_up(g, u.name, "it has no base_url");
+	if (json_string(json_get(row, "provider"), provider, sizeof provider) > 0)
+		set_protocol(&u, provider);
 	u.head.id = id_random();
 	u.is_default = json_get(row, "is_default").type == JSON_TRUE;
 	u.allow_private = json_get(row, "allow_private").type == JSON_TRUE;

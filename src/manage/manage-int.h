@@ -205,6 +205,7 @@ endpoint_fn prices_import; /* prices.c */
 #define AUTH_GIVEN_MOST 16384 /* of a service key as it is pasted */
 /* The fields that say how keys are sent; fills in what is usual.  0, or -1 with c->err. */
 int auth_check_upstream(struct edit *e);
+enum upstream_auth auth_usual(const struct upstream *u); /* for its protocol */
 /* Checks that the secret fits the key's upstream, seals it and masks it.  0, or -1 with c->err, which
  * shows nothing of it. */
 int auth_seal_key(struct call *c, struct key *k, const char *given);

@@ -59,9 +59,10 @@ int anthropic_compose(struct neutral_request *n, const struct request_target *to
 int anthropic_splice(struct arena *a, const struct request_source *from,
 	const struct request_target *to, enum anthropic_flavour flavour, struct request_made *made,
 	struct losses *lost, struct err *err);
-/* The betas of the header, else of the body, as a JSON array; SPAN_NONE: none (or no memory). */
-struct span
-anthropic_betas(struct arena *a, const struct request_source *from, struct json_value in_body);
+/* The betas of the header (of those for Bedrock and SAP what they know), else all of the body, as a JSON
+ * array; SPAN_NONE: none (or no memory). */
+struct span anthropic_betas(struct arena *a, const struct request_source *from,
+	struct json_value in_body, enum anthropic_flavour flavour, struct losses *lost);
 /* … and that array as the header's value; NULL: none. */
 const char *anthropic_beta_header(struct arena *a, struct span betas);
 

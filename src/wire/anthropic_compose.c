@@ -383,6 +383,8 @@ put_image(struct composing *c, const struct neutral_part *p)
 {
 	struct span mime = image_type(p);
 
+	if (p->detail.len > 0 && !span_is(p->detail, "auto"))
+		losses_add(c->lost, SPAN_LIT("detail"), false);
 	if (p->data.len > 0 && mime.len == 0)
 		return refuse(c->err, ERR_BAD_REQUEST, "messages",
 			"It is not said of what type an image is; give its media type.");

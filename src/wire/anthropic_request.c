@@ -735,7 +735,7 @@ static int
 read_settings(struct reading *r, const struct json_value *m, const struct request_source *from)
 {
 	struct neutral_request *n = r->n;
-	struct span betas = anthropic_betas(n->arena, from, m[BETA]);
+	struct span betas = anthropic_betas(n->arena, from, m[BETA], ANTHROPIC_DIRECT, r->lost);
 
 	if (take_int(r, m[MAX_TOKENS], "max_tokens", 0, &n->max_output) != 0 ||
 		keep_number(r, m[TEMPERATURE], "temperature", false) != 0 ||

@@ -37,9 +37,26 @@ kept(struct arena *a, struct bytes *b)
 	return s.at == NULL ? SPAN_NONE : s;
 }
 
+/* Bedrock refuses betas that it does not know, and clients name all that they would like: Claude Code
+ * those of its sign-in too.  The dates change. */
+static bool
+is_beta_of_bedrock(struct span beta)
+{
+	static const char *const known[] = { "interleaved-thinking-", "context-1m-",
+		"context-management-", "compact-", "computer-use-", "token-efficient-tools-",
+		"output-128k-", "dev-full-thinking-", "effort-", "tool-search-tool-",
+		"tool-examples-" };
+
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (span_starts(beta, known[i]))
+			return true;
+	return false;
+}
+
 /* "a, b" as ["a","b"]. */
 static struct span
-header_as_array(struct arena *a, struct span list)
+header_as_array(
+	struct arena *a, struct span list, enum anthropic_flavour flavour, struct losses *lost)
 {
 	struct bytes b = BYTES_LIMIT(2 * list.len + 16);
 	struct json_out o = { .to = &b };
@@ -57,8 +74,14 @@ header_as_array(struct arena *a, struct span list)
 		while (item.len > 0 &&
 			(item.at[item.len - 1] == ' ' || item.at[item.len - 1] == '\t'))
 			item.len--;
-		if (is_beta(item) && count++ < BETAS_MAX)
-			out_text(&o, NULL, item);
+		if (!is_beta(item) || count == BETAS_MAX)
+			continue;
+		if (flavour != ANTHROPIC_DIRECT && !is_beta_of_bedrock(item)) {
+			losses_add(lost, item, false);
+			continue;
+		}
+		out_text(&o, NULL, item);
+		count++;
 	}
 	out_close(&o, ']');
 	if (count == 0) {
@@ -72,7 +95,6 @@ struct betas {
 	struct arena *arena;
 	struct bytes list;
 	size_t count;
-	bool odd;
 };
 
 static bool
@@ -81,10 +103,8 @@ each_beta(void *ctx, const struct json_member *m)
 	struct betas *b = ctx;
 	struct span beta = text_plain(b->arena, m->value);
 
-	if (beta.at == NULL || !is_beta(beta) || b->count == BETAS_MAX) {
-		b->odd = true;
+	if (beta.at == NULL || !is_beta(beta) || b->count == BETAS_MAX)
 		return true;
-	}
 	if (b->count++ > 0)
 		(void)bytes_add(&b->list, ",", 1);
 	(void)bytes_add(&b->list, beta.at, beta.len);
@@ -107,14 +127,15 @@ anthropic_beta_header(struct arena *a, struct span betas)
 }
 
 struct span
-anthropic_betas(struct arena *a, const struct request_source *from, struct json_value in_body)
+anthropic_betas(struct arena *a, const struct request_source *from, struct json_value in_body,
+	enum anthropic_flavour flavour, struct losses *lost)
 {
 	struct span list = SPAN_NONE;
 
 	if (from->header != NULL)
 		list = from->header(from->ctx, "anthropic-beta");
 	if (list.len > 0)
-		return header_as_array(a, list);
+		return header_as_array(a, list, flavour, lost);
 	return in_body.type == JSON_ARRAY && in_body.raw.len > 2 ? in_body.raw : SPAN_NONE;
 }
 
@@ -188,7 +209,7 @@ static void
 put_wrapping(struct arena *a, const struct splicing *s, const struct request_source *from,
 	const struct request_target *to, struct request_made *made)
 {
-	struct span betas = anthropic_betas(a, from, s->wrap[WRAP_BETA]);
+	struct span betas = anthropic_betas(a, from, s->wrap[WRAP_BETA], s->flavour, s->lost);
 	const char *header = NULL;
 
 	if (s->flavour != ANTHROPIC_DIRECT) {

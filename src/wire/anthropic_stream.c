@@ -872,7 +872,7 @@ anthropic_write_flavoured(struct anthropic_writer *w, enum anthropic_flavour fla
 	case EVENT_START:
 		return note_start(w, e);
 	case EVENT_USAGE:
-		w->usage = e->usage;
+		usage_merge(&w->usage, &e->usage);
 		return 0;
 	case EVENT_ERROR:
 		w->over = true;

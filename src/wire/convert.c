@@ -16,6 +16,13 @@ made_or_not(const struct request_made *out, struct err *err)
 				  : err_set(err, ERR_MEMORY, "no memory for a converted request");
 }
 
+/* What is written is as long as what was read, within an eighth. */
+static void
+expect_length(struct bytes *out, struct span in)
+{
+	bytes_expect(out, in.len + in.len / 8);
+}
+
 static int
 refuse_losses(const struct losses *lost, const struct format *to, struct err *err)
 {
@@ -33,6 +40,7 @@ convert_request(struct arena *a, const struct convert_request *q, struct request
 	struct neutral_request *n;
 
 	if (format_kin(q->from, q->to)) {
+		expect_length(out->body, q->source.body);
 		if (q->to->splice_request(a, &q->source, &q->target, out, lost, err) != 0 ||
 			made_or_not(out, err) != 0)
 			return -1;
@@ -46,6 +54,7 @@ convert_request(struct arena *a, const struct convert_request *q, struct request
 		return -1;
 	if (q->between != NULL && q->between(q->ctx, n, err) != 0)
 		return -1;
+	expect_length(out->body, q->source.body);
 	if (q->to->write_request(n, &q->target, out, lost, err) != 0)
 		return -1;
 	if (made_or_not(out, err) != 0)
@@ -79,6 +88,7 @@ convert_reply(struct arena *a, const struct format *from, const struct format *t
 	rename_back(o->renamed, &r);
 	if (o->see != NULL)
 		o->see(o->ctx, &r);
+	expect_length(out, body);
 	if ((format_kin(from, to) ? to->splice_reply(body, o, out) : to->write_reply(&r, o, out)) !=
 			0 ||
 		out->failed)
@@ -216,7 +226,9 @@ on_event(void *ctx, const struct neutral_event *e)
 static int
 stop_choice(struct convert_stream *s, int i)
 {
-	struct neutral_event e = { .kind = EVENT_PART_END, .choice = i, .part = { .kind = s->part[i] } };
+	struct neutral_event e = {
+		.kind = EVENT_PART_END, .choice = i, .part = { .kind = s->part[i] }
+	};
 
 	if (s->choice[i] == CHOICE_IN_PART && on_event(s, &e) != 0)
 		return -1;

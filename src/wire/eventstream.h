@@ -14,7 +14,18 @@
 #define EVENTSTREAM_HEADERS_MAX (128 * 1024)
 #define EVENTSTREAM_OVERHEAD    16
 
-enum eventstream_type { ES_TRUE, ES_FALSE, ES_BYTE, ES_SHORT, ES_INT, ES_LONG, ES_BYTES, ES_STRING, ES_TIME, ES_UUID };
+enum eventstream_type {
+	ES_TRUE,
+	ES_FALSE,
+	ES_BYTE,
+	ES_SHORT,
+	ES_INT,
+	ES_LONG,
+	ES_BYTES,
+	ES_STRING,
+	ES_TIME,
+	ES_UUID
+};
 struct eventstream_header {
 	struct span name;
 	enum eventstream_type type;
@@ -24,8 +35,8 @@ struct eventstream_header {
 
 /* The message at the start of these bytes.  Its length in bytes; 0: more bytes are needed; -1: broken
  * (lengths, ceilings, a CRC, headers), *why says how.  *headers and *payload point into data. */
-ptrdiff_t eventstream_message(struct span data, struct span *headers, struct span *payload,
-	const char **why);
+ptrdiff_t
+eventstream_message(struct span data, struct span *headers, struct span *payload, const char **why);
 /* How many more bytes there must be before eventstream_message(), which gave 0 for these, can say more. */
 size_t eventstream_wants(struct span start);
 /* Takes the first header off *headers.  1, 0 at their end, -1 broken. */

@@ -12,23 +12,27 @@
 #include "wire/eventstream.h"
 #include "wire/sse.h"
 
-#define FRAME_BYTES_MAX (16 * 1024 * 1024) /* of one frame: an answer's image in base64 may be long */
+/* Of one frame: an answer's image in base64 may be long. */
+#define FRAME_BYTES_MAX (16 * 1024 * 1024)
 
 enum framing {
 	FRAMING_SSE,
 	FRAMING_EVENTSTREAM,
 	FRAMING_JSON, /* SSE, or a JSON array's elements, or one JSON object: the first byte tells */
-	FRAMING_SAP   /* SSE whose data may be written as Python writes a dict; made JSON.  Event-stream
-	               * messages when the first byte is 0 */
+	FRAMING_SAP /* SSE whose data may be written as Python writes a dict; made JSON */
 };
+/* FRAMING_SAP is event-stream messages where the first byte is 0. */
 /* In server-sent events a JSON object that stands alone, without "data:", is a frame too: so come
  * errors in the midst of a stream.  Events without data are none. */
 
 struct frame {
-	struct span name; /* SSE: "event:"; event-stream: :event-type, or :exception-type; else empty */
-	struct span data; /* the payload; never empty but in event-stream messages */
-	bool exception;   /* event-stream: :message-type is exception, or error: that has no payload, so
-	                   * name is its :error-code and data {"message":…} */
+	/* SSE: "event:"; event-stream: :event-type, or :exception-type; else empty. */
+	struct span name;
+	/* The payload; never empty but in event-stream messages. */
+	struct span data;
+	/* Event-stream: :message-type is exception, or error: that has no payload, so name is its
+	 * :error-code and data {"message":…}. */
+	bool exception;
 };
 
 struct frames;

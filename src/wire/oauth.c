@@ -179,11 +179,25 @@ rsa_of(const char *pem)
 	return key;
 }
 
+/* Printable ASCII, and what is in `more`. */
+static bool
+is_plain(const char *s, const char *more)
+{
+	for (; *s != '\0'; s++)
+		if (((unsigned char)*s < ' ' || (unsigned char)*s > '~') &&
+			strchr(more, *s) == NULL)
+			return false;
+	return true;
+}
+
 static int
 check(enum oauth_kind kind, const struct secret *s, struct err *err)
 {
 	EVP_PKEY *key;
 
+	if (!is_plain(s->client, "") || !is_plain(s->password, "") || !is_plain(s->key_id, "") ||
+		!is_plain(s->pem, "\r\n\t"))
+		return refuse(kind, "it holds characters that are not ASCII", err);
 	if (s->client[0] == '\0')
 		return refuse(kind,
 			kind == OAUTH_SAP      ? "it has no clientid"

@@ -203,10 +203,17 @@ provider_url(const struct provider *p, const char *base_url, const struct provid
 	any = !out->failed && memchr(out->at, '?', out->len) != NULL;
 	put_query(b.query, &any, out);
 	if (azure && b.query.len == 0 &&
-		memmem(call->query.at, call->query.len, "api-version=", 12) == NULL)
+		(call->query.len == 0 ||
+			memmem(call->query.at, call->query.len, "api-version=", 12) == NULL))
 		put_query(SPAN_LIT(AZURE_VERSION), &any, out);
 	put_query(call->query, &any, out);
 	return out->failed ? -1 : 0;
+}
+
+bool
+provider_is_azure(const struct provider *p)
+{
+	return p->into == FORMAT_AZURE;
 }
 
 bool

@@ -83,7 +83,7 @@ text_plain(struct arena *a, struct json_value v)
 	if (memchr(inside.at, '\\', inside.len) == NULL)
 		return inside;
 	/* no escape is shorter than what it stands for */
-	room = arena_alloc(a, inside.len + 1);
+	room = arena_room(a, inside.len + 1);
 	len = room == NULL ? -1 : json_string(v, room, inside.len + 1);
 	return len < 0 ? SPAN_NONE : (struct span){ room, (size_t)len };
 }
@@ -126,7 +126,7 @@ text_joined(struct arena *a, const struct span *json_strings, size_t count, cons
 	}
 	if (texts < 2)
 		return only;
-	at = out = arena_alloc(a, room);
+	at = out = arena_room(a, room);
 	if (out == NULL)
 		return SPAN_NONE;
 	*at++ = '"';
@@ -172,7 +172,7 @@ text_compact(struct arena *a, struct span json)
 	p = json.at, end = json.at + json.len;
 	if (next_blank(p, end) == end)
 		return json;
-	at = out = arena_alloc(a, json.len);
+	at = out = arena_room(a, json.len);
 	if (out == NULL)
 		return SPAN_NONE;
 	while (p < end) {

@@ -5,34 +5,7 @@
 #define WIRE_WIRE_INT_H
 
 #include "base/json.h"
-
-/* Sixteen bytes at a time: the compiler turns these into the machine's vectors, or plain words. */
-#define LANES 16
-typedef unsigned char lanes __attribute__((vector_size(LANES)));
-typedef unsigned long long halves __attribute__((vector_size(LANES)));
-
-static inline bool
-lanes_any(lanes set)
-{
-	halves h = (halves)set;
-
-	return (h[0] | h[1]) != 0;
-}
-
-/* The first byte that is not zero; there is one. */
-static inline size_t
-lanes_first(lanes set)
-{
-	halves h = (halves)set;
-	unsigned long long eight = h[0] != 0 ? h[0] : h[1];
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	int bits = __builtin_ctzll(eight);
-#else
-	int bits = __builtin_clzll(eight);
-#endif
-
-	return (h[0] != 0 ? 0 : 8) + (size_t)bits / 8;
-}
+#include "base/lanes.h"
 
 #define WIRE_KEY_BYTES 64
 #define WIRE_CUT_MAX   160

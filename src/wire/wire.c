@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define NEAR_BYTES 64 /* a call for fewer costs more than it saves */
+
 struct span
 wire_key(struct span key, char room[WIRE_KEY_BYTES])
 {
@@ -70,39 +72,36 @@ wire_copy_string(struct json_value v, char *out, size_t room)
 	out[cut] = '\0';
 }
 
-static inline lanes
-stops_at(const char *p)
+/* Is the byte at p taken by a backslash?  start: of the string's inside. */
+static bool
+is_escaped(const char *p, const char *start)
 {
-	lanes v;
+	const char *run = p;
 
-	memcpy(&v, p, sizeof v);
-	return (lanes)(v == '"') | (lanes)(v == '\\');
+	while (run > start && run[-1] == '\\')
+		run--;
+	return (p - run) % 2 != 0;
 }
 
+/* Quotes alone are looked for: there are fewer of them than of backslashes. */
 const char *
 wire_string_end(const char *at, const char *end)
 {
-	while (end - at >= LANES) {
-		lanes stops = stops_at(at);
+	const char *p = at;
 
-		if (!lanes_any(stops)) {
-			at += LANES;
-			while (end - at >= 4 * LANES &&
-				!lanes_any(stops_at(at) | stops_at(at + LANES) |
-					   stops_at(at + 2 * LANES) | stops_at(at + 3 * LANES)))
-				at += 4 * LANES;
-			continue;
+	while (end - p >= LANES && p - at < NEAR_BYTES) {
+		uint32_t quotes = lanes_bits((lanes)(lanes_at(p) == '"'));
+
+		for (; quotes != 0; quotes &= quotes - 1) {
+			const char *quote = p + __builtin_ctz(quotes);
+
+			if (!is_escaped(quote, at))
+				return quote + 1;
 		}
-		at += lanes_first(stops);
-		if (*at == '"')
-			return at + 1;
-		at += 2;
+		p += LANES;
 	}
-	for (; at < end; at++) {
-		if (*at == '"')
-			return at + 1;
-		if (*at == '\\')
-			at++;
-	}
+	for (; p < end && (p = memchr(p, '"', (size_t)(end - p))) != NULL; p++)
+		if (!is_escaped(p, at))
+			return p + 1;
 	return end;
 }

@@ -309,6 +309,7 @@ write_all(const struct format *f, const struct neutral_event *e, size_t count, s
 static const struct neutral_event answer[] = {
 	{ .kind = EVENT_START, .id = { "msg_1", 5 } },
 	{ .kind = EVENT_PART, .part = { .kind = PART_TEXT } },
+	{ .kind = EVENT_DELTA, .part = { .kind = PART_TEXT }, .text = { "\"\"", 2 } },
 	{ .kind = EVENT_PART_END, .part = { .kind = PART_TEXT } },
 	{ .kind = EVENT_PART, .part = { .kind = PART_REASONING, .signer = SIGNER_ANTHROPIC } },
 	{ .kind = EVENT_DELTA,
@@ -381,13 +382,15 @@ figures_known_at_the_start_stand_there(void **state)
 	static const struct neutral_event events[] = {
 		{ .kind = EVENT_START },
 		{ .kind = EVENT_USAGE, .usage = { .seen = true, .input = 7, .output = 1 } },
+		{ .kind = EVENT_USAGE, .usage = { .seen = true, .input = -1, .output = 2 } },
 		{ .kind = EVENT_PING },
 	};
 	struct bytes out = BYTES_LIMIT(OUT_BYTES);
 
 	(void)state;
-	write_all(format_of(FORMAT_ANTHROPIC), events, 3, &out);
+	write_all(format_of(FORMAT_ANTHROPIC), events, 4, &out);
 	assert_non_null(strstr(out.at, "\"usage\":{\"input_tokens\":7,"));
+	assert_non_null(strstr(out.at, "\"output_tokens\":2"));
 	assert_non_null(strstr(out.at, "\"id\":\"msg_"));
 	assert_non_null(strstr(out.at, "event: ping\ndata: {\"type\":\"ping\"}\n\n"));
 	bytes_free(&out);
@@ -503,6 +506,19 @@ amazons_figures_are_taken_off_and_counted(void **state)
 }
 
 static void
+line_ends_between_tokens_do_not_end_the_event(void **state)
+{
+	struct frame f = { .data = SPAN_LIT("{\"type\":\"x\",\r\n\"a\":\n1}") };
+	struct reply_options o = { .model = "gw" };
+	struct bytes out = BYTES_LIMIT(4096);
+
+	(void)state;
+	assert_int_equal(anthropic_splice_frame(&f, &o, &out), 0);
+	assert_string_equal(out.at, "event: x\ndata: {\"type\":\"x\",  \"a\": 1}\n\n");
+	bytes_free(&out);
+}
+
+static void
 exceptions_become_errors(void **state)
 {
 	struct bytes in = BYTES_LIMIT(OUT_BYTES), out = BYTES_LIMIT(OUT_BYTES);
@@ -528,7 +544,8 @@ static struct span
 beta(const void *ctx, const char *name)
 {
 	(void)ctx;
-	return strcmp(name, "anthropic-beta") == 0 ? SPAN_LIT("b-1") : SPAN_NONE;
+	return strcmp(name, "anthropic-beta") == 0 ? SPAN_LIT("oauth-2025-04-20, effort-1")
+						   : SPAN_NONE;
 }
 
 static void
@@ -551,13 +568,14 @@ requests_between_kin_keep_their_messages(void **state)
 	(void)state;
 	assert_int_equal(convert_request(a, &q, &made, &lost, &err), 0);
 	assert_string_equal(out.at,
-		"{\"anthropic_version\":\"bedrock-2023-05-31\",\"anthropic_beta\":[\"b-1\"],"
+		"{\"anthropic_version\":\"bedrock-2023-05-31\",\"anthropic_beta\":[\"effort-1\"],"
 		"\"max_tokens\": 10,\"mes\\u0073ages\":[{\"role\":\"user\",  "
 		"\"content\":[{\"type\":"
 		"\"new\",\"n\":1e2}]}]}");
 	assert_int_equal(made.header_count, 0);
-	assert_int_equal(lost.count, 1);
-	assert_string_equal(lost.name[0], "service_tier");
+	assert_int_equal(lost.count, 2);
+	assert_string_equal(lost.name[0], "oauth-2025-04-20");
+	assert_string_equal(lost.name[1], "service_tier");
 	/* and the other way, where the path tells the rest */
 	q.from = q.to;
 	q.to = format_of(FORMAT_ANTHROPIC);
@@ -571,7 +589,7 @@ requests_between_kin_keep_their_messages(void **state)
 		"\"mes\\u0073ages\":[{\"role\":\"user\",  \"content\":[{\"type\":"
 		"\"new\",\"n\":1e2}]}]}");
 	assert_int_equal(made.header_count, 2);
-	assert_string_equal(made.header[1].value, "b-1");
+	assert_string_equal(made.header[1].value, "effort-1");
 	bytes_free(&out);
 	bytes_free(&back);
 	arena_free(a);
@@ -635,6 +653,7 @@ main(void)
 		cmocka_unit_test(an_error_is_the_last_that_is_written),
 		cmocka_unit_test(between_kin_events_stay_as_they_are),
 		cmocka_unit_test(amazons_figures_are_taken_off_and_counted),
+		cmocka_unit_test(line_ends_between_tokens_do_not_end_the_event),
 		cmocka_unit_test(exceptions_become_errors),
 		cmocka_unit_test(requests_between_kin_keep_their_messages),
 		cmocka_unit_test(an_answer_between_kin_keeps_its_blocks),

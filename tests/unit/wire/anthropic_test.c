@@ -5,6 +5,7 @@
 #include "wire/anthropic.h"
 
 #include "wire/anthropic-int.h"
+#include "wire/bedrock_invoke.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -394,6 +395,55 @@ results_come_first_and_nothing_is_empty(void **state)
 }
 
 static void
+an_error_without_words_is_none_there(void **state)
+{
+	(void)state;
+	messages_become(USER("{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"is_error\":true}"),
+		USER("{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":\"error\","
+		     "\"is_error\":true}"));
+}
+
+static void
+empty_texts_are_not_even_read(void **state)
+{
+	struct run r;
+
+	(void)state;
+	run_init(&r, OLD);
+	assert_int_equal(read_body(&r, "{\"model\":\"m\",\"system\":\"\",\"messages\":[" USER(
+					       TEXT("")) ",{\"role\":\"user\",\"content\":\"\"}]}"),
+		0);
+	assert_int_equal(r.n.system_count, 0);
+	assert_int_equal(r.n.message_count, 0);
+	run_free(&r);
+}
+
+static void
+invoke_has_its_own_wrapping(void **state)
+{
+	struct request_target to = { .model = OLD };
+	struct run r;
+
+	(void)state;
+	run_init(&r, OLD);
+	assert_int_equal(
+		read_body(&r, "{\"model\":\"m\",\"stream\":true,\"service_tier\":\"auto\","
+			      "\"anthropic_beta\":[\"b\"],\"messages\":[" USER(TEXT("q")) "]}"),
+		0);
+	assert_int_equal(bedrock_invoke_write_request(&r.n, &to, &r.made, &r.lost, &r.err), 0);
+	assert_string_equal(r.body.at,
+		"{\"anthropic_version\":\"bedrock-2023-05-31\",\"anthropic_beta\":[\"b\"],"
+		"\"max_tokens\":4096,\"messages\":[" USER(TEXT("q")) "]}");
+	assert_int_equal(r.made.header_count, 0);
+	assert_string_equal(lost(&r), "service_tier");
+	/* and nobody there who fetches an image */
+	neutral_add(&r.n, ROLE_USER, PART_IMAGE, &r.err)->url = SPAN_LIT("https://h/i");
+	assert_int_equal(bedrock_invoke_write_request(&r.n, &to, &r.made, &r.lost, &r.err), -1);
+	assert_int_equal(r.err.code, ERR_UNSUPPORTED);
+	run_free(&r);
+}
+
+static void
 a_beginning_loses_white_space_at_its_end(void **state)
 {
 	(void)state;
@@ -439,6 +489,9 @@ thinking_fits_its_model_and_ceiling(void **state)
 		"{\"type\":\"disabled\"}", NULL);
 	gives(OLD, "\"thinking\":{\"type\":\"disabled\"}", "thinking", "{\"type\":\"disabled\"}",
 		NULL);
+	gives("claude-opus-4-7",
+		"\"thinking\":{\"type\":\"disabled\"},\"output_config\":{\"effort\":\"high\"}",
+		"thinking", "{\"type\":\"disabled\"}", NULL);
 	gives(OLD, "\"output_config\":{\"effort\":\"medium\"}", "thinking",
 		"{\"type\":\"enabled\",\"budget_tokens\":8192}", NULL);
 	gives("claude-opus-4-6", think, "thinking", "{\"type\":\"adaptive\"}", NULL);
@@ -865,6 +918,16 @@ figures_of_an_answer_go_over_those_of_before(void **state)
 	assert_int_equal(u.output, 9);
 	assert_int_equal(u.cache_write, -1);
 	assert_string_equal(u.tier, "standard");
+	anthropic_usage(span_of("{\"usage\":{\"cache_creation\":{\"ephemeral_1h_input_tokens\":5,"
+				"\"ephemeral_5m_input_tokens\":2}}}"),
+		&u);
+	assert_int_equal(u.cache_write, 7);
+	assert_int_equal(u.cache_write_1h, 5);
+	anthropic_usage(span_of("{\"usage\":{\"cache_creation_input_tokens\":3,\"cache_creation\":"
+				"{\"ephemeral_1h_input_tokens\":9}}}"),
+		&u);
+	assert_int_equal(u.cache_write, 3);
+	assert_int_equal(u.cache_write_1h, 3);
 }
 
 int
@@ -879,6 +942,9 @@ main(void)
 		cmocka_unit_test(a_request_comes_back),
 		cmocka_unit_test(ids_are_clean_and_come_once),
 		cmocka_unit_test(results_come_first_and_nothing_is_empty),
+		cmocka_unit_test(an_error_without_words_is_none_there),
+		cmocka_unit_test(empty_texts_are_not_even_read),
+		cmocka_unit_test(invoke_has_its_own_wrapping),
 		cmocka_unit_test(a_beginning_loses_white_space_at_its_end),
 		cmocka_unit_test(sampling_is_what_the_model_takes),
 		cmocka_unit_test(thinking_fits_its_model_and_ceiling),

@@ -615,10 +615,10 @@ puts_right_what_bedrock_refuses_of_calls(void **state)
 		NULL,
 		"{\"messages\":[" USER("a") ",{\"role\":\"assistant\",\"content\":[" CALL_OF("c") "]},{\"role\":\"user\",\"content\":[" RESULT_OF(
 			"c") ",{\"text\":\"so\"}"
-			     "]},{\"role\":\"assistant\",\"content\":[" CALL_OF(
-				     "c_2") "," CALL_OF("d") "]},{\"role\":\"user\",\"content\":"
-							     "[" RESULT_OF("c_2") "," RESULT_OF("d") ",{\"text\":\"x\"}]}]" TOOLS_F
-												     "}",
+			     "]},{\"role\":\"assistant\",\"content\":[" CALL_OF("c_2") "," CALL_OF(
+				     "d") "]},{\"role\":\"user\",\"content\":"
+					  "[" RESULT_OF("c_2") "," RESULT_OF(
+						  "d") ",{\"text\":\"x\"}]}]" TOOLS_F "}",
 		NULL);
 	/* a model that thinks wants the thoughts that led to a call, or none at all */
 	request_writes_as(&thinking,

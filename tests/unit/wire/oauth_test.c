@@ -164,6 +164,7 @@ a_secret_that_does_not_fit_is_refused_and_not_repeated(void **state)
 		{ OAUTH_ENTRA, "..:c:hush" },
 		{ OAUTH_ENTRA, ":c:hush" },
 		{ OAUTH_ENTRA, "t:c:" },
+		{ OAUTH_ENTRA, "t:c:hush\xFF" },
 	};
 
 	(void)state;
