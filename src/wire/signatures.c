@@ -128,6 +128,7 @@ struct turn {
 
 struct signatures {
 	enum signer kept;
+	size_t held; /* bytes of records */
 	struct turn turn[SIGNATURES_CHOICES_MAX];
 };
 
@@ -224,7 +225,7 @@ make_record(struct turn *t, struct bytes *json, struct span call_signature)
 
 /* A call's record; what was gathered before it begins anew.  0, or -1 out of memory. */
 static int
-end_call(struct turn *t, const struct neutral_event *e)
+end_call(struct signatures *s, struct turn *t, const struct neutral_event *e)
 {
 	struct record *r;
 
@@ -239,6 +240,12 @@ end_call(struct turn *t, const struct neutral_event *e)
 		r->json = BYTES_LIMIT(SIGNATURES_RECORD_MAX);
 		key_of_call(e->part.call_id, r->key);
 		make_record(t, &r->json, bytes_span(&t->signature));
+		s->held += r->json.len;
+		if (s->held > SIGNATURES_ANSWER_MAX) {
+			t->lost = true;
+			s->held -= r->json.len;
+			bytes_free(&r->json);
+		}
 	}
 	bytes_free(&t->items);
 	bytes_free(&t->text_signature);
@@ -275,12 +282,12 @@ note_delta(struct signatures *s, struct turn *t, const struct neutral_event *e)
 }
 
 static int
-end_part(struct turn *t, const struct neutral_event *e)
+end_part(struct signatures *s, struct turn *t, const struct neutral_event *e)
 {
 	if (t->thought.failed || t->signature.failed)
 		t->lost = true;
 	if (e->part.kind == PART_TOOL_CALL)
-		return end_call(t, e);
+		return end_call(s, t, e);
 	if (t->signature.len == 0)
 		return 0;
 	if (e->part.kind == PART_REASONING || e->part.kind == PART_REDACTED)
@@ -305,7 +312,7 @@ signatures_note(struct signatures *s, const struct neutral_event *e)
 	else if (e->kind == EVENT_DELTA)
 		note_delta(s, t, e);
 	else
-		return end_part(t, e);
+		return end_part(s, t, e);
 	return 0;
 }
 
