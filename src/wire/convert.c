@@ -108,6 +108,8 @@ convert_reply(struct arena *a, const struct format *from, const struct format *t
 		return -1;
 	*usage = r.usage;
 	rename_back(o->renamed, &r);
+	if (o->see != NULL)
+		o->see(o->ctx, &r);
 	expect_length(out, body);
 	if ((format_kin(from, to) ? to->splice_reply(body, o, out) : to->write_reply(&r, o, out)) !=
 			0 ||
