@@ -9,6 +9,7 @@
 #include "forward/forward.h"
 #include "gateway/access.h"
 #include "gateway/endpoint.h"
+#include "gateway/media.h"
 #include "gateway/remember.h"
 #include "route/route.h"
 #include "settle/journal.h"
@@ -69,7 +70,10 @@ struct gateway {
 	_Atomic int loading; /* a thread is making a new snapshot; see gateway_snapshot() */
 	_Atomic int abandoned;
 
-	struct exchange *open; /* [loop] those it owns */
+	_Atomic int media_fetches;     /* requests that fetch now; media.c */
+	_Atomic int64_t media_bytes;   /* held of what was fetched, in all forms */
+
+	struct exchange *open;  /* [loop] those it owns */
 
 	/* candidate.c */
 	pthread_mutex_t candidate_mutex; /* over the next three */
@@ -173,6 +177,9 @@ struct exchange {
 	char upstream_name[NAME_BYTES];
 	struct span body; /* the client's */
 	struct outgoing out;
+	struct media *media;       /* that the body names by address; see media.c */
+	struct err media_err;      /* why they cannot be had */
+	bool media_waits;          /* they have to be fetched first */
 	struct snapshot *snapshot;
 	struct route_plan plan;
 	struct price_list

@@ -239,6 +239,12 @@ google_reads(struct span uri)
 	return false;
 }
 
+bool
+gemini_takes_url(const struct neutral_part *p)
+{
+	return google_reads(p->url);
+}
+
 /* True when it can be written; else *says why. */
 static bool
 media_fits(const struct neutral_part *p, const char **says)
