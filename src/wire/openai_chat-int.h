@@ -23,6 +23,9 @@ void chat_write_thought_signature(struct json_out *o, struct span signature);
  * handle (gs://, s3://).  false: it is none of these. */
 bool chat_read_url(struct span url, struct neutral_part *p);
 
+/* The same content as such a URL; no mime: bytes of any kind. */
+void chat_write_data_url(struct json_out *o, const char *key, struct span mime, struct span data);
+
 /* `arguments` (a string with JSON in it, or an object) into arguments and input; what holds no object gives {}. */
 void chat_read_arguments(struct arena *a, struct json_value v, struct neutral_part *p);
 
@@ -36,17 +39,6 @@ bool chat_is_error(struct json_value error);
 
 /* An element of `images`, which OpenRouter and its like have for what a model drew; index -1: none. */
 void chat_write_image(struct json_out *o, const struct neutral_part *p, int64_t index);
-
-/* ---- of a request, for OpenAI's two dialects ---- */
-
-/* The level of reasoning asked for, also where it was asked for in tokens. */
-enum effort chat_effort(const struct neutral_request *n);
-/* Models that think take the default temperature alone (R7). */
-bool chat_takes_sampling(const char *model, const struct neutral_request *n);
-/* `user` or `safety_identifier`; names longer than OpenAI takes become a digest that stays the same. */
-void chat_put_user(struct json_out *o, struct neutral_request *n, const char *name);
-/* Where it is one of OpenAI's: other dialects have others. */
-void chat_put_tier(struct json_out *o, struct neutral_request *n);
 
 /* usage as chat has it. */
 void chat_write_usage(struct json_out *o, const struct wire_usage *u);

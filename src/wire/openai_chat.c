@@ -131,6 +131,17 @@ chat_read_url(struct span url, struct neutral_part *p)
 	return false;
 }
 
+void
+chat_write_data_url(struct json_out *o, const char *key, struct span mime, struct span data)
+{
+	out_string_begin(o, key);
+	out_string_plain(o, SPAN_LIT("data:"));
+	out_string_plain(o, mime.len > 0 ? mime : SPAN_LIT("application/octet-stream"));
+	out_string_plain(o, SPAN_LIT(";base64,"));
+	out_string_plain(o, data);
+	out_string_end(o);
+}
+
 static bool
 is_object(struct span json)
 {

@@ -376,16 +376,11 @@ chat_write_image(struct json_out *o, const struct neutral_part *p, int64_t index
 		out_int(o, "index", index);
 	out_string(o, "type", "image_url");
 	out_open(o, "image_url", '{');
-	if (p->data.at != NULL) {
-		out_string_begin(o, "url");
-		out_string_plain(o, SPAN_LIT("data:"));
-		out_string_plain(o, p->mime.len > 0 ? p->mime : SPAN_LIT("image/png"));
-		out_string_plain(o, SPAN_LIT(";base64,"));
-		out_string_plain(o, p->data);
-		out_string_end(o);
-	} else {
+	if (p->data.at != NULL)
+		chat_write_data_url(
+			o, "url", p->mime.len > 0 ? p->mime : SPAN_LIT("image/png"), p->data);
+	else
 		out_text(o, "url", p->url.at != NULL ? p->url : p->file_id);
-	}
 	out_close(o, '}');
 	out_close(o, '}');
 }
