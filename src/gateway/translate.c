@@ -149,9 +149,9 @@ pass_on(struct exchange *x)
 static bool
 is_alike(const struct upstream *a, const struct upstream *b)
 {
-	return a == b ||
-	       (a->protocol == b->protocol && a->thinking == b->thinking &&
-		       a->strict == b->strict && a->max_output_tokens == b->max_output_tokens);
+	return a == b || (a->protocol == b->protocol && a->thinking == b->thinking &&
+				 a->strict == b->strict && a->fetch_media == b->fetch_media &&
+				 a->max_output_tokens == b->max_output_tokens);
 }
 
 /* The one that its provider is asked in; NULL: no conversation. */
