@@ -261,6 +261,45 @@ type_is(struct span type, const char *name)
 }
 
 /* interfaces.md, "Towards the client": content and retry headers; type and length are made anew. */
+/* Where a Gemini upload is to go on: the provider's address, which would want its key, made ours.  NULL: it
+ * is none of its addresses, or no memory. */
+static const char *
+our_upload_url(struct exchange *x, struct span theirs)
+{
+	static const char path[] = "/upload/";
+	const char *at = memmem(theirs.at, theirs.len, path, sizeof path - 1);
+	struct span host = web_header(x->request, "host");
+
+	if (at == NULL || host.len == 0)
+		return NULL;
+	return arena_printf(x->arena, "%s://%.*s%.*s%.*s",
+		web_is_https(x->request) ? "https" : "http", (int)host.len, host.at,
+		(int)x->match.mount.len, x->match.mount.at, (int)(theirs.at + theirs.len - at), at);
+}
+
+/* What the steps of an upload tell of themselves. */
+static void
+keep_upload(struct exchange *x, struct span name, struct span value)
+{
+	static const char *const kept[] = { "x-goog-upload-status",
+		"x-goog-upload-chunk-granularity", "x-goog-upload-size-received" };
+
+	if (x->passed_count == PASSED_HEADERS_MAX)
+		return;
+	if (span_is_nocase(name, "x-goog-upload-url")) {
+		const char *ours = our_upload_url(x, value);
+
+		if (ours != NULL)
+			x->passed[x->passed_count++] =
+				(struct web_head_line){ "x-goog-upload-url", ours };
+		return;
+	}
+	for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
+		if (span_is_nocase(name, kept[i]))
+			x->passed[x->passed_count++] = (struct web_head_line){ kept[i],
+				arena_strndup(x->arena, value.at, value.len) };
+}
+
 static bool
 keep_header(void *ctx, struct span name, struct span value)
 {
@@ -270,6 +309,8 @@ keep_header(void *ctx, struct span name, struct span value)
 	struct exchange *x = ctx;
 	size_t count = sizeof kept / sizeof kept[0];
 
+	if (x->match.endpoint->dialect == DIALECT_GEMINI && x->match.endpoint->upload)
+		keep_upload(x, name, value);
 	/* Bedrock's SDKs tell an error by the header, which stands last in the list. */
 	if (x->match.endpoint->dialect != DIALECT_BEDROCK)
 		count--;
@@ -338,6 +379,9 @@ open_passage(struct exchange *x)
 		.reply = translate_reply_options(x),
 		.choices = x->ask.choices };
 
+	signed_begin(x);
+	o.see = x->signatures == NULL ? NULL : signed_see;
+	o.ctx = x;
 	if (x->out.format == NULL)
 		o.from = o.to = NULL; /* of OpenAI's other streams */
 	board_count(x->gw->board, COUNT_STREAMS, 1);
@@ -505,6 +549,7 @@ attempt_start(struct exchange *x)
 	bytes_free(&x->answer);
 	bytes_drop(&x->held, x->held.len);
 	passage_free(&x->passage);
+	signed_forget(x);
 	if (x->wrote_ms == 0)
 		x->wrote_ms = (int64_t)uv_now(&x->gw->loop);
 	tell_note(x, c);
@@ -706,6 +751,39 @@ is_watched(const struct exchange *x)
 	return x->passage.way != PASSAGE_CLOSED;
 }
 
+/* Is what the provider reported all it had to say?  Claude's streams begin with the input. */
+static bool
+is_final(const struct exchange *x, const struct wire_usage *u)
+{
+	if (x->match.format != NULL && (u->input < 0 || u->output < 0))
+		return false;
+	return !is_watched(x) || x->passage.way == PASSAGE_OPENAI || x->passage.done;
+}
+
+/* Of the text that came: whatever is not reported, or not for all of it. */
+static void
+estimate_usage(struct exchange *x, const struct wire_usage *u)
+{
+	struct tokens *t = &x->row.tokens;
+	bool whole = x->mode == ANSWER_WHOLE && x->match.format != NULL;
+	int64_t chars = is_watched(x) ? x->passage.output_chars : 0, output;
+
+	if (whole)
+		chars = convert_reply_chars(x->match.format, bytes_span(&x->answer));
+	/* where it was seen to its end, or ended by us, the text was all there was */
+	x->row.usage_source =
+		(whole && chars > 0) ||
+				(is_watched(x) && ((x->passage.done && !x->passage.failed) ||
+							  (x->guard.stopped && !x->guard.no_event)))
+			? USAGE_COUNTED
+			: USAGE_ESTIMATED;
+	if (u->input < 0)
+		t->input = x->ask.input_estimate;
+	output = openai_estimate_tokens(chars);
+	if (output > t->output)
+		t->output = output;
+}
+
 void
 attempt_usage(struct exchange *x)
 {
@@ -719,8 +797,7 @@ attempt_usage(struct exchange *x)
 	}
 	find_usage(x, &u);
 	span_copy(span_of(u.tier), row->tier, sizeof row->tier);
-	if (u.seen) {
-		row->usage_source = USAGE_REPORTED;
+	if (u.seen)
 		row->tokens = (struct tokens){ .input = or_zero(u.input),
 			.cache_read = or_zero(u.cache_read),
 			.cache_write = or_zero(u.cache_write),
@@ -729,14 +806,10 @@ attempt_usage(struct exchange *x)
 			.reasoning = or_zero(u.reasoning),
 			.audio_input = or_zero(u.audio_input),
 			.audio_output = or_zero(u.audio_output) };
+	if (u.seen && is_final(x, &u)) {
+		row->usage_source = USAGE_REPORTED;
 	} else if (x->ask.model[0] != '\0' && x->is_json) {
-		/* where the stream was seen to its end, or ended by us, its text was all there was */
-		row->usage_source = is_watched(x) && (x->passage.done || x->guard.stopped)
-					    ? USAGE_COUNTED
-					    : USAGE_ESTIMATED;
-		row->tokens = (struct tokens){ .input = x->ask.input_estimate,
-			.output = openai_estimate_tokens(
-				is_watched(x) ? x->passage.output_chars : 0) };
+		estimate_usage(x, &u);
 	} else {
 		row->usage_source = USAGE_NONE;
 	}

@@ -108,12 +108,38 @@ convert_reply(struct arena *a, const struct format *from, const struct format *t
 		return -1;
 	*usage = r.usage;
 	rename_back(o->renamed, &r);
+	if (o->see != NULL)
+		o->see(o->ctx, &r);
 	expect_length(out, body);
 	if ((format_kin(from, to) ? to->splice_reply(body, o, out) : to->write_reply(&r, o, out)) !=
 			0 ||
 		out->failed)
 		return err_set(err, ERR_MEMORY, "no memory for a converted answer");
 	return 0;
+}
+
+static int
+add_chars(void *ctx, const struct neutral_event *e)
+{
+	int64_t *chars = ctx;
+
+	if (e->kind == EVENT_DELTA)
+		*chars += (int64_t)text_inside(e->text).len;
+	return 0;
+}
+
+int64_t
+convert_reply_chars(const struct format *f, struct span body)
+{
+	struct arena *a = arena_new(CONVERT_REPLY_MAX);
+	struct neutral_reply r = { .arena = a, .usage = WIRE_USAGE_NONE };
+	struct err ignored = { 0 };
+	int64_t chars = 0;
+
+	if (a != NULL && f->read_reply(body, &r, &ignored) == 0)
+		(void)neutral_replay(&r, add_chars, &chars);
+	arena_free(a);
+	return chars;
 }
 
 /* ---- streams ---- */
@@ -261,7 +287,7 @@ int
 convert_stream_stop(struct convert_stream *s, int64_t input_tokens, int64_t output_tokens)
 {
 	struct neutral_event start = { .kind = EVENT_START }, end = { .kind = EVENT_END };
-	struct neutral_event usage = { .kind = EVENT_USAGE, .usage = WIRE_USAGE_NONE };
+	struct neutral_event usage = { .kind = EVENT_USAGE, .usage = s->usage };
 	int choices = s->choices == 0 ? 1 : s->choices;
 
 	if (!s->started && on_event(s, &start) != 0)
@@ -270,7 +296,8 @@ convert_stream_stop(struct convert_stream *s, int64_t input_tokens, int64_t outp
 		if (stop_choice(s, i) != 0)
 			return -1;
 	usage.usage.seen = true;
-	usage.usage.input = input_tokens;
+	if (usage.usage.input < 0)
+		usage.usage.input = input_tokens;
 	usage.usage.output = output_tokens;
 	return on_event(s, &usage) != 0 ? -1 : on_event(s, &end);
 }

@@ -137,6 +137,19 @@ read_base(const char *text)
 	return b;
 }
 
+static struct base
+host_alone(struct base b)
+{
+	const char *host = memmem(b.url.at, b.url.len, "://", 3);
+	const char *end = b.url.at + b.url.len, *slash;
+
+	host = host == NULL ? b.url.at : host + 3;
+	slash = memchr(host, '/', (size_t)(end - host));
+	if (slash != NULL)
+		b.url.len = (size_t)(slash - b.url.at);
+	return b;
+}
+
 static bool
 ends_in(struct span s, const char *end)
 {
@@ -169,6 +182,15 @@ put_conversation(const struct provider *p, const struct provider_call *call, str
 	}
 }
 
+/* Models have a folder of their publisher on Google's platform. */
+static void
+put_path(const struct provider *p, struct span path, struct bytes *out)
+{
+	if (strcmp(p->name, "vertex") == 0 && span_starts(path, "/models/"))
+		(void)bytes_puts(out, "/publishers/google");
+	(void)bytes_add(out, path.at, path.len);
+}
+
 static void
 put_query(struct span query, bool *any, struct bytes *out)
 {
@@ -185,11 +207,16 @@ provider_url(const struct provider *p, const char *base_url, const struct provid
 {
 	struct base b = read_base(base_url);
 	bool azure = strcmp(p->name, "azure") == 0 && !ends_in(b.url, "/openai/v1");
+	const char *root = "";
 	bool any;
 
+	/* Gemini's uploads stand beside its root, not below it */
+	if (call->format == NULL && span_starts(call->path, "/upload/"))
+		b = host_alone(b);
+	else if (b.bare)
+		root = p->root;
 	(void)bytes_add(out, b.url.at, b.url.len);
-	if (b.bare)
-		(void)bytes_puts(out, p->root);
+	(void)bytes_puts(out, root);
 	if (azure)
 		(void)bytes_puts(out, "/openai");
 	if (azure && call->model.len > 0) {
@@ -199,7 +226,7 @@ provider_url(const struct provider *p, const char *base_url, const struct provid
 	if (call->format != NULL)
 		put_conversation(p, call, out);
 	else
-		(void)bytes_add(out, call->path.at, call->path.len);
+		put_path(p, call->path, out);
 	any = !out->failed && memchr(out->at, '?', out->len) != NULL;
 	put_query(b.query, &any, out);
 	if (azure && b.query.len == 0 &&
