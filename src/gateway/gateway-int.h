@@ -31,7 +31,7 @@
 	(256 * 1024) /* a JSON answer up to this is read before its head goes out */
 #define ERROR_BODY_BYTES    (64 * 1024)  /* looked at of a provider's error */
 #define HELD_BYTES          (512 * 1024) /* of a stream's end, until it is booked */
-#define PASSED_HEADERS_MAX  8
+#define PASSED_HEADERS_MAX  12
 #define TAIL_BYTES          4096 /* of a long JSON answer: its usage stands at the end */
 #define SETTLE_WAIT_MS      2000 /* then the reply closes and the lease stays owing */
 #define AFTER_DONE_MS       1000 /* for a provider to end its answer after the last event */

@@ -137,19 +137,6 @@ read_base(const char *text)
 	return b;
 }
 
-static struct base
-host_alone(struct base b)
-{
-	const char *host = memmem(b.url.at, b.url.len, "://", 3);
-	const char *end = b.url.at + b.url.len, *slash;
-
-	host = host == NULL ? b.url.at : host + 3;
-	slash = memchr(host, '/', (size_t)(end - host));
-	if (slash != NULL)
-		b.url.len = (size_t)(slash - b.url.at);
-	return b;
-}
-
 static bool
 ends_in(struct span s, const char *end)
 {
@@ -201,22 +188,34 @@ put_query(struct span query, bool *any, struct bytes *out)
 	*any = true;
 }
 
+/* Gemini takes uploads beside its API, not below it. */
+static bool
+leave_api(const struct provider *p, const struct provider_call *call, struct base *b)
+{
+	static const char *const versions[] = { "/v1beta", "/v1" };
+
+	if (p->dialect != DIALECT_GEMINI || call->format != NULL ||
+		!span_starts(call->path, "/upload/"))
+		return false;
+	for (size_t i = 0; i < sizeof versions / sizeof versions[0]; i++)
+		if (ends_in(b->url, versions[i])) {
+			b->url.len -= strlen(versions[i]);
+			break;
+		}
+	return true;
+}
+
 int
 provider_url(const struct provider *p, const char *base_url, const struct provider_call *call,
 	struct bytes *out)
 {
 	struct base b = read_base(base_url);
 	bool azure = strcmp(p->name, "azure") == 0 && !ends_in(b.url, "/openai/v1");
-	const char *root = "";
-	bool any;
+	bool beside = leave_api(p, call, &b), any;
 
-	/* Gemini's uploads stand beside its root, not below it */
-	if (call->format == NULL && span_starts(call->path, "/upload/"))
-		b = host_alone(b);
-	else if (b.bare)
-		root = p->root;
 	(void)bytes_add(out, b.url.at, b.url.len);
-	(void)bytes_puts(out, root);
+	if (b.bare && !beside)
+		(void)bytes_puts(out, p->root);
 	if (azure)
 		(void)bytes_puts(out, "/openai");
 	if (azure && call->model.len > 0) {

@@ -228,6 +228,34 @@ test("Anthropic's lists and files go to Anthropic, by the header that its SDK se
   await stack.manage("PATCH", "upstreams/anthropic", { default: false });
 });
 
+test("Gemini's uploads come by here, and their addresses lead back here", async () => {
+  await stack.manage("PATCH", "upstreams/gemini", { default: true });
+  const headers = { "x-goog-api-key": stack.token, "x-goog-upload-protocol": "resumable", "x-goog-upload-command": "start", "x-goog-upload-header-content-length": "9" };
+  const theirs = "upload_id=abc&upload_protocol=resumable";
+  provider.gives({}, { headers: { "x-goog-upload-url": `https://generativelanguage.googleapis.com/upload/v1beta/files?key=${SECRET}&${theirs}`,
+    "x-goog-upload-control-url": "https://elsewhere.example/control", "x-goog-upload-status": "active", "x-goog-upload-chunk-granularity": "262144" } });
+  const begun = await send(`${stack.url}/upload/v1beta/files`, { body: { file: { displayName: "it" } }, headers });
+  assert.equal(begun.status, 200, begun.text);
+  assert.equal(provider.last.url, "/upload/v1beta/files");
+  assert.equal(provider.last.headers["x-goog-upload-command"], "start");
+  assert.equal(begun.headers["x-goog-upload-url"], `${stack.url}/upload/v1beta/files?${theirs}`);
+  assert.equal(begun.headers["x-goog-upload-control-url"], undefined);
+  assert.deepEqual([begun.headers["x-goog-upload-status"], begun.headers["x-goog-upload-chunk-granularity"]], ["active", "262144"]);
+  assert.doesNotMatch(JSON.stringify(begun.headers), new RegExp(SECRET));
+
+  provider.gives({ file: { name: "files/1" } }, { headers: { "x-goog-upload-status": "final" } });
+  const bytes = Buffer.from([0, 255, 1, 2, 0, 10, 13, 34, 92]);
+  const done = await send(begun.headers["x-goog-upload-url"], { body: bytes, headers: { "x-goog-api-key": stack.token, "content-type": "image/png",
+    "x-goog-upload-offset": "0", "x-goog-upload-command": "upload, finalize" } });
+  assert.deepEqual([done.status, done.json.file.name, done.headers["x-goog-upload-status"]], [200, "files/1", "final"]);
+  assert.equal(provider.last.url, `/upload/v1beta/files?${theirs}`);
+  assert.ok(provider.last.body.equals(bytes));
+  await stack.manage("PATCH", "upstreams/gemini", { base_url: `${provider.url}/v1beta` });
+  await send(begun.headers["x-goog-upload-url"], { body: bytes, headers: { "x-goog-api-key": stack.token, "content-type": "image/png" } });
+  assert.equal(provider.last.url, `/upload/v1beta/files?${theirs}`, "beside a base that names the API");
+  await stack.manage("PATCH", "upstreams/gemini", { default: false, base_url: provider.url });
+});
+
 // ---- bytes stay bytes ----
 
 const odd = (body) => JSON.stringify({ zebra: [1, { b: null, a: 1e400.toString() }], ...body, "another one": { z: "ü ", a: 12345678901234567890n.toString() } }, null, 3);
