@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define KEEP_BYTES (1 << 20) /* of one answer; what is beyond is not kept */
+#define SEEK_BYTES (8 << 20) /* put back into one request; what is older is left out */
 #define HOUR_MS    3600000LL
 
 /* ---- back into a request ---- */
@@ -31,6 +32,7 @@ signed_is_sought(const struct exchange *x, const struct format *to)
 struct seeking {
 	struct exchange *x;
 	char *room; /* for the longest record */
+	size_t bytes;
 	bool failed;
 };
 
@@ -52,8 +54,10 @@ look(void *ctx, struct arena *a, const char *key)
 			"signatures cannot be looked for: %s", err.text);
 		s->failed = true;
 	}
-	if (rc <= 0 || (copy = arena_strndup(a, s->room, len)) == NULL)
+	if (rc <= 0 || len > SEEK_BYTES - s->bytes ||
+		(copy = arena_strndup(a, s->room, len)) == NULL)
 		return SPAN_NONE;
+	s->bytes += len;
 	return (struct span){ copy, len };
 }
 

@@ -441,7 +441,7 @@ is_signed(const struct neutral_message *m, enum signer target)
 /* A message's parts on their way into what they become: in place, until something is put in. */
 struct line {
 	struct neutral_part *part;
-	size_t count, put_in;
+	size_t count, put_in, room; /* room 0: it is the message's own */
 };
 
 static int
@@ -450,14 +450,17 @@ make_room(struct restore *r, const struct neutral_message *m, struct line *l)
 	size_t room = 1;
 	struct neutral_part *bigger;
 
-	while (room < m->count + SIGNATURES_PARTS_MAX) /* as all arrays of parts grow */
+	while (room < m->count + l->put_in) /* as all arrays of parts grow */
 		room *= 2;
+	if (room <= l->room)
+		return 0;
 	bigger = arena_alloc(r->n->arena, room * sizeof *bigger);
 	if (bigger == NULL)
 		return err_set(r->err, ERR_MEMORY, "no memory for a message's signatures");
 	if (l->count > 0)
 		memcpy(bigger, l->part, l->count * sizeof *bigger);
 	l->part = bigger;
+	l->room = room;
 	return 0;
 }
 
@@ -483,9 +486,9 @@ put_back(struct restore *r, const struct neutral_message *m, struct line *l, siz
 	sign_text(r, l, from);
 	if (f->count == 0 || l->put_in + f->count > SIGNATURES_PARTS_MAX)
 		return 0;
-	if (l->put_in == 0 && make_room(r, m, l) != 0)
-		return -1;
 	l->put_in += f->count;
+	if (make_room(r, m, l) != 0)
+		return -1;
 	for (size_t i = 0; i < f->count; i++)
 		first += !f->behind_text[i];
 	memmove(l->part + from + first, l->part + from, (l->count - from) * sizeof *l->part);
