@@ -338,7 +338,11 @@ have_all(struct filling *f, const struct format *to, struct neutral_request *n)
 	if (x->media_err.code == ERR_NONE) {
 		if (!take_slot(x->gw))
 			return overloaded(f->err);
+		if (!x->gw->cgi)
+			web_away(x->request);
 		fetch(x);
+		if (!x->gw->cgi)
+			web_back(x->request);
 		atomic_fetch_sub(&x->gw->media_fetches, 1);
 	}
 	if (x->media_err.code == ERR_NONE)
