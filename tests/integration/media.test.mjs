@@ -9,7 +9,9 @@ import { Provider, dialects, send } from "./lib/provider.mjs";
 import { PNG } from "./lib/clients.mjs";
 import { Stack, until } from "./lib/stack.mjs";
 
+const SECONDS = 4; // that a media server may take
 const PDF = Buffer.from("%PDF-1.4\n" + "x".repeat(3000) + "\n%%EOF\n");
+const LONG = Buffer.concat([PNG, Buffer.alloc(90000)]); // three are what body_memory leaves room for
 const answers = {
   gemini: { candidates: [{ content: { role: "model", parts: [{ text: "seen" }] }, finishReason: "STOP" }] },
   bedrock: { output: { message: { role: "assistant", content: [{ text: "seen" }] } }, stopReason: "end_turn",
@@ -34,6 +36,11 @@ function serve(request, response) {
   if (pathname === "/large") return response.writeHead(200, { "content-type": "image/png", "content-length": 1 << 30 }).write(PNG);
   if (pathname === "/moved") return response.writeHead(302, { location: "/a.png" }).end();
   if (pathname === "/hang") return waiting.push(response);
+  if (pathname === "/half") {
+    response.writeHead(200, { "content-type": "image/png" });
+    response.write(LONG);
+    return waiting.push(response);
+  }
   response.writeHead(404).end();
 }
 
@@ -41,7 +48,8 @@ const upstream = (name, protocol, more = {}) => stack.manage("POST", "upstreams"
   base_url: `${provider.url}/${protocol}`, models: [name], ...more });
 
 before(async () => {
-  stack = await Stack.start({ settings: { workers: 1, media_allow_private: "yes", media_fetch_seconds: 2, media_fetch_bytes: "100k" }, mock: null });
+  stack = await Stack.start({ settings: { workers: 1, body_memory: "1m",
+    media_allow_private: "yes", media_fetch_seconds: SECONDS, media_fetch_bytes: "100k" }, mock: null });
   stack.command(["project", "add", "--name", "first"]);
   stack.token = stack.command(["token", "add", "--project", "first", "--json"]).token;
   provider = await Provider.start();
@@ -132,7 +140,7 @@ test("what cannot be had is told with its place and its host alone", async () =>
   refuses(await chat("gemini-fetches", image("/gone?secret")), 400, /^messages\[3\]\.content\[1\].*: 127\.0\.0\.1 answered with status 404/);
   refuses(await chat("converse-fetches", image("/page")), 400, /'text\/html'/);
   refuses(await chat("gemini-fetches", image("/large")), 400, /more than the 102400 bytes/);
-  refuses(await chat("gemini-fetches", image("/hang?secret")), 400, /not give all within 2000 ms/);
+  refuses(await chat("gemini-fetches", image("/hang?secret")), 400, new RegExp(`not give all within ${SECONDS}000 ms`));
   const many = Array.from({ length: 21 }, (_, i) => image(`/a.png?${i}`)[1]);
   refuses(await chat("gemini-fetches", many), 400, /At most 20/, null);
   assert.equal(asked.length, 0);
@@ -177,6 +185,36 @@ test("others go on while a media server hangs, and too many are told to come bac
   const refused = all.find((a) => a.status === 503);
   assert.match(refused.json.error.message, /fetches too many/);
   assert.ok(Number(refused.headers["retry-after"]) >= 1);
+});
+
+test("all that is fetched is held within a ceiling, and let go", async () => {
+  for (const many of [6, 1, 2]) {
+    waiting = [];
+    const all = Array.from({ length: many }, (_, i) => chat("gemini-fetches", image(`/half?${i}`)));
+    await until("all were asked", 5000, () => waiting.length === many);
+    await until("some found no room", 5000, () => many < 6 || waiting.filter((w) => w.destroyed).length > 0);
+    for (const response of waiting) response.end();
+    const got = (await Promise.all(all)).map((a) => a.status);
+    if (many === 6) assert.ok(got.includes(503) && got.every((s) => s === 200 || s === 503), `${got}`);
+    else assert.ok(got.every((s) => s === 200), `${got}`);
+  }
+});
+
+test("a candidate that waits for a media server holds no other candidate up", async () => {
+  const usual = provider.answer;
+  waiting = [];
+  provider.answer = (seen, response) => seen.url.startsWith("/openai") ? response.writeHead(503).end() : usual(seen, response);
+  for (const model of ["first", "second"]) {
+    await upstream(`${model}-openai`, "openai_chat", { models: [model], weight: 1000 });
+    await upstream(`${model}-gemini`, "gemini", { models: [model], fetch_media: true });
+  }
+  const hung = chat("first", image("/hang"));
+  await until("it waits", 5000, () => waiting.length === 1);
+  assert.equal((await chat("second", image("/a.png"))).status, 200);
+  assert.equal(waiting[0].destroyed, false);
+  waiting[0].writeHead(200, { "content-type": "image/png" }).end(PNG);
+  assert.equal((await hung).status, 200);
+  provider.answer = usual;
 });
 
 test("addresses inside are refused unless the operator allows them", async () => {
