@@ -165,7 +165,7 @@ translate_is_long(const struct exchange *x)
 {
 	const struct upstream *u = x->plan.candidate[x->candidate].upstream;
 
-	return !is_alike(x->out.upstream, u) &&
+	return (x->out.upstream == NULL || !is_alike(x->out.upstream, u)) &&
 	       (x->body.len > LOOP_BYTES || media_may_fetch(x, u, format_for(x, u)));
 }
 

@@ -34,6 +34,7 @@ function serve(request, response) {
   if (pathname === "/a.txt") return give("text/plain; charset=utf-8", Buffer.from('Say "Ö"'));
   if (pathname === "/page") return give("text/html", Buffer.from("<html>"));
   if (pathname === "/large") return response.writeHead(200, { "content-type": "image/png", "content-length": 1 << 30 }).write(PNG);
+  if (pathname === "/long") return give("image/png", LONG);
   if (pathname === "/moved") return response.writeHead(302, { location: "/a.png" }).end();
   if (pathname === "/hang") return waiting.push(response);
   if (pathname === "/half") {
@@ -136,6 +137,19 @@ test("between formats of one kin only the addresses change", async () => {
   assert.equal(asked.length, 2, "each address once");
 });
 
+test("a document's address is fetched for OpenAI's chat, which takes images' alone", async () => {
+  await upstream("chat-fetches", "openai_chat", { fetch_media: true });
+  asked = [];
+  const part = (type, where) => ({ type, source: { type: "url", url: base + where } });
+  const got = await send(stack.url + "/v1/messages", { headers: dialects.anthropic.key(stack.token), body: { max_tokens: 9, model: "chat-fetches",
+    messages: [{ role: "user", content: [part("document", "/a.pdf"), part("image", "/a.png")] }] } });
+  assert.equal(got.status, 200, got.text);
+  const [file, picture] = provider.last.json.messages.at(-1).content;
+  assert.equal(file.file.file_data, `data:application/pdf;base64,${PDF.toString("base64")}`);
+  assert.equal(picture.image_url.url, base + "/a.png");
+  assert.deepEqual(asked.map((a) => a.url), ["/a.pdf"]);
+});
+
 test("what cannot be had is told with its place and its host alone", async () => {
   refuses(await chat("gemini-fetches", image("/gone?secret")), 400, /^messages\[3\]\.content\[1\].*: 127\.0\.0\.1 answered with status 404/);
   refuses(await chat("converse-fetches", image("/page")), 400, /'text\/html'/);
@@ -144,6 +158,9 @@ test("what cannot be had is told with its place and its host alone", async () =>
   const many = Array.from({ length: 21 }, (_, i) => image(`/a.png?${i}`)[1]);
   refuses(await chat("gemini-fetches", many), 400, /At most 20/, null);
   assert.equal(asked.length, 0);
+  refuses(await chat("gemini-fetches", many.map(() => image("/a.png")[1])), 400, /At most 20/, null);
+  refuses(await chat("gemini-fetches", Array(3).fill(image("/long")[1])), 400, /more than the 204800 bytes/, null);
+  assert.equal(asked.length, 1);
 });
 
 test("who can be told the address is asked instead, and a later candidate fetches", async () => {
@@ -158,6 +175,7 @@ test("who can be told the address is asked instead, and a later candidate fetche
   for (const [model, where, good] of [["later", "/a.png", true], ["later-gone", "/gone", false]]) {
     await upstream(`${model}-openai`, "openai_chat", { models: [model], weight: 1000 });
     await upstream(`${model}-gemini`, "gemini", { models: [model], fetch_media: true });
+    await upstream(`${model}-plain`, "bedrock", { models: [model] });
     const later = await chat(model, image(where));
     assert.deepEqual(asked.map((a) => a.url), [where]);
     assert.match(provider.seen[0].url, /^\/openai_chat/);
