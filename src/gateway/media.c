@@ -88,7 +88,9 @@ struct filling {
 	struct exchange *x;
 	const struct upstream *u;
 	struct err *err;
-	bool missing; /* something is not fetched yet */
+	bool missing;        /* something is not fetched yet */
+	size_t parts;        /* by address: each costs a walk to its place, and room */
+	size_t base64_bytes; /* put in; the same may stand in several places */
 };
 
 static int
@@ -112,23 +114,22 @@ note(void *filling, struct neutral_part *p)
 	struct filling *f = filling;
 	struct exchange *x = f->x;
 	struct media *m = find(x, p), **end = &x->media;
-	size_t count = 0;
 
 	if (!f->u->fetch_media)
 		return refuse_address(f, p);
-	if (m != NULL) {
-		f->missing = f->missing || !m->fetched;
-		return 0;
-	}
-	for (; *end != NULL; end = &(*end)->next)
-		count++;
-	if (count == FORWARD_FETCH_MOST) {
+	if (f->parts++ == FORWARD_FETCH_MOST) {
 		(void)err_set(f->err, ERR_UNSUPPORTED, "too many addresses to fetch");
 		return err_say(f->err,
 			"At most %d images and documents may be named by address in one request; "
 			"send the others in base64.",
 			FORWARD_FETCH_MOST);
 	}
+	if (m != NULL) {
+		f->missing = f->missing || !m->fetched;
+		return 0;
+	}
+	while (*end != NULL)
+		end = &(*end)->next;
 	m = arena_alloc(x->arena, sizeof *m);
 	if (m != NULL)
 		m->url = arena_strndup(x->arena, p->url.at, p->url.len);
@@ -271,7 +272,7 @@ fetch(struct exchange *x)
 		of[i]->err = f[i].err;
 		if (rc == 0 && take_in(of[i], &f[i]) != 0)
 			rc = err_set(&x->media_err, ERR_MEMORY, "no memory for fetched media");
-		of[i]->held = HELD_TIMES * (int64_t)f[i].body.len;
+		of[i]->held = of[i]->fetched ? HELD_TIMES * (int64_t)f[i].body.len : 0;
 		bytes_free(&f[i].body);
 		t.held -= of[i]->held;
 	}
@@ -300,12 +301,30 @@ refuse_failed(void *filling, struct neutral_part *p)
 	return err_field(f->err, path);
 }
 
+/* Counts what goes into the request; -1: one thing named many times is more than is fetched. */
+static int
+put_more(struct filling *f, const struct media *m)
+{
+	int64_t most = 2 * f->x->gw->conf.media_fetch_bytes;
+
+	f->base64_bytes += m->base64.len;
+	if ((int64_t)(f->base64_bytes / 4 * 3) <= most + 2 * FORWARD_FETCH_MOST)
+		return 0;
+	(void)err_set(f->err, ERR_UNSUPPORTED, "media named often are too long together");
+	return err_say(f->err,
+		"The images and documents that this request names by address hold more than the "
+		"%lld bytes that are fetched for one.",
+		(long long)most);
+}
+
 static int
 fill(void *filling, struct neutral_part *p)
 {
 	struct filling *f = filling;
 	struct media *m = find(f->x, p);
 
+	if (put_more(f, m) != 0)
+		return -1;
 	if (m->mime[0] != '\0')
 		p->mime = span_of(m->mime);
 	if (p->kind == PART_IMAGE && m->is_pdf)
@@ -338,7 +357,11 @@ have_all(struct filling *f, const struct format *to, struct neutral_request *n)
 	if (x->media_err.code == ERR_NONE) {
 		if (!take_slot(x->gw))
 			return overloaded(f->err);
+		if (!x->gw->cgi)
+			web_away(x->request);
 		fetch(x);
+		if (!x->gw->cgi)
+			web_back(x->request);
 		atomic_fetch_sub(&x->gw->media_fetches, 1);
 	}
 	if (x->media_err.code == ERR_NONE)
@@ -397,6 +420,8 @@ put_in(void *splicing, struct neutral_part *p)
 	char path[PATH_BYTES], type[8];
 	size_t at;
 
+	if (put_more(&s->f, find(s->f.x, p)) != 0)
+		return -1;
 	where_stands(body, p->url, path, sizeof path, &holder);
 	if (holder.at == NULL || json_string(json_get(holder, "type"), type, sizeof type) < 0 ||
 		strcmp(type, "url") != 0 || (at = (size_t)(holder.at - body.at)) < s->done)
