@@ -71,6 +71,11 @@ struct conf {
 	bool http2;
 	int64_t default_max_output_tokens;
 
+	/* images and documents that a request names by address, for upstreams that fetch them */
+	int64_t media_fetch_bytes; /* of one; all of a request: twice as much */
+	int64_t media_fetch_seconds;
+	bool media_allow_private;
+
 	/* clients */
 	char proxy_prefix[CONF_PREFIX_BYTES]; /* "/proxy": a slash first, none last */
 	char cors_origins[CONF_LIST_BYTES];   /* lists: items parted by one comma, no blanks */
@@ -86,6 +91,8 @@ struct conf {
 	int64_t store_cap_bytes;
 	int64_t row_days; /* 0: usage rows go by the cap alone */
 	int64_t cache_bytes;
+	int64_t vault_hours; /* of what models signed; 0: nothing is kept */
+	int64_t vault_cap_bytes;
 
 	/* Raw text, a JSON array; "" when not given.  Read elsewhere. */
 	char upstreams[CONF_UPSTREAMS_BYTES];

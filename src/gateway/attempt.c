@@ -401,6 +401,9 @@ open_passage(struct exchange *x)
 		.reply = translate_reply_options(x),
 		.choices = x->ask.choices };
 
+	signed_begin(x);
+	o.see = x->signatures == NULL ? NULL : signed_see;
+	o.ctx = x;
 	if (x->out.format == NULL)
 		o.from = o.to = NULL; /* of OpenAI's other streams */
 	board_count(x->gw->board, COUNT_STREAMS, 1);
@@ -568,6 +571,7 @@ attempt_start(struct exchange *x)
 	bytes_free(&x->answer);
 	bytes_drop(&x->held, x->held.len);
 	passage_free(&x->passage);
+	signed_forget(x);
 	if (x->wrote_ms == 0)
 		x->wrote_ms = (int64_t)uv_now(&x->gw->loop);
 	tell_note(x, c);

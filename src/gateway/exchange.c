@@ -43,6 +43,7 @@ exchange_free(void *object)
 	struct exchange *x = object;
 
 	guard_end(x);
+	signed_forget(x);
 	passage_free(&x->passage);
 	bytes_free(&x->answer);
 	bytes_free(&x->held);
@@ -218,7 +219,7 @@ static enum exchange_state
 step_route(struct exchange *x)
 {
 	while (!x->gone && x->candidate < x->plan.count) {
-		if (x->may == CANDIDATE_NEW && (x->by_attempt || translate_is_long(x)) &&
+		if (x->may == CANDIDATE_NEW && (x->by_attempt || translate_may_block(x)) &&
 			candidate_ask(x))
 			return EX_ROUTE; /* not ours until it comes back */
 		x->err = x->attempt_err;
@@ -344,6 +345,7 @@ submit(struct exchange *x)
 	}
 	item->row = x->row;
 	item->ctx = x;
+	item->keep = signed_keep(x);
 	item->may_journal = x->caller.project.fail_mode == FAIL_OPEN;
 	if (x->note != NULL) {
 		item->lease = x->pass.lease;

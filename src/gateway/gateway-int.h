@@ -9,6 +9,7 @@
 #include "forward/forward.h"
 #include "gateway/access.h"
 #include "gateway/endpoint.h"
+#include "gateway/media.h"
 #include "gateway/remember.h"
 #include "route/route.h"
 #include "settle/journal.h"
@@ -18,6 +19,7 @@
 #include "wire/openai.h"
 #include "wire/passage.h"
 #include "wire/provider.h"
+#include "wire/signatures.h"
 #include "wire/skim.h"
 
 #include <pthread.h>
@@ -68,7 +70,10 @@ struct gateway {
 	_Atomic int loading; /* a thread is making a new snapshot; see gateway_snapshot() */
 	_Atomic int abandoned;
 
-	struct exchange *open; /* [loop] those it owns */
+	_Atomic int media_fetches;     /* requests that fetch now; media.c */
+	_Atomic int64_t media_bytes;   /* held of what was fetched, in all forms */
+
+	struct exchange *open;  /* [loop] those it owns */
 
 	/* candidate.c */
 	pthread_mutex_t candidate_mutex; /* over the next three */
@@ -172,6 +177,9 @@ struct exchange {
 	char upstream_name[NAME_BYTES];
 	struct span body; /* the client's */
 	struct outgoing out;
+	struct media *media;       /* that the body names by address; see media.c */
+	struct err media_err;      /* why they cannot be had */
+	bool media_waits;          /* they have to be fetched first */
 	struct snapshot *snapshot;
 	struct route_plan plan;
 	struct price_list
@@ -208,6 +216,7 @@ struct exchange {
 	struct bytes held;      /* what goes out once it is booked */
 	struct passage passage; /* of a stream */
 	struct wire_usage reply_usage; /* of a converted answer */
+	struct signatures *signatures; /* of what was signed in it; NULL: nothing is kept */
 	bool head_sent, full, gone, closing;
 	bool is_events; /* the head that was sent promises events */
 	struct guard guard;
@@ -271,11 +280,25 @@ struct request_source translate_source(const struct exchange *x);
 int translate_request(struct exchange *x);
 /* For the plan's first, leaving out those that cannot express it. [intake] */
 int translate_first(struct exchange *x);
-bool translate_is_long(const struct exchange *x); /* too long for the loop */
+/* Is translate_request() nothing for the loop, as the body is long or the store is asked? */
+bool translate_may_block(const struct exchange *x);
 struct reply_options translate_reply_options(const struct exchange *x);
 bool translate_to_array(const struct exchange *x); /* a Gemini client that wants no events */
 /* x->answer, whole, into the client's format; usage into x->reply_usage.  0, or -1 with x->err. */
 int translate_reply(struct exchange *x);
+
+/* signed.c: what models signed and the client's format cannot carry; in the vault meanwhile. */
+/* Will the store be asked for a request that goes out in that format? */
+bool signed_is_sought(const struct exchange *x, const struct format *to);
+/* convert_request.between, ctx the exchange.  Blocks. */
+int signed_restore(void *ctx, struct neutral_request *n, struct err *err);
+void signed_begin(struct exchange *x); /* [loop] an answer that is converted comes; forgets the last */
+void signed_forget(struct exchange *x);
+/* passage_options.see and reply_options.see, ctx the exchange. [loop] */
+int signed_see(void *ctx, const struct neutral_event *e);
+void signed_see_reply(void *ctx, const struct neutral_reply *r);
+/* What is to be kept of the answer, for its ledger_item; NULL: nothing. [loop] */
+struct ledger_keep *signed_keep(struct exchange *x);
 
 /* candidate.c: limits that name upstreams or keys, for the candidate that is next. */
 int candidate_init(struct gateway *gw, struct err *err);

@@ -3,8 +3,8 @@
  * the same format, else converted.
  *
  * Admission does it for the first candidate, on an intake thread.  For those that follow what was made
- * serves as it is where their provider is of the same kind; else a short body is converted on the loop, and a
- * long one on candidate.c's thread.
+ * serves as it is where their provider is of the same kind; else a short body is converted on the loop, and
+ * on candidate.c's thread one that is long, or that signatures are sought for.
  */
 #include "gateway/gateway-int.h"
 
@@ -72,6 +72,22 @@ no_memory(struct exchange *x)
 	return err_set(&x->err, ERR_MEMORY, "no memory to convert a request");
 }
 
+struct preparing {
+	struct exchange *x;
+	const struct upstream *upstream;
+};
+
+/* What is changed of a request between reading and writing. */
+static int
+prepare(void *preparing, struct neutral_request *n, struct err *err)
+{
+	struct preparing *p = preparing;
+
+	if (signed_is_sought(p->x, p->x->out.format) && signed_restore(p->x, n, err) != 0)
+		return -1;
+	return media_fill(p->x, p->upstream, p->x->out.format, n, err);
+}
+
 static int
 convert(struct exchange *x, const struct upstream *u)
 {
@@ -84,7 +100,9 @@ convert(struct exchange *x, const struct upstream *u)
 		.target = { .model = x->ask.model,
 			.default_max_output = u->max_output_tokens,
 			.thinking = thinking_of(u) },
-		.strict = u->strict };
+		.strict = u->strict,
+		.between = prepare,
+		.ctx = &(struct preparing){ x, u } };
 
 	/* header lines and tools' names of what is made live as long as the exchange */
 	if (a == NULL || arena_defer(x->arena, free_arena, a) != 0 || body == NULL)
@@ -93,6 +111,9 @@ convert(struct exchange *x, const struct upstream *u)
 	if (arena_defer(x->arena, free_body, body) != 0)
 		return no_memory(x);
 	out->made.body = body;
+	if (format_kin(q.from, q.to) &&
+		media_splice(x, u, out->format, a, &q.source.body, &x->err) != 0)
+		return -1;
 	if (convert_request(a, &q, &out->made, &out->lost, &x->err) != 0)
 		return -1;
 	out->body = bytes_span(body);
@@ -128,17 +149,29 @@ pass_on(struct exchange *x)
 static bool
 is_alike(const struct upstream *a, const struct upstream *b)
 {
-	return a == b ||
-	       (a->protocol == b->protocol && a->thinking == b->thinking &&
-		       a->strict == b->strict && a->max_output_tokens == b->max_output_tokens);
+	return a == b || (a->protocol == b->protocol && a->thinking == b->thinking &&
+				 a->strict == b->strict && a->fetch_media == b->fetch_media &&
+				 a->max_output_tokens == b->max_output_tokens);
+}
+
+/* The one that its provider is asked in; NULL: no conversation. */
+static const struct format *
+format_for(const struct exchange *x, const struct upstream *u)
+{
+	const struct provider *p = translate_provider(u);
+
+	return x->match.format != NULL && p->is_model ? provider_format(p, x->match.format) : NULL;
 }
 
 bool
-translate_is_long(const struct exchange *x)
+translate_may_block(const struct exchange *x)
 {
 	const struct upstream *u = x->plan.candidate[x->candidate].upstream;
 
-	return x->body.len > LOOP_BYTES && !is_alike(x->out.upstream, u);
+	if (x->out.upstream != NULL && is_alike(x->out.upstream, u))
+		return false;
+	return x->body.len > LOOP_BYTES || signed_is_sought(x, format_for(x, u)) ||
+	       media_may_fetch(x, u, format_for(x, u));
 }
 
 int
@@ -151,8 +184,7 @@ translate_request(struct exchange *x)
 	if (out->upstream != NULL && is_alike(out->upstream, u))
 		return 0;
 	*out = (struct outgoing){ .provider = translate_provider(u) };
-	if (x->match.format != NULL && out->provider->is_model)
-		out->format = provider_format(out->provider, x->match.format);
+	out->format = format_for(x, u);
 	out->converted = out->format != NULL && out->format != x->match.format;
 	rc = out->converted ? convert(x, u) : pass_on(x);
 	if (rc == 0)
@@ -214,6 +246,9 @@ translate_reply(struct exchange *x)
 
 	if (a == NULL)
 		return err_set(&x->err, ERR_MEMORY, "no memory to convert an answer");
+	signed_begin(x);
+	o.see = x->signatures == NULL ? NULL : signed_see_reply;
+	o.ctx = x;
 	rc = convert_reply(a, x->out.format, x->match.format, bytes_span(&x->answer), &o,
 		&x->reply_usage, &made, &x->err);
 	arena_free(a);

@@ -241,11 +241,36 @@ put_all(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	return rc != 0 ? rc : put_total(at, txn, total);
 }
 
+/* The thread may be abandoned and its caller's records be freed by who takes over, so it has its own: in one
+ * piece, the text behind the records.  NULL: no memory. */
+static struct vault_record *
+copy_records(const struct vault_record *records, size_t count)
+{
+	struct vault_record *copy;
+	size_t bytes = count * sizeof *copy;
+	char *text;
+
+	for (size_t i = 0; i < count; i++)
+		bytes += records[i].record.len;
+	copy = malloc(bytes + 1);
+	if (copy == NULL)
+		return NULL;
+	text = (char *)(copy + count);
+	for (size_t i = 0; i < count; i++) {
+		copy[i] = records[i];
+		copy[i].record.at = text;
+		memcpy(text, records[i].record.at, records[i].record.len);
+		text += records[i].record.len;
+	}
+	return copy;
+}
+
 int
 store_vault_put(struct store *s, struct id project, const struct vault_record *records,
 	size_t count, int64_t now_ms, int64_t until_ms, int64_t cap_bytes, struct err *err)
 {
-	struct put p = { project, records, count, now_ms, until_ms, cap_bytes, NULL, false };
+	struct put p = { project, NULL, count, now_ms, until_ms, cap_bytes, NULL, false };
+	struct vault_record *copy;
 	size_t most = 0;
 	int rc;
 
@@ -258,12 +283,17 @@ store_vault_put(struct store *s, struct id project, const struct vault_record *r
 		most = records[i].record.len > most ? records[i].record.len : most;
 	}
 	p.room = malloc(sizeof(struct vault_head) + most);
-	if (p.room == NULL)
-		return err_set(err, ERR_MEMORY, "no memory for a record of the vault");
+	p.records = copy = copy_records(records, count);
+	if (p.room == NULL || copy == NULL) {
+		free(p.room);
+		free(copy);
+		return err_set(err, ERR_MEMORY, "no memory for records of the vault");
+	}
 	do { /* after the first time only what is left to go: a cap that was lowered, many small ones */
 		rc = store_txn(s, "keeping signatures", DB_TXN_WRITE_NOSYNC, put_all, &p, err);
 		p.count = 0;
 	} while (rc == 0 && p.over);
+	free(copy);
 	free(p.room);
 	return rc;
 }

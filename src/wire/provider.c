@@ -169,6 +169,15 @@ put_conversation(const struct provider *p, const struct provider_call *call, str
 	}
 }
 
+/* Models have a folder of their publisher on Google's platform. */
+static void
+put_path(const struct provider *p, struct span path, struct bytes *out)
+{
+	if (strcmp(p->name, "vertex") == 0 && span_starts(path, "/models/"))
+		(void)bytes_puts(out, "/publishers/google");
+	(void)bytes_add(out, path.at, path.len);
+}
+
 static void
 put_query(struct span query, bool *any, struct bytes *out)
 {
@@ -216,7 +225,7 @@ provider_url(const struct provider *p, const char *base_url, const struct provid
 	if (call->format != NULL)
 		put_conversation(p, call, out);
 	else
-		(void)bytes_add(out, call->path.at, call->path.len);
+		put_path(p, call->path, out);
 	any = !out->failed && memchr(out->at, '?', out->len) != NULL;
 	put_query(b.query, &any, out);
 	if (azure && b.query.len == 0 &&
