@@ -182,10 +182,6 @@ const instead = [
   { feature: "signature kept", providers: ["openai", "openai_chat", "azure", "sap_openai", "openrouter"],
     but: [["openai responses", "openai"], ["openai responses", "openrouter"], ["anthropic", "openrouter"]], // passed on as they are
     what: "chat completions have no signatures", sees: unsigned },
-  ...[[["openai chat", "azure chat", "gemini"], ["anthropic", "bedrock", "bedrock_invoke", "sap_converse", "sap_invoke"]],
-    [["openai responses", "anthropic", "converse", "invoke"], ["gemini", "vertex", "sap_gemini"]],
-  ].map(([of, at]) => ({ feature: "signature kept", clients: of, providers: at,
-    what: "the client's protocol has no place for that provider's", sees: unsigned })),
 ];
 
 
