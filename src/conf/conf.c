@@ -150,6 +150,17 @@ static const struct setting settings[] = {
 			"when neither\n"
 			"request nor model names one." },
 
+	{ SETTING("media_fetch_bytes", BYTES, media_fetch_bytes, "10m"), RANGE(1024, 16 * MB),
+		.group = "Images and documents by address",
+		.help = "Most that is fetched of one image or document which a request names by "
+			"its address,\nfor upstreams with\n.Ic fetch_media ;\nall of a request: "
+			"twice as much." },
+	{ SETTING("media_fetch_seconds", INT, media_fetch_seconds, "10"), RANGE(1, 300),
+		.help = "Time in which all that a request names so must have come." },
+	{ SETTING("media_allow_private", BOOL, media_allow_private, "no"),
+		.help = "Fetch from loopback and private addresses too.\nWith it every client can "
+			"make the gateway ask any web server of your network." },
+
 	{ SETTING("proxy_prefix", PREFIX, proxy_prefix, "/proxy"), .alias = "PROXY_PREFIX",
 		.group = "Clients",
 		.help = "Path in front of those addresses that choose the upstream by name." },

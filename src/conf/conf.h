@@ -71,6 +71,11 @@ struct conf {
 	bool http2;
 	int64_t default_max_output_tokens;
 
+	/* images and documents that a request names by address, for upstreams that fetch them */
+	int64_t media_fetch_bytes; /* of one; all of a request: twice as much */
+	int64_t media_fetch_seconds;
+	bool media_allow_private;
+
 	/* clients */
 	char proxy_prefix[CONF_PREFIX_BYTES]; /* "/proxy": a slash first, none last */
 	char cors_origins[CONF_LIST_BYTES];   /* lists: items parted by one comma, no blanks */

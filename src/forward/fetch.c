@@ -279,21 +279,37 @@ start(struct fetching *g, CURLM *multi, const char *url)
 	return 0;
 }
 
+/* Where the answer leads to; by libcurl's own reading again.  NULL: nowhere.  To be freed. */
+static char *
+location(struct fetching *g)
+{
+	const char *from = g->next != NULL ? g->next : g->f->url;
+	struct curl_header *h;
+	CURLU *u = curl_url();
+	char *whole = NULL, *to = NULL;
+
+	if (u != NULL &&
+		curl_easy_header(g->easy, "Location", 0, CURLH_HEADER, -1, &h) == CURLHE_OK &&
+		curl_url_set(u, CURLUPART_URL, from, 0) == CURLUE_OK &&
+		curl_url_set(u, CURLUPART_URL, h->value, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
+		curl_url_get(u, CURLUPART_URL, &whole, 0) == CURLUE_OK)
+		to = strdup(whole);
+	curl_free(whole);
+	curl_url_cleanup(u);
+	return to;
+}
+
 static int
 redirect(struct fetching *g, CURLM *multi)
 {
-	char *to = NULL;
+	char *to = location(g);
 
-	(void)curl_easy_getinfo(g->easy, CURLINFO_REDIRECT_URL, &to);
 	if (to == NULL)
 		return refuse(g, ERR_BAD_REQUEST, "redirects to nowhere.");
-	if (++g->redirects > REDIRECTS_MOST)
-		return refuse(g, ERR_BAD_REQUEST, "redirects too often.");
-	to = strdup(to); /* the handle's own goes with its next transfer */
-	if (to == NULL)
-		return refuse(g, ERR_MEMORY, "could not be asked for want of memory.");
 	free(g->next);
 	g->next = to;
+	if (++g->redirects > REDIRECTS_MOST)
+		return refuse(g, ERR_BAD_REQUEST, "redirects too often.");
 	return start(g, multi, to);
 }
 

@@ -130,6 +130,22 @@ add_extra(struct header_list *l)
 	}
 }
 
+/* "name=value" from the front of what is left of a query. */
+static bool
+next_parameter(struct span *query, struct span *one)
+{
+	const char *end = query->len == 0 ? NULL : memchr(query->at, '&', query->len);
+	size_t taken;
+
+	*one = *query;
+	if (end != NULL)
+		one->len = (size_t)(end - query->at);
+	taken = end == NULL ? one->len : one->len + 1;
+	query->at += taken;
+	query->len -= taken;
+	return taken > 0;
+}
+
 /* The client's query without our token in it, and without what a conversation's own address says. */
 static struct span
 query_to_pass(struct exchange *x, struct bytes *out)
@@ -138,12 +154,7 @@ query_to_pass(struct exchange *x, struct bytes *out)
 
 	if (x->out.converted)
 		return SPAN_NONE;
-	for (size_t i = 0, end; i < q.len; i = end + 1) {
-		struct span one = { q.at + i, 0 };
-
-		for (end = i; end < q.len && q.at[end] != '&'; end++)
-			;
-		one.len = end - i;
+	for (struct span one; next_parameter(&q, &one);) {
 		if (span_starts(one, "key=") ||
 			(x->out.format != NULL && span_starts(one, "alt=")) ||
 			(span_starts(one, "api-version=") && !provider_is_azure(x->out.provider)))
@@ -260,27 +271,76 @@ type_is(struct span type, const char *name)
 	return type.len >= len && span_is_nocase((struct span){ type.at, len }, name);
 }
 
-/* interfaces.md, "Towards the client": content and retry headers; type and length are made anew. */
+/* The address of an upload, as the provider gave it, at this gateway: what the client sends there is to
+ * come by here too.  NULL: it is none that leads back, and is not told. */
+static const char *
+upload_address(struct exchange *x, struct span theirs)
+{
+	const char *scheme = memmem(theirs.at, theirs.len, "://", 3), *path, *mark, *copy = NULL;
+	const char *end = theirs.at + theirs.len;
+	struct span mount = x->match.mount, host = web_header(x->request, "host"), query;
+	struct bytes out = BYTES_LIMIT(URL_BYTES + WEB_HEADERS_BYTES);
+
+	if (scheme == NULL || host.len == 0)
+		return NULL;
+	path = memchr(scheme + 3, '/', (size_t)(end - scheme - 3));
+	if (path == NULL || !span_starts((struct span){ path, (size_t)(end - path) }, "/upload/"))
+		return NULL;
+	mark = memchr(path, '?', (size_t)(end - path));
+	mark = mark == NULL ? end : mark + 1;
+	query = (struct span){ mark, (size_t)(end - mark) };
+	bytes_printf(&out, "%s://%.*s%.*s%.*s", web_is_https(x->request) ? "https" : "http",
+		(int)host.len, host.at, (int)mount.len, mount.at, (int)(mark - path), path);
+	for (struct span one; next_parameter(&query, &one);)
+		if (!span_starts(one, "key="))
+			bytes_printf(&out, "%.*s&", (int)one.len, one.at);
+	if (!out.failed && (out.at[out.len - 1] == '&' || out.at[out.len - 1] == '?'))
+		out.len--;
+	if (!out.failed)
+		copy = arena_strndup(x->arena, out.at, out.len);
+	bytes_free(&out);
+	return copy;
+}
+
+/* interfaces.md, "Towards the client": content and retry headers, and what a dialect's SDKs go by; type
+ * and length are made anew. */
+static const struct kept_header {
+	const char *name;
+	int dialect; /* of the caller; -1: any */
+	bool is_upload_address;
+} kept_headers[] = {
+	{ "content-encoding", -1, false },
+	{ "content-disposition", -1, false },
+	{ "content-language", -1, false },
+	{ "content-range", -1, false },
+	{ "retry-after", -1, false },
+	{ "retry-after-ms", -1, false },
+	{ "x-amzn-errortype", DIALECT_BEDROCK, false },
+	{ "x-goog-upload-status", DIALECT_GEMINI, false },
+	{ "x-goog-upload-size-received", DIALECT_GEMINI, false },
+	{ "x-goog-upload-chunk-granularity", DIALECT_GEMINI, false },
+	{ "x-goog-upload-url", DIALECT_GEMINI, true },
+	{ "x-goog-upload-control-url", DIALECT_GEMINI, true },
+};
+
 static bool
 keep_header(void *ctx, struct span name, struct span value)
 {
-	static const char *const kept[] = { "content-encoding", "content-disposition",
-		"content-language", "content-range", "retry-after", "retry-after-ms",
-		"x-amzn-errortype" };
 	struct exchange *x = ctx;
-	size_t count = sizeof kept / sizeof kept[0];
 
-	/* Bedrock's SDKs tell an error by the header, which stands last in the list. */
-	if (x->match.endpoint->dialect != DIALECT_BEDROCK)
-		count--;
-	for (size_t i = 0; i < count; i++)
-		if (span_is_nocase(name, kept[i]) && x->passed_count < PASSED_HEADERS_MAX) {
-			const char *copy = arena_strndup(x->arena, value.at, value.len);
+	for (size_t i = 0; i < sizeof kept_headers / sizeof kept_headers[0]; i++) {
+		const struct kept_header *k = &kept_headers[i];
+		const char *copy;
 
-			if (copy != NULL)
-				x->passed[x->passed_count++] =
-					(struct web_head_line){ kept[i], copy };
-		}
+		if (!span_is_nocase(name, k->name) || x->passed_count == PASSED_HEADERS_MAX ||
+			(k->dialect >= 0 &&
+				(enum dialect)k->dialect != endpoint_dialect(&x->match)))
+			continue;
+		copy = k->is_upload_address ? upload_address(x, value)
+					    : arena_strndup(x->arena, value.at, value.len);
+		if (copy != NULL)
+			x->passed[x->passed_count++] = (struct web_head_line){ k->name, copy };
+	}
 	return true;
 }
 
@@ -710,6 +770,39 @@ is_watched(const struct exchange *x)
 	return x->passage.way != PASSAGE_CLOSED;
 }
 
+/* Is what the provider reported all it had to say?  Claude's streams begin with the input. */
+static bool
+is_final(const struct exchange *x, const struct wire_usage *u)
+{
+	if (x->match.format != NULL && (u->input < 0 || u->output < 0))
+		return false;
+	return !is_watched(x) || x->passage.way == PASSAGE_OPENAI || x->passage.done;
+}
+
+/* Of the text that came: whatever is not reported, or not for all of it. */
+static void
+estimate_usage(struct exchange *x, const struct wire_usage *u)
+{
+	struct tokens *t = &x->row.tokens;
+	bool whole = x->mode == ANSWER_WHOLE && x->match.format != NULL;
+	int64_t chars = is_watched(x) ? x->passage.output_chars : 0, output;
+
+	if (whole)
+		chars = convert_reply_chars(x->match.format, bytes_span(&x->answer));
+	/* where it was seen to its end, or ended by us, the text was all there was */
+	x->row.usage_source =
+		(whole && chars > 0) ||
+				(is_watched(x) && ((x->passage.done && !x->passage.failed) ||
+							  (x->guard.stopped && !x->guard.no_event)))
+			? USAGE_COUNTED
+			: USAGE_ESTIMATED;
+	if (u->input < 0)
+		t->input = x->ask.input_estimate;
+	output = openai_estimate_tokens(chars);
+	if (output > t->output)
+		t->output = output;
+}
+
 void
 attempt_usage(struct exchange *x)
 {
@@ -723,8 +816,7 @@ attempt_usage(struct exchange *x)
 	}
 	find_usage(x, &u);
 	span_copy(span_of(u.tier), row->tier, sizeof row->tier);
-	if (u.seen) {
-		row->usage_source = USAGE_REPORTED;
+	if (u.seen)
 		row->tokens = (struct tokens){ .input = or_zero(u.input),
 			.cache_read = or_zero(u.cache_read),
 			.cache_write = or_zero(u.cache_write),
@@ -733,14 +825,10 @@ attempt_usage(struct exchange *x)
 			.reasoning = or_zero(u.reasoning),
 			.audio_input = or_zero(u.audio_input),
 			.audio_output = or_zero(u.audio_output) };
+	if (u.seen && is_final(x, &u)) {
+		row->usage_source = USAGE_REPORTED;
 	} else if (x->ask.model[0] != '\0' && x->is_json) {
-		/* where the stream was seen to its end, or ended by us, its text was all there was */
-		row->usage_source = is_watched(x) && (x->passage.done || x->guard.stopped)
-					    ? USAGE_COUNTED
-					    : USAGE_ESTIMATED;
-		row->tokens = (struct tokens){ .input = x->ask.input_estimate,
-			.output = openai_estimate_tokens(
-				is_watched(x) ? x->passage.output_chars : 0) };
+		estimate_usage(x, &u);
 	} else {
 		row->usage_source = USAGE_NONE;
 	}

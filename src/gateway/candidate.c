@@ -1,7 +1,8 @@
 /*
  * candidate.c - what has to be done before a candidate can be asked, and would hold the loop up.
  *
- * A long request is written anew in its provider's format.  And may it be asked: limits whose scope
+ * A long request is written anew in its provider's format, and so is one that may need something fetched
+ * (media.c), which takes as long as its server pleases and so has a thread of its own.  And may it be asked: limits whose scope
  * names an upstream or a key bind only when it is known whom a request goes to, so each attempt has a
  * lease of its own for them.  Taking it needs the board's mutex and sometimes the store, so the loop
  * hands the exchange to a thread of its own, which is started by the first that needs it.
@@ -55,19 +56,28 @@ reserve(struct exchange *x)
 	x->may = CANDIDATE_MAY;
 }
 
-/* On the thread; may be done again from the start after an abandonment. */
 static void
+ask_again(struct exchange *x)
+{
+	(void)candidate_ask(x); /* the thread runs: it has asked for this */
+}
+
+/* On the thread; may be done again from the start after an abandonment.  False: it comes back later. */
+static bool
 prepare(struct exchange *x)
 {
 	memset(&x->attempt_err, 0, sizeof x->attempt_err);
 	if (translate_request(x) != 0) {
+		if (media_waits(x) && media_fetch_aside(x, ask_again, &x->err) == 0)
+			return false;
 		x->attempt_err = x->err;
 		x->may = CANDIDATE_REFUSED;
-		return;
+		return true;
 	}
 	x->may = CANDIDATE_MAY;
 	if (x->by_attempt)
 		reserve(x);
+	return true;
 }
 
 static struct exchange *
@@ -93,16 +103,18 @@ run(void *arg)
 	for (;;) {
 		/* one that another thread was abandoned with comes first */
 		struct exchange *x = atomic_load(&gw->candidate_now);
+		bool ready;
 
 		if (x == NULL) {
 			x = next_candidate(gw);
 			atomic_store(&gw->candidate_now, x);
 		}
 		store_working(gw->store, x);
-		prepare(x);
+		ready = prepare(x);
 		store_working(gw->store, NULL);
 		atomic_store(&gw->candidate_now, NULL);
-		gateway_to_loop(x); /* not ours any more */
+		if (ready)
+			gateway_to_loop(x); /* not ours any more */
 	}
 	return NULL;
 }

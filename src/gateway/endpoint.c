@@ -58,6 +58,7 @@ static const struct endpoint endpoints[] = {
 	{ ROW("GET", "/v1beta/models/*", MODEL, GEMINI, NULL) },
 	{ ROW("POST", "/v1beta/models/*", FORWARD, GEMINI, "/models/"), .shape = SHAPE_GEMINI },
 	{ ROW("*", "/v1beta/*", FORWARD, GEMINI, "/") },
+	{ ROW("*", "/upload/v1beta/*", FORWARD, GEMINI, "/upload/v1beta/"), .upload = true },
 	/* Bedrock */
 	{ ROW("POST", "/model/*", FORWARD, BEDROCK, "/model/"), .shape = SHAPE_BEDROCK },
 	/* Azure */

@@ -9,6 +9,7 @@
 #include "forward/forward.h"
 #include "gateway/access.h"
 #include "gateway/endpoint.h"
+#include "gateway/media.h"
 #include "gateway/remember.h"
 #include "route/route.h"
 #include "settle/journal.h"
@@ -30,7 +31,7 @@
 	(256 * 1024) /* a JSON answer up to this is read before its head goes out */
 #define ERROR_BODY_BYTES    (64 * 1024)  /* looked at of a provider's error */
 #define HELD_BYTES          (512 * 1024) /* of a stream's end, until it is booked */
-#define PASSED_HEADERS_MAX  8
+#define PASSED_HEADERS_MAX  12
 #define TAIL_BYTES          4096 /* of a long JSON answer: its usage stands at the end */
 #define SETTLE_WAIT_MS      2000 /* then the reply closes and the lease stays owing */
 #define AFTER_DONE_MS       1000 /* for a provider to end its answer after the last event */
@@ -69,7 +70,10 @@ struct gateway {
 	_Atomic int loading; /* a thread is making a new snapshot; see gateway_snapshot() */
 	_Atomic int abandoned;
 
-	struct exchange *open; /* [loop] those it owns */
+	_Atomic int media_fetches;     /* requests that fetch now; media.c */
+	_Atomic int64_t media_bytes;   /* held of what was fetched, in all forms */
+
+	struct exchange *open;  /* [loop] those it owns */
 
 	/* candidate.c */
 	pthread_mutex_t candidate_mutex; /* over the next three */
@@ -173,6 +177,9 @@ struct exchange {
 	char upstream_name[NAME_BYTES];
 	struct span body; /* the client's */
 	struct outgoing out;
+	struct media *media;       /* that the body names by address; see media.c */
+	struct err media_err;      /* why they cannot be had */
+	bool media_waits;          /* they have to be fetched first */
 	struct snapshot *snapshot;
 	struct route_plan plan;
 	struct price_list

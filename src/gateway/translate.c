@@ -72,6 +72,22 @@ no_memory(struct exchange *x)
 	return err_set(&x->err, ERR_MEMORY, "no memory to convert a request");
 }
 
+struct preparing {
+	struct exchange *x;
+	const struct upstream *upstream;
+};
+
+/* What is changed of a request between reading and writing. */
+static int
+prepare(void *preparing, struct neutral_request *n, struct err *err)
+{
+	struct preparing *p = preparing;
+
+	if (signed_is_sought(p->x, p->x->out.format) && signed_restore(p->x, n, err) != 0)
+		return -1;
+	return media_fill(p->x, p->upstream, p->x->out.format, n, err);
+}
+
 static int
 convert(struct exchange *x, const struct upstream *u)
 {
@@ -85,8 +101,8 @@ convert(struct exchange *x, const struct upstream *u)
 			.default_max_output = u->max_output_tokens,
 			.thinking = thinking_of(u) },
 		.strict = u->strict,
-		.between = signed_is_sought(x, out->format) ? signed_restore : NULL,
-		.ctx = x };
+		.between = prepare,
+		.ctx = &(struct preparing){ x, u } };
 
 	/* header lines and tools' names of what is made live as long as the exchange */
 	if (a == NULL || arena_defer(x->arena, free_arena, a) != 0 || body == NULL)
@@ -95,6 +111,9 @@ convert(struct exchange *x, const struct upstream *u)
 	if (arena_defer(x->arena, free_body, body) != 0)
 		return no_memory(x);
 	out->made.body = body;
+	if (format_kin(q.from, q.to) &&
+		media_splice(x, u, out->format, a, &q.source.body, &x->err) != 0)
+		return -1;
 	if (convert_request(a, &q, &out->made, &out->lost, &x->err) != 0)
 		return -1;
 	out->body = bytes_span(body);
@@ -130,15 +149,17 @@ pass_on(struct exchange *x)
 static bool
 is_alike(const struct upstream *a, const struct upstream *b)
 {
-	return a == b ||
-	       (a->protocol == b->protocol && a->thinking == b->thinking &&
-		       a->strict == b->strict && a->max_output_tokens == b->max_output_tokens);
+	return a == b || (a->protocol == b->protocol && a->thinking == b->thinking &&
+				 a->strict == b->strict && a->fetch_media == b->fetch_media &&
+				 a->max_output_tokens == b->max_output_tokens);
 }
 
-/* NULL: it is no conversation. */
+/* The one that its provider is asked in; NULL: no conversation. */
 static const struct format *
-format_for(const struct exchange *x, const struct provider *p)
+format_for(const struct exchange *x, const struct upstream *u)
 {
+	const struct provider *p = translate_provider(u);
+
 	return x->match.format != NULL && p->is_model ? provider_format(p, x->match.format) : NULL;
 }
 
@@ -149,8 +170,8 @@ translate_may_block(const struct exchange *x)
 
 	if (x->out.upstream != NULL && is_alike(x->out.upstream, u))
 		return false;
-	return x->body.len > LOOP_BYTES ||
-	       signed_is_sought(x, format_for(x, translate_provider(u)));
+	return x->body.len > LOOP_BYTES || signed_is_sought(x, format_for(x, u)) ||
+	       media_may_fetch(x, u, format_for(x, u));
 }
 
 int
@@ -163,7 +184,7 @@ translate_request(struct exchange *x)
 	if (out->upstream != NULL && is_alike(out->upstream, u))
 		return 0;
 	*out = (struct outgoing){ .provider = translate_provider(u) };
-	out->format = format_for(x, out->provider);
+	out->format = format_for(x, u);
 	out->converted = out->format != NULL && out->format != x->match.format;
 	rc = out->converted ? convert(x, u) : pass_on(x);
 	if (rc == 0)

@@ -514,6 +514,18 @@ intake_back(struct web_server *s)
 }
 
 void
+web_away(const struct web_request *r)
+{
+	intake_away(r->server);
+}
+
+void
+web_back(const struct web_request *r)
+{
+	intake_back(r->server);
+}
+
+void
 web_tend(struct web_server *s)
 {
 	(void)pthread_mutex_lock(&s->lock);

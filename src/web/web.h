@@ -91,6 +91,11 @@ struct span web_header(const struct web_request *r, const char *name);
 /* All headers, names in lower case with '-'; content-type and content-length among them. */
 bool web_each_header(const struct web_request *r,
 	bool (*fn)(void *ctx, const char *name, struct span value), void *ctx);
+/* [intake] A handler is about to wait for others than the client, and is back: another thread takes what
+ * comes meanwhile.  In pairs. */
+void web_away(const struct web_request *r);
+void web_back(const struct web_request *r);
+
 /* The named query parameter, percent-decoded into out.  Length, or -1 absent or too long. */
 ptrdiff_t web_query_get(const struct web_request *r, const char *name, char *out, size_t room);
 const char *web_address(const struct web_request *r); /* the client's, as text */

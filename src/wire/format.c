@@ -23,35 +23,63 @@
 	.write_reply = prefix##_write_reply, .writer_bytes = &prefix##_writer_bytes,               \
 	.writer_free = prefix##_writer_free
 
+/* ---- who fetches what by itself ---- */
+
+static bool
+any_url(const struct neutral_part *p)
+{
+	(void)p;
+	return true;
+}
+
+static bool
+no_url(const struct neutral_part *p)
+{
+	(void)p;
+	return false;
+}
+
+static bool
+url_of_image(const struct neutral_part *p)
+{
+	return p->kind == PART_IMAGE;
+}
+
+static bool
+url_of_no_audio(const struct neutral_part *p)
+{
+	return p->kind != PART_AUDIO;
+}
+
 static const struct format formats[FORMAT__COUNT] = {
 	[FORMAT_OPENAI_CHAT] = { "openai-chat", DIALECT_OPENAI, FRAMING_SSE, SSE,
 		READS(openai_chat), WRITES(openai_chat), .write_request = openai_chat_write_request,
-		.read_frame = openai_chat_read_frame, .write_event = openai_chat_write_event,
-		.usage = openai_chat_usage },
+		.takes_url = url_of_image, .read_frame = openai_chat_read_frame,
+		.write_event = openai_chat_write_event, .usage = openai_chat_usage },
 	[FORMAT_OPENAI_RESPONSES] = { "openai-responses", DIALECT_OPENAI, FRAMING_SSE, SSE,
 		READS(openai_responses), WRITES(openai_responses),
-		.write_request = openai_responses_write_request,
+		.write_request = openai_responses_write_request, .takes_url = url_of_no_audio,
 		.read_frame = openai_responses_read_frame,
 		.write_event = openai_responses_write_event, .usage = openai_responses_usage },
 	[FORMAT_ANTHROPIC] = { "anthropic", DIALECT_ANTHROPIC, FRAMING_SSE, SSE, READS(anthropic),
-		WRITES(anthropic), .write_request = anthropic_write_request,
+		WRITES(anthropic), .write_request = anthropic_write_request, .takes_url = any_url,
 		.read_frame = anthropic_read_frame, .write_event = anthropic_write_event,
 		.usage = anthropic_usage, .kin = ANTHROPIC_KIN,
 		.splice_request = anthropic_splice_request, .splice_reply = anthropic_splice_reply,
 		.splice_frame = anthropic_splice_frame },
 	[FORMAT_GEMINI] = { "gemini", DIALECT_GEMINI, FRAMING_JSON, SSE, READS(gemini),
 		WRITES(gemini), .write_request = gemini_write_request,
-		.read_frame = gemini_read_frame, .write_event = gemini_write_event,
-		.usage = gemini_usage },
+		.takes_url = gemini_takes_url, .read_frame = gemini_read_frame,
+		.write_event = gemini_write_event, .usage = gemini_usage },
 	[FORMAT_CONVERSE] = { "converse", DIALECT_BEDROCK, FRAMING_EVENTSTREAM, EVENT_STREAM,
 		READS(converse), WRITES(converse), .write_request = converse_write_request,
-		.read_frame = converse_read_frame, .write_event = converse_write_event,
-		.usage = converse_usage, .kin = "converse",
+		.takes_url = no_url, .read_frame = converse_read_frame,
+		.write_event = converse_write_event, .usage = converse_usage, .kin = "converse",
 		.splice_request = converse_splice_request, .splice_reply = converse_splice_reply,
 		.splice_frame = converse_splice_frame },
 	[FORMAT_BEDROCK_INVOKE] = { "bedrock-invoke", DIALECT_BEDROCK, FRAMING_EVENTSTREAM,
 		EVENT_STREAM, READS(anthropic), WRITES(anthropic),
-		.write_request = bedrock_invoke_write_request,
+		.write_request = bedrock_invoke_write_request, .takes_url = no_url,
 		.read_frame = bedrock_invoke_read_frame, .write_event = bedrock_invoke_write_event,
 		.usage = bedrock_invoke_usage, .kin = ANTHROPIC_KIN,
 		.splice_request = bedrock_invoke_splice_request,
@@ -59,23 +87,23 @@ static const struct format formats[FORMAT__COUNT] = {
 		.splice_frame = bedrock_invoke_splice_frame },
 	[FORMAT_AZURE] = { "azure", DIALECT_OPENAI, FRAMING_SSE, SSE, READS(openai_chat),
 		WRITES(openai_chat), .write_request = openai_chat_write_request,
-		.read_frame = openai_chat_read_frame, .write_event = openai_chat_write_event,
-		.usage = openai_chat_usage },
+		.takes_url = url_of_image, .read_frame = openai_chat_read_frame,
+		.write_event = openai_chat_write_event, .usage = openai_chat_usage },
 	[FORMAT_OPENROUTER] = { "openrouter", DIALECT_OPENAI, FRAMING_SSE, SSE, READS(openai_chat),
 		WRITES(openai_chat), .write_request = openrouter_write_request,
-		.read_frame = openai_chat_read_frame, .write_event = openai_chat_write_event,
-		.usage = openai_chat_usage },
+		.takes_url = url_of_no_audio, .read_frame = openai_chat_read_frame,
+		.write_event = openai_chat_write_event, .usage = openai_chat_usage },
 	[FORMAT_SAP_CONVERSE] = { "sap-converse", DIALECT_BEDROCK, FRAMING_SAP, SSE,
 		READS(converse), WRITES(converse), .write_request = converse_write_request,
-		.read_frame = converse_read_frame, .write_event = sap_converse_write_event,
-		.usage = converse_usage, .kin = "converse",
+		.takes_url = no_url, .read_frame = converse_read_frame,
+		.write_event = sap_converse_write_event, .usage = converse_usage, .kin = "converse",
 		.splice_request = converse_splice_request, .splice_reply = converse_splice_reply,
 		.splice_frame = sap_converse_splice_frame },
 	[FORMAT_SAP_INVOKE] = { "sap-invoke", DIALECT_BEDROCK, FRAMING_SAP, SSE, READS(anthropic),
 		WRITES(anthropic), .write_request = bedrock_invoke_write_request,
-		.read_frame = bedrock_invoke_read_frame, .write_event = sap_invoke_write_event,
-		.usage = bedrock_invoke_usage, .kin = ANTHROPIC_KIN,
-		.splice_request = bedrock_invoke_splice_request,
+		.takes_url = no_url, .read_frame = bedrock_invoke_read_frame,
+		.write_event = sap_invoke_write_event, .usage = bedrock_invoke_usage,
+		.kin = ANTHROPIC_KIN, .splice_request = bedrock_invoke_splice_request,
 		.splice_reply = anthropic_splice_reply, .splice_frame = sap_invoke_splice_frame },
 };
 

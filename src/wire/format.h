@@ -89,6 +89,8 @@ struct format {
 	 * n's fields is marked; losses of another kind go into lost. */
 	int (*write_request)(struct neutral_request *n, const struct request_target *to,
 		struct request_made *made, struct losses *lost, struct err *err);
+	/* May that part, which is given by its address, be written so?  Else its bytes are needed. */
+	bool (*takes_url)(const struct neutral_part *p);
 
 	/* A whole answer of status 2xx.  -1 with ERR_UPSTREAM_UNREACHABLE when it is none, or an error. */
 	int (*read_reply)(struct span body, struct neutral_reply *r, struct err *err);

@@ -18,6 +18,7 @@
 #include "wire/format.h"
 
 FORMAT_FUNCTIONS(gemini);
+bool gemini_takes_url(const struct neutral_part *p); /* Google reads some addresses by itself */
 
 /* The body of :countTokens as a request: {"contents":[…]} or {"generateContentRequest":{…}}.  As
  * gemini_read_request(). */

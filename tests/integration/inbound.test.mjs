@@ -213,6 +213,49 @@ test("Azure's clients", async (t) => {
   });
 });
 
+test("Anthropic's lists and files go to Anthropic, by the header that its SDK sends", async () => {
+  await stack.manage("PATCH", "upstreams/anthropic", { default: true });
+  const headers = { "x-api-key": stack.token, "anthropic-version": "2023-06-01", "anthropic-beta": "files-api-2025-04-14" };
+  provider.gives({ data: [], has_more: false });
+  for (const where of ["/v1/files?limit=3", "/v1/messages/batches", "/v1/skills"]) {
+    const got = await send(stack.url + where, { method: "GET", headers });
+    assert.equal(got.status, 200, got.text);
+    assert.equal(got.headers["x-sluice-upstream"], "anthropic");
+    assert.equal(got.headers["request-id"], got.headers["x-request-id"]);
+    assert.equal(provider.last.url, where);
+    assert.equal(provider.last.headers["anthropic-beta"], headers["anthropic-beta"]);
+  }
+  await stack.manage("PATCH", "upstreams/anthropic", { default: false });
+});
+
+test("Gemini's uploads come by here, and their addresses lead back here", async () => {
+  await stack.manage("PATCH", "upstreams/gemini", { default: true });
+  const headers = { "x-goog-api-key": stack.token, "x-goog-upload-protocol": "resumable", "x-goog-upload-command": "start", "x-goog-upload-header-content-length": "9" };
+  const theirs = "upload_id=abc&upload_protocol=resumable";
+  provider.gives({}, { headers: { "x-goog-upload-url": `https://generativelanguage.googleapis.com/upload/v1beta/files?key=${SECRET}&${theirs}`,
+    "x-goog-upload-control-url": "https://elsewhere.example/control", "x-goog-upload-status": "active", "x-goog-upload-chunk-granularity": "262144" } });
+  const begun = await send(`${stack.url}/upload/v1beta/files`, { body: { file: { displayName: "it" } }, headers });
+  assert.equal(begun.status, 200, begun.text);
+  assert.equal(provider.last.url, "/upload/v1beta/files");
+  assert.equal(provider.last.headers["x-goog-upload-command"], "start");
+  assert.equal(begun.headers["x-goog-upload-url"], `${stack.url}/upload/v1beta/files?${theirs}`);
+  assert.equal(begun.headers["x-goog-upload-control-url"], undefined);
+  assert.deepEqual([begun.headers["x-goog-upload-status"], begun.headers["x-goog-upload-chunk-granularity"]], ["active", "262144"]);
+  assert.doesNotMatch(JSON.stringify(begun.headers), new RegExp(SECRET));
+
+  provider.gives({ file: { name: "files/1" } }, { headers: { "x-goog-upload-status": "final" } });
+  const bytes = Buffer.from([0, 255, 1, 2, 0, 10, 13, 34, 92]);
+  const done = await send(begun.headers["x-goog-upload-url"], { body: bytes, headers: { "x-goog-api-key": stack.token, "content-type": "image/png",
+    "x-goog-upload-offset": "0", "x-goog-upload-command": "upload, finalize" } });
+  assert.deepEqual([done.status, done.json.file.name, done.headers["x-goog-upload-status"]], [200, "files/1", "final"]);
+  assert.equal(provider.last.url, `/upload/v1beta/files?${theirs}`);
+  assert.ok(provider.last.body.equals(bytes));
+  await stack.manage("PATCH", "upstreams/gemini", { base_url: `${provider.url}/v1beta` });
+  await send(begun.headers["x-goog-upload-url"], { body: bytes, headers: { "x-goog-api-key": stack.token, "content-type": "image/png" } });
+  assert.equal(provider.last.url, `/upload/v1beta/files?${theirs}`, "beside a base that names the API");
+  await stack.manage("PATCH", "upstreams/gemini", { default: false, base_url: provider.url });
+});
+
 // ---- bytes stay bytes ----
 
 const odd = (body) => JSON.stringify({ zebra: [1, { b: null, a: 1e400.toString() }], ...body, "another one": { z: "ü ", a: 12345678901234567890n.toString() } }, null, 3);
@@ -287,6 +330,34 @@ test("same dialect in and out: bytes", async (t) => {
       assert.equal(all.at(-1).candidates[0].finishReason, "STOP");
       assert.deepEqual([all.at(-1).usageMetadata.promptTokenCount, all.at(-1).usageMetadata.candidatesTokenCount], [3, 2]);
       assert.equal(provider.last.url, "/v1/messages");
+    }
+  });
+  await t.test("openai: a stream, with usage asked for", async () => {
+    const chunks = sse(["", { id: "c", object: "chat.completion.chunk", created: 1, model: "m", new: {}, choices: [{ index: 0, delta: { role: "assistant", content: "Hi" }, finish_reason: null }] }],
+      ["", { id: "c", object: "chat.completion.chunk", created: 1, model: "m", choices: [{ index: 0, delta: {}, finish_reason: "stop" }] }],
+      ["", { id: "c", object: "chat.completion.chunk", created: 1, model: "m", choices: [], usage: usage.openai }]) + "data: [DONE]\n\n";
+    const body = odd({ ...dialects["openai-chat"].body("openai-model", true), stream_options: { z: 1, include_usage: true } });
+    for (const size of [Infinity, 1, 37]) {
+      provider.streams(chunks, { size });
+      const got = await ask("openai-chat", "openai-model", { stream: true, body });
+      assert.deepEqual([provider.last.body.toString(), got.text], [body, chunks]);
+      assert.equal((await rowOf(got.headers["x-request-id"])).tokens.output, 2);
+    }
+  });
+  await t.test("openai responses: an answer and a stream", async () => {
+    const response = { id: "resp_1", object: "response", created_at: 1, status: "completed", model: "m", output: [{ type: "message", id: "msg_1", role: "assistant",
+      status: "completed", content: [{ type: "output_text", text: "Hi", annotations: [] }] }], new: 1, usage: { input_tokens: 3, output_tokens: 2, total_tokens: 5 } };
+    const events = sse(["response.created", { type: "response.created", response: { ...response, status: "in_progress", output: [], usage: null } }],
+      ["response.output_text.delta", { type: "response.output_text.delta", item_id: "msg_1", output_index: 0, content_index: 0, delta: "Hi" }],
+      ["response.a_new_event", { type: "response.a_new_event" }], ["response.completed", { type: "response.completed", response }]);
+    for (const stream of [false, true]) {
+      const body = odd(dialects["openai-responses"].body("openai-model", stream)), reply = stream ? events : odd(response);
+      if (stream) provider.streams(reply, { size: 23 });
+      else provider.gives(reply);
+      const got = await ask("openai-responses", "openai-model", { stream, body });
+      assert.deepEqual([provider.last.url, provider.last.body.toString(), got.text], ["/v1/responses", body, reply]);
+      const row = await rowOf(got.headers["x-request-id"]);
+      assert.deepEqual([row.usage, row.tokens.input, row.tokens.output, row.endpoint], ["reported", 3, 2, "/v1/responses"]);
     }
   });
   await t.test("openai: an answer", async () => {
@@ -400,7 +471,9 @@ test("provider headers: which pass, and the request's id where the SDK looks", a
 // ---- errors ----
 
 // How each dialect says it: status and the word its SDK reads.
+const openaiSays = (got) => [got.status, got.json.error.type, got.json.error.code];
 const said = {
+  "openai-responses": openaiSays,
   "openai-chat": (got) => [got.status, got.json.error.type, got.json.error.code],
   anthropic: (got) => [got.status, got.json.type, got.json.error.type],
   gemini: (got) => [got.status, got.json.error.code, got.json.error.status],
@@ -427,7 +500,7 @@ const expected = {
     gemini: [400, 400, "INVALID_ARGUMENT"], converse: [400, "ValidationException", "ValidationException"] },
 };
 const check = (kind, format, got) => {
-  const want = expected[kind][format];
+  const want = expected[kind][format === "openai-responses" ? "openai-chat" : format];
   assert.deepEqual(said[format](got).slice(0, want.length), want, got.text);
 };
 
@@ -526,7 +599,7 @@ test("a provider's errors in each dialect", async (t) => {
             ...(type ? { "x-amzn-errortype": `${type}:http://internal.amazon.com/coral/` } : {}) } });
           for (const stream of [false, true]) {
             const got = await ask(format, `${protocol}-model`, { stream });
-            const own = wholeOf[protocol] === format || (protocol === "openai" && format === "openai-chat");
+            const own = wholeOf[protocol] === format || (protocol === "openai" && format.startsWith("openai"));
             if (own && (kind === "bad" || kind === "long")) {
               assert.deepEqual([got.status, got.text], [status, JSON.stringify(body)], "its own answer goes through");
               continue;
@@ -547,12 +620,15 @@ test("a provider's error in mid-stream, in each dialect", async (t) => {
   const start = streams.anthropic.split("event: content_block_stop")[0];
   const failing = start + sse(["error", { type: "error", error: { type: "overloaded_error", message: "Overloaded now" } }]);
   const text = (bytes) => bytes.toString();
-  const last = { "openai-chat": (b) => JSON.parse(/data: (.*)\n\n$/.exec(text(b))[1]).error.code,
+  const last = { "openai-responses": (b) => {
+    const event = JSON.parse(/data: (.*)\n\n$/.exec(text(b))[1]);
+    return event.response?.error.code ?? event.code ?? event.error?.code;
+  }, "openai-chat": (b) => JSON.parse(/data: (.*)\n\n$/.exec(text(b))[1]).error.code,
     anthropic: (b) => (/event: error\r?\ndata: ?(.*)\r?\n\r?\n/.exec(text(b)) ?? [])[1] && JSON.parse(/event: error\r?\ndata: ?(.*)\r?\n\r?\n/.exec(text(b))[1]).error.type,
     gemini: (b) => JSON.parse(/data: (.*)\n\n$/.exec(text(b))[1]).error.status,
     converse: (b) => frames(b).at(-1).headers[":exception-type"], "bedrock-invoke": (b) => frames(b).at(-1).headers[":exception-type"] };
   const want = { "openai-chat": "server_overloaded", anthropic: "overloaded_error", gemini: "UNAVAILABLE", converse: "serviceUnavailableException",
-    "bedrock-invoke": "serviceUnavailableException" };
+    "bedrock-invoke": "serviceUnavailableException", "openai-responses": "server_error" }; // of the codes that its SDK knows
   for (const format of Object.keys(want)) {
     await t.test(format, async () => {
       provider.streams(failing, { size: 20 });

@@ -1,7 +1,7 @@
 // clients.mjs - the official clients, asked the same things in the same words, so that a table of
 // them against providers is one list of questions.
 //
-// A client is {name, open(url, token)}; what that gives is {ask(wish), models()}.  A wish is {model,
+// A client is {name, open(url, token)}; what that gives is {ask(wish)}, with `counts` {count(wish)} too.  A wish is {model,
 // text, system, image, tools, schema, reasoning, stream, most, signal, turns, onPiece}; an answer is
 // {text, calls: [{name, args}], reasoning, stop, usage: {input, cached, output, reasoning}, pieces,
 // turns(results)}: turns are handed on in the next wish.  usage.input has the cached in it.
@@ -142,7 +142,7 @@ function claudeAnswer(made, messages, pieces) {
 }
 
 const anthropic = {
-  name: "anthropic",
+  name: "anthropic", counts: true,
   rate: Anthropic.RateLimitError, bad: Anthropic.BadRequestError, denied: Anthropic.AuthenticationError,
   open(url, token) {
     const client = new Anthropic({ baseURL: url, apiKey: token, maxRetries: 0 });
@@ -158,14 +158,15 @@ const anthropic = {
       }
       return claudeAnswer(made, messages, pieces);
     }
-    return { ask, models: async () => (await client.models.list()).data.map((m) => m.id) };
+    return { ask, models: async () => (await client.models.list()).data.map((m) => m.id),
+      count: async (wish) => (await client.messages.countTokens({ model: wish.model, messages: claudeTurns(wish) })).input_tokens };
   },
 };
 
 // ---- Gemini ----
 
 const gemini = {
-  name: "gemini",
+  name: "gemini", counts: true,
   rate: (e) => e instanceof ApiError && e.status === 429,
   bad: (e) => e instanceof ApiError && e.status === 400 && /INVALID_ARGUMENT/.test(e.message),
   denied: (e) => e instanceof ApiError && (e.status === 400 || e.status === 401),
@@ -208,7 +209,8 @@ const gemini = {
       for await (const model of await client.models.list()) names.push(model.name.replace(/^models\//, ""));
       return names;
     }
-    return { ask, models };
+    return { ask, models,
+      count: async (wish) => (await client.models.countTokens({ model: wish.model, contents: wish.text })).totalTokens };
   },
 };
 
@@ -245,7 +247,7 @@ const runtime = (url, token) => new bedrock.BedrockRuntimeClient({ region: "us-e
   requestHandler: new NodeHttpHandler() }); // its own choice is HTTP/2 without TLS
 
 const converse = {
-  name: "converse",
+  name: "converse", counts: true,
   rate: bedrock.ThrottlingException, bad: bedrock.ValidationException,
   denied: (e) => e.$metadata?.httpStatusCode === 403 || e.$metadata?.httpStatusCode === 401,
   open(url, token) {
@@ -276,7 +278,8 @@ const converse = {
           content: calls.map((c, i) => ({ toolResult: { toolUseId: c.toolUseId, content: [{ text: results[i] }] } })) }],
       };
     }
-    return { ask };
+    return { ask, count: async (wish) => (await client.send(new bedrock.CountTokensCommand({ modelId: wish.model,
+      input: { converse: { messages: [{ role: "user", content: [{ text: wish.text }] }] } } }))).inputTokens };
   },
 };
 

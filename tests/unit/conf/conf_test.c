@@ -117,6 +117,9 @@ defaults_are_as_promised(void **state)
 	assert_int_equal(c.rest_max_ms, 3600000);
 	assert_false(c.http2);
 	assert_int_equal(c.default_max_output_tokens, 4096);
+	assert_int_equal(c.media_fetch_bytes, 10 * MB);
+	assert_int_equal(c.media_fetch_seconds, 10);
+	assert_false(c.media_allow_private);
 	assert_string_equal(c.proxy_prefix, "/proxy");
 	assert_string_equal(c.cors_origins, "");
 	assert_int_equal(c.cors_max_age_ms, 86400000);

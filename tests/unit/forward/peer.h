@@ -196,6 +196,35 @@ peer_answer(struct peer_connection *c, const char *path, const char *head, size_
 		peer_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
 	} else if (strcmp(path, "/redirect") == 0) {
 		peer_say(fd, "HTTP/1.1 302 Found\r\nLocation: /json\r\nContent-Length: 0\r\n\r\n");
+	} else if (strcmp(path, "/png") == 0) {
+		peer_say(fd, "HTTP/1.1 200 OK\r\nContent-Type: Image/PNG; x=y\r\nContent-Length: "
+			     "10\r\n\r\n0123456789");
+	} else if (strcmp(path, "/coded") == 0) {
+		peer_say(fd,
+			"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Encoding: gzip\r\n"
+			"Content-Length: 10\r\n\r\n0123456789");
+	} else if (strcmp(path, "/endless") == 0) {
+		peer_say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+		while (send(fd, "10\r\n0123456789abcdef\r\n", 22, MSG_NOSIGNAL) > 0)
+			;
+		return false;
+	} else if (strcmp(path, "/to-png") == 0) {
+		/* Of a redirect's body nothing is read. */
+		peer_say(fd,
+			"HTTP/1.1 302 Found\r\nLocation: /png\r\nContent-Length: 9999\r\n\r\nx");
+	} else if (strcmp(path, "/to-private") == 0) {
+		char answer[160];
+
+		(void)snprintf(answer, sizeof answer,
+			"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/png\r\n"
+			"Content-Length: 0\r\n\r\n",
+			c->peer->port);
+		peer_say(fd, answer);
+	} else if (strcmp(path, "/to-file") == 0) {
+		peer_say(fd, "HTTP/1.1 301 Moved\r\nLocation: file:///etc/passwd\r\n"
+			     "Content-Length: 0\r\n\r\n");
+	} else if (strcmp(path, "/round") == 0) {
+		peer_say(fd, "HTTP/1.1 307 Away\r\nLocation: /round\r\nContent-Length: 0\r\n\r\n");
 	} else {
 		peer_say(fd, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
 	}

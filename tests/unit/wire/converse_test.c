@@ -809,8 +809,8 @@ says_what_cannot_be_written(void **state)
 		void (*change)(struct neutral_request *n);
 		const char *field;
 	} cases[] = { { two_answers, "n" }, { audio_out, "modalities" },
-		{ image_by_url, "messages[0]" }, { file_of_another, "messages[0]" },
-		{ image_of_no_kind, "messages[0]" }, { anothers_tool, "tools[0]" },
+		{ image_by_url, "messages" }, { file_of_another, "messages" },
+		{ image_of_no_kind, "messages" }, { anothers_tool, "tools[0]" },
 		{ custom_tool, "tools[0]" } };
 
 	(void)state;
