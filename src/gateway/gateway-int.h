@@ -290,8 +290,8 @@ int translate_reply(struct exchange *x);
 /* signed.c: what models signed and the client's format cannot carry; in the vault meanwhile. */
 /* Will the store be asked for a request that goes out in that format? */
 bool signed_is_sought(const struct exchange *x, const struct format *to);
-/* convert_request.between, ctx the exchange.  Blocks. */
-int signed_restore(void *ctx, struct neutral_request *n, struct err *err);
+/* Puts back what x->out.format takes.  Blocks on the store; 0, or -1 with ERR_MEMORY. */
+int signed_restore(struct exchange *x, struct neutral_request *n, struct err *err);
 void signed_begin(struct exchange *x); /* [loop] an answer that is converted comes; forgets the last */
 void signed_forget(struct exchange *x);
 /* passage_options.see and reply_options.see, ctx the exchange. [loop] */

@@ -62,9 +62,8 @@ look(void *ctx, struct arena *a, const char *key)
 }
 
 int
-signed_restore(void *ctx, struct neutral_request *n, struct err *err)
+signed_restore(struct exchange *x, struct neutral_request *n, struct err *err)
 {
-	struct exchange *x = ctx;
 	struct seeking s = { .x = x, .room = malloc(VAULT_RECORD_MAX) };
 	int rc;
 
