@@ -133,6 +133,7 @@ skip_inside(struct scan *s)
 /* 64 bytes of a string's inside, a bit for each. */
 struct block {
 	uint64_t quotes, slashes, controls;
+	uint64_t letters; /* n and t: with quotes, nearly all that is escaped in texts */
 };
 
 /* False: nothing in it ends, escapes or is wrong. */
@@ -150,6 +151,9 @@ block_read(const char *p, struct block *out)
 		(lanes)(a == '\\'), (lanes)(b == '\\'), (lanes)(c == '\\'), (lanes)(d == '\\'));
 	out->controls = lanes_bits64(
 		(lanes)(a < 0x20), (lanes)(b < 0x20), (lanes)(c < 0x20), (lanes)(d < 0x20));
+	out->letters = lanes_bits64((lanes)(a == 'n') | (lanes)(a == 't'),
+		(lanes)(b == 'n') | (lanes)(b == 't'), (lanes)(c == 'n') | (lanes)(c == 't'),
+		(lanes)(d == 'n') | (lanes)(d == 't'));
 	return true;
 }
 
@@ -194,6 +198,12 @@ skip_long(struct scan *s)
 		b.quotes &= ~used;
 		b.slashes &= ~used;
 		used = 0;
+		/* all at once, where none stands beside another or at the end */
+		if ((b.slashes & (b.slashes << 1)) == 0 && b.slashes >> 63 == 0 &&
+			(b.slashes << 1 & ~(b.letters | b.quotes)) == 0) {
+			b.quotes &= ~(b.slashes << 1);
+			b.slashes = 0;
+		}
 		/* each backslash in front of the first quote takes the byte behind it */
 		while (b.slashes != 0 && (b.quotes & (b.slashes ^ (b.slashes - 1))) == 0) {
 			int i = __builtin_ctzll(b.slashes);

@@ -5,7 +5,7 @@
  *   records.c  project, token, key, upstream, limit, price report.c   requests, usage, audit, inflight
  *   setup.c    init                                        check.c    check
  *   convert.c  convert                                     serve.c    serve
- *   mock.c     mock                                        table.c    columns for people
+ *   mock*.c    mock                                        table.c    columns for people
  *   prices.c   price import                                reprice.c    reprice
  *   reconcile.c, csv.c  reconcile
  *   tokens.c   tokens: many at once, import

@@ -196,6 +196,11 @@ static const struct setting settings[] = {
 	{ SETTING("cache_bytes", BYTES, cache_bytes, "8m"), RANGE(256 * 1024, 64 * GB),
 		.help = "Cache of Berkeley DB, shared by all processes.\n64m above 100,000 "
 			"tokens." },
+	{ SETTING("vault_hours", INT, vault_hours, "24"), RANGE(0, 8760),
+		.help = "How long signed reasoning is kept for clients whose protocol cannot carry "
+			"it,\nand put back when they return without it.\n0: it is not kept." },
+	{ SETTING("vault_cap", BYTES, vault_cap_bytes, "32m"), RANGE(MB, 64 * GB),
+		.help = "The most that takes, beside\n.Ic store_cap .\nThe oldest goes first." },
 	{ SETTING("upstreams", SECRET, upstreams, ""), .alias = "UPSTREAMS",
 		.help = "Upstreams to begin with: a JSON array of objects with name, provider, "
 			"base_url,\n"

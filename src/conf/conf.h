@@ -91,6 +91,8 @@ struct conf {
 	int64_t store_cap_bytes;
 	int64_t row_days; /* 0: usage rows go by the cap alone */
 	int64_t cache_bytes;
+	int64_t vault_hours; /* of what models signed; 0: nothing is kept */
+	int64_t vault_cap_bytes;
 
 	/* Raw text, a JSON array; "" when not given.  Read elsewhere. */
 	char upstreams[CONF_UPSTREAMS_BYTES];

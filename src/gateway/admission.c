@@ -83,21 +83,24 @@ static int
 read_conversation(struct exchange *x)
 {
 	struct request_source source = translate_source(x);
+	const struct format *f = x->match.format;
 
 	x->is_json = true;
-	return skim_request(x->match.format, &source, translate_endpoint(x), &x->ask, &x->err);
+	if (x->match.kind == ENDPOINT_COUNT)
+		source.body = skim_counted(x->arena, &f, x->body);
+	return skim_request(f, &source, x->plain_path, &x->ask, &x->err);
 }
 
 /* Other paths of OpenAI's, and others' that name a model in the path. */
 static int
 read_other(struct exchange *x, struct span type)
 {
-	char endpoint[64];
+	const char *endpoint = x->plain_path;
+	struct span path_model = x->match.model.at == NULL ? SPAN_NONE : span_of(x->path_model);
 
-	span_copy(x->match.path, endpoint, sizeof endpoint);
 	x->is_json = (type.len == 0 || is_ours(type, "application/json")) &&
 		     (x->body.len > 0 || openai_needs_model(endpoint));
-	if (x->is_json && openai_skim(x->body, endpoint, &x->ask, &x->err) != 0) {
+	if (x->is_json && openai_skim_named(x->body, endpoint, path_model, &x->ask, &x->err) != 0) {
 		if (openai_needs_model(endpoint))
 			return -1;
 		x->is_json = false; /* other paths' bodies are not ours to judge */
@@ -114,7 +117,7 @@ read_other(struct exchange *x, struct span type)
 	if (x->match.model.at == NULL)
 		return 0;
 	span_copy(span_of(x->path_model), x->ask.model, sizeof x->ask.model);
-	if (x->is_json && x->match.endpoint->dialect != DIALECT_OPENAI) {
+	if (x->is_json && endpoint_dialect(&x->match) != DIALECT_OPENAI) {
 		struct weight w = { 0 };
 
 		weigh(x->body, &w);
@@ -252,7 +255,7 @@ drop_unpriced(struct exchange *x, int64_t input, int64_t output)
 static bool
 makes_images(const struct exchange *x)
 {
-	return span_starts(x->match.path, "/v1/images/");
+	return span_starts(span_of(x->plain_path), "/v1/images/");
 }
 
 /* The dearest of the plan's candidates, or COST_UNKNOWN when none has a price. */
@@ -277,10 +280,11 @@ worst_cost(const struct exchange *x, int64_t input, int64_t output)
 static bool
 makes_output(const struct exchange *x)
 {
-	if (x->match.format == NULL && x->match.endpoint->dialect != DIALECT_OPENAI)
+	if (x->match.format == NULL && endpoint_dialect(&x->match) != DIALECT_OPENAI)
 		return false; /* embeddings, and what is counted */
-	return x->is_json && x->ask.model[0] != '\0' && !span_is(x->match.path, "/v1/embeddings") &&
-	       !span_is(x->match.path, "/v1/moderations");
+	return x->is_json && x->ask.model[0] != '\0' &&
+	       strcmp(x->plain_path, "/v1/embeddings") != 0 &&
+	       strcmp(x->plain_path, "/v1/moderations") != 0;
 }
 
 /* A refusal for the idempotency key has names of its own. */
@@ -474,7 +478,7 @@ counts_itself(const struct exchange *x)
 {
 	const struct provider *p = translate_provider(x->plan.candidate[0].upstream);
 
-	return p->is_model && p->dialect == x->match.endpoint->dialect &&
+	return p->is_model && p->dialect == endpoint_dialect(&x->match) &&
 	       provider_format(p, x->match.format) == x->match.format;
 }
 
@@ -485,7 +489,7 @@ find_candidates(struct exchange *x)
 	struct route_ask ask = { .model = span_of(x->ask.model),
 		.upstream = span_of(x->upstream_name),
 		.project = x->caller.project.head.id,
-		.dialect = x->match.endpoint->dialect,
+		.dialect = endpoint_dialect(&x->match),
 		.is_conversation = x->match.format != NULL };
 
 	if (route_plan(x->gw->board, x->snapshot, &ask, &x->plan, &x->err) != 0)

@@ -138,7 +138,7 @@ tightest_of(const struct admit_pass *pass, unsigned metrics)
 static void
 add_limits(struct lines *l, const struct exchange *x)
 {
-	bool anthropic = x->match.endpoint->dialect == DIALECT_ANTHROPIC;
+	bool anthropic = endpoint_dialect(&x->match) == DIALECT_ANTHROPIC;
 	const struct rate_kind *kinds = anthropic ? anthropic_rates : openai_rates;
 	size_t count = anthropic ? sizeof anthropic_rates / sizeof anthropic_rates[0]
 				 : sizeof openai_rates / sizeof openai_rates[0];
@@ -302,8 +302,10 @@ answer_error_body(void *ctx, const struct web_request *r, const struct err *why,
 	struct endpoint_match m = { 0 };
 	enum dialect d = DIALECT_OPENAI;
 
-	if (endpoint_find(web_method(r), web_path(r), gw->conf.proxy_prefix, &m) != 404)
-		d = m.endpoint->dialect;
+	if (endpoint_find(web_method(r), web_path(r), gw->conf.proxy_prefix, &m) != 404) {
+		endpoint_see_version(&m, web_header(r, "anthropic-version"));
+		d = endpoint_dialect(&m);
+	}
 	say(out, d, why, "");
 	return "application/json";
 }
@@ -324,7 +326,7 @@ answer_body_limit(void *ctx, const char *method, struct span path)
 static void
 finish_error(struct exchange *x, struct lines *l)
 {
-	enum dialect d = x->match.endpoint->dialect;
+	enum dialect d = endpoint_dialect(&x->match);
 	struct bytes body = BYTES_LIMIT(8192);
 
 	if (x->head_sent) {
@@ -397,6 +399,7 @@ struct listing {
 	struct exchange *x;
 	struct bytes out;
 	struct span one; /* only this model; empty: all */
+	struct span first, last;
 	bool any;
 };
 
@@ -417,17 +420,6 @@ already_listed(const struct exchange *x, size_t upstream, const char *name_at, s
 		}
 	}
 	return false;
-}
-
-/* Anthropic's SDK asks at the same path as OpenAI's; its header tells. */
-static enum dialect
-models_dialect(const struct exchange *x)
-{
-	enum dialect d = endpoint_dialect(&x->match);
-
-	return d == DIALECT_OPENAI && web_header(x->request, "anthropic-version").len > 0
-		       ? DIALECT_ANTHROPIC
-		       : d;
 }
 
 static void
@@ -471,8 +463,11 @@ list_model(struct listing *l, const struct upstream *u, struct span name)
 		return;
 	if (l->any)
 		bytes_puts(&l->out, ",");
+	else
+		l->first = name;
+	l->last = name;
 	l->any = true;
-	put_model(&l->out, models_dialect(l->x), u, name);
+	put_model(&l->out, endpoint_dialect(&l->x->match), u, name);
 }
 
 /* The names that upstreams state in full; a glob is a promise without a list. */
@@ -517,7 +512,7 @@ answer_error(struct exchange *x)
 {
 	struct lines l = { .arena = x->arena };
 	struct bytes body = BYTES_LIMIT(8192);
-	enum dialect d = x->match.endpoint->dialect;
+	enum dialect d = endpoint_dialect(&x->match);
 
 	board_count(x->gw->board, COUNT_REFUSED, 1);
 	say(&body, d, &x->err, x->request_id);
@@ -530,13 +525,26 @@ answer_error(struct exchange *x)
 }
 
 static void
+put_name_or_null(struct bytes *out, struct span name)
+{
+	if (name.len == 0)
+		bytes_puts(out, "null");
+	else
+		bytes_json(out, name);
+}
+
+static void
 put_models(struct listing *l)
 {
-	switch (models_dialect(l->x)) {
+	switch (endpoint_dialect(&l->x->match)) {
 	case DIALECT_ANTHROPIC:
 		bytes_puts(&l->out, "{\"data\":[");
 		list_models(l);
-		bytes_puts(&l->out, "],\"has_more\":false,\"first_id\":null,\"last_id\":null}");
+		bytes_puts(&l->out, "],\"has_more\":false,\"first_id\":");
+		put_name_or_null(&l->out, l->first);
+		bytes_puts(&l->out, ",\"last_id\":");
+		put_name_or_null(&l->out, l->last);
+		bytes_puts(&l->out, "}");
 		break;
 	case DIALECT_GEMINI:
 		bytes_puts(&l->out, "{\"models\":[");
@@ -671,7 +679,7 @@ answer_plain(struct gateway *gw, struct web_request *r, int found, const struct 
 	struct err err = { 0 };
 	char request_id[ID_TEXT_BYTES];
 	struct web_head_line line = { "X-Request-Id", request_id };
-	enum dialect d = found == 404 ? DIALECT_OPENAI : m->endpoint->dialect;
+	enum dialect d = found == 404 ? DIALECT_OPENAI : endpoint_dialect(m);
 
 	id_text("req_", id_timed(clock_wall_ms()), request_id);
 	if (strcmp(web_method(r), "OPTIONS") == 0) {

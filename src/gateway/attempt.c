@@ -69,13 +69,20 @@ is_foreign(const struct header_list *l, const char *name)
 	return l->converted && (starts_with(name, "content-") || strcmp(name, "accept") == 0);
 }
 
+/* CGI makes one of "_" and "-"; its senders and its readers write this one with "_". */
+static const char *
+sent_name(const char *name)
+{
+	return strcmp(name, "session-id") == 0 ? "session_id" : name;
+}
+
 static bool
 pass_header(void *ctx, const char *name, struct span value)
 {
 	struct header_list *l = ctx;
 
 	if (may_pass(l->upstream, name) && !is_foreign(l, name))
-		add_header(l, arena_strdup(l->arena, name),
+		add_header(l, arena_strdup(l->arena, sent_name(name)),
 			arena_strndup(l->arena, value.at, value.len));
 	return true;
 }
@@ -123,6 +130,22 @@ add_extra(struct header_list *l)
 	}
 }
 
+/* "name=value" from the front of what is left of a query. */
+static bool
+next_parameter(struct span *query, struct span *one)
+{
+	const char *end = query->len == 0 ? NULL : memchr(query->at, '&', query->len);
+	size_t taken;
+
+	*one = *query;
+	if (end != NULL)
+		one->len = (size_t)(end - query->at);
+	taken = end == NULL ? one->len : one->len + 1;
+	query->at += taken;
+	query->len -= taken;
+	return taken > 0;
+}
+
 /* The client's query without our token in it, and without what a conversation's own address says. */
 static struct span
 query_to_pass(struct exchange *x, struct bytes *out)
@@ -131,13 +154,10 @@ query_to_pass(struct exchange *x, struct bytes *out)
 
 	if (x->out.converted)
 		return SPAN_NONE;
-	for (size_t i = 0, end; i < q.len; i = end + 1) {
-		struct span one = { q.at + i, 0 };
-
-		for (end = i; end < q.len && q.at[end] != '&'; end++)
-			;
-		one.len = end - i;
-		if (span_starts(one, "key=") || (x->out.format != NULL && span_starts(one, "alt=")))
+	for (struct span one; next_parameter(&q, &one);) {
+		if (span_starts(one, "key=") ||
+			(x->out.format != NULL && span_starts(one, "alt=")) ||
+			(span_starts(one, "api-version=") && !provider_is_azure(x->out.provider)))
 			continue;
 		if (out->len > 0)
 			bytes_add(out, "&", 1);
@@ -163,7 +183,7 @@ make_url(struct exchange *x, const struct upstream *u)
 		   *path = arena_printf(x->arena, "%s%.*s", m->endpoint->provider_path,
 			   (int)rest.len, rest.at == NULL ? "" : rest.at);
 
-	if (call.format == NULL && m->endpoint->dialect == DIALECT_OPENAI)
+	if (call.format == NULL && endpoint_dialect(m) == DIALECT_OPENAI)
 		call.model = span_of(x->ask.model); /* Azure's own paths name it */
 	call.path = span_of(path);
 	if (path != NULL && !query.failed &&
@@ -251,27 +271,76 @@ type_is(struct span type, const char *name)
 	return type.len >= len && span_is_nocase((struct span){ type.at, len }, name);
 }
 
-/* interfaces.md, "Towards the client": content and retry headers; type and length are made anew. */
+/* The address of an upload, as the provider gave it, at this gateway: what the client sends there is to
+ * come by here too.  NULL: it is none that leads back, and is not told. */
+static const char *
+upload_address(struct exchange *x, struct span theirs)
+{
+	const char *scheme = memmem(theirs.at, theirs.len, "://", 3), *path, *mark, *copy = NULL;
+	const char *end = theirs.at + theirs.len;
+	struct span mount = x->match.mount, host = web_header(x->request, "host"), query;
+	struct bytes out = BYTES_LIMIT(URL_BYTES + WEB_HEADERS_BYTES);
+
+	if (scheme == NULL || host.len == 0)
+		return NULL;
+	path = memchr(scheme + 3, '/', (size_t)(end - scheme - 3));
+	if (path == NULL || !span_starts((struct span){ path, (size_t)(end - path) }, "/upload/"))
+		return NULL;
+	mark = memchr(path, '?', (size_t)(end - path));
+	mark = mark == NULL ? end : mark + 1;
+	query = (struct span){ mark, (size_t)(end - mark) };
+	bytes_printf(&out, "%s://%.*s%.*s%.*s", web_is_https(x->request) ? "https" : "http",
+		(int)host.len, host.at, (int)mount.len, mount.at, (int)(mark - path), path);
+	for (struct span one; next_parameter(&query, &one);)
+		if (!span_starts(one, "key="))
+			bytes_printf(&out, "%.*s&", (int)one.len, one.at);
+	if (!out.failed && (out.at[out.len - 1] == '&' || out.at[out.len - 1] == '?'))
+		out.len--;
+	if (!out.failed)
+		copy = arena_strndup(x->arena, out.at, out.len);
+	bytes_free(&out);
+	return copy;
+}
+
+/* interfaces.md, "Towards the client": content and retry headers, and what a dialect's SDKs go by; type
+ * and length are made anew. */
+static const struct kept_header {
+	const char *name;
+	int dialect; /* of the caller; -1: any */
+	bool is_upload_address;
+} kept_headers[] = {
+	{ "content-encoding", -1, false },
+	{ "content-disposition", -1, false },
+	{ "content-language", -1, false },
+	{ "content-range", -1, false },
+	{ "retry-after", -1, false },
+	{ "retry-after-ms", -1, false },
+	{ "x-amzn-errortype", DIALECT_BEDROCK, false },
+	{ "x-goog-upload-status", DIALECT_GEMINI, false },
+	{ "x-goog-upload-size-received", DIALECT_GEMINI, false },
+	{ "x-goog-upload-chunk-granularity", DIALECT_GEMINI, false },
+	{ "x-goog-upload-url", DIALECT_GEMINI, true },
+	{ "x-goog-upload-control-url", DIALECT_GEMINI, true },
+};
+
 static bool
 keep_header(void *ctx, struct span name, struct span value)
 {
-	static const char *const kept[] = { "content-encoding", "content-disposition",
-		"content-language", "content-range", "retry-after", "retry-after-ms",
-		"x-amzn-errortype" };
 	struct exchange *x = ctx;
-	size_t count = sizeof kept / sizeof kept[0];
 
-	/* Bedrock's SDKs tell an error by the header, which stands last in the list. */
-	if (x->match.endpoint->dialect != DIALECT_BEDROCK)
-		count--;
-	for (size_t i = 0; i < count; i++)
-		if (span_is_nocase(name, kept[i]) && x->passed_count < PASSED_HEADERS_MAX) {
-			const char *copy = arena_strndup(x->arena, value.at, value.len);
+	for (size_t i = 0; i < sizeof kept_headers / sizeof kept_headers[0]; i++) {
+		const struct kept_header *k = &kept_headers[i];
+		const char *copy;
 
-			if (copy != NULL)
-				x->passed[x->passed_count++] =
-					(struct web_head_line){ kept[i], copy };
-		}
+		if (!span_is_nocase(name, k->name) || x->passed_count == PASSED_HEADERS_MAX ||
+			(k->dialect >= 0 &&
+				(enum dialect)k->dialect != endpoint_dialect(&x->match)))
+			continue;
+		copy = k->is_upload_address ? upload_address(x, value)
+					    : arena_strndup(x->arena, value.at, value.len);
+		if (copy != NULL)
+			x->passed[x->passed_count++] = (struct web_head_line){ k->name, copy };
+	}
 	return true;
 }
 
@@ -291,7 +360,7 @@ mode_of(const struct exchange *x, const struct forward_head *head)
 		return ANSWER_ERROR;
 	if (is_stream_type(head->content_type))
 		return x->is_count || (x->out.format == NULL &&
-					      x->match.endpoint->dialect != DIALECT_OPENAI)
+					      endpoint_dialect(&x->match) != DIALECT_OPENAI)
 			       ? ANSWER_BYTES
 			       : ANSWER_EVENTS;
 	if (json && x->ask.stream && x->out.format == format_of(FORMAT_GEMINI))
@@ -323,12 +392,15 @@ open_passage(struct exchange *x)
 {
 	struct passage_options o = { .from = x->out.format,
 		.to = x->match.format,
-		.endpoint = translate_endpoint(x),
+		.endpoint = x->plain_path,
 		.hide_usage = x->ask.stream && !x->ask.wants_usage,
 		.may_stop = x->guard.count > 0,
 		.reply = translate_reply_options(x),
 		.choices = x->ask.choices };
 
+	signed_begin(x);
+	o.see = x->signatures == NULL ? NULL : signed_see;
+	o.ctx = x;
 	if (x->out.format == NULL)
 		o.from = o.to = NULL; /* of OpenAI's other streams */
 	board_count(x->gw->board, COUNT_STREAMS, 1);
@@ -496,6 +568,7 @@ attempt_start(struct exchange *x)
 	bytes_free(&x->answer);
 	bytes_drop(&x->held, x->held.len);
 	passage_free(&x->passage);
+	signed_forget(x);
 	if (x->wrote_ms == 0)
 		x->wrote_ms = (int64_t)uv_now(&x->gw->loop);
 	tell_note(x, c);
@@ -607,6 +680,22 @@ judge_whole(struct exchange *x)
 	x->mode = ANSWER_ERROR;
 }
 
+/* As its dialects call it. */
+static void
+note_request_id(struct exchange *x)
+{
+	static const char *const names[] = { "request-id", "x-amzn-requestid", "apim-request-id",
+		"x-request-id" };
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0] && x->end.status != 0; i++) {
+		struct span id = response_header(x, names[i]);
+
+		if (id.len > 0)
+			span_copy(
+				id, x->row.upstream_request_id, sizeof x->row.upstream_request_id);
+	}
+}
+
 /* While the answer's headers are there: what it means for the key, the client and the next one. */
 static void
 judge(struct exchange *x)
@@ -615,9 +704,7 @@ judge(struct exchange *x)
 
 	x->retry_at_ms = 0;
 	memset(&x->err, 0, sizeof x->err);
-	if (x->end.status != 0)
-		span_copy(response_header(x, "x-request-id"), x->row.upstream_request_id,
-			sizeof x->row.upstream_request_id);
+	note_request_id(x);
 	if (((x->passage.done && !x->guard.stopped) || (x->guard.stopped && !x->guard.no_event)) &&
 		x->end.outcome == FORWARD_CANCELLED && !x->gone)
 		x->end.outcome = FORWARD_DONE; /* we had all of it */
@@ -683,6 +770,39 @@ is_watched(const struct exchange *x)
 	return x->passage.way != PASSAGE_CLOSED;
 }
 
+/* Is what the provider reported all it had to say?  Claude's streams begin with the input. */
+static bool
+is_final(const struct exchange *x, const struct wire_usage *u)
+{
+	if (x->match.format != NULL && (u->input < 0 || u->output < 0))
+		return false;
+	return !is_watched(x) || x->passage.way == PASSAGE_OPENAI || x->passage.done;
+}
+
+/* Of the text that came: whatever is not reported, or not for all of it. */
+static void
+estimate_usage(struct exchange *x, const struct wire_usage *u)
+{
+	struct tokens *t = &x->row.tokens;
+	bool whole = x->mode == ANSWER_WHOLE && x->match.format != NULL;
+	int64_t chars = is_watched(x) ? x->passage.output_chars : 0, output;
+
+	if (whole)
+		chars = convert_reply_chars(x->match.format, bytes_span(&x->answer));
+	/* where it was seen to its end, or ended by us, the text was all there was */
+	x->row.usage_source =
+		(whole && chars > 0) ||
+				(is_watched(x) && ((x->passage.done && !x->passage.failed) ||
+							  (x->guard.stopped && !x->guard.no_event)))
+			? USAGE_COUNTED
+			: USAGE_ESTIMATED;
+	if (u->input < 0)
+		t->input = x->ask.input_estimate;
+	output = openai_estimate_tokens(chars);
+	if (output > t->output)
+		t->output = output;
+}
+
 void
 attempt_usage(struct exchange *x)
 {
@@ -696,8 +816,7 @@ attempt_usage(struct exchange *x)
 	}
 	find_usage(x, &u);
 	span_copy(span_of(u.tier), row->tier, sizeof row->tier);
-	if (u.seen) {
-		row->usage_source = USAGE_REPORTED;
+	if (u.seen)
 		row->tokens = (struct tokens){ .input = or_zero(u.input),
 			.cache_read = or_zero(u.cache_read),
 			.cache_write = or_zero(u.cache_write),
@@ -706,19 +825,16 @@ attempt_usage(struct exchange *x)
 			.reasoning = or_zero(u.reasoning),
 			.audio_input = or_zero(u.audio_input),
 			.audio_output = or_zero(u.audio_output) };
+	if (u.seen && is_final(x, &u)) {
+		row->usage_source = USAGE_REPORTED;
 	} else if (x->ask.model[0] != '\0' && x->is_json) {
-		/* where the stream was seen to its end, or ended by us, its text was all there was */
-		row->usage_source = is_watched(x) && (x->passage.done || x->guard.stopped)
-					    ? USAGE_COUNTED
-					    : USAGE_ESTIMATED;
-		row->tokens = (struct tokens){ .input = x->ask.input_estimate,
-			.output = openai_estimate_tokens(
-				is_watched(x) ? x->passage.output_chars : 0) };
+		estimate_usage(x, &u);
 	} else {
 		row->usage_source = USAGE_NONE;
 	}
 	/* they come as asked for or not at all */
-	row->tokens.images = span_starts(x->match.path, "/v1/images/") ? x->ask.choices : 0;
+	row->tokens.images =
+		span_starts(span_of(x->plain_path), "/v1/images/") ? x->ask.choices : 0;
 	if (x->ask.model[0] == '\0') {
 		row->cost_nusd = 0;
 		return;

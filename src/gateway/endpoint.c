@@ -3,6 +3,7 @@
  */
 #include "gateway/endpoint.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define ROW(how, where, what, whose, to)                                                           \
@@ -57,6 +58,7 @@ static const struct endpoint endpoints[] = {
 	{ ROW("GET", "/v1beta/models/*", MODEL, GEMINI, NULL) },
 	{ ROW("POST", "/v1beta/models/*", FORWARD, GEMINI, "/models/"), .shape = SHAPE_GEMINI },
 	{ ROW("*", "/v1beta/*", FORWARD, GEMINI, "/") },
+	{ ROW("*", "/upload/v1beta/*", FORWARD, GEMINI, "/upload/v1beta/"), .upload = true },
 	/* Bedrock */
 	{ ROW("POST", "/model/*", FORWARD, BEDROCK, "/model/"), .shape = SHAPE_BEDROCK },
 	/* Azure */
@@ -67,6 +69,7 @@ static const struct endpoint endpoints[] = {
 	{ ROW("POST", "/openai/v1/responses", FORWARD, OPENAI, "/responses"),
 		.format = "openai-responses" },
 	{ ROW("GET", "/openai/v1/models", MODELS, OPENAI, NULL) },
+	{ ROW("GET", "/openai/v1/models/*", MODEL, OPENAI, NULL) },
 	{ ROW("*", "/openai/v1/*", FORWARD, OPENAI, "/") },
 };
 #define COUNT (sizeof endpoints / sizeof endpoints[0])
@@ -215,6 +218,7 @@ static void
 resolve(struct endpoint_match *m)
 {
 	m->kind = m->endpoint->kind;
+	m->dialect = m->endpoint->dialect;
 	m->format = m->endpoint->format == NULL ? NULL : format_named(m->endpoint->format);
 	m->model = m->action = SPAN_NONE;
 	m->stream = false;
@@ -236,7 +240,27 @@ resolve(struct endpoint_match *m)
 enum dialect
 endpoint_dialect(const struct endpoint_match *m)
 {
-	return m->endpoint == NULL ? DIALECT_OPENAI : m->endpoint->dialect;
+	return m->endpoint == NULL ? DIALECT_OPENAI : m->dialect;
+}
+
+void
+endpoint_see_version(struct endpoint_match *m, struct span anthropic_version)
+{
+	if (anthropic_version.len > 0 && m->endpoint != NULL && m->dialect == DIALECT_OPENAI &&
+		m->format == NULL && m->endpoint->shape == SHAPE_PLAIN)
+		m->dialect = DIALECT_ANTHROPIC;
+}
+
+void
+endpoint_plain_path(const struct endpoint_match *m, char *out, size_t room)
+{
+	struct span rest = m->endpoint->shape == SHAPE_AZURE ? m->action : m->rest;
+
+	if (m->endpoint->dialect != DIALECT_OPENAI || m->endpoint->provider_path == NULL)
+		(void)span_copy(m->path, out, room);
+	else
+		(void)snprintf(out, room, "/v1%s%.*s", m->endpoint->provider_path, (int)rest.len,
+			rest.at == NULL ? "" : rest.at);
 }
 
 int

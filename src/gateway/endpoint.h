@@ -25,9 +25,9 @@ enum endpoint_kind {
 /* Where a path that ends in "*" names a model. */
 enum endpoint_shape {
 	SHAPE_PLAIN,
-	SHAPE_GEMINI, /* "gemini-2.5-flash:generateContent" */
+	SHAPE_GEMINI,  /* "gemini-2.5-flash:generateContent" */
 	SHAPE_BEDROCK, /* "anthropic.claude-3-haiku-20240307-v1%3A0/converse" */
-	SHAPE_AZURE   /* "my-deployment/chat/completions" */
+	SHAPE_AZURE    /* "my-deployment/chat/completions" */
 };
 
 struct endpoint {
@@ -36,26 +36,35 @@ struct endpoint {
 	enum endpoint_kind kind;
 	enum dialect dialect;
 	const char *provider_path; /* what stands for `path` at the provider: "/chat/completions" */
-	bool by_prefix;      /* stands below the proxy prefix */
-	bool upload;         /* the larger body limit */
+	bool by_prefix;            /* stands below the proxy prefix */
+	bool upload;               /* the larger body limit */
 	enum endpoint_shape shape;
-	const char *format;  /* of a conversation, as wire/format.h names it; NULL: none, or by its shape */
+	const char *
+		format; /* of a conversation, as wire/format.h names it; NULL: none, or by its shape */
 };
 
 struct endpoint_match {
 	const struct endpoint *endpoint;
 	struct span mount; /* before it */
-	struct span path;  /* from the endpoint on, without the proxy prefix: "/v1/chat/completions" */
-	struct span rest;  /* what "*" stood for */
+	struct span
+		path; /* from the endpoint on, without the proxy prefix: "/v1/chat/completions" */
+	struct span rest; /* what "*" stood for */
 	enum endpoint_kind kind;
+	enum dialect dialect;        /* the caller's */
 	const struct format *format; /* of a conversation; NULL: none */
-	struct span model;   /* that the path names, still percent-encoded; or SPAN_NONE */
-	struct span action;  /* … and what is to be done with it: "generateContent" */
-	bool stream;         /* the path says that the answer is to stream */
+	struct span model;           /* that the path names, still percent-encoded; or SPAN_NONE */
+	struct span action;          /* … and what is to be done with it: "generateContent" */
+	bool stream;                 /* the path says that the answer is to stream */
 };
 
 /* Which dialect's errors the caller reads. */
 enum dialect endpoint_dialect(const struct endpoint_match *m);
+/* Anthropic's SDK asks for lists and files at paths that are OpenAI's too; the header
+ * "anthropic-version", which it always sends, tells (empty: absent). */
+void endpoint_see_version(struct endpoint_match *m, struct span anthropic_version);
+/* The path of OpenAI's as their documentation has it, whatever stands before it:
+ * "/v1/embeddings".  Of other dialects: the path.  Cut where it does not fit. */
+void endpoint_plain_path(const struct endpoint_match *m, char *out, size_t room);
 
 /* Returns 200 with *found set, 404, or 405 (path known, method not; *found is set). */
 int endpoint_find(const char *method, struct span path, const char *proxy_prefix,

@@ -43,6 +43,7 @@ exchange_free(void *object)
 	struct exchange *x = object;
 
 	guard_end(x);
+	signed_forget(x);
 	passage_free(&x->passage);
 	bytes_free(&x->answer);
 	bytes_free(&x->held);
@@ -67,6 +68,7 @@ exchange_new(struct gateway *gw, struct web_request *r, const struct endpoint_ma
 	x->gw = gw;
 	x->request = r;
 	x->match = *m;
+	endpoint_plain_path(m, x->plain_path, sizeof x->plain_path);
 	x->began_us = clock_mono_us();
 	x->id = id_timed(clock_wall_ms());
 	id_text("req_", x->id, x->request_id);
@@ -104,6 +106,7 @@ exchange_on_request(void *ctx, struct web_request *r)
 	struct exchange *x;
 	int found = endpoint_find(web_method(r), web_path(r), gw->conf.proxy_prefix, &m);
 
+	endpoint_see_version(&m, web_header(r, "anthropic-version"));
 	board_count(gw->board, COUNT_EXCHANGES, 1);
 	board_count(gw->board, COUNT_BYTES_IN, web_body_bytes(r));
 	if (found != 200 || strcmp(web_method(r), "OPTIONS") == 0 || m.kind >= ENDPOINT_HEALTH ||
@@ -216,7 +219,7 @@ static enum exchange_state
 step_route(struct exchange *x)
 {
 	while (!x->gone && x->candidate < x->plan.count) {
-		if (x->may == CANDIDATE_NEW && (x->by_attempt || translate_is_long(x)) &&
+		if (x->may == CANDIDATE_NEW && (x->by_attempt || translate_may_block(x)) &&
 			candidate_ask(x))
 			return EX_ROUTE; /* not ours until it comes back */
 		x->err = x->attempt_err;
@@ -302,7 +305,7 @@ make_row(struct exchange *x)
 	row->err_code = (uint16_t)x->err.code;
 	row->status = (uint16_t)(x->err.code == ERR_NONE || x->head_sent
 					 ? x->answer_status
-					 : error_status(x->match.endpoint->dialect, x->err.code));
+					 : error_status(endpoint_dialect(&x->match), x->err.code));
 	if (x->err.code != ERR_NONE)
 		span_copy(span_of(x->err.text), row->error, sizeof row->error);
 	if (x->note == NULL) {
@@ -342,6 +345,7 @@ submit(struct exchange *x)
 	}
 	item->row = x->row;
 	item->ctx = x;
+	item->keep = signed_keep(x);
 	item->may_journal = x->caller.project.fail_mode == FAIL_OPEN;
 	if (x->note != NULL) {
 		item->lease = x->pass.lease;

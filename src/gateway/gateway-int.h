@@ -19,6 +19,7 @@
 #include "wire/openai.h"
 #include "wire/passage.h"
 #include "wire/provider.h"
+#include "wire/signatures.h"
 #include "wire/skim.h"
 
 #include <pthread.h>
@@ -26,21 +27,22 @@
 
 #define EXCHANGE_ARENA_BYTES (1 << 20) /* besides bodies that are rewritten */
 #define BODY_COPIES          3         /* for providers of several kinds, at most */
-#define ANSWER_HOLD_BYTES  (256 * 1024) /* a JSON answer up to this is read before its head goes out */
-#define ERROR_BODY_BYTES   (64 * 1024)  /* looked at of a provider's error */
-#define HELD_BYTES         (512 * 1024) /* of a stream's end, until it is booked */
-#define PASSED_HEADERS_MAX 8
-#define TAIL_BYTES         4096         /* of a long JSON answer: its usage stands at the end */
-#define SETTLE_WAIT_MS     2000         /* then the reply closes and the lease stays owing */
-#define AFTER_DONE_MS      1000         /* for a provider to end its answer after the last event */
-#define TICK_MS            250
+#define ANSWER_HOLD_BYTES                                                                          \
+	(256 * 1024) /* a JSON answer up to this is read before its head goes out */
+#define ERROR_BODY_BYTES    (64 * 1024)  /* looked at of a provider's error */
+#define HELD_BYTES          (512 * 1024) /* of a stream's end, until it is booked */
+#define PASSED_HEADERS_MAX  12
+#define TAIL_BYTES          4096 /* of a long JSON answer: its usage stands at the end */
+#define SETTLE_WAIT_MS      2000 /* then the reply closes and the lease stays owing */
+#define AFTER_DONE_MS       1000 /* for a provider to end its answer after the last event */
+#define TICK_MS             250
 #define IDEMPOTENCY_KEY_MAX 255
-#define DRAIN_STOP_MS      5000         /* a stopping worker reads on for clients that have left */
+#define DRAIN_STOP_MS       5000 /* a stopping worker reads on for clients that have left */
 
 struct gateway {
 	struct conf conf;
 	uv_loop_t loop;
-	uv_async_t wake;        /* something is in the inbox */
+	uv_async_t wake; /* something is in the inbox */
 	uv_timer_t tick;
 	uv_signal_t term;
 	struct web_server *web;
@@ -53,19 +55,19 @@ struct gateway {
 	struct remember *remember;
 	struct access_desk *access;
 	bool cgi, draining;
-	int64_t draining_ms;    /* [loop] loop time since when */
-	bool drained;           /* [loop] no exchange is left … */
-	int64_t drained_ms;     /* … since then */
-	bool closed;            /* [loop] and nothing else of the loop's */
+	int64_t draining_ms; /* [loop] loop time since when */
+	bool drained;        /* [loop] no exchange is left … */
+	int64_t drained_ms;  /* … since then */
+	bool closed;         /* [loop] and nothing else of the loop's */
 
-	_Atomic(struct exchange *) inbox; /* for the loop, newest first */
+	_Atomic(struct exchange *) inbox;      /* for the loop, newest first */
 	_Atomic(struct ledger_raise *) raised; /* the same, of the guard's */
 
-	pthread_mutex_t mutex;  /* over the next three */
+	pthread_mutex_t mutex; /* over the next three */
 	struct snapshot *snapshot;
 	bool clerk_stop, clerk_ended;
 	pthread_cond_t clerk_wake;
-	_Atomic int loading;    /* a thread is making a new snapshot; see gateway_snapshot() */
+	_Atomic int loading; /* a thread is making a new snapshot; see gateway_snapshot() */
 	_Atomic int abandoned;
 
 	_Atomic int media_fetches;     /* requests that fetch now; media.c */
@@ -93,7 +95,7 @@ struct gateway {
  * was shown or the answer is our own, from ADMIT to DONE.  Past ADMIT every way leads through
  * SETTLE, so what was reserved is charged or given back.
  */
-#define EX_BIT(name) (1u << EX_##name)
+#define EX_BIT(name)       (1u << EX_##name)
 #define EXCHANGE_STATES(X) /* state, states it may go to */                                        \
 	X(READ, EX_BIT(ADMIT))                                                                     \
 	X(ADMIT, EX_BIT(ROUTE) | EX_BIT(SETTLE) | EX_BIT(DONE))                                    \
@@ -106,16 +108,16 @@ enum exchange_state {
 #define X(name, next) EX_##name,
 	EXCHANGE_STATES(X)
 #undef X
-	EX__COUNT
+		EX__COUNT
 };
 
 /* What is done with the provider's answer. */
 enum answer_mode {
-	ANSWER_NONE,    /* no head yet */
-	ANSWER_ERROR,   /* read to be judged */
-	ANSWER_WHOLE,   /* read whole, so that its head can tell the cost */
-	ANSWER_EVENTS,  /* events passed on, watched for usage */
-	ANSWER_BYTES    /* passed on as they come, the newest piece held back */
+	ANSWER_NONE,   /* no head yet */
+	ANSWER_ERROR,  /* read to be judged */
+	ANSWER_WHOLE,  /* read whole, so that its head can tell the cost */
+	ANSWER_EVENTS, /* events passed on, watched for usage */
+	ANSWER_BYTES   /* passed on as they come, the newest piece held back */
 };
 
 /* The head of one attempt, in the exchange's arena. */
@@ -145,10 +147,10 @@ struct guard {
 struct outgoing {
 	const struct upstream *upstream; /* made for it and those alike; NULL: not made yet */
 	const struct provider *provider;
-	const struct format *format;     /* of body; NULL: no conversation */
+	const struct format *format; /* of body; NULL: no conversation */
 	bool converted;
 	struct span body;
-	struct request_made made;        /* header lines, tools' names; converted ones alone */
+	struct request_made made; /* header lines, tools' names; converted ones alone */
 	struct losses lost;
 };
 
@@ -165,26 +167,28 @@ struct exchange {
 	struct id id;
 	char request_id[ID_TEXT_BYTES];
 	struct admit_caller caller;
-	bool known;                /* the token was found */
-	bool from_memory;          /* … in memory, as the store is not to be had */
+	bool known;       /* the token was found */
+	bool from_memory; /* … in memory, as the store is not to be had */
 	struct openai_request ask;
 	bool is_json;
-	bool is_count;             /* asks for a number of tokens, which costs nothing */
-	char path_model[128];      /* that the path names; "" none */
+	bool is_count;        /* asks for a number of tokens, which costs nothing */
+	char path_model[128]; /* that the path names; "" none */
+	char plain_path[64];  /* by which wire/openai.h knows what is asked for; endpoint.h */
 	char upstream_name[NAME_BYTES];
-	struct span body;          /* the client's */
+	struct span body; /* the client's */
 	struct outgoing out;
 	struct media *media;       /* that the body names by address; see media.c */
 	struct err media_err;      /* why they cannot be had */
 	bool media_waits;          /* they have to be fetched first */
 	struct snapshot *snapshot;
 	struct route_plan plan;
-	struct price_list price[ROUTE_ATTEMPTS_MAX]; /* of the candidates; empty: unknown, or no model */
-	struct board_repeat repeat; /* of its idempotency key; zeros: none */
+	struct price_list
+		price[ROUTE_ATTEMPTS_MAX]; /* of the candidates; empty: unknown, or no model */
+	struct board_repeat repeat;        /* of its idempotency key; zeros: none */
 	struct admit_pass pass;
-	struct settle_note *note;  /* on the board */
+	struct settle_note *note; /* on the board */
 	struct admit_need need;
-	bool by_attempt;           /* there are limits that name upstreams or keys: candidate.c */
+	bool by_attempt; /* there are limits that name upstreams or keys: candidate.c */
 	enum { CANDIDATE_NEW, CANDIDATE_MAY, CANDIDATE_REFUSED } may;
 	struct admit_pass attempt; /* of the candidate; count and lease 0: nothing is held */
 	struct settle_note *attempt_note;
@@ -193,41 +197,42 @@ struct exchange {
 
 	/* CREDENTIAL */
 	struct access_waiter waiter;
-	const char *access_token;  /* that the candidate is asked with; NULL: it takes none */
+	const char *access_token; /* that the candidate is asked with; NULL: it takes none */
 	uint64_t access_number;
-	bool renewing;             /* the candidate is asked again, with another access token … */
-	bool renewed;              /* … which happens once */
-	int64_t waits_since_ms;    /* loop time */
+	bool renewing;          /* the candidate is asked again, with another access token … */
+	bool renewed;           /* … which happens once */
+	int64_t waits_since_ms; /* loop time */
 
 	/* FORWARD */
-	int candidate;             /* of plan; attempts made so far */
+	int candidate; /* of plan; attempts made so far */
 	struct forward_call *call;
 	enum answer_mode mode;
 	struct forward_end end;
-	bool ended;                /* `end` is of this attempt */
-	bool sent;                 /* a provider may have acted on one of the attempts */
+	bool ended; /* `end` is of this attempt */
+	bool sent;  /* a provider may have acted on one of the attempts */
 	int answer_status;
 	char content_type[128];
-	struct bytes answer;       /* collected: ERROR, WHOLE; the tail of a long one in BYTES */
-	struct bytes held;         /* what goes out once it is booked */
-	struct passage passage;    /* of a stream */
+	struct bytes answer;    /* collected: ERROR, WHOLE; the tail of a long one in BYTES */
+	struct bytes held;      /* what goes out once it is booked */
+	struct passage passage; /* of a stream */
 	struct wire_usage reply_usage; /* of a converted answer */
+	struct signatures *signatures; /* of what was signed in it; NULL: nothing is kept */
 	bool head_sent, full, gone, closing;
-	bool is_events;            /* the head that was sent promises events */
+	bool is_events; /* the head that was sent promises events */
 	struct guard guard;
-	bool cut;                  /* the operator wants it ended */
-	int64_t sent_bytes;        /* to the client */
-	bool content_sent;         /* more than a heartbeat: nobody else may be asked now */
+	bool cut;           /* the operator wants it ended */
+	int64_t sent_bytes; /* to the client */
+	bool content_sent;  /* more than a heartbeat: nobody else may be asked now */
 	int passed_count;
 	struct web_head_line passed[PASSED_HEADERS_MAX]; /* of the provider's, as they are */
-	int64_t wrote_ms, done_ms; /* loop time */
-	int64_t drain_until_ms;    /* the client left: the answer is read on until then */
-	enum failure failure;      /* of the last attempt */
+	int64_t wrote_ms, done_ms;                       /* loop time */
+	int64_t drain_until_ms; /* the client left: the answer is read on until then */
+	enum failure failure;   /* of the last attempt */
 	int64_t retry_at_ms;
 	int64_t first_byte_us;
 
 	/* SETTLE */
-	struct err err;            /* what the client is told, when code is set */
+	struct err err; /* what the client is told, when code is set */
 	struct usage_row row;
 	struct ledger_item *item;
 	bool submitted, booked;
@@ -244,20 +249,22 @@ void exchange_tick(struct gateway *gw);  /* [loop] heartbeats and waits */
 int admission_run(struct exchange *x);
 
 /* attempt.c [loop] */
-int attempt_start(struct exchange *x);   /* 0, or -1 when this candidate cannot be tried */
+int attempt_start(struct exchange *x);        /* 0, or -1 when this candidate cannot be tried */
 int attempt_number(const struct exchange *x); /* of the one under way, from 1 */
-void attempt_conclude(struct exchange *x); /* what was answered counts: for the key and the client */
-void attempt_usage(struct exchange *x);  /* tokens, source and cost into x->row */
+void
+attempt_conclude(struct exchange *x);   /* what was answered counts: for the key and the client */
+void attempt_usage(struct exchange *x); /* tokens, source and cost into x->row */
 
 /* credential.c [loop]: what an upstream is to know us by. */
-void credential_begin(struct exchange *x);   /* a new candidate */
+void credential_begin(struct exchange *x); /* a new candidate */
 enum credential_verdict {
-	CREDENTIAL_READY, CREDENTIAL_WAIT,
+	CREDENTIAL_READY,
+	CREDENTIAL_WAIT,
 	CREDENTIAL_NONE, /* x->err tells why this candidate cannot be asked */
 	CREDENTIAL_KEPT  /* nor again: what it answered counts */
 };
 enum credential_verdict credential_ask(struct exchange *x);
-void credential_leave(struct exchange *x);   /* waits no longer */
+void credential_leave(struct exchange *x); /* waits no longer */
 /* The last thing before an attempt is sent: puts the credential into the head or q->url, and signs
  * what is in l and q, body included.  The caller sets q->header_count behind it.  0, or -1 with
  * x->err. */
@@ -269,17 +276,29 @@ bool credential_is_late(const struct exchange *x); /* has it waited long enough?
 /* translate.c */
 const struct provider *translate_provider(const struct upstream *u);
 struct request_source translate_source(const struct exchange *x);
-/* The path by which wire/openai.h knows what is asked for. */
-const char *translate_endpoint(const struct exchange *x);
 /* For the candidate that is next, into x->out: 0, or -1 with x->err.  Whoever owns x. */
 int translate_request(struct exchange *x);
 /* For the plan's first, leaving out those that cannot express it. [intake] */
 int translate_first(struct exchange *x);
-bool translate_is_long(const struct exchange *x); /* too long for the loop */
+/* Is translate_request() nothing for the loop, as the body is long or the store is asked? */
+bool translate_may_block(const struct exchange *x);
 struct reply_options translate_reply_options(const struct exchange *x);
 bool translate_to_array(const struct exchange *x); /* a Gemini client that wants no events */
 /* x->answer, whole, into the client's format; usage into x->reply_usage.  0, or -1 with x->err. */
 int translate_reply(struct exchange *x);
+
+/* signed.c: what models signed and the client's format cannot carry; in the vault meanwhile. */
+/* Will the store be asked for a request that goes out in that format? */
+bool signed_is_sought(const struct exchange *x, const struct format *to);
+/* convert_request.between, ctx the exchange.  Blocks. */
+int signed_restore(void *ctx, struct neutral_request *n, struct err *err);
+void signed_begin(struct exchange *x); /* [loop] an answer that is converted comes; forgets the last */
+void signed_forget(struct exchange *x);
+/* passage_options.see and reply_options.see, ctx the exchange. [loop] */
+int signed_see(void *ctx, const struct neutral_event *e);
+void signed_see_reply(void *ctx, const struct neutral_reply *r);
+/* What is to be kept of the answer, for its ledger_item; NULL: nothing. [loop] */
+struct ledger_keep *signed_keep(struct exchange *x);
 
 /* candidate.c: limits that name upstreams or keys, for the candidate that is next. */
 int candidate_init(struct gateway *gw, struct err *err);
@@ -307,8 +326,8 @@ void answer_stream_head(struct exchange *x); /* [loop] */
 void answer_finish(struct exchange *x);      /* [loop] whatever is left to say, then the end */
 void answer_now(struct exchange *x);         /* [intake] an error or one of our own lists */
 /* A request that needs no exchange: unknown path, OPTIONS, health. [intake] */
-void answer_plain(struct gateway *gw, struct web_request *r, int found,
-	const struct endpoint_match *m);
+void
+answer_plain(struct gateway *gw, struct web_request *r, int found, const struct endpoint_match *m);
 
 /* gateway.c */
 void gateway_to_loop(struct exchange *x);    /* any thread */

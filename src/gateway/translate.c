@@ -3,8 +3,8 @@
  * the same format, else converted.
  *
  * Admission does it for the first candidate, on an intake thread.  For those that follow what was made
- * serves as it is where their provider is of the same kind; else a short body is converted on the loop, and a
- * long one on candidate.c's thread.
+ * serves as it is where their provider is of the same kind; else a short body is converted on the loop, and
+ * on candidate.c's thread one that is long, or that signatures are sought for.
  */
 #include "gateway/gateway-int.h"
 
@@ -54,16 +54,6 @@ translate_source(const struct exchange *x)
 		.ctx = x->request };
 }
 
-const char *
-translate_endpoint(const struct exchange *x)
-{
-	if (x->match.format == format_of(FORMAT_OPENAI_CHAT))
-		return "/v1/chat/completions";
-	if (x->match.format == format_of(FORMAT_OPENAI_RESPONSES))
-		return "/v1/responses";
-	return x->row.endpoint;
-}
-
 static void
 free_arena(void *arena)
 {
@@ -93,6 +83,8 @@ prepare(void *preparing, struct neutral_request *n, struct err *err)
 {
 	struct preparing *p = preparing;
 
+	if (signed_is_sought(p->x, p->x->out.format) && signed_restore(p->x, n, err) != 0)
+		return -1;
 	return media_fill(p->x, p->upstream, p->x->out.format, n, err);
 }
 
@@ -128,17 +120,28 @@ convert(struct exchange *x, const struct upstream *u)
 	return 0;
 }
 
+/* Azure's clients say in the path what other providers, and newer versions of Azure, read in the body. */
+static bool
+is_named_in_body(const struct exchange *x)
+{
+	const struct outgoing *out = &x->out;
+
+	if (out->format != NULL)
+		return provider_model_in_body(out->provider, out->format);
+	return x->match.endpoint->shape == SHAPE_AZURE && out->provider->is_model;
+}
+
 static int
 pass_on(struct exchange *x)
 {
 	struct outgoing *out = &x->out;
-	bool named = out->format != NULL && provider_model_in_body(out->provider, out->format);
 
 	out->body = x->body;
-	if (!x->is_json || (out->format != NULL && out->format->dialect != DIALECT_OPENAI))
+	if (!x->is_json || (out->format != NULL ? out->format->dialect != DIALECT_OPENAI
+						: endpoint_dialect(&x->match) != DIALECT_OPENAI))
 		return 0;
-	out->body = openai_rewrite(
-		x->arena, x->body, &x->ask, translate_endpoint(x), named ? x->ask.model : NULL);
+	out->body = openai_rewrite(x->arena, x->body, &x->ask, x->plain_path,
+		is_named_in_body(x) ? x->ask.model : NULL);
 	return out->body.at == NULL && x->body.len > 0 ? no_memory(x) : 0;
 }
 
@@ -146,9 +149,9 @@ pass_on(struct exchange *x)
 static bool
 is_alike(const struct upstream *a, const struct upstream *b)
 {
-	return a == b ||
-	       (a->protocol == b->protocol && a->thinking == b->thinking &&
-		       a->strict == b->strict && a->max_output_tokens == b->max_output_tokens);
+	return a == b || (a->protocol == b->protocol && a->thinking == b->thinking &&
+				 a->strict == b->strict && a->fetch_media == b->fetch_media &&
+				 a->max_output_tokens == b->max_output_tokens);
 }
 
 /* The one that its provider is asked in; NULL: no conversation. */
@@ -161,12 +164,14 @@ format_for(const struct exchange *x, const struct upstream *u)
 }
 
 bool
-translate_is_long(const struct exchange *x)
+translate_may_block(const struct exchange *x)
 {
 	const struct upstream *u = x->plan.candidate[x->candidate].upstream;
 
-	return (x->out.upstream == NULL || !is_alike(x->out.upstream, u)) &&
-	       (x->body.len > LOOP_BYTES || media_may_fetch(x, u, format_for(x, u)));
+	if (x->out.upstream != NULL && is_alike(x->out.upstream, u))
+		return false;
+	return x->body.len > LOOP_BYTES || signed_is_sought(x, format_for(x, u)) ||
+	       media_may_fetch(x, u, format_for(x, u));
 }
 
 int
@@ -241,6 +246,9 @@ translate_reply(struct exchange *x)
 
 	if (a == NULL)
 		return err_set(&x->err, ERR_MEMORY, "no memory to convert an answer");
+	signed_begin(x);
+	o.see = x->signatures == NULL ? NULL : signed_see_reply;
+	o.ctx = x;
 	rc = convert_reply(a, x->out.format, x->match.format, bytes_span(&x->answer), &o,
 		&x->reply_usage, &made, &x->err);
 	arena_free(a);

@@ -247,7 +247,8 @@ check_base_url(struct edit *e)
 	if (host == 0 || strpbrk(rest, " #\\") != NULL ||
 		(strchr(rest, '?') != NULL && u->protocol != PROTOCOL_AZURE))
 		return call_refuse(c, ERR_BAD_REQUEST, "base_url",
-			"base_url must be a host and a path, without query and fragment; Azure's alone "
+			"base_url must be a host and a path, without query and fragment; Azure's "
+			"alone "
 			"may end in ?api-version=….");
 	if (memchr(rest, '@', host) != NULL)
 		return call_refuse(c, ERR_BAD_REQUEST, "base_url",

@@ -490,6 +490,7 @@ health_get(struct call *c)
 	shape_int(out, "bytes_on_disk", s.bytes_on_disk);
 	shape_int(out, "bytes_capped", s.bytes_capped);
 	shape_int(out, "store_cap_bytes", c->m->conf->store_cap_bytes);
+	shape_int(out, "vault_bytes", s.vault_bytes);
 	shape_int(out, "rows", s.rows);
 	shape_int(out, "rows_unfolded", s.rows_unfolded);
 	shape_int(out, "epoch", s.epoch);

@@ -7,6 +7,7 @@
 #include "settle/ledger.h"
 #include "settle/journal.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/process.h"
 
@@ -30,6 +31,7 @@ struct ledger {
 	pthread_cond_t wake, idle;
 	struct ledger_item *first, **last; /* queue */
 	int waiting;
+	int64_t keep_bytes; /* of the items' records */
 	struct ledger_raise
 		*raises; /* newest first; they are few and do not wait for one another */
 	struct ledger_item *batch[STORE_BOOK_MAX]; /* of the thread */
@@ -37,6 +39,7 @@ struct ledger {
 	bool stopping, ended;
 	bool news;         /* something came that does not wait for the store */
 	bool journal_told; /* the thread's own: a failing journal is logged once */
+	bool keep_told;    /* the same, of records that could not be kept */
 };
 
 static void *ledger_run(void *arg);
@@ -70,14 +73,85 @@ ledger_new(struct store *store, struct board *board, void (*done)(struct ledger_
 	return l;
 }
 
+/* ---- what models signed ---- */
+
+static int64_t
+keep_bytes(const struct ledger_keep *keep)
+{
+	return (int64_t)(keep->text.len + sizeof *keep + keep->count * sizeof keep->record[0]);
+}
+
+void
+ledger_keep_free(struct ledger_keep *keep)
+{
+	if (keep == NULL)
+		return;
+	bytes_free(&keep->text);
+	free(keep);
+}
+
+/* The item's records are not waited for any more. */
+static void
+drop_keep(struct ledger *l, struct ledger_item *item)
+{
+	struct ledger_keep *keep = item->keep;
+
+	if (keep == NULL)
+		return;
+	item->keep = NULL;
+	pthread_mutex_lock(&l->mutex);
+	l->keep_bytes -= keep_bytes(keep);
+	pthread_mutex_unlock(&l->mutex);
+	ledger_keep_free(keep);
+}
+
+/* All of the batch before any of it is settled: an item that went back to its submitter must not be in a
+ * batch that another thread takes over. */
+static void
+keep_batch(struct ledger *l)
+{
+	for (int i = 0; i < l->batch_count; i++) {
+		const struct ledger_keep *k = l->batch[i]->keep;
+		struct err err = { 0 };
+		int rc;
+
+		if (k == NULL)
+			continue;
+		rc = store_vault_put(l->store, k->project, k->record, k->count, clock_wall_ms(),
+			k->until_ms, k->cap_bytes, &err);
+		if (rc != 0 && !l->keep_told)
+			log_write(LOG_WARN, "ledger", "signatures of answers are not kept now: %s",
+				err.text);
+		l->keep_told = rc != 0;
+		drop_keep(l, l->batch[i]);
+	}
+}
+
+static void
+free_item(struct ledger *l, struct ledger_item *item)
+{
+	drop_keep(l, item);
+	free(item);
+}
+
+/* ---- the queue ---- */
+
 void
 ledger_submit(struct ledger *l, struct ledger_item *item)
 {
+	struct ledger_keep *too_much = NULL;
+	int64_t bytes = item->keep == NULL ? 0 : keep_bytes(item->keep);
 	bool first, may_journal = item->may_journal;
 
 	atomic_store(&item->fate, WAITING);
 	item->next = NULL;
 	pthread_mutex_lock(&l->mutex);
+	if (l->keep_bytes + bytes > LEDGER_KEEP_MAX) {
+		too_much = item->keep;
+		item->keep = NULL;
+		bytes = 0;
+	}
+	l->keep_bytes += bytes;
 	*l->last = item;
 	l->last = &item->next;
 	first = l->waiting++ == 0;
@@ -86,6 +160,7 @@ ledger_submit(struct ledger *l, struct ledger_item *item)
 	/* after the unlock, or it would wake only to wait for the mutex */
 	if (first || may_journal)
 		pthread_cond_signal(&l->wake);
+	ledger_keep_free(too_much);
 }
 
 void
@@ -230,6 +305,7 @@ settle_item(struct ledger *l, struct ledger_item *item)
 {
 	int expected = WAITING;
 
+	drop_keep(l, item); /* of one that was journaled */
 	settle_lease(l, item->lease, item->spent, item->count, settle_status(&item->row));
 	settle_lease(l, item->attempt, item->attempt_spent, item->attempt_count, 0);
 	if (atomic_compare_exchange_strong(&item->fate, &expected, BOOKED))
@@ -338,7 +414,7 @@ shed(struct ledger *l)
 	while (drop != NULL) {
 		struct ledger_item *next = drop->next;
 
-		free(drop);
+		free_item(l, drop);
 		drop = next;
 	}
 }
@@ -401,6 +477,7 @@ ledger_run(void *arg)
 		if (told)
 			log_write(LOG_INFO, "ledger", "booking works again");
 		told = l->journal_told = false;
+		keep_batch(l);
 		for (int i = 0; i < l->batch_count; i++)
 			settle_item(l, l->batch[i]);
 		l->batch_count = 0;

@@ -5,12 +5,25 @@
 #define SETTLE_LEDGER_H
 
 #include "settle/settle.h"
+#include "store/vault.h"
 
 #define LEDGER_OWED_MAX 4096 /* waiting for a store that cannot commit; beyond, leases stay owing */
+
+#define LEDGER_KEEP_MAX (16L << 20) /* bytes of records that wait to be kept; beyond, they are not */
 
 struct ledger;
 
 struct journal;
+
+/* What models signed in an answer, for the vault.  Lost where the store does not take it: it is a cache. */
+struct ledger_keep {
+	struct id project;
+	int64_t until_ms, cap_bytes;
+	struct bytes text; /* of the records */
+	size_t count;
+	struct vault_record record[];
+};
+void ledger_keep_free(struct ledger_keep *keep); /* NULL too */
 
 /* From ledger_submit() on the ledger's; it goes back through done(), or ledger_forget(). */
 struct ledger_item {
@@ -22,6 +35,7 @@ struct ledger_item {
 	int attempt_count;
 	int64_t attempt_spent[BOARD_CLAIMS_MAX];
 	bool may_journal;         /* its project goes on without the store */
+	struct ledger_keep *keep; /* the ledger's, written before done(); NULL: nothing */
 	void *ctx;
 	_Atomic int fate;         /* the ledger's own */
 	struct ledger_item *next; /* the ledger's own */

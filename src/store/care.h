@@ -79,7 +79,7 @@ struct dump_options {
 	enum dump_secrets secrets;
 	const char *passphrase; /* DUMP_PASSPHRASE; loading: of such a dump */
 };
-/* All of the store but signed-in sessions.  Rows and sums are those of one moment each; stop sluice
+/* All of the store but signed-in sessions and signatures (vault.h).  Rows and sums are those of one moment each; stop sluice
  * where they must agree to the last request. */
 int store_dump(struct store *s, FILE *out, const struct dump_options *o, const struct care *care,
 	struct care_report *report, struct err *err);

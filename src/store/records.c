@@ -162,8 +162,8 @@ static const struct field upstream_fields[] = {
 		"refuse what would lose its meaning in conversion, instead of leaving it out" },
 	{ 56, "fetch_media", FIELD_BOOL, 0, AT(upstream, fetch_media), 0, 0, NULL, "false",
 		"fetch images and documents given by address where it needs their bytes" },
-	{ 57, "thinking", FIELD_ENUM, 0, AT(upstream, thinking), 0, 0, "auto|budget|adaptive", "auto",
-		"how its models are told to reason" },
+	{ 57, "thinking", FIELD_ENUM, 0, AT(upstream, thinking), 0, 0, "auto|budget|adaptive",
+		"auto", "how its models are told to reason" },
 };
 
 static const struct field key_fields[] = {

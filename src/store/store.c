@@ -3,6 +3,7 @@
  * and the care it needs.
  */
 #include "store/store-int.h"
+#include "store/vault.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -385,6 +386,8 @@ store_health(struct store *s, struct store_health *out, struct err *err)
 
 	memset(out, 0, sizeof *out);
 	if (store_call(s, "measuring", measure, &m, err) != 0)
+		return -1;
+	if ((out->vault_bytes = store_vault_bytes(s, err)) < 0)
 		return -1;
 	out->bytes_on_disk = bytes_in(s->home, &out->bytes_capped);
 	out->rows = (int64_t)(uint32_t)(m.next - m.first);

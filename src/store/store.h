@@ -264,6 +264,7 @@ int store_note_rotation(struct store *s, struct id token, int64_t until_ms, stru
 struct store_health {
 	int64_t bytes_on_disk, rows, rows_unfolded;
 	int64_t bytes_capped; /* of those, what rows_cap_bytes counts */
+	int64_t vault_bytes;  /* held by vault.h */
 	uint32_t epoch, attached;
 	int64_t recoveries, last_recovery_ms, abandoned; /* last_recovery_ms: how long it took */
 	int schema;

@@ -1,8 +1,9 @@
 /*
  * tidy.c - records that have had their time: secrets out of their grace, limits of tokens that are
- * gone, grants that ended long ago.  A little at each call, from where the last one came to.
+ * gone, grants that ended long ago, signatures.  A little at each call, from where the last one came to.
  */
 #include "store/store-int.h"
+#include "store/vault.h"
 
 #include "base/clock.h"
 #include <stdio.h>
@@ -11,6 +12,7 @@
 
 #define LOOK_MOST     5000              /* records of a kind in one call */
 #define CHANGES_MOST  64                /* of each sort in one call */
+#define SWEEPS_MOST   16                /* of the vault, VAULT_SWEEP_MOST each */
 #define GRANT_KEPT_MS (30LL * 86400000) /* after its end, to be looked up */
 
 /* Names of the small values that tell when an old secret's time is up, soonest first. */
@@ -176,6 +178,18 @@ tidy_kind(struct store *s, enum record_kind kind, enum record_kind needs, const 
 	return rc < 0 ? -1 : 0;
 }
 
+/* ---- signatures ---- */
+
+static int
+tidy_vault(struct store *s, int64_t now_ms, struct err *err)
+{
+	int swept = VAULT_SWEEP_MOST;
+
+	for (int i = 0; i < SWEEPS_MOST && swept == VAULT_SWEEP_MOST; i++)
+		swept = store_vault_sweep(s, now_ms, err);
+	return swept < 0 ? -1 : 0;
+}
+
 int
 store_tidy(struct store *s, struct err *err)
 {
@@ -191,6 +205,8 @@ store_tidy(struct store *s, struct err *err)
 	if (rc == 0)
 		rc = tidy_kind(s, RECORD_GRANT, RECORD_LIMIT, "grant.cleanup", look_at_grant,
 			now_ms, &s->tidy.grants, err);
+	if (rc == 0)
+		rc = tidy_vault(s, now_ms, err);
 	store_resign(s, GATE_EXPIRE);
 	return rc;
 }

@@ -14,7 +14,8 @@
 #include <string.h>
 
 #define DIGEST_BYTES 16
-#define SWEEP_MOST   256 /* rows in one call */
+#define DROPS_MOST                                                                                 \
+	VAULT_SWEEP_MOST /* rows that go in one transaction: each holds locks until its end */
 
 struct vault_head { /* a row's beginning on disk; the record follows */
 	int64_t until_ms, came_ms;
@@ -29,6 +30,7 @@ struct put {
 	size_t count;
 	int64_t now_ms, until_ms, cap_bytes;
 	char *room; /* head and record, as they are written */
+	bool over;  /* after the transaction: there is still more than the cap allows */
 };
 
 static const char total_key[] = { KEY_COUNTER, 'v', 'a', 'u', 'l', 't' };
@@ -38,9 +40,9 @@ static const char total_key[] = { KEY_COUNTER, 'v', 'a', 'u', 'l', 't' };
 static void
 row_key(struct id project, const char *key, uint8_t out[ROW_KEY_BYTES])
 {
-	uint8_t text[sizeof(struct id) + sizeof((struct vault_record *)NULL)->key];
+	uint8_t text[sizeof(struct id) + VAULT_KEY_BYTES];
 	uint8_t digest[SHA256_BYTES];
-	size_t len = strnlen(key, sizeof((struct vault_record *)NULL)->key);
+	size_t len = strnlen(key, VAULT_KEY_BYTES);
 
 	memcpy(text, &project, sizeof project);
 	memcpy(text + sizeof project, key, len);
@@ -53,8 +55,7 @@ static void
 age_key(int64_t came_ms, const uint8_t row[ROW_KEY_BYTES], uint8_t out[AGE_KEY_BYTES])
 {
 	out[0] = KEY_VAULT_AGE;
-	for (int i = 0; i < 8; i++)
-		out[1 + i] = (uint8_t)((uint64_t)came_ms >> (56 - 8 * i));
+	put_be64(out + 1, (uint64_t)came_ms);
 	memcpy(out + 9, row + 1, DIGEST_BYTES);
 }
 
@@ -70,24 +71,27 @@ weight(size_t record)
 static int
 get_total(struct attach *at, DB_TXN *txn, int64_t *total)
 {
+	uint8_t b[8];
 	DBT key, data;
 	int rc;
 
-	*total = 0;
 	dbt_in(&key, total_key, sizeof total_key);
-	dbt_out(&data, total, sizeof *total);
+	dbt_out(&data, b, sizeof b);
 	rc = at->table[TABLE_MAIN]->get(
 		at->table[TABLE_MAIN], txn, &key, &data, txn == NULL ? 0 : DB_RMW);
+	*total = rc == 0 ? (int64_t)get_be64(b) : 0;
 	return rc == DB_NOTFOUND ? 0 : rc;
 }
 
 static int
 put_total(struct attach *at, DB_TXN *txn, int64_t total)
 {
+	uint8_t b[8];
 	DBT key, data;
 
+	put_be64(b, (uint64_t)total);
 	dbt_in(&key, total_key, sizeof total_key);
-	dbt_in(&data, &total, sizeof total);
+	dbt_in(&data, b, sizeof b);
 	return at->table[TABLE_MAIN]->put(at->table[TABLE_MAIN], txn, &key, &data, 0);
 }
 
@@ -171,9 +175,9 @@ put_row(struct attach *at, DB_TXN *txn, const struct put *p, const struct vault_
 	return at->table[TABLE_MAIN]->put(at->table[TABLE_MAIN], txn, &key, &data, 0);
 }
 
-/* The oldest: 0 with its keys and end, DB_NOTFOUND when the list is empty. */
+/* The oldest's place in the list and its end; DB_NOTFOUND when the list is empty. */
 static int
-oldest(struct attach *at, DB_TXN *txn, uint8_t k[ROW_KEY_BYTES], int64_t *until_ms)
+oldest(struct attach *at, DB_TXN *txn, uint8_t age[AGE_KEY_BYTES], int64_t *until_ms)
 {
 	uint8_t found[KEY_MAX] = { KEY_VAULT_AGE };
 	DBC *cursor;
@@ -185,49 +189,93 @@ oldest(struct attach *at, DB_TXN *txn, uint8_t k[ROW_KEY_BYTES], int64_t *until_
 	dbt_out(&key, found, sizeof found);
 	key.size = 1;
 	dbt_out(&data, until_ms, sizeof *until_ms);
+	data.flags |= DB_DBT_PARTIAL; /* behind the list's end are entries of other sizes */
+	data.dlen = sizeof *until_ms;
 	rc = cursor->get(cursor, &key, &data, DB_SET_RANGE);
 	closed = cursor->close(cursor);
 	if (rc == 0 && (found[0] != KEY_VAULT_AGE || key.size != AGE_KEY_BYTES))
 		rc = DB_NOTFOUND;
-	if (rc != 0 || closed != 0)
-		return rc != 0 ? rc : closed;
-	k[0] = KEY_VAULT;
-	memcpy(k + 1, found + 9, DIGEST_BYTES);
-	return 0;
+	memcpy(age, found, AGE_KEY_BYTES);
+	return rc != 0 ? rc : closed;
+}
+
+/* Lets at most DROPS_MOST rows go, from the oldest on, while more than cap_bytes are held or their time
+ * is up. */
+static int
+drop_oldest(struct attach *at, DB_TXN *txn, int64_t cap_bytes, int64_t now_ms, int64_t *total,
+	int *dropped)
+{
+	uint8_t age[AGE_KEY_BYTES], k[ROW_KEY_BYTES] = { KEY_VAULT };
+	int64_t until_ms = 0;
+	int rc = 0;
+
+	for (*dropped = 0; rc == 0 && *dropped < DROPS_MOST; ++*dropped) {
+		rc = oldest(at, txn, age, &until_ms);
+		if (rc == DB_NOTFOUND) {
+			*total = 0; /* an empty list is empty, whatever the sum has become */
+			return 0;
+		}
+		if (rc != 0 || (*total <= cap_bytes && until_ms > now_ms))
+			return rc;
+		memcpy(k + 1, age + 9, DIGEST_BYTES);
+		/* its place first, and for itself: one whose row is not there would be found for ever */
+		if ((rc = delete_key(at, txn, age, sizeof age)) == 0)
+			rc = drop_row(at, txn, k, total);
+	}
+	return rc;
 }
 
 static int
 put_all(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 {
-	const struct put *p = arg;
-	uint8_t k[ROW_KEY_BYTES];
-	int64_t total, until_ms;
-	int rc = get_total(at, txn, &total);
+	struct put *p = arg;
+	int64_t total;
+	int rc = get_total(at, txn, &total), dropped = 0;
 
 	(void)err;
 	for (size_t i = 0; rc == 0 && i < p->count; i++)
 		rc = put_row(at, txn, p, &p->records[i], &total);
-	while (rc == 0 && total > p->cap_bytes) {
-		rc = oldest(at, txn, k, &until_ms);
-		if (rc == 0)
-			rc = drop_row(at, txn, k, &total);
-	}
-	/* an empty list is empty, whatever the sum has become */
-	if (rc == DB_NOTFOUND) {
-		total = 0;
-		rc = 0;
-	}
+	if (rc == 0 && total > p->cap_bytes)
+		rc = drop_oldest(at, txn, p->cap_bytes, p->now_ms, &total, &dropped);
+	p->over = total > p->cap_bytes && dropped == DROPS_MOST;
 	return rc != 0 ? rc : put_total(at, txn, total);
+}
+
+/* The thread may be abandoned and its caller's records be freed by who takes over, so it has its own: in one
+ * piece, the text behind the records.  NULL: no memory. */
+static struct vault_record *
+copy_records(const struct vault_record *records, size_t count)
+{
+	struct vault_record *copy;
+	size_t bytes = count * sizeof *copy;
+	char *text;
+
+	for (size_t i = 0; i < count; i++)
+		bytes += records[i].record.len;
+	copy = malloc(bytes + 1);
+	if (copy == NULL)
+		return NULL;
+	text = (char *)(copy + count);
+	for (size_t i = 0; i < count; i++) {
+		copy[i] = records[i];
+		copy[i].record.at = text;
+		memcpy(text, records[i].record.at, records[i].record.len);
+		text += records[i].record.len;
+	}
+	return copy;
 }
 
 int
 store_vault_put(struct store *s, struct id project, const struct vault_record *records,
 	size_t count, int64_t now_ms, int64_t until_ms, int64_t cap_bytes, struct err *err)
 {
-	struct put p = { project, records, count, now_ms, until_ms, cap_bytes, NULL };
+	struct put p = { project, NULL, count, now_ms, until_ms, cap_bytes, NULL, false };
+	struct vault_record *copy;
 	size_t most = 0;
 	int rc;
 
+	if (count > VAULT_PUT_MAX)
+		return err_set(err, ERR_INTERNAL, "%zu records at once for the vault", count);
 	for (size_t i = 0; i < count; i++) {
 		if (records[i].record.len > VAULT_RECORD_MAX)
 			return err_set(err, ERR_INTERNAL, "a record of %zu bytes for the vault",
@@ -235,9 +283,17 @@ store_vault_put(struct store *s, struct id project, const struct vault_record *r
 		most = records[i].record.len > most ? records[i].record.len : most;
 	}
 	p.room = malloc(sizeof(struct vault_head) + most);
-	if (p.room == NULL)
-		return err_set(err, ERR_MEMORY, "no memory for a record of the vault");
-	rc = store_txn(s, "keeping signatures", DB_TXN_WRITE_NOSYNC, put_all, &p, err);
+	p.records = copy = copy_records(records, count);
+	if (p.room == NULL || copy == NULL) {
+		free(p.room);
+		free(copy);
+		return err_set(err, ERR_MEMORY, "no memory for records of the vault");
+	}
+	do { /* after the first time only what is left to go: a cap that was lowered, many small ones */
+		rc = store_txn(s, "keeping signatures", DB_TXN_WRITE_NOSYNC, put_all, &p, err);
+		p.count = 0;
+	} while (rc == 0 && p.over);
+	free(copy);
 	free(p.room);
 	return rc;
 }
@@ -302,26 +358,19 @@ static int
 sweep(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 {
 	struct sweep *w = arg;
-	uint8_t k[ROW_KEY_BYTES];
-	int64_t total, until_ms = 0;
+	int64_t total;
 	int rc = get_total(at, txn, &total);
 
 	(void)err;
-	for (w->count = 0; rc == 0 && w->count < SWEEP_MOST; w->count++) {
-		rc = oldest(at, txn, k, &until_ms);
-		if (rc != 0 || until_ms > w->now_ms)
-			break;
-		rc = drop_row(at, txn, k, &total);
-	}
-	if (rc != 0 && rc != DB_NOTFOUND)
-		return rc;
-	return w->count == 0 ? 0 : put_total(at, txn, total);
+	if (rc == 0)
+		rc = drop_oldest(at, txn, INT64_MAX, w->now_ms, &total, &w->count);
+	return rc != 0 ? rc : put_total(at, txn, total);
 }
 
 int
 store_vault_sweep(struct store *s, int64_t now_ms, struct err *err)
 {
-	struct sweep w = { .now_ms = now_ms };
+	struct sweep w = { .now_ms = now_ms, .count = 0 };
 
 	if (store_txn(s, "sweeping signatures", DB_TXN_WRITE_NOSYNC, sweep, &w, err) != 0)
 		return -1;

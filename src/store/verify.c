@@ -244,6 +244,8 @@ check_main_table(struct attach *at, void *arg, struct err *err)
 		return rc;
 	dbt_out(&key, key_room, sizeof key_room);
 	dbt_out(&data, data_room, sizeof data_room);
+	data.flags |= DB_DBT_PARTIAL; /* rows of the vault are longer, and not looked into */
+	data.dlen = sizeof data_room;
 	while ((rc = cursor->get(cursor, &key, &data, DB_NEXT)) == 0 && key.size > 0) {
 		if ((rc = check_entry(at, e, key_room, key.size, data_room, data.size)) != 0)
 			break;

@@ -37,7 +37,6 @@ struct writing {
 
 	bool open; /* a message is */
 	enum neutral_role role;
-	size_t message; /* of the request, for errors */
 	char document[DOCUMENTS_NAMED_MAX][DOCUMENT_NAME_BYTES];
 	size_t documents;
 	int rc;
@@ -58,12 +57,12 @@ refuse(struct writing *w, enum err_code code, const char *field, const char *say
 static int
 refuse_part(struct writing *w, const struct neutral_part *p, const char *why)
 {
-	char field[CONVERSE_PATH_BYTES], says[200];
+	char says[200];
 
-	(void)snprintf(field, sizeof field, "messages[%zu]", w->message);
 	(void)snprintf(says, sizeof says, "The provider's Converse API takes no %s %s.",
 		part_name(p->kind), why);
-	return refuse(w, ERR_UNSUPPORTED, field, says);
+	/* no number: the client's messages were counted before they were put right */
+	return refuse(w, ERR_UNSUPPORTED, "messages", says);
 }
 
 static int
@@ -648,8 +647,8 @@ put_messages(struct writing *w)
 		open_message(w, ROLE_USER);
 		put_system_texts(w);
 	}
-	for (w->message = 0; w->message < w->n->message_count && w->rc == 0; w->message++)
-		put_message(w, &w->n->message[w->message]);
+	for (size_t i = 0; i < w->n->message_count && w->rc == 0; i++)
+		put_message(w, &w->n->message[i]);
 	if (w->open) {
 		out_close(&w->out, ']');
 		out_close(&w->out, '}');

@@ -4,6 +4,7 @@
 #include "wire/convert.h"
 
 #include "wire/wire-int.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +34,27 @@ refuse_losses(const struct losses *lost, const struct format *to, struct err *er
 	return err_field(err, lost->meaning);
 }
 
+/* A refusal names the member as the client wrote it, in its sentence too: most dialects have no other
+ * place for it.  Returns -1. */
+static int
+refused(const struct neutral_request *n, struct err *err)
+{
+	const struct neutral_field *f;
+	char says[sizeof err->says], name[sizeof err->field];
+
+	if (err == NULL || err->field[0] == '\0' || err->code == ERR_MEMORY)
+		return -1;
+	f = neutral_peek(n, err->field);
+	if (f != NULL && f->as.at != NULL) {
+		(void)span_copy(f->as, name, sizeof name);
+		(void)err_field(err, name);
+	}
+	if (strstr(err_public(err), err->field) != NULL)
+		return -1;
+	(void)snprintf(says, sizeof says, "%s", err_public(err));
+	return err_say(err, "%s: %s", err->field, says);
+}
+
 int
 convert_request(struct arena *a, const struct convert_request *q, struct request_made *out,
 	struct losses *lost, struct err *err)
@@ -51,12 +73,12 @@ convert_request(struct arena *a, const struct convert_request *q, struct request
 		return err_set(err, ERR_MEMORY, "no memory to convert a request");
 	neutral_request_init(n, a);
 	if (q->from->read_request(&q->source, n, lost, err) != 0)
-		return -1;
+		return refused(n, err);
 	if (q->between != NULL && q->between(q->ctx, n, err) != 0)
 		return -1;
 	expect_length(out->body, q->source.body);
 	if (q->to->write_request(n, &q->target, out, lost, err) != 0)
-		return -1;
+		return refused(n, err);
 	if (made_or_not(out, err) != 0)
 		return -1;
 	losses_of_fields(lost, n);
@@ -86,12 +108,38 @@ convert_reply(struct arena *a, const struct format *from, const struct format *t
 		return -1;
 	*usage = r.usage;
 	rename_back(o->renamed, &r);
+	if (o->see != NULL)
+		o->see(o->ctx, &r);
 	expect_length(out, body);
 	if ((format_kin(from, to) ? to->splice_reply(body, o, out) : to->write_reply(&r, o, out)) !=
 			0 ||
 		out->failed)
 		return err_set(err, ERR_MEMORY, "no memory for a converted answer");
 	return 0;
+}
+
+static int
+add_chars(void *ctx, const struct neutral_event *e)
+{
+	int64_t *chars = ctx;
+
+	if (e->kind == EVENT_DELTA)
+		*chars += (int64_t)text_inside(e->text).len;
+	return 0;
+}
+
+int64_t
+convert_reply_chars(const struct format *f, struct span body)
+{
+	struct arena *a = arena_new(CONVERT_REPLY_MAX);
+	struct neutral_reply r = { .arena = a, .usage = WIRE_USAGE_NONE };
+	struct err ignored = { 0 };
+	int64_t chars = 0;
+
+	if (a != NULL && f->read_reply(body, &r, &ignored) == 0)
+		(void)neutral_replay(&r, add_chars, &chars);
+	arena_free(a);
+	return chars;
 }
 
 /* ---- streams ---- */
@@ -239,7 +287,7 @@ int
 convert_stream_stop(struct convert_stream *s, int64_t input_tokens, int64_t output_tokens)
 {
 	struct neutral_event start = { .kind = EVENT_START }, end = { .kind = EVENT_END };
-	struct neutral_event usage = { .kind = EVENT_USAGE, .usage = WIRE_USAGE_NONE };
+	struct neutral_event usage = { .kind = EVENT_USAGE, .usage = s->usage };
 	int choices = s->choices == 0 ? 1 : s->choices;
 
 	if (!s->started && on_event(s, &start) != 0)
@@ -248,7 +296,8 @@ convert_stream_stop(struct convert_stream *s, int64_t input_tokens, int64_t outp
 		if (stop_choice(s, i) != 0)
 			return -1;
 	usage.usage.seen = true;
-	usage.usage.input = input_tokens;
+	if (usage.usage.input < 0)
+		usage.usage.input = input_tokens;
 	usage.usage.output = output_tokens;
 	return on_event(s, &usage) != 0 ? -1 : on_event(s, &end);
 }

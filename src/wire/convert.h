@@ -29,6 +29,10 @@ int convert_reply(struct arena *a, const struct format *from, const struct forma
 	struct span body, const struct reply_options *o, struct wire_usage *usage,
 	struct bytes *out, struct err *err);
 
+/* Of what a whole answer says, as JSON strings; for an estimate, where its usage is not told.  0 too
+ * where it cannot be read. */
+int64_t convert_reply_chars(const struct format *f, struct span body);
+
 /*
  * A stream on its way.  see(), where not NULL, is shown each event before it is written.  A reader's
  * ERROR is written in the client's dialect.  Bytes of `out` are the client's; take and drop them as
@@ -72,7 +76,8 @@ void convert_stream_free(struct convert_stream *s);
 int convert_stream_feed(struct convert_stream *s, const char *data, size_t len);
 int convert_stream_end(struct convert_stream *s);
 /* The last events of an answer that is ended here, as if the model had reached its ceiling; for none that
- * is spliced or silent.  0, or -1 out of memory. */
+ * is spliced or silent.  input_tokens: an estimate, for where the provider has not told.  0, or -1
+ * out of memory. */
 int convert_stream_stop(struct convert_stream *s, int64_t input_tokens, int64_t output_tokens);
 /* A whole answer where the client waits for a stream (conversion.md, trap 18). */
 int convert_stream_whole(struct convert_stream *s, struct span body);

@@ -71,6 +71,9 @@ struct reply_options {
 	int64_t now_s;               /* where the provider states no time */
 	bool array;                  /* Gemini: one JSON array (no alt=sse), application/json */
 	const struct names *renamed; /* of the request this answers; may be NULL */
+	/* convert_reply() shows the answer before it is written; may be NULL. */
+	void (*see)(void *ctx, const struct neutral_reply *r);
+	void *ctx;
 };
 
 struct format {

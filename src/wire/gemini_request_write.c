@@ -274,7 +274,7 @@ put_media(struct writer *w, const struct neutral_part *p)
 	const char *says;
 
 	if (!media_fits(p, &says))
-		return unsupported(w, part_name(p->kind), says);
+		return unsupported(w, "messages", says);
 	known.mime = mime_of(p);
 	if (p->data.at == NULL && p->file_id.at == NULL && p->url.at == NULL)
 		gemini_put_text(&w->o, p->text, false, SPAN_NONE);

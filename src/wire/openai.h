@@ -38,6 +38,10 @@ struct openai_request {
  */
 bool openai_needs_model(const char *endpoint);
 int openai_skim(struct span body, const char *endpoint, struct openai_request *out, struct err *err);
+/* The same where the path names the model (SPAN_NONE: it does not): what the body says of it does not
+ * count, and openai_rewrite() puts it in. */
+int openai_skim_named(struct span body, const char *endpoint, struct span path_model,
+	struct openai_request *out, struct err *err);
 /* The model out of a multipart/form-data body, wherever its part stands.  0 found, 1 none, -1 broken. */
 int openai_skim_multipart(struct span body, const char *content_type, char *model, size_t room,
 	struct err *err);

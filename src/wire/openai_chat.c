@@ -131,6 +131,17 @@ chat_read_url(struct span url, struct neutral_part *p)
 	return false;
 }
 
+void
+chat_write_data_url(struct json_out *o, const char *key, struct span mime, struct span data)
+{
+	out_string_begin(o, key);
+	out_string_plain(o, SPAN_LIT("data:"));
+	out_string_plain(o, mime.len > 0 ? mime : SPAN_LIT("application/octet-stream"));
+	out_string_plain(o, SPAN_LIT(";base64,"));
+	out_string_plain(o, data);
+	out_string_end(o);
+}
+
 static bool
 is_object(struct span json)
 {
@@ -157,6 +168,54 @@ chat_read_arguments(struct arena *a, struct json_value v, struct neutral_part *p
 	text = text_plain(a, v);
 	if (text.at != NULL && is_object(text))
 		p->input = text;
+}
+
+/* ---- what an answer holds ---- */
+
+const char *const chat_answer_members[CHAT_ANSWER_MEMBERS] = { "content", "refusal",
+	"reasoning_content", "reasoning", "reasoning_details", "tool_calls", "function_call",
+	"audio", "images" };
+
+struct json_value
+chat_reasoning_of(const struct json_value got[CHAT_ANSWER_MEMBERS])
+{
+	return got[CHAT_REASONING_CONTENT].type == JSON_STRING ? got[CHAT_REASONING_CONTENT]
+							       : got[CHAT_REASONING];
+}
+
+int
+chat_read_answered_call(struct arena *a, struct json_value id, struct json_value arguments,
+	struct neutral_part *p, struct err *err)
+{
+	p->call_id = text_plain(a, id);
+	if (p->call_id.len == 0)
+		p->call_id = text_new_id(a, "call_");
+	if (p->call_id.at == NULL)
+		return err_set(err, ERR_MEMORY, "no memory for a tool call's id");
+	chat_read_arguments(a, arguments, p);
+	return 0;
+}
+
+void
+chat_write_answered_arguments(struct json_out *o, struct arena *a, const struct neutral_part *p)
+{
+	if (p->arguments.at != NULL && (p->is_custom || !text_is_empty(p->arguments))) {
+		out_json(o, p->is_custom ? "input" : "arguments", p->arguments);
+	} else {
+		out_string_begin(o, "arguments");
+		out_string_plain(
+			o, p->input.at != NULL ? text_compact(a, p->input) : SPAN_LIT("{}"));
+		out_string_end(o);
+	}
+}
+
+bool
+chat_is_blank(struct span data)
+{
+	for (size_t i = 0; i < data.len; i++)
+		if (strchr(" \t\r\n", data.at[i]) == NULL)
+			return false;
+	return true;
 }
 
 /* ---- how an answer ends ---- */

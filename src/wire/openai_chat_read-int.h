@@ -46,21 +46,23 @@ void chat_note_rest(void *ctx, struct span key, struct json_value v);
 
 /* ---- what OpenAI's two dialects have in common ---- */
 
-struct chat_elements {
-	struct chat_reader *r;
-	size_t count;
-	int rc;
-};
-/* fn gets a struct chat_elements, and stops by setting its rc. */
+/* The members of a request's object, and what has no place of its own into rest. */
+int chat_read_body(const struct request_source *from, const char *const *names, size_t count,
+	struct json_value *got, struct chat_rest *rest);
+/* The model, which the path may name. */
+int chat_read_model(struct chat_reader *r, const struct request_source *from, struct json_value v);
+/* Reads each element at its own place, until one gives -1. */
 int chat_each(struct chat_reader *r, const char *member, struct json_value array,
-	bool (*fn)(void *ctx, const struct json_member *m));
+	int (*read)(struct chat_reader *r, struct json_value v));
 /* Of {name,description,parameters,strict}, at the place where r is. */
 int chat_read_function(struct chat_reader *r, struct json_value v, struct neutral_tool *t);
-/* Of {name,description,schema,strict}. */
-int chat_read_schema(struct chat_reader *r, struct json_value v);
+/* The form of the answer by its type; schema: {name,description,schema,strict}, at its own place. */
+int chat_read_format(struct chat_reader *r, const char *member, struct json_value type,
+	const char *schema_at, struct json_value schema);
 int chat_read_most(struct chat_reader *r, const char *name, struct json_value v);
 int chat_read_effort(struct chat_reader *r, const char *member, struct json_value v);
 int chat_read_flag(struct chat_reader *r, const char *member, struct json_value v, bool *out);
+int chat_read_parallel(struct chat_reader *r, struct json_value v);
 
 int chat_read_messages(struct chat_reader *r, struct json_value messages);
 

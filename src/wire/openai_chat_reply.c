@@ -127,13 +127,9 @@ add_call(struct reader *d, struct json_value id, struct json_value name,
 		return -1;
 	d->calls = true;
 	p->name = text;
-	p->call_id = text_plain(a, id);
-	if (p->call_id.len == 0)
-		p->call_id = text_new_id(a, "call_");
-	if (p->call_id.at == NULL)
-		return err_set(d->err, ERR_MEMORY, "no memory for a tool call's id");
 	p->is_custom = is_custom;
-	chat_read_arguments(a, arguments, p);
+	if (chat_read_answered_call(a, id, arguments, p, d->err) != 0)
+		return -1;
 	p->signature = chat_thought_signature(a, extra);
 	if (p->signature.at != NULL)
 		p->signer = SIGNER_GEMINI;
@@ -178,35 +174,17 @@ add_audio(struct reader *d, struct json_value audio, bool has_text)
 	return 0;
 }
 
-enum {
-	CONTENT,
-	REFUSAL,
-	REASONING_CONTENT,
-	REASONING,
-	REASONING_DETAILS,
-	TOOL_CALLS,
-	FUNCTION_CALL,
-	AUDIO,
-	IMAGES,
-	MESSAGE_FIELDS
-};
-static const char *const message_fields[MESSAGE_FIELDS] = { "content", "refusal",
-	"reasoning_content", "reasoning", "reasoning_details", "tool_calls", "function_call",
-	"audio", "images" };
-
 static int
 read_reasoning(struct reader *d, const struct json_value *got)
 {
-	if (got[REASONING_DETAILS].type == JSON_ARRAY) {
+	if (got[CHAT_REASONING_DETAILS].type == JSON_ARRAY) {
 		(void)chat_read_reasoning_details(
-			d->r->arena, got[REASONING_DETAILS], add_reasoning, d);
+			d->r->arena, got[CHAT_REASONING_DETAILS], add_reasoning, d);
 		if (d->rc != 0 ||
 			(d->choice < d->r->choice_count && d->r->choice[d->choice].count > 0))
 			return d->rc;
 	}
-	return add_string(d, PART_REASONING,
-		got[REASONING_CONTENT].type == JSON_STRING ? got[REASONING_CONTENT]
-							   : got[REASONING]);
+	return add_string(d, PART_REASONING, chat_reasoning_of(got));
 }
 
 static int
@@ -214,28 +192,28 @@ read_message(struct reader *d, struct json_value message)
 {
 	static const char *const names[] = { "name", "arguments" };
 	static const struct json_value none;
-	struct json_value got[MESSAGE_FIELDS], call[2];
+	struct json_value got[CHAT_ANSWER_MEMBERS], call[2];
 	bool has_text;
 
-	if (text_pick(message.raw, message_fields, MESSAGE_FIELDS, got, NULL, NULL) != 0)
+	if (text_pick(message.raw, chat_answer_members, CHAT_ANSWER_MEMBERS, got, NULL, NULL) != 0)
 		return no_answer(d->err, "a choice without a message");
 	if (read_reasoning(d, got) != 0)
 		return -1;
-	has_text = got[CONTENT].type == JSON_STRING && !text_is_empty(got[CONTENT].raw);
-	if (got[CONTENT].type == JSON_ARRAY)
-		(void)json_each_element(got[CONTENT].raw, each_part, d, NULL);
-	if (d->rc != 0 || add_string(d, PART_TEXT, got[CONTENT]) != 0 ||
-		add_string(d, PART_REFUSAL, got[REFUSAL]) != 0 ||
-		add_audio(d, got[AUDIO], has_text) != 0)
+	has_text = got[CHAT_CONTENT].type == JSON_STRING && !text_is_empty(got[CHAT_CONTENT].raw);
+	if (got[CHAT_CONTENT].type == JSON_ARRAY)
+		(void)json_each_element(got[CHAT_CONTENT].raw, each_part, d, NULL);
+	if (d->rc != 0 || add_string(d, PART_TEXT, got[CHAT_CONTENT]) != 0 ||
+		add_string(d, PART_REFUSAL, got[CHAT_REFUSAL]) != 0 ||
+		add_audio(d, got[CHAT_AUDIO], has_text) != 0)
 		return -1;
-	if (got[IMAGES].type == JSON_ARRAY)
-		(void)json_each_element(got[IMAGES].raw, each_image, d, NULL);
-	if (d->rc == 0 && got[TOOL_CALLS].type == JSON_ARRAY)
-		(void)json_each_element(got[TOOL_CALLS].raw, each_call, d, NULL);
+	if (got[CHAT_IMAGES].type == JSON_ARRAY)
+		(void)json_each_element(got[CHAT_IMAGES].raw, each_image, d, NULL);
+	if (d->rc == 0 && got[CHAT_TOOL_CALLS].type == JSON_ARRAY)
+		(void)json_each_element(got[CHAT_TOOL_CALLS].raw, each_call, d, NULL);
 	if (d->rc != 0)
 		return -1;
-	if (got[FUNCTION_CALL].type == JSON_OBJECT &&
-		TEXT_PICK(got[FUNCTION_CALL].raw, names, call) == 0)
+	if (got[CHAT_FUNCTION_CALL].type == JSON_OBJECT &&
+		TEXT_PICK(got[CHAT_FUNCTION_CALL].raw, names, call) == 0)
 		return add_call(d, none, call[0], call[1], none, false);
 	return 0;
 }
@@ -354,14 +332,7 @@ put_call(struct json_out *o, struct arena *a, const struct neutral_part *p)
 	out_string(o, "type", kind);
 	out_open(o, kind, '{');
 	out_text(o, "name", p->name);
-	if (p->arguments.at != NULL && (p->is_custom || !text_is_empty(p->arguments))) {
-		out_json(o, p->is_custom ? "input" : "arguments", p->arguments);
-	} else {
-		out_string_begin(o, "arguments");
-		out_string_plain(
-			o, p->input.at != NULL ? text_compact(a, p->input) : SPAN_LIT("{}"));
-		out_string_end(o);
-	}
+	chat_write_answered_arguments(o, a, p);
 	out_close(o, '}');
 	if (p->signer == SIGNER_GEMINI && p->signature.at != NULL)
 		chat_write_thought_signature(o, p->signature);
@@ -376,16 +347,11 @@ chat_write_image(struct json_out *o, const struct neutral_part *p, int64_t index
 		out_int(o, "index", index);
 	out_string(o, "type", "image_url");
 	out_open(o, "image_url", '{');
-	if (p->data.at != NULL) {
-		out_string_begin(o, "url");
-		out_string_plain(o, SPAN_LIT("data:"));
-		out_string_plain(o, p->mime.len > 0 ? p->mime : SPAN_LIT("image/png"));
-		out_string_plain(o, SPAN_LIT(";base64,"));
-		out_string_plain(o, p->data);
-		out_string_end(o);
-	} else {
+	if (p->data.at != NULL)
+		chat_write_data_url(
+			o, "url", p->mime.len > 0 ? p->mime : SPAN_LIT("image/png"), p->data);
+	else
 		out_text(o, "url", p->url.at != NULL ? p->url : p->file_id);
-	}
 	out_close(o, '}');
 	out_close(o, '}');
 }

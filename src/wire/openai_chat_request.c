@@ -99,17 +99,35 @@ chat_note_rest(void *ctx, struct span key, struct json_value v)
 
 /* ---- tools ---- */
 
+struct elements {
+	struct chat_reader *r;
+	int (*read)(struct chat_reader *r, struct json_value v);
+	size_t count;
+	int rc;
+};
+
+static bool
+each_element(void *ctx, const struct json_member *m)
+{
+	struct elements *all = ctx;
+	size_t before = chat_at(all->r, "[%zu]", all->count++);
+
+	all->rc = all->read(all->r, m->value);
+	chat_leave(all->r, before);
+	return all->rc == 0;
+}
+
 int
 chat_each(struct chat_reader *r, const char *member, struct json_value array,
-	bool (*fn)(void *ctx, const struct json_member *m))
+	int (*read)(struct chat_reader *r, struct json_value v))
 {
-	struct chat_elements all = { r, 0, 0 };
+	struct elements all = { .r = r, .read = read };
 	size_t before;
 
 	if (array.type != JSON_ARRAY)
 		return chat_bad(r, member, "must be an array");
 	before = chat_at(r, r->at_len > 0 ? ".%s" : "%s", member);
-	(void)json_each_element(array.raw, fn, &all, NULL);
+	(void)json_each_element(array.raw, each_element, &all, NULL);
 	chat_leave(r, before);
 	return all.rc;
 }
@@ -174,31 +192,13 @@ read_tool(struct chat_reader *r, struct json_value v)
 	return rc;
 }
 
-static bool
-each_tool(void *ctx, const struct json_member *m)
-{
-	struct chat_elements *all = ctx;
-	size_t before = chat_at(all->r, "[%zu]", all->count++);
-
-	all->rc = read_tool(all->r, m->value);
-	chat_leave(all->r, before);
-	return all->rc == 0;
-}
-
 /* The tools of before tools. */
-static bool
-each_function(void *ctx, const struct json_member *m)
+static int
+read_old_function(struct chat_reader *r, struct json_value v)
 {
-	struct chat_elements *all = ctx;
-	size_t before = chat_at(all->r, "[%zu]", all->count++);
-	struct neutral_tool *t = neutral_add_tool(all->r->n, all->r->err);
+	struct neutral_tool *t = neutral_add_tool(r->n, r->err);
 
-	if (t == NULL)
-		all->rc = -1;
-	else
-		all->rc = chat_read_function(all->r, m->value, t);
-	chat_leave(all->r, before);
-	return all->rc == 0;
+	return t == NULL ? -1 : chat_read_function(r, v, t);
 }
 
 static int
@@ -220,17 +220,6 @@ add_allowed(struct chat_reader *r, struct json_value tool)
 	return 0;
 }
 
-static bool
-each_allowed(void *ctx, const struct json_member *m)
-{
-	struct chat_elements *all = ctx;
-	size_t before = chat_at(all->r, "[%zu]", all->count++);
-
-	all->rc = add_allowed(all->r, m->value);
-	chat_leave(all->r, before);
-	return all->rc == 0;
-}
-
 static int
 read_allowed(struct chat_reader *r, struct json_value v)
 {
@@ -246,7 +235,7 @@ read_allowed(struct chat_reader *r, struct json_value v)
 			r, "tool_choice.allowed_tools.mode", "must be 'auto' or 'required'");
 	r->n->choice = CHOICE_ALLOWED;
 	r->n->choice_any = mode[0] == 'r';
-	return chat_each(r, "tool_choice.allowed_tools.tools", got[1], each_allowed);
+	return chat_each(r, "tool_choice.allowed_tools.tools", got[1], add_allowed);
 }
 
 /* Also the values of function_call, which was tool_choice before there were tools. */
@@ -288,8 +277,9 @@ read_choice(struct chat_reader *r, const char *member, struct json_value v)
 
 /* ---- the form of the answer ---- */
 
-int
-chat_read_schema(struct chat_reader *r, struct json_value v)
+/* Of {name,description,schema,strict}. */
+static int
+read_schema(struct chat_reader *r, struct json_value v)
 {
 	static const char *const names[] = { "name", "description", "schema", "strict" };
 	struct json_value got[4];
@@ -311,34 +301,43 @@ chat_read_schema(struct chat_reader *r, struct json_value v)
 	return 0;
 }
 
+int
+chat_read_format(struct chat_reader *r, const char *member, struct json_value type,
+	const char *schema_at, struct json_value schema)
+{
+	char word[32];
+	size_t before;
+	int rc = 0;
+
+	wire_copy_string(type, word, sizeof word);
+	if (strcmp(word, "json_schema") == 0) {
+		before = chat_at(r, "%s", schema_at);
+		rc = read_schema(r, schema);
+	} else {
+		before = chat_at(r, "%s", member);
+		if (strcmp(word, "text") == 0)
+			r->n->format = OUTPUT_TEXT;
+		else if (strcmp(word, "json_object") == 0)
+			r->n->format = OUTPUT_JSON;
+		else
+			rc = chat_bad(r, "type", "must be 'text', 'json_object' or 'json_schema'");
+	}
+	chat_leave(r, before);
+	return rc;
+}
+
 static int
 read_format(struct chat_reader *r, struct json_value v)
 {
 	static const char *const names[] = { "type", "json_schema" };
 	struct json_value got[2];
-	char type[32];
-	size_t before;
-	int rc;
 
 	if (!chat_given(v))
 		return 0;
 	if (v.type != JSON_OBJECT || TEXT_PICK(v.raw, names, got) != 0)
 		return chat_bad(r, "response_format", "must be an object");
-	wire_copy_string(got[0], type, sizeof type);
-	if (strcmp(type, "json_schema") == 0) {
-		before = chat_at(r, "response_format.json_schema");
-		rc = chat_read_schema(r, got[1]);
-		chat_leave(r, before);
-		return rc;
-	}
-	if (strcmp(type, "text") == 0)
-		r->n->format = OUTPUT_TEXT;
-	else if (strcmp(type, "json_object") == 0)
-		r->n->format = OUTPUT_JSON;
-	else
-		return chat_bad(r, "response_format.type",
-			"must be 'text', 'json_object' or 'json_schema'");
-	return 0;
+	return chat_read_format(
+		r, "response_format", got[0], "response_format.json_schema", got[1]);
 }
 
 /* ---- how long ---- */
@@ -368,17 +367,6 @@ add_stop(struct chat_reader *r, struct json_value v)
 	return 0;
 }
 
-static bool
-each_stop(void *ctx, const struct json_member *m)
-{
-	struct chat_elements *all = ctx;
-	size_t before = chat_at(all->r, "[%zu]", all->count++);
-
-	all->rc = add_stop(all->r, m->value);
-	chat_leave(all->r, before);
-	return all->rc == 0;
-}
-
 static int
 read_stop(struct chat_reader *r, struct json_value v)
 {
@@ -386,7 +374,7 @@ read_stop(struct chat_reader *r, struct json_value v)
 		return 0;
 	if (v.type == JSON_STRING)
 		return add_stop(r, v);
-	return chat_each(r, "stop", v, each_stop);
+	return chat_each(r, "stop", v, add_stop);
 }
 
 /* ---- reasoning ---- */
@@ -476,8 +464,33 @@ chat_read_flag(struct chat_reader *r, const char *member, struct json_value v, b
 	return 0;
 }
 
-static int
-read_model(struct chat_reader *r, const struct request_source *from, struct json_value v)
+int
+chat_read_parallel(struct chat_reader *r, struct json_value v)
+{
+	bool parallel = false;
+
+	if (chat_read_flag(r, "parallel_tool_calls", v, &parallel) != 0)
+		return -1;
+	if (chat_given(v))
+		r->n->parallel = parallel ? 1 : 0;
+	return 0;
+}
+
+int
+chat_read_body(const struct request_source *from, const char *const *names, size_t count,
+	struct json_value *got, struct chat_rest *rest)
+{
+	struct err *err = rest->r->err;
+
+	if (text_pick(from->body, names, count, got, chat_note_rest, rest) != 0) {
+		(void)err_set(err, ERR_BAD_REQUEST, "the body is no JSON object");
+		return err_say(err, "The request's body must be one JSON object.");
+	}
+	return rest->rc;
+}
+
+int
+chat_read_model(struct chat_reader *r, const struct request_source *from, struct json_value v)
 {
 	if (from->path_model.at != NULL) {
 		r->n->model = from->path_model;
@@ -490,7 +503,6 @@ static int
 read_fields(struct chat_reader *r, const struct json_value *got)
 {
 	struct neutral_request *n = r->n;
-	bool parallel = false;
 
 	if (chat_read_flag(r, "stream", got[STREAM], &n->stream) != 0)
 		return -1;
@@ -503,18 +515,16 @@ read_fields(struct chat_reader *r, const struct json_value *got)
 		return -1;
 	}
 	if (read_stop(r, got[STOP]) != 0 ||
-		(chat_given(got[TOOLS]) && chat_each(r, "tools", got[TOOLS], each_tool) != 0) ||
+		(chat_given(got[TOOLS]) && chat_each(r, "tools", got[TOOLS], read_tool) != 0) ||
 		(chat_given(got[FUNCTIONS]) &&
-			chat_each(r, "functions", got[FUNCTIONS], each_function) != 0) ||
+			chat_each(r, "functions", got[FUNCTIONS], read_old_function) != 0) ||
 		read_choice(r, "function_call", got[FUNCTION_CALL]) != 0 ||
 		read_choice(r, "tool_choice", got[TOOL_CHOICE]) != 0 ||
-		chat_read_flag(r, "parallel_tool_calls", got[PARALLEL], &parallel) != 0 ||
+		chat_read_parallel(r, got[PARALLEL]) != 0 ||
 		read_format(r, got[RESPONSE_FORMAT]) != 0 ||
 		read_reasoning(r, got[REASONING]) != 0 ||
 		chat_read_effort(r, "reasoning_effort", got[REASONING_EFFORT]) != 0)
 		return -1;
-	if (chat_given(got[PARALLEL]))
-		n->parallel = parallel ? 1 : 0;
 	return 0;
 }
 
@@ -527,12 +537,8 @@ openai_chat_read_request(const struct request_source *from, struct neutral_reque
 	struct json_value got[REQUEST_FIELDS];
 	const struct neutral_field *options;
 
-	if (text_pick(from->body, request_fields, REQUEST_FIELDS, got, chat_note_rest, &rest) !=
-		0) {
-		(void)err_set(err, ERR_BAD_REQUEST, "the body is no JSON object");
-		return err_say(err, "The request's body must be one JSON object.");
-	}
-	if (rest.rc != 0 || read_model(&r, from, got[MODEL]) != 0 || read_fields(&r, got) != 0 ||
+	if (chat_read_body(from, request_fields, REQUEST_FIELDS, got, &rest) != 0 ||
+		chat_read_model(&r, from, got[MODEL]) != 0 || read_fields(&r, got) != 0 ||
 		chat_read_messages(&r, got[MESSAGES]) != 0)
 		return -1;
 	options = neutral_peek(n, "stream_options");

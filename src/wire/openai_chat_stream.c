@@ -168,61 +168,46 @@ read_audio(struct queue *q, struct queue_choice *c, struct json_value v)
 	return q->over || p.data.len == 0 ? 0 : queue_add_media(q, c, &p);
 }
 
-enum {
-	CONTENT,
-	REFUSAL,
-	REASONING_CONTENT,
-	REASONING,
-	REASONING_DETAILS,
-	TOOL_CALLS,
-	FUNCTION_CALL,
-	AUDIO,
-	IMAGES,
-	DELTA_FIELDS
-};
-static const char *const delta_fields[DELTA_FIELDS] = { "content", "refusal", "reasoning_content",
-	"reasoning", "reasoning_details", "tool_calls", "function_call", "audio", "images" };
-
 static int
 read_reasoning(struct queue *q, struct queue_choice *c, const struct json_value *got)
 {
 	bool any = false;
 
-	if (got[REASONING_DETAILS].type == JSON_ARRAY &&
-		read_details(q, c, got[REASONING_DETAILS], &any) != 0)
+	if (got[CHAT_REASONING_DETAILS].type == JSON_ARRAY &&
+		read_details(q, c, got[CHAT_REASONING_DETAILS], &any) != 0)
 		return -1;
 	if (any || q->over)
 		return 0;
-	return queue_add_text(q, c, PART_REASONING, QUEUE_NO_KEY,
-		got[REASONING_CONTENT].type == JSON_STRING ? got[REASONING_CONTENT]
-							   : got[REASONING]);
+	return queue_add_text(q, c, PART_REASONING, QUEUE_NO_KEY, chat_reasoning_of(got));
 }
 
 static int
 read_delta(struct queue *q, struct queue_choice *c, struct json_value delta)
 {
 	struct walk w = { q, c, PART_TEXT, 0 };
-	struct json_value got[DELTA_FIELDS];
+	struct json_value got[CHAT_ANSWER_MEMBERS];
 
-	if (delta.type != JSON_OBJECT ||
-		text_pick(delta.raw, delta_fields, DELTA_FIELDS, got, NULL, NULL) != 0)
+	if (delta.type != JSON_OBJECT || text_pick(delta.raw, chat_answer_members,
+						 CHAT_ANSWER_MEMBERS, got, NULL, NULL) != 0)
 		return 0;
 	if (read_reasoning(q, c, got) != 0)
 		return -1;
-	if (!q->over && got[CONTENT].type == JSON_ARRAY)
-		(void)json_each_element(got[CONTENT].raw, each_part, &w, NULL);
+	if (!q->over && got[CHAT_CONTENT].type == JSON_ARRAY)
+		(void)json_each_element(got[CHAT_CONTENT].raw, each_part, &w, NULL);
 	if (w.rc != 0 ||
-		(!q->over && queue_add_text(q, c, PART_TEXT, QUEUE_NO_KEY, got[CONTENT]) != 0) ||
-		(!q->over && queue_add_text(q, c, PART_REFUSAL, QUEUE_NO_KEY, got[REFUSAL]) != 0) ||
-		(!q->over && read_audio(q, c, got[AUDIO]) != 0))
+		(!q->over &&
+			queue_add_text(q, c, PART_TEXT, QUEUE_NO_KEY, got[CHAT_CONTENT]) != 0) ||
+		(!q->over &&
+			queue_add_text(q, c, PART_REFUSAL, QUEUE_NO_KEY, got[CHAT_REFUSAL]) != 0) ||
+		(!q->over && read_audio(q, c, got[CHAT_AUDIO]) != 0))
 		return -1;
-	if (!q->over && got[IMAGES].type == JSON_ARRAY)
-		(void)json_each_element(got[IMAGES].raw, each_image, &w, NULL);
-	if (w.rc == 0 && !q->over && got[TOOL_CALLS].type == JSON_ARRAY)
-		(void)json_each_element(got[TOOL_CALLS].raw, each_piece, &w, NULL);
+	if (!q->over && got[CHAT_IMAGES].type == JSON_ARRAY)
+		(void)json_each_element(got[CHAT_IMAGES].raw, each_image, &w, NULL);
+	if (w.rc == 0 && !q->over && got[CHAT_TOOL_CALLS].type == JSON_ARRAY)
+		(void)json_each_element(got[CHAT_TOOL_CALLS].raw, each_piece, &w, NULL);
 	if (w.rc != 0)
 		return -1;
-	return q->over ? 0 : read_function_call(q, c, got[FUNCTION_CALL]);
+	return q->over ? 0 : read_function_call(q, c, got[CHAT_FUNCTION_CALL]);
 }
 
 /* ---- chunks ---- */
@@ -321,22 +306,13 @@ end(struct queue *q, bool is_said)
 	return queue_finish(q);
 }
 
-static bool
-is_blank(struct span data)
-{
-	for (size_t i = 0; i < data.len; i++)
-		if (strchr(" \t\r\n", data.at[i]) == NULL)
-			return false;
-	return true;
-}
-
 int
 openai_chat_read_frame(void *state, const struct frame *f, neutral_emit *emit, void *ctx)
 {
 	struct queue *q = state;
 	int rc;
 
-	if (q->over || is_blank(f->data))
+	if (q->over || chat_is_blank(f->data))
 		return 0;
 	queue_begin_frame(q, emit, ctx);
 	rc = span_starts(f->data, "[DONE]") ? end(q, true) : read_chunk(q, f->data);

@@ -4,16 +4,13 @@
  * OpenAI refuses members it does not know, so nothing is written that only some servers take; what
  * OpenRouter takes besides is written for OpenRouter alone.
  */
-#include "wire/openai_chat-int.h"
+#include "wire/openai_write-int.h"
 
 #include "wire/effort.h"
 #include "wire/wire-int.h"
-#include <stdio.h>
 #include <string.h>
 
-#define STOPS_MOST      4  /* R6 */
-#define NAME_MOST       64 /* of a function */
-#define USER_BYTES_MOST 64 /* of `user` and `safety_identifier` */
+#define STOPS_MOST 4 /* R6 */
 
 struct chat_writer {
 	struct neutral_request *n;
@@ -28,14 +25,6 @@ static const char *
 model_of(const struct chat_writer *w)
 {
 	return w->to->model == NULL ? "" : w->to->model;
-}
-
-static int
-refuse(struct chat_writer *w, const char *field, const char *says)
-{
-	(void)err_set(w->err, ERR_UNSUPPORTED, "%s: %s", field, says);
-	(void)err_say(w->err, "%s", says);
-	return err_field(w->err, field);
 }
 
 /* ---- parts ---- */
@@ -57,17 +46,6 @@ put_cache(struct chat_writer *w, enum cache_mark cache)
 }
 
 static void
-put_data_url(struct chat_writer *w, const char *key, struct span mime, struct span data)
-{
-	out_string_begin(&w->o, key);
-	out_string_plain(&w->o, SPAN_LIT("data:"));
-	out_string_plain(&w->o, mime.len > 0 ? mime : SPAN_LIT("application/octet-stream"));
-	out_string_plain(&w->o, SPAN_LIT(";base64,"));
-	out_string_plain(&w->o, data);
-	out_string_end(&w->o);
-}
-
-static void
 open_part(struct chat_writer *w, const char *type)
 {
 	out_open(&w->o, NULL, '{');
@@ -85,13 +63,13 @@ static int
 put_by_url(struct chat_writer *w, const struct neutral_part *p, const char *type)
 {
 	if (p->data.at == NULL && p->url.at == NULL)
-		return refuse(w, type,
+		return chat_refuse(w->err, type,
 			"The provider needs images as base64 data or by an https address; a file's "
 			"id is known to its own provider alone.");
 	open_part(w, type);
 	out_open(&w->o, type, '{');
 	if (p->data.at != NULL)
-		put_data_url(w, "url", p->mime, p->data);
+		chat_write_data_url(&w->o, "url", p->mime, p->data);
 	else
 		out_text(&w->o, "url", p->url);
 	if (p->detail.at != NULL)
@@ -117,7 +95,7 @@ put_document(struct chat_writer *w, const struct neutral_part *p)
 		return 0;
 	}
 	if (p->data.at == NULL && (p->url.at == NULL || !w->openrouter))
-		return refuse(w, "file",
+		return chat_refuse(w->err, "file",
 			"The provider needs documents as base64 data; an address or a file's id it "
 			"cannot read.");
 	open_part(w, "file");
@@ -127,7 +105,7 @@ put_document(struct chat_writer *w, const struct neutral_part *p)
 	else
 		out_string(&w->o, "filename", file_name(p->mime));
 	if (p->data.at != NULL)
-		put_data_url(w, "file_data", p->mime, p->data);
+		chat_write_data_url(&w->o, "file_data", p->mime, p->data);
 	else
 		out_text(&w->o, "file_data", p->url);
 	out_close(&w->o, '}');
@@ -160,7 +138,7 @@ put_audio(struct chat_writer *w, const struct neutral_part *p)
 
 	if (p->data.at == NULL || format.len == 0 ||
 		(!w->openrouter && !span_is(format, "wav") && !span_is(format, "mp3")))
-		return refuse(w, "input_audio",
+		return chat_refuse(w->err, "input_audio",
 			"The provider takes audio as base64 data in WAV or MP3 alone.");
 	open_part(w, "input_audio");
 	out_open(&w->o, "input_audio", '{');
@@ -190,7 +168,7 @@ put_part(struct chat_writer *w, const struct neutral_part *p)
 	case PART_VIDEO:
 		if (w->openrouter)
 			return put_by_url(w, p, "video_url");
-		return refuse(w, "video", "The provider takes no video.");
+		return chat_refuse(w->err, "video", "The provider takes no video.");
 	default:
 		return 0;
 	}
@@ -209,15 +187,10 @@ static int
 put_system(struct chat_writer *w)
 {
 	struct neutral_request *n = w->n;
-	struct span *texts, all;
+	struct span all;
 
 	if (n->system_count == 0)
 		return 0;
-	texts = arena_alloc(n->arena, n->system_count * sizeof *texts);
-	if (texts == NULL)
-		return err_set(w->err, ERR_MEMORY, "no memory to join system texts");
-	for (size_t i = 0; i < n->system_count; i++)
-		texts[i] = n->system[i].text;
 	if (w->openrouter) {
 		for (size_t i = 0; i < n->system_count; i++)
 			if (n->system[i].cache != CACHE_NONE) {
@@ -230,9 +203,8 @@ put_system(struct chat_writer *w)
 				return 0;
 			}
 	}
-	all = text_joined(n->arena, texts, n->system_count, "\\n\\n");
-	if (all.at == NULL)
-		return err_set(w->err, ERR_MEMORY, "no memory to join system texts");
+	if (chat_join_system(n, &all, w->err) != 0)
+		return -1;
 	for (size_t i = 0; i < n->system_count; i++)
 		if (n->system[i].cache != CACHE_NONE)
 			losses_add(w->lost, SPAN_LIT("cache_control"), false);
@@ -438,25 +410,18 @@ put_reasoning(struct chat_writer *w, const struct neutral_message *m)
 static int
 put_call(struct chat_writer *w, const struct neutral_part *p)
 {
-	struct span id = text_clean_id(w->n->arena, p->call_id), input = SPAN_NONE;
+	struct span id = text_clean_id(w->n->arena, p->call_id);
 	bool gemini = strcasestr(model_of(w), "gemini") != NULL;
 
-	if (p->arguments.at == NULL)
-		input = text_compact(w->n->arena, p->input);
-	if (id.at == NULL || (p->arguments.at == NULL && input.at == NULL))
+	if (id.at == NULL)
 		return err_set(w->err, ERR_MEMORY, "no memory for a tool call");
 	out_open(&w->o, NULL, '{');
 	out_text(&w->o, "id", id);
 	out_string(&w->o, "type", p->is_custom ? "custom" : "function");
 	out_open(&w->o, p->is_custom ? "custom" : "function", '{');
 	out_text(&w->o, "name", p->name);
-	if (p->arguments.at != NULL) {
-		out_json(&w->o, p->is_custom ? "input" : "arguments", p->arguments);
-	} else {
-		out_string_begin(&w->o, "arguments");
-		out_string_plain(&w->o, input);
-		out_string_end(&w->o);
-	}
+	if (chat_put_arguments(&w->o, w->n, p, w->err) != 0)
+		return -1;
 	out_close(&w->o, '}');
 	/* Google's servers of this dialect take it back; others refuse it. */
 	if (p->signer == SIGNER_GEMINI && p->signature.at != NULL) {
@@ -588,20 +553,12 @@ put_custom(struct chat_writer *w, const struct neutral_tool *t)
 static int
 put_tool(struct chat_writer *w, const struct neutral_tool *t)
 {
-	char says[200], name[64];
-
 	if (t->kind == TOOL_CUSTOM) {
 		put_custom(w, t);
 		return 0;
 	}
-	if (t->kind == TOOL_HOSTED) {
-		(void)span_copy(t->name, name, sizeof name);
-		(void)snprintf(says, sizeof says,
-			"The tool '%s' runs at another provider alone; leave it out, or name a "
-			"model of that provider.",
-			name);
-		return refuse(w, "tools", says);
-	}
+	if (t->kind == TOOL_HOSTED)
+		return chat_refuse_hosted(w->err, t);
 	out_open(&w->o, NULL, '{');
 	out_string(&w->o, "type", "function");
 	out_open(&w->o, "function", '{');
@@ -619,12 +576,8 @@ put_tool(struct chat_writer *w, const struct neutral_tool *t)
 static void
 put_named(struct chat_writer *w, const char *key, struct span name)
 {
-	const char *kind = "function";
+	const char *kind = chat_tool_type(w->n, name);
 
-	for (size_t i = 0; i < w->n->tool_count; i++)
-		if (w->n->tool[i].kind == TOOL_CUSTOM && w->n->tool[i].name.len == name.len &&
-			memcmp(w->n->tool[i].name.at, name.at, name.len) == 0)
-			kind = "custom";
 	out_open(&w->o, key, '{');
 	out_string(&w->o, "type", kind);
 	out_open(&w->o, kind, '{');
@@ -700,27 +653,12 @@ put_format(struct chat_writer *w)
 	if (n->format == OUTPUT_SCHEMA) {
 		out_string(&w->o, "type", "json_schema");
 		out_open(&w->o, "json_schema", '{');
-		out_json(&w->o, "name",
-			text_is_empty(n->schema_name) ? SPAN_LIT("\"answer\"") : n->schema_name);
-		out_json(&w->o, "description", n->schema_description);
-		out_json(&w->o, "schema", n->schema);
-		if (n->schema_strict >= 0)
-			out_bool(&w->o, "strict", n->schema_strict == 1);
+		chat_put_schema(&w->o, n);
 		out_close(&w->o, '}');
 	} else {
 		out_string(&w->o, "type", n->format == OUTPUT_JSON ? "json_object" : "text");
 	}
 	out_close(&w->o, '}');
-}
-
-enum effort
-chat_effort(const struct neutral_request *n)
-{
-	if (n->effort != EFFORT_UNSET)
-		return n->effort;
-	if (n->budget >= 0)
-		return effort_of_budget(n->budget);
-	return n->adaptive ? EFFORT_MEDIUM : EFFORT_UNSET;
 }
 
 static void
@@ -750,58 +688,6 @@ put_effort(struct chat_writer *w)
 }
 
 /* ---- settings ---- */
-
-bool
-chat_takes_sampling(const char *model, const struct neutral_request *n)
-{
-	const char *name = model == NULL ? "" : model, *slash = strrchr(name, '/');
-
-	if (slash != NULL)
-		name = slash + 1;
-	if (n->effort == EFFORT_NONE || strstr(name, "chat") != NULL)
-		return true;
-	return !(name[0] == 'o' && name[1] >= '1' && name[1] <= '9') &&
-	       strncmp(name, "gpt-5", 5) != 0;
-}
-
-static void
-put_field(struct chat_writer *w, const char *name)
-{
-	const struct neutral_field *f = neutral_take(w->n, name);
-
-	if (f != NULL && f->value.type > JSON_NULL)
-		out_json(&w->o, name, f->value.raw);
-}
-
-void
-chat_put_user(struct json_out *o, struct neutral_request *n, const char *name)
-{
-	const struct neutral_field *f = neutral_take(n, name);
-	struct span plain;
-
-	if (f == NULL || f->value.type != JSON_STRING)
-		return;
-	plain = text_plain(n->arena, f->value);
-	if (plain.len > USER_BYTES_MOST)
-		out_text(o, name, text_clean_id(n->arena, plain));
-	else
-		out_json(o, name, f->value.raw);
-}
-
-void
-chat_put_tier(struct json_out *o, struct neutral_request *n)
-{
-	static const char *const tiers[] = { "auto", "default", "flex", "scale", "priority" };
-	const struct neutral_field *f = neutral_peek(n, "service_tier");
-	char tier[16];
-
-	if (f == NULL)
-		return;
-	wire_copy_string(f->value, tier, sizeof tier);
-	for (size_t i = 0; i < sizeof tiers / sizeof tiers[0]; i++)
-		if (strcmp(tier, tiers[i]) == 0)
-			out_json(o, "service_tier", neutral_take(n, "service_tier")->value.raw);
-}
 
 static bool
 each_option(void *ctx, const struct json_member *m)
@@ -859,16 +745,16 @@ put_settings(struct chat_writer *w)
 		"models", "provider", "plugins", "transforms", "route", "session_id", "trace" };
 
 	if (w->openrouter || chat_takes_sampling(w->to->model, w->n)) {
-		put_field(w, "temperature");
-		put_field(w, "top_p");
+		chat_put_field(&w->o, w->n, "temperature");
+		chat_put_field(&w->o, w->n, "top_p");
 	}
 	for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++)
-		put_field(w, plain[i]);
+		chat_put_field(&w->o, w->n, plain[i]);
 	chat_put_user(&w->o, w->n, "user");
 	chat_put_user(&w->o, w->n, "safety_identifier");
 	chat_put_tier(&w->o, w->n);
 	for (size_t i = 0; w->openrouter && i < sizeof openrouter / sizeof openrouter[0]; i++)
-		put_field(w, openrouter[i]);
+		chat_put_field(&w->o, w->n, openrouter[i]);
 }
 
 /* ---- the whole ---- */
@@ -884,12 +770,8 @@ write_request(struct neutral_request *n, const struct request_target *to, struct
 		.o = { .to = made->body },
 		.openrouter = openrouter };
 
-	static const struct name_rule names = { NAME_MOST, "_-", false };
-
-	if (names_fit(n, &names, &made->renamed) != 0)
-		return err_set(err, ERR_MEMORY, "no memory for the names of tools");
-	out_open(&w.o, NULL, '{');
-	out_text(&w.o, "model", to->model != NULL ? span_of(to->model) : n->model);
+	if (chat_open_request(&w.o, n, to, made, err) != 0)
+		return -1;
 	if (put_messages(&w) != 0)
 		return -1;
 	put_limits(&w);
@@ -899,8 +781,7 @@ write_request(struct neutral_request *n, const struct request_target *to, struct
 	if (put_tools(&w) != 0)
 		return -1;
 	put_stream(&w);
-	out_close(&w.o, '}');
-	return made->body->failed ? err_set(err, ERR_MEMORY, "no memory for a request") : 0;
+	return chat_close_request(&w.o, err);
 }
 
 int

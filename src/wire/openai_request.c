@@ -110,6 +110,7 @@ read_model(struct json_value v, bool needed, struct openai_request *out, struct 
 	ptrdiff_t len;
 
 	if (v.type == JSON_NONE || v.type == JSON_NULL) {
+		out->model_value = v;
 		if (needed)
 			return refuse(err,
 				"The member 'model' is missing; say which model is to answer.");
@@ -206,8 +207,9 @@ read_end_user(const struct skim *s, struct openai_request *out)
 	wire_copy_string(v, out->end_user, sizeof out->end_user);
 }
 
-int
-openai_skim(struct span body, const char *endpoint, struct openai_request *out, struct err *err)
+static int
+skim(struct span body, const char *endpoint, bool model_needed, struct openai_request *out,
+	struct err *err)
 {
 	static const enum member ceilings[] = { MAX_COMPLETION_TOKENS, MAX_OUTPUT_TOKENS,
 		MAX_TOKENS };
@@ -224,7 +226,7 @@ openai_skim(struct span body, const char *endpoint, struct openai_request *out, 
 				body.len);
 		return err_say(err, "The body is no JSON object; see byte %zu.", at + 1);
 	}
-	if (read_model(s.found[MODEL], openai_needs_model(endpoint), out, err) != 0)
+	if (read_model(s.found[MODEL], model_needed, out, err) != 0)
 		return -1;
 
 	if (openai_needs_model(endpoint) && s.found[STREAM].type > JSON_TRUE)
@@ -247,6 +249,24 @@ openai_skim(struct span body, const char *endpoint, struct openai_request *out, 
 	while (body.at[--out->object_end] != '}')
 		;
 	out->empty_object = !s.any;
+	return 0;
+}
+
+int
+openai_skim(struct span body, const char *endpoint, struct openai_request *out, struct err *err)
+{
+	return skim(body, endpoint, openai_needs_model(endpoint), out, err);
+}
+
+int
+openai_skim_named(struct span body, const char *endpoint, struct span path_model,
+	struct openai_request *out, struct err *err)
+{
+	if (path_model.at == NULL)
+		return openai_skim(body, endpoint, out, err);
+	if (skim(body, endpoint, false, out, err) != 0)
+		return -1;
+	(void)span_copy(path_model, out->model, sizeof out->model);
 	return 0;
 }
 
@@ -346,6 +366,15 @@ json_text(struct arena *a, const char *s)
 	return text;
 }
 
+static bool
+is_name(struct json_value v, const char *name)
+{
+	char text[sizeof((struct openai_request *)0)->model];
+
+	return v.type == JSON_STRING && json_string(v, text, sizeof text) >= 0 &&
+	       strcmp(text, name) == 0;
+}
+
 struct span
 openai_rewrite(struct arena *a, struct span body, const struct openai_request *q,
 	const char *endpoint, const char *upstream_model)
@@ -353,8 +382,8 @@ openai_rewrite(struct arena *a, struct span body, const struct openai_request *q
 	struct splice edits[2];
 	size_t count = 0;
 
-	if (upstream_model != NULL && q->model_value.type == JSON_STRING &&
-		strcmp(upstream_model, q->model) != 0) {
+	if (upstream_model != NULL && q->model_value.type != JSON_NONE &&
+		!is_name(q->model_value, upstream_model)) {
 		size_t at = (size_t)(q->model_value.raw.at - body.at);
 		struct span text = json_text(a, upstream_model);
 

@@ -88,14 +88,9 @@ read_call(struct reader *d, const struct json_value *got, bool is_custom)
 		return -1;
 	d->calls = true;
 	p->name = name;
-	p->call_id = text_plain(a, got[CALL_ID]);
-	if (p->call_id.len == 0)
-		p->call_id = text_new_id(a, "call_");
-	if (p->call_id.at == NULL)
-		return err_set(d->err, ERR_MEMORY, "no memory for a tool call's id");
 	p->is_custom = is_custom;
-	chat_read_arguments(a, got[is_custom ? INPUT : ARGUMENTS], p);
-	return 0;
+	return chat_read_answered_call(
+		a, got[CALL_ID], got[is_custom ? INPUT : ARGUMENTS], p, d->err);
 }
 
 static int
@@ -280,14 +275,7 @@ put_call(struct json_out *o, struct arena *a, struct span id, const struct neutr
 	out_string(o, "status", "completed");
 	out_text(o, "call_id", call_id);
 	out_text(o, "name", p->name);
-	if (p->arguments.at != NULL && (p->is_custom || !text_is_empty(p->arguments))) {
-		out_json(o, p->is_custom ? "input" : "arguments", p->arguments);
-	} else {
-		out_string_begin(o, "arguments");
-		out_string_plain(
-			o, p->input.at != NULL ? text_compact(a, p->input) : SPAN_LIT("{}"));
-		out_string_end(o);
-	}
+	chat_write_answered_arguments(o, a, p);
 	out_close(o, '}');
 }
 

@@ -332,17 +332,6 @@ read_item(struct chat_reader *r, struct json_value v)
 	return 0;
 }
 
-static bool
-each_item(void *ctx, const struct json_member *m)
-{
-	struct chat_elements *all = ctx;
-	size_t before = chat_at(all->r, "[%zu]", all->count++);
-
-	all->rc = read_item(all->r, m->value);
-	chat_leave(all->r, before);
-	return all->rc == 0;
-}
-
 static int
 read_input(struct chat_reader *r, struct json_value v)
 {
@@ -352,7 +341,7 @@ read_input(struct chat_reader *r, struct json_value v)
 	if (v.type == JSON_STRING)
 		rc = add_text(&c, PART_TEXT, "input", v);
 	else
-		rc = chat_each(r, "input", v, each_item);
+		rc = chat_each(r, "input", v, read_item);
 	if (rc == 0 && r->n->message_count == 0 && r->n->system_count == 0)
 		return chat_bad(r, "input", "must hold a message with content");
 	return rc;
@@ -385,35 +374,20 @@ read_tool(struct chat_reader *r, struct json_value v)
 	return chat_plain(r, "type", type, &t->name);
 }
 
-static bool
-each_tool(void *ctx, const struct json_member *m)
+static int
+add_allowed(struct chat_reader *r, struct json_value tool)
 {
-	struct chat_elements *all = ctx;
-	size_t before = chat_at(all->r, "[%zu]", all->count++);
-
-	all->rc = read_tool(all->r, m->value);
-	chat_leave(all->r, before);
-	return all->rc == 0;
-}
-
-static bool
-each_allowed(void *ctx, const struct json_member *m)
-{
-	struct chat_elements *all = ctx;
-	struct neutral_request *n = all->r->n;
-	size_t before = chat_at(all->r, "[%zu]", all->count++);
+	struct neutral_request *n = r->n;
 
 	if (n->allowed_count == NEUTRAL_TOOLS_MAX)
-		all->rc = chat_bad(all->r, "", "is one tool too many");
-	else if (n->allowed == NULL && (n->allowed = arena_alloc(n->arena,
-						NEUTRAL_TOOLS_MAX * sizeof *n->allowed)) == NULL)
-		all->rc = err_set(all->r->err, ERR_MEMORY, "no memory for allowed tools");
-	else
-		all->rc = chat_plain(all->r, "name", json_get(m->value.raw, "name"),
-			&n->allowed[n->allowed_count]);
-	n->allowed_count += all->rc == 0;
-	chat_leave(all->r, before);
-	return all->rc == 0;
+		return chat_bad(r, "", "is one tool too many");
+	if (n->allowed == NULL && (n->allowed = arena_alloc(n->arena,
+					   NEUTRAL_TOOLS_MAX * sizeof *n->allowed)) == NULL)
+		return err_set(r->err, ERR_MEMORY, "no memory for allowed tools");
+	if (chat_plain(r, "name", json_get(tool.raw, "name"), &n->allowed[n->allowed_count]) != 0)
+		return -1;
+	n->allowed_count++;
+	return 0;
 }
 
 static int
@@ -446,7 +420,7 @@ read_choice(struct chat_reader *r, struct json_value v)
 		wire_copy_string(got[2], word, sizeof word);
 		r->n->choice = CHOICE_ALLOWED;
 		r->n->choice_any = strcmp(word, "required") == 0;
-		return chat_each(r, "tool_choice.tools", got[3], each_allowed);
+		return chat_each(r, "tool_choice.tools", got[3], add_allowed);
 	}
 	(void)snprintf(
 		says, sizeof says, "names '%s', a tool that runs at its own provider alone", word);
@@ -461,9 +435,6 @@ static int
 read_text_options(struct chat_reader *r, struct json_value v)
 {
 	struct json_value format, verbosity;
-	char type[32];
-	size_t before;
-	int rc;
 
 	if (!chat_given(v))
 		return 0;
@@ -480,21 +451,8 @@ read_text_options(struct chat_reader *r, struct json_value v)
 		return 0;
 	if (format.type != JSON_OBJECT)
 		return chat_bad(r, "text.format", "must be an object");
-	wire_copy_string(json_get(format.raw, "type"), type, sizeof type);
-	if (strcmp(type, "json_schema") == 0) {
-		before = chat_at(r, "text.format");
-		rc = chat_read_schema(r, format);
-		chat_leave(r, before);
-		return rc;
-	}
-	if (strcmp(type, "text") == 0)
-		r->n->format = OUTPUT_TEXT;
-	else if (strcmp(type, "json_object") == 0)
-		r->n->format = OUTPUT_JSON;
-	else
-		return chat_bad(
-			r, "text.format.type", "must be 'text', 'json_object' or 'json_schema'");
-	return 0;
+	return chat_read_format(
+		r, "text.format", json_get(format.raw, "type"), "text.format", format);
 }
 
 /* The level of the summary has no place elsewhere; that there is to be one has. */
@@ -586,20 +544,17 @@ static int
 read_fields(struct chat_reader *r, const struct json_value *got)
 {
 	struct neutral_request *n = r->n;
-	bool parallel = false;
 
 	if (refuse_state(r, got) != 0 ||
 		chat_read_flag(r, "stream", got[STREAM], &n->stream) != 0 ||
 		(chat_given(got[MAX_OUTPUT]) &&
 			chat_read_most(r, "max_output_tokens", got[MAX_OUTPUT]) != 0) ||
-		(chat_given(got[TOOLS]) && chat_each(r, "tools", got[TOOLS], each_tool) != 0) ||
+		(chat_given(got[TOOLS]) && chat_each(r, "tools", got[TOOLS], read_tool) != 0) ||
 		read_choice(r, got[TOOL_CHOICE]) != 0 ||
-		chat_read_flag(r, "parallel_tool_calls", got[PARALLEL], &parallel) != 0 ||
+		chat_read_parallel(r, got[PARALLEL]) != 0 ||
 		read_text_options(r, got[TEXT_OPTIONS]) != 0 ||
 		read_reasoning(r, got[REASONING]) != 0 || read_logprobs(r, got[TOP_LOGPROBS]) != 0)
 		return -1;
-	if (chat_given(got[PARALLEL]))
-		n->parallel = parallel ? 1 : 0;
 	return 0;
 }
 
@@ -611,19 +566,10 @@ openai_responses_read_request(const struct request_source *from, struct neutral_
 	struct chat_rest rest = { &r, settings, sizeof settings / sizeof settings[0], 0 };
 	struct json_value got[REQUEST_FIELDS];
 
-	if (text_pick(from->body, request_fields, REQUEST_FIELDS, got, chat_note_rest, &rest) !=
-		0) {
-		(void)err_set(err, ERR_BAD_REQUEST, "the body is no JSON object");
-		return err_say(err, "The request's body must be one JSON object.");
-	}
 	n->wants_usage = true;
-	if (rest.rc != 0)
-		return -1;
-	if (from->path_model.at != NULL)
-		n->model = from->path_model;
-	else if (chat_plain(&r, "model", got[MODEL], &n->model) != 0)
-		return -1;
-	if (read_fields(&r, got) != 0 || read_instructions(&r, got[INSTRUCTIONS]) != 0)
+	if (chat_read_body(from, request_fields, REQUEST_FIELDS, got, &rest) != 0 ||
+		chat_read_model(&r, from, got[MODEL]) != 0 || read_fields(&r, got) != 0 ||
+		read_instructions(&r, got[INSTRUCTIONS]) != 0)
 		return -1;
 	return read_input(&r, got[INPUT_ITEMS]);
 }

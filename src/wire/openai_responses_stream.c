@@ -368,22 +368,13 @@ read_event(struct stream *s, const struct frame *f)
 	return read_delta(s, type, got);
 }
 
-static bool
-is_blank(struct span data)
-{
-	for (size_t i = 0; i < data.len; i++)
-		if (strchr(" \t\r\n", data.at[i]) == NULL)
-			return false;
-	return true;
-}
-
 int
 openai_responses_read_frame(void *state, const struct frame *f, neutral_emit *emit, void *ctx)
 {
 	struct stream *s = state;
 	int rc;
 
-	if (s->q.over || is_blank(f->data))
+	if (s->q.over || chat_is_blank(f->data))
 		return 0;
 	queue_begin_frame(&s->q, emit, ctx);
 	rc = span_starts(f->data, "[DONE]") ? queue_truncated(&s->q) : read_event(s, f);

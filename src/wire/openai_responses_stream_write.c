@@ -190,10 +190,13 @@ static void
 put_item(const struct writer *w, struct json_out *j, const char *key, const char *status,
 	const struct neutral_part *p)
 {
+	static const struct neutral_part nothing = { .kind = PART_TEXT };
 	struct neutral_part signature = { .kind = p == NULL ? PART_REASONING : p->kind,
 		.signer = w->signer,
 		.signature = w->signature.len > 0 ? bytes_span(&w->signature) : SPAN_NONE };
 
+	if (p == NULL) /* of a message nothing is asked */
+		p = &nothing;
 	out_open(j, key, '{');
 	put_item_id(w, j, "id");
 	switch (w->item) {

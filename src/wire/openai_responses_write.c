@@ -5,13 +5,10 @@
  * and goes in again.
  */
 #include "wire/openai_responses-int.h"
+#include "wire/openai_write-int.h"
 
 #include "wire/effort.h"
 #include "wire/wire-int.h"
-#include <stdio.h>
-#include <string.h>
-
-#define NAME_MOST 64 /* of a function */
 
 struct response_writer {
 	struct neutral_request *n;
@@ -24,14 +21,6 @@ struct response_writer {
 	bool in_message;   /* an assistant's message item is open */
 };
 
-static int
-refuse(struct response_writer *w, const char *field, const char *says)
-{
-	(void)err_set(w->err, ERR_UNSUPPORTED, "%s: %s", field, says);
-	(void)err_say(w->err, "%s", says);
-	return err_field(w->err, field);
-}
-
 static void
 note_cache(struct response_writer *w, enum cache_mark cache)
 {
@@ -40,17 +29,6 @@ note_cache(struct response_writer *w, enum cache_mark cache)
 }
 
 /* ---- parts ---- */
-
-static void
-put_data_url(struct response_writer *w, const char *key, struct span mime, struct span data)
-{
-	out_string_begin(&w->o, key);
-	out_string_plain(&w->o, SPAN_LIT("data:"));
-	out_string_plain(&w->o, mime.len > 0 ? mime : SPAN_LIT("application/octet-stream"));
-	out_string_plain(&w->o, SPAN_LIT(";base64,"));
-	out_string_plain(&w->o, data);
-	out_string_end(&w->o);
-}
 
 static void
 put_typed_text(struct response_writer *w, const char *type, struct span text)
@@ -65,13 +43,13 @@ static int
 put_image(struct response_writer *w, const struct neutral_part *p)
 {
 	if (p->data.at == NULL && p->url.at == NULL)
-		return refuse(w, "input_image",
+		return chat_refuse(w->err, "input_image",
 			"The provider needs images as base64 data or by an https address; a file's "
 			"id is known to its own provider alone.");
 	out_open(&w->o, NULL, '{');
 	out_string(&w->o, "type", "input_image");
 	if (p->data.at != NULL)
-		put_data_url(w, "image_url", p->mime, p->data);
+		chat_write_data_url(&w->o, "image_url", p->mime, p->data);
 	else
 		out_text(&w->o, "image_url", p->url);
 	out_text(&w->o, "detail", p->detail.at != NULL ? p->detail : SPAN_LIT("auto"));
@@ -87,14 +65,14 @@ put_file(struct response_writer *w, const struct neutral_part *p)
 		return 0;
 	}
 	if (p->data.at == NULL && p->url.at == NULL)
-		return refuse(w, "input_file",
+		return chat_refuse(w->err, "input_file",
 			"The provider needs documents as base64 data or by an https address; a "
 			"file's id is known to its own provider alone.");
 	out_open(&w->o, NULL, '{');
 	out_string(&w->o, "type", "input_file");
 	if (p->data.at != NULL) {
 		out_text(&w->o, "filename", p->title.len > 0 ? p->title : SPAN_LIT("document.pdf"));
-		put_data_url(w, "file_data", p->mime, p->data);
+		chat_write_data_url(&w->o, "file_data", p->mime, p->data);
 	} else {
 		out_text(&w->o, "file_url", p->url);
 	}
@@ -111,7 +89,7 @@ put_audio(struct response_writer *w, const struct neutral_part *p)
 				     : NULL;
 
 	if (p->data.at == NULL || format == NULL)
-		return refuse(w, "input_audio",
+		return chat_refuse(w->err, "input_audio",
 			"The provider takes audio as base64 data in WAV or MP3 alone.");
 	out_open(&w->o, NULL, '{');
 	out_string(&w->o, "type", "input_audio");
@@ -142,7 +120,7 @@ put_said(struct response_writer *w, const struct neutral_part *p)
 	case PART_AUDIO:
 		return put_audio(w, p);
 	case PART_VIDEO:
-		return refuse(w, "video", "The provider takes no video.");
+		return chat_refuse(w->err, "video", "The provider takes no video.");
 	default:
 		put_typed_text(w, "input_text", p->text);
 		return 0;
@@ -272,11 +250,9 @@ put_reasoning(struct response_writer *w, const struct neutral_part *p)
 static int
 put_call(struct response_writer *w, const struct neutral_part *p)
 {
-	struct span id = text_clean_id(w->n->arena, p->call_id), input = SPAN_NONE;
+	struct span id = text_clean_id(w->n->arena, p->call_id);
 
-	if (p->arguments.at == NULL)
-		input = text_compact(w->n->arena, p->input);
-	if (id.at == NULL || (p->arguments.at == NULL && input.at == NULL))
+	if (id.at == NULL)
 		return err_set(w->err, ERR_MEMORY, "no memory for a tool call");
 	if (p->signer == SIGNER_GEMINI && p->signature.at != NULL)
 		losses_add(w->lost, SPAN_LIT("thoughtSignature"), false);
@@ -285,13 +261,8 @@ put_call(struct response_writer *w, const struct neutral_part *p)
 	out_string(&w->o, "type", p->is_custom ? "custom_tool_call" : "function_call");
 	out_text(&w->o, "call_id", id);
 	out_text(&w->o, "name", p->name);
-	if (p->arguments.at != NULL) {
-		out_json(&w->o, p->is_custom ? "input" : "arguments", p->arguments);
-	} else {
-		out_string_begin(&w->o, "arguments");
-		out_string_plain(&w->o, input);
-		out_string_end(&w->o);
-	}
+	if (chat_put_arguments(&w->o, w->n, p, w->err) != 0)
+		return -1;
 	out_close(&w->o, '}');
 	return 0;
 }
@@ -334,19 +305,14 @@ static int
 put_system(struct response_writer *w)
 {
 	struct neutral_request *n = w->n;
-	struct span *texts, all;
+	struct span all;
 
 	if (n->system_count == 0)
 		return 0;
-	if ((texts = arena_alloc(n->arena, n->system_count * sizeof *texts)) == NULL)
-		return err_set(w->err, ERR_MEMORY, "no memory to join system texts");
-	for (size_t i = 0; i < n->system_count; i++) {
-		texts[i] = n->system[i].text;
+	if (chat_join_system(n, &all, w->err) != 0)
+		return -1;
+	for (size_t i = 0; i < n->system_count; i++)
 		note_cache(w, n->system[i].cache);
-	}
-	all = text_joined(n->arena, texts, n->system_count, "\\n\\n");
-	if (all.at == NULL)
-		return err_set(w->err, ERR_MEMORY, "no memory to join system texts");
 	/* an answer to nothing is refused: what there is to say is said by the user then (R1) */
 	if (n->message_count == 0)
 		out_json(&w->o, "input", all);
@@ -409,21 +375,13 @@ put_custom(struct response_writer *w, const struct neutral_tool *t)
 static int
 put_tool(struct response_writer *w, const struct neutral_tool *t)
 {
-	char says[200], name[64];
-
 	note_cache(w, t->cache);
 	if (t->kind == TOOL_CUSTOM) {
 		put_custom(w, t);
 		return 0;
 	}
-	if (t->kind == TOOL_HOSTED) {
-		(void)span_copy(t->name, name, sizeof name);
-		(void)snprintf(says, sizeof says,
-			"The tool '%s' runs at another provider alone; leave it out, or name a "
-			"model of that provider.",
-			name);
-		return refuse(w, "tools", says);
-	}
+	if (t->kind == TOOL_HOSTED)
+		return chat_refuse_hosted(w->err, t);
 	out_open(&w->o, NULL, '{');
 	out_string(&w->o, "type", "function");
 	out_text(&w->o, "name", t->name);
@@ -440,12 +398,8 @@ put_tool(struct response_writer *w, const struct neutral_tool *t)
 static void
 put_named(struct response_writer *w, const char *key, struct span name)
 {
-	const char *kind = "function";
+	const char *kind = chat_tool_type(w->n, name);
 
-	for (size_t i = 0; i < w->n->tool_count; i++)
-		if (w->n->tool[i].kind == TOOL_CUSTOM && w->n->tool[i].name.len == name.len &&
-			memcmp(w->n->tool[i].name.at, name.at, name.len) == 0)
-			kind = "custom";
 	out_open(&w->o, key, '{');
 	out_string(&w->o, "type", kind);
 	out_text(&w->o, "name", name);
@@ -489,15 +443,6 @@ put_tools(struct response_writer *w)
 /* ---- settings ---- */
 
 static void
-put_field(struct response_writer *w, const char *canonical, const char *name)
-{
-	const struct neutral_field *f = neutral_take(w->n, canonical);
-
-	if (f != NULL && f->value.type > JSON_NULL)
-		out_json(&w->o, name, f->value.raw);
-}
-
-static void
 put_format(struct response_writer *w)
 {
 	struct neutral_request *n = w->n;
@@ -512,18 +457,11 @@ put_format(struct response_writer *w)
 			n->format == OUTPUT_SCHEMA ? "json_schema"
 			: n->format == OUTPUT_JSON ? "json_object"
 						   : "text");
-		if (n->format == OUTPUT_SCHEMA) {
-			out_json(&w->o, "name",
-				text_is_empty(n->schema_name) ? SPAN_LIT("\"answer\"")
-							      : n->schema_name);
-			out_json(&w->o, "description", n->schema_description);
-			out_json(&w->o, "schema", n->schema);
-			if (n->schema_strict >= 0)
-				out_bool(&w->o, "strict", n->schema_strict == 1);
-		}
+		if (n->format == OUTPUT_SCHEMA)
+			chat_put_schema(&w->o, n);
 		out_close(&w->o, '}');
 	}
-	put_field(w, "verbosity", "verbosity");
+	chat_put_field(&w->o, w->n, "verbosity");
 	out_close(&w->o, '}');
 }
 
@@ -559,24 +497,24 @@ put_settings(struct response_writer *w)
 	int64_t choices;
 
 	if (f != NULL && json_int(f->value, &choices) == 0 && choices > 1)
-		return refuse(
-			w, "n", "The provider gives one answer to a request; ask with 'n' of 1.");
+		return chat_refuse(w->err, "n",
+			"The provider gives one answer to a request; ask with 'n' of 1.");
 	if (n->max_output >= 0)
 		out_int(&w->o, "max_output_tokens", n->max_output);
 	if (n->stop_count > 0)
 		losses_add(w->lost, SPAN_LIT("stop"), true);
 	if (chat_takes_sampling(w->to->model, n)) {
-		put_field(w, "temperature", "temperature");
-		put_field(w, "top_p", "top_p");
+		chat_put_field(&w->o, w->n, "temperature");
+		chat_put_field(&w->o, w->n, "top_p");
 	}
-	put_field(w, "top_logprobs", "top_logprobs");
+	chat_put_field(&w->o, w->n, "top_logprobs");
 	(void)neutral_take(n, "logprobs");
 	(void)neutral_take(n, "stream_options");
-	put_field(w, "metadata", "metadata");
-	put_field(w, "prompt_cache_key", "prompt_cache_key");
-	put_field(w, "prompt_cache_retention", "prompt_cache_retention");
-	put_field(w, "truncation", "truncation");
-	put_field(w, "max_tool_calls", "max_tool_calls");
+	chat_put_field(&w->o, w->n, "metadata");
+	chat_put_field(&w->o, w->n, "prompt_cache_key");
+	chat_put_field(&w->o, w->n, "prompt_cache_retention");
+	chat_put_field(&w->o, w->n, "truncation");
+	chat_put_field(&w->o, w->n, "max_tool_calls");
 	chat_put_user(&w->o, n, "user");
 	chat_put_user(&w->o, n, "safety_identifier");
 	chat_put_tier(&w->o, n);
@@ -589,15 +527,12 @@ int
 openai_responses_write_request(struct neutral_request *n, const struct request_target *to,
 	struct request_made *made, struct losses *lost, struct err *err)
 {
-	static const struct name_rule names = { NAME_MOST, "_-", false };
 	struct response_writer w = {
 		.n = n, .to = to, .lost = lost, .err = err, .o = { .to = made->body }
 	};
 
-	if (names_fit(n, &names, &made->renamed) != 0)
-		return err_set(err, ERR_MEMORY, "no memory for the names of tools");
-	out_open(&w.o, NULL, '{');
-	out_text(&w.o, "model", to->model != NULL ? span_of(to->model) : n->model);
+	if (chat_open_request(&w.o, n, to, made, err) != 0)
+		return -1;
 	if (put_input(&w) != 0 || put_settings(&w) != 0)
 		return -1;
 	put_format(&w);
@@ -606,6 +541,5 @@ openai_responses_write_request(struct neutral_request *n, const struct request_t
 		return -1;
 	if (n->stream)
 		out_bool(&w.o, "stream", true);
-	out_close(&w.o, '}');
-	return made->body->failed ? err_set(err, ERR_MEMORY, "no memory for a request") : 0;
+	return chat_close_request(&w.o, err);
 }

@@ -169,6 +169,15 @@ put_conversation(const struct provider *p, const struct provider_call *call, str
 	}
 }
 
+/* Models have a folder of their publisher on Google's platform. */
+static void
+put_path(const struct provider *p, struct span path, struct bytes *out)
+{
+	if (strcmp(p->name, "vertex") == 0 && span_starts(path, "/models/"))
+		(void)bytes_puts(out, "/publishers/google");
+	(void)bytes_add(out, path.at, path.len);
+}
+
 static void
 put_query(struct span query, bool *any, struct bytes *out)
 {
@@ -179,16 +188,33 @@ put_query(struct span query, bool *any, struct bytes *out)
 	*any = true;
 }
 
+/* Gemini takes uploads beside its API, not below it. */
+static bool
+leave_api(const struct provider *p, const struct provider_call *call, struct base *b)
+{
+	static const char *const versions[] = { "/v1beta", "/v1" };
+
+	if (p->dialect != DIALECT_GEMINI || call->format != NULL ||
+		!span_starts(call->path, "/upload/"))
+		return false;
+	for (size_t i = 0; i < sizeof versions / sizeof versions[0]; i++)
+		if (ends_in(b->url, versions[i])) {
+			b->url.len -= strlen(versions[i]);
+			break;
+		}
+	return true;
+}
+
 int
 provider_url(const struct provider *p, const char *base_url, const struct provider_call *call,
 	struct bytes *out)
 {
 	struct base b = read_base(base_url);
 	bool azure = strcmp(p->name, "azure") == 0 && !ends_in(b.url, "/openai/v1");
-	bool any;
+	bool beside = leave_api(p, call, &b), any;
 
 	(void)bytes_add(out, b.url.at, b.url.len);
-	if (b.bare)
+	if (b.bare && !beside)
 		(void)bytes_puts(out, p->root);
 	if (azure)
 		(void)bytes_puts(out, "/openai");
@@ -199,14 +225,21 @@ provider_url(const struct provider *p, const char *base_url, const struct provid
 	if (call->format != NULL)
 		put_conversation(p, call, out);
 	else
-		(void)bytes_add(out, call->path.at, call->path.len);
+		put_path(p, call->path, out);
 	any = !out->failed && memchr(out->at, '?', out->len) != NULL;
 	put_query(b.query, &any, out);
 	if (azure && b.query.len == 0 &&
-		memmem(call->query.at, call->query.len, "api-version=", 12) == NULL)
+		(call->query.len == 0 ||
+			memmem(call->query.at, call->query.len, "api-version=", 12) == NULL))
 		put_query(SPAN_LIT(AZURE_VERSION), &any, out);
 	put_query(call->query, &any, out);
 	return out->failed ? -1 : 0;
+}
+
+bool
+provider_is_azure(const struct provider *p)
+{
+	return p->into == FORMAT_AZURE;
 }
 
 bool

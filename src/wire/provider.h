@@ -11,12 +11,13 @@
 #include "wire/format.h"
 
 struct provider {
-	const char *name;       /* as in an upstream's record */
-	bool is_model;          /* false: plain HTTP, nothing is known of its bodies */
-	enum dialect dialect;   /* of paths that are no conversation: only callers of that dialect go there */
-	unsigned speaks;        /* a bit for each enum format_id that is passed on as bytes */
-	enum format_id into;    /* what other formats are converted into */
-	const char *root;       /* what a base URL without a path gets */
+	const char *name; /* as in an upstream's record */
+	bool is_model;    /* false: plain HTTP, nothing is known of its bodies */
+	enum dialect
+		dialect; /* of paths that are no conversation: only callers of that dialect go there */
+	unsigned speaks;     /* a bit for each enum format_id that is passed on as bytes */
+	enum format_id into; /* what other formats are converted into */
+	const char *root;    /* what a base URL without a path gets */
 };
 /* In the order of enum upstream_protocol.  NULL: there is none of that number. */
 const struct provider *provider_at(int number);
@@ -29,8 +30,8 @@ struct provider_call {
 	struct span path;            /* … but this, behind the root: "/embeddings" */
 	struct span model;           /* plain; may be empty where there is a path */
 	bool stream;
-	bool array;                  /* Gemini: one JSON array instead of events */
-	struct span query;           /* without "?", as it is to be sent on; may be empty */
+	bool array;        /* Gemini: one JSON array instead of events */
+	struct span query; /* without "?", as it is to be sent on; may be empty */
 };
 /*
  * Appends the whole address.  base_url may bring a path, which then takes the place of the root, and
@@ -39,6 +40,8 @@ struct provider_call {
  */
 int provider_url(const struct provider *p, const char *base_url, const struct provider_call *call,
 	struct bytes *out);
+/* Does it name deployments in the path, and versions in the query, as Azure does? */
+bool provider_is_azure(const struct provider *p);
 /* Does the body of that format hold the model's name?  (Else the path does.) */
 bool provider_model_in_body(const struct provider *p, const struct format *f);
 

@@ -53,6 +53,17 @@ key_of_call(struct span id, char key[SIGNATURES_KEY_BYTES])
 	arena_free(a);
 }
 
+static void
+gather_plain(struct bytes *into, struct span text)
+{
+	for (size_t i = 0, from = 0; i <= text.len; i++)
+		if (i == text.len || strchr(" \t\r\n", text.at[i]) != NULL) {
+			if (i > from)
+				(void)bytes_add(into, text.at + from, i - from);
+			from = i + 1;
+		}
+}
+
 /* Appends the text without its white space. */
 static void
 gather(struct bytes *into, struct span json_string)
@@ -62,6 +73,10 @@ gather(struct bytes *into, struct span json_string)
 
 	if (text_is_empty(json_string) || into->failed)
 		return;
+	if (memchr(json_string.at, '\\', json_string.len) == NULL) {
+		gather_plain(into, text_inside(json_string));
+		return;
+	}
 	if (json_string.len > SIGNATURES_TEXT_MAX * (size_t)6 ||
 		(a = arena_new(json_string.len + 16384)) == NULL) {
 		into->failed = true;
@@ -71,12 +86,8 @@ gather(struct bytes *into, struct span json_string)
 	if (text.at == NULL)
 		into->failed =
 			true; /* a character cut in two: its digest would not be found again */
-	for (size_t i = 0, from = 0; text.at != NULL && i <= text.len; i++)
-		if (i == text.len || strchr(" \t\r\n", text.at[i]) != NULL) {
-			if (i > from)
-				(void)bytes_add(into, text.at + from, i - from);
-			from = i + 1;
-		}
+	else
+		gather_plain(into, text);
 	arena_free(a);
 }
 
@@ -117,6 +128,7 @@ struct turn {
 
 struct signatures {
 	enum signer kept;
+	size_t held; /* bytes of records */
 	struct turn turn[SIGNATURES_CHOICES_MAX];
 };
 
@@ -213,7 +225,7 @@ make_record(struct turn *t, struct bytes *json, struct span call_signature)
 
 /* A call's record; what was gathered before it begins anew.  0, or -1 out of memory. */
 static int
-end_call(struct turn *t, const struct neutral_event *e)
+end_call(struct signatures *s, struct turn *t, const struct neutral_event *e)
 {
 	struct record *r;
 
@@ -228,6 +240,12 @@ end_call(struct turn *t, const struct neutral_event *e)
 		r->json = BYTES_LIMIT(SIGNATURES_RECORD_MAX);
 		key_of_call(e->part.call_id, r->key);
 		make_record(t, &r->json, bytes_span(&t->signature));
+		s->held += r->json.len;
+		if (s->held > SIGNATURES_ANSWER_MAX) {
+			t->lost = true;
+			s->held -= r->json.len;
+			bytes_free(&r->json);
+		}
 	}
 	bytes_free(&t->items);
 	bytes_free(&t->text_signature);
@@ -264,12 +282,12 @@ note_delta(struct signatures *s, struct turn *t, const struct neutral_event *e)
 }
 
 static int
-end_part(struct turn *t, const struct neutral_event *e)
+end_part(struct signatures *s, struct turn *t, const struct neutral_event *e)
 {
 	if (t->thought.failed || t->signature.failed)
 		t->lost = true;
 	if (e->part.kind == PART_TOOL_CALL)
-		return end_call(t, e);
+		return end_call(s, t, e);
 	if (t->signature.len == 0)
 		return 0;
 	if (e->part.kind == PART_REASONING || e->part.kind == PART_REDACTED)
@@ -294,7 +312,7 @@ signatures_note(struct signatures *s, const struct neutral_event *e)
 	else if (e->kind == EVENT_DELTA)
 		note_delta(s, t, e);
 	else
-		return end_part(t, e);
+		return end_part(s, t, e);
 	return 0;
 }
 
@@ -423,7 +441,7 @@ is_signed(const struct neutral_message *m, enum signer target)
 /* A message's parts on their way into what they become: in place, until something is put in. */
 struct line {
 	struct neutral_part *part;
-	size_t count, put_in;
+	size_t count, put_in, room; /* room 0: it is the message's own */
 };
 
 static int
@@ -432,14 +450,17 @@ make_room(struct restore *r, const struct neutral_message *m, struct line *l)
 	size_t room = 1;
 	struct neutral_part *bigger;
 
-	while (room < m->count + SIGNATURES_PARTS_MAX) /* as all arrays of parts grow */
+	while (room < m->count + l->put_in) /* as all arrays of parts grow */
 		room *= 2;
+	if (room <= l->room)
+		return 0;
 	bigger = arena_alloc(r->n->arena, room * sizeof *bigger);
 	if (bigger == NULL)
 		return err_set(r->err, ERR_MEMORY, "no memory for a message's signatures");
 	if (l->count > 0)
 		memcpy(bigger, l->part, l->count * sizeof *bigger);
 	l->part = bigger;
+	l->room = room;
 	return 0;
 }
 
@@ -465,9 +486,9 @@ put_back(struct restore *r, const struct neutral_message *m, struct line *l, siz
 	sign_text(r, l, from);
 	if (f->count == 0 || l->put_in + f->count > SIGNATURES_PARTS_MAX)
 		return 0;
-	if (l->put_in == 0 && make_room(r, m, l) != 0)
-		return -1;
 	l->put_in += f->count;
+	if (make_room(r, m, l) != 0)
+		return -1;
 	for (size_t i = 0; i < f->count; i++)
 		first += !f->behind_text[i];
 	memmove(l->part + from + first, l->part + from, (l->count - from) * sizeof *l->part);

@@ -17,6 +17,7 @@
 
 #define SIGNATURES_KEY_BYTES   72            /* "c:" or "t:", an id or digest, NUL */
 #define SIGNATURES_RECORD_MAX  (256 * 1024)  /* bytes; a turn with more is not kept at all */
+#define SIGNATURES_ANSWER_MAX  (1024 * 1024) /* of records of calls in one answer; the turn that goes beyond is not kept */
 #define SIGNATURES_TEXT_MAX    (1024 * 1024) /* of a turn's text, for the digest */
 #define SIGNATURES_CALLS_MAX   128           /* of one turn; later ones have no record */
 #define SIGNATURES_CHOICES_MAX 8             /* of one answer */

@@ -3,6 +3,7 @@
  */
 #include "wire/skim.h"
 
+#include "base/base64.h"
 #include "wire/weigh.h"
 #include "wire/wire-int.h"
 #include <string.h>
@@ -155,12 +156,8 @@ skim_request(const struct format *f, const struct request_source *source, const 
 	const struct skim_members *m;
 	int rc;
 
-	if (f->dialect == DIALECT_OPENAI) {
-		rc = openai_skim(source->body, endpoint, out, err);
-		if (rc == 0 && source->path_model.at != NULL)
-			(void)span_copy(source->path_model, out->model, sizeof out->model);
-		return rc;
-	}
+	if (f->dialect == DIALECT_OPENAI)
+		return openai_skim_named(source->body, endpoint, source->path_model, out, err);
 	*out = (struct openai_request){ .max_output = -1, .choices = 1, .wants_usage = true };
 	if (TEXT_PICK(source->body, tops, found) != 0)
 		return refuse(err, "", "The body is no JSON object.");
@@ -176,4 +173,42 @@ skim_request(const struct format *f, const struct request_source *source, const 
 	wire_copy_string(first_of(found, m->end_user), out->end_user, sizeof out->end_user);
 	out->input_estimate = estimate(found, m);
 	return 0;
+}
+
+/* ---- counting ---- */
+
+/* {"input": {"converse": {…}}}, or {"input": {"invokeModel": {"body": base64 of a request}}}. */
+static struct span
+counted_by_bedrock(struct arena *a, const struct format **f, struct span body)
+{
+	struct json_value it = json_path(body, "input.converse");
+	struct bytes room = BYTES_LIMIT(body.len + 1);
+	const char *copy = NULL;
+
+	if (it.type == JSON_OBJECT)
+		return it.raw;
+	it = json_path(body, "input.invokeModel.body");
+	if (it.type != JSON_STRING)
+		return body;
+	if (base64_decode(&room, text_inside(it.raw)) == 0)
+		copy = arena_strndup(a, room.at, room.len);
+	*f = format_of(FORMAT_BEDROCK_INVOKE);
+	it.raw = copy == NULL ? body : (struct span){ copy, room.len };
+	bytes_free(&room);
+	return it.raw;
+}
+
+struct span
+skim_counted(struct arena *a, const struct format **f, struct span body)
+{
+	struct json_value whole;
+
+	if (*f == format_of(FORMAT_CONVERSE))
+		return counted_by_bedrock(a, f, body);
+	if (*f != format_of(FORMAT_GEMINI))
+		return body;
+	whole = json_get(body, "generateContentRequest");
+	if (whole.type == JSON_NONE)
+		whole = json_get(body, "generate_content_request");
+	return whole.type == JSON_OBJECT ? whole.raw : body;
 }

@@ -13,4 +13,9 @@
 int skim_request(const struct format *f, const struct request_source *source, const char *endpoint,
 	struct openai_request *out, struct err *err);
 
+/* What is to be counted, out of the body of a request for a number of tokens: the conversation, which
+ * may stand deeper in it, or in base64 and then in another format (*f, which is the caller's).  In
+ * a, where it has to be decoded. */
+struct span skim_counted(struct arena *a, const struct format **f, struct span body);
+
 #endif

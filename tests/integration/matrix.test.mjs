@@ -35,7 +35,8 @@ const providers = {
 };
 
 // What else a model's name can ask of the mock.
-const scripts = { context: "mock:talk,kind=context", broken: "mock:talk,stream-error", slow: "mock:talk,chunks=200,interval=50" };
+const scripts = { context: "mock:talk,kind=context", broken: "mock:talk,stream-error", cut: "mock:talk,cut",
+  slow: "mock:talk,chunks=200,interval=50", bytes: "mock:talk,think,split=1,python" };
 
 // MATRIX="anthropic,gemini/openai,bedrock" runs those clients to those providers alone.
 const [who = "", whom = ""] = (process.env.MATRIX ?? "").split("/");
@@ -161,6 +162,18 @@ const features = {
     });
     assert.ok(pieces > 0, "what came before it was told");
   },
+  async "cut in mid-stream"({ client, name }) {
+    await assert.rejects(client.ask({ model: modelOf(name, "cut"), text: HELLO, stream: true }));
+  },
+  // and of SAP's Converse as Python writes it
+  async "a stream in single bytes"({ client, name }) {
+    const wish = { model: modelOf(name, "bytes"), system: SYSTEM, reasoning: true, stream: true };
+    const answer = await client.ask({ ...wish, text: HELLO });
+    assert.equal(answer.text, said);
+    assert.match(answer.reasoning, /^Let me think about \d+ characters\.$/);
+    const { calls } = await client.ask({ ...wish, text: "call:2", tools: true });
+    assert.deepEqual(calls, TOOLS.map((tool, i) => ({ name: tool.name, args: { city: `city-${i + 1} "é"` } })));
+  },
   async cancel({ client, name }) {
     const stop = new AbortController();
     let pieces = 0;
@@ -182,10 +195,6 @@ const instead = [
   { feature: "signature kept", providers: ["openai", "openai_chat", "azure", "sap_openai", "openrouter"],
     but: [["openai responses", "openai"], ["openai responses", "openrouter"], ["anthropic", "openrouter"]], // passed on as they are
     what: "chat completions have no signatures", sees: unsigned },
-  ...[[["openai chat", "azure chat", "gemini"], ["anthropic", "bedrock", "bedrock_invoke", "sap_converse", "sap_invoke"]],
-    [["openai responses", "anthropic", "converse"], ["gemini", "vertex", "sap_gemini"]],
-  ].map(([of, at]) => ({ feature: "signature kept", clients: of, providers: at,
-    what: "the client's protocol has no place for that provider's", sees: unsigned })),
 ];
 
 
@@ -217,10 +226,31 @@ test("each client to each provider", { timeout: 240000 }, async (t) => {
         const bad = mine.filter((c) => !c.ok).map((c) => c.feature);
         t.diagnostic(`${kind} -> ${name}: ${mine.length - bad.length} of ${mine.length}${bad.length > 0 ? `, not: ${bad.join("; ")}` : ""}`);
       }
+    await t.test("tokens are counted, by the provider or by us", async () => {
+      const bad = [];
+      for (const kind of clients.filter((c) => c.counts && callers.includes(c.name)))
+        for (const name of names) {
+          const n = await kind.open(stack.url, stack.token).count({ model: modelOf(name), text: "Twenty-four characters. " })
+            .catch((error) => error.message);
+          if (!(n >= 3 && n <= 30)) bad.push(`${kind.name} -> ${name}: ${n}`);
+        }
+      assert.deepEqual(bad, []);
+    });
+    const stats = (name) => fetch(`${mocks[name].url}/mock/stats`).then((answer) => answer.json());
+    await t.test("access tokens were bought once a key, and are bought again when they end", async () => {
+      for (const name of names.filter((n) => /oauth|account/.test(providers[n].auth))) {
+        const keys = 1 + Object.keys(scripts).length, { tokens_asked: asked } = await stats(name);
+        assert.ok(asked <= keys, `${name}: ${asked} times for ${keys} keys`);
+        await fetch(`${mocks[name].url}/mock/expire`, { method: "POST" });
+        const client = clients[0].open(stack.url, stack.token);
+        assert.equal((await client.ask({ model: modelOf(name), text: "x" })).text, "You said: x");
+        assert.equal((await stats(name)).tokens_asked, asked + 1, name);
+      }
+    });
     await t.test("who went away was let go at the provider too", async () => {
-      const stats = () => Promise.all(names.map(async (name) => (await fetch(`${mocks[name].url}/mock/stats`)).json()));
-      await until("no request is open", 10000, async () => (await stats()).every((s) => s.open === 0));
-      assert.equal((await stats()).reduce((sum, s) => sum + s.client_gone, 0), cancelled);
+      const all = () => Promise.all(names.map(stats));
+      await until("no request is open", 10000, async () => (await all()).every((s) => s.open === 0));
+      assert.equal((await all()).reduce((sum, s) => sum + s.client_gone, 0), cancelled);
     });
   } finally {
     assert.equal(await stack?.stop(), 0, "nothing is left running");

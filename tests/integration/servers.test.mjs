@@ -73,7 +73,7 @@ for (const { server, mount = "", finPropagated } of ways) {
         for (const [where, body] of [
           ["/v1/messages", { model: "mock-plain", max_tokens: 9, messages }],
           ["/v1beta/models/mock-plain:generateContent", { contents: [{ parts: [{ text: "Hi" }] }] }],
-          ["/openai/deployments/mock-plain/chat/completions?api-version=2024-10-21", { model: "mock-plain", messages }],
+          ["/openai/deployments/mock-plain/chat/completions?api-version=2024-10-21", { messages }],
           ["/model/mock-plain%2Fof%3A0/converse", { messages: [{ role: "user", content: [{ text: "Hi" }] }] }],
         ]) {
           const answer = await post(where, body), text = await answer.text();

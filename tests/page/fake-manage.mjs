@@ -313,7 +313,7 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		if (path === "usage")
 			return { json: usage(q) };
 		if (path === "health")
-			return { json: { warnings: [], store: { bytes_on_disk: 48231424, bytes_capped: 40231424, store_cap_bytes: 524288000, rows: data.requests.length, rows_unfolded: 12, epoch: 3,
+			return { json: { warnings: [], store: { bytes_on_disk: 48231424, bytes_capped: 40231424, store_cap_bytes: 524288000, vault_bytes: 3145728, rows: data.requests.length, rows_unfolded: 12, epoch: 3,
 				attached: 4, recoveries: 1, last_recovery_ms: 41, abandoned: 0, schema: 1 }, board: { rows_used: 812,
 				rows: 262144, leases: 16384, leases_used: 3, rollbacks: 0, remade_at: iso(Date.now() - 9e8) },
 				counts: { exchanges: 10012, refused: 211, failed: 97, attempts: 9804, streams: 7003, bytes_in: 81234567,

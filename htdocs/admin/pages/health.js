@@ -6,6 +6,7 @@ import { every, page } from "../page.js";
 
 const words = {
 	bytes_on_disk: "On disk", bytes_capped: "Of that, requests and sums", store_cap_bytes: "The most they may take",
+	vault_bytes: "Signatures of models",
 	rings_used: "Rolling counters in use", repeats_used: "Idempotency keys kept", rows: "Requests on record", rows_unfolded: "Not yet in the sums",
 	epoch: "Epoch", attached: "Processes attached", recoveries: "Recoveries",
 	last_recovery_ms: "Last recovery took", last_recovery_at: "Last recovery", abandoned: "Threads abandoned",

@@ -164,6 +164,20 @@ hear_frame(void *ctx, const struct frame *f)
 	return anthropic_read_frame(both[0], f, hear, both[1]);
 }
 
+/* What is no UTF-8 is written as U+FFFD, and may be longer than a ceiling then. */
+static bool
+is_utf8(struct span s)
+{
+	static const char mark[] = "\xEF\xBF\xBD";
+	struct bytes b = BYTES_LIMIT(OUT_BYTES);
+	bool same;
+
+	(void)bytes_json_inside(&b, s);
+	same = b.len == 0 || memmem(b.at, b.len, mark, 3) == NULL;
+	bytes_free(&b);
+	return same;
+}
+
 static void
 fuzz_stream(struct span lines, const struct format *f)
 {
@@ -172,6 +186,7 @@ fuzz_stream(struct span lines, const struct format *f)
 	     *again = calloc(1, anthropic_reader_bytes);
 	struct frames *frames = frames_new(FRAMING_SSE);
 	void *both[2] = { again, &second };
+	bool clean = is_utf8(lines);
 
 	first.writer = calloc(1, anthropic_writer_bytes);
 	must(reader != NULL && again != NULL && frames != NULL && first.writer != NULL);
@@ -194,7 +209,7 @@ fuzz_stream(struct span lines, const struct format *f)
 		must(frames_feed(frames, first.out.at, first.out.len, hear_frame, both) == 0);
 	must(frames_end(frames, hear_frame, both) == 0);
 	must(anthropic_read_end(again, hear, &second) == 0);
-	must(first.ended == second.ended && first.failed == second.failed);
+	must(!clean || (first.ended == second.ended && first.failed == second.failed));
 
 	frames_free(frames);
 	anthropic_reader_free(reader);

@@ -1,7 +1,7 @@
 // clients.mjs - the official clients, asked the same things in the same words, so that a table of
 // them against providers is one list of questions.
 //
-// A client is {name, open(url, token)}; what that gives is {ask(wish), models()}.  A wish is {model,
+// A client is {name, open(url, token)}; what that gives is {ask(wish)}, with `counts` {count(wish)} too.  A wish is {model,
 // text, system, image, tools, schema, reasoning, stream, most, signal, turns, onPiece}; an answer is
 // {text, calls: [{name, args}], reasoning, stop, usage: {input, cached, output, reasoning}, pieces,
 // turns(results)}: turns are handed on in the next wish.  usage.input has the cached in it.
@@ -115,19 +115,39 @@ const openaiResponses = {
 
 // ---- Anthropic ----
 
+const claudeTurns = (wish) => wish.turns ?? [{ role: "user", content: wish.image ? [{ type: "text", text: wish.text },
+  { type: "image", source: { type: "base64", media_type: "image/png", data: wish.image.toString("base64") } }] : wish.text }];
+
+function claudeBody(wish, messages) {
+  const body = { max_tokens: wish.most ?? 4096, messages };
+  if (wish.system) body.system = wish.system;
+  if (wish.tools) body.tools = TOOLS.map(({ parameters, ...f }) => ({ ...f, input_schema: parameters }));
+  if (wish.schema) body.output_config = { format: { type: "json_schema", schema: wish.schema } };
+  if (wish.reasoning) body.thinking = { type: "enabled", budget_tokens: 1024 };
+  return body;
+}
+
+function claudeAnswer(made, messages, pieces) {
+  const of = (type) => made.content.filter((block) => block.type === type), calls = of("tool_use"), u = made.usage;
+  return {
+    text: of("text").map((b) => b.text).join(""), stop: made.stop_reason, pieces,
+    reasoning: of("thinking").map((b) => b.thinking).join(""),
+    calls: calls.map((c) => ({ name: c.name, args: c.input })),
+    usage: { input: u.input_tokens + (u.cache_read_input_tokens ?? 0) + (u.cache_creation_input_tokens ?? 0),
+      cached: u.cache_read_input_tokens ?? 0, output: u.output_tokens,
+      reasoning: u.output_tokens_details?.thinking_tokens ?? 0 },
+    turns: (results) => [...messages, { role: "assistant", content: made.content }, { role: "user",
+      content: calls.map((c, i) => ({ type: "tool_result", tool_use_id: c.id, content: results[i] })) }],
+  };
+}
+
 const anthropic = {
-  name: "anthropic",
+  name: "anthropic", counts: true,
   rate: Anthropic.RateLimitError, bad: Anthropic.BadRequestError, denied: Anthropic.AuthenticationError,
   open(url, token) {
     const client = new Anthropic({ baseURL: url, apiKey: token, maxRetries: 0 });
     async function ask(wish) {
-      const messages = wish.turns ?? [{ role: "user", content: wish.image ? [{ type: "text", text: wish.text },
-        { type: "image", source: { type: "base64", media_type: "image/png", data: wish.image.toString("base64") } }] : wish.text }];
-      const body = { model: wish.model, max_tokens: wish.most ?? 4096, messages };
-      if (wish.system) body.system = wish.system;
-      if (wish.tools) body.tools = TOOLS.map(({ parameters, ...f }) => ({ ...f, input_schema: parameters }));
-      if (wish.schema) body.output_config = { format: { type: "json_schema", schema: wish.schema } };
-      if (wish.reasoning) body.thinking = { type: "enabled", budget_tokens: 1024 };
+      const messages = claudeTurns(wish), body = { model: wish.model, ...claudeBody(wish, messages) };
       let made, pieces = 0;
       if (wish.stream) {
         const stream = client.messages.stream(body, { signal: wish.signal });
@@ -136,27 +156,17 @@ const anthropic = {
       } else {
         made = await client.messages.create(body, { signal: wish.signal });
       }
-      const of = (type) => made.content.filter((block) => block.type === type), calls = of("tool_use");
-      const u = made.usage;
-      return {
-        text: of("text").map((b) => b.text).join(""), stop: made.stop_reason, pieces,
-        reasoning: of("thinking").map((b) => b.thinking).join(""),
-        calls: calls.map((c) => ({ name: c.name, args: c.input })),
-        usage: { input: u.input_tokens + (u.cache_read_input_tokens ?? 0) + (u.cache_creation_input_tokens ?? 0),
-          cached: u.cache_read_input_tokens ?? 0, output: u.output_tokens,
-          reasoning: u.output_tokens_details?.thinking_tokens ?? 0 },
-        turns: (results) => [...messages, { role: "assistant", content: made.content }, { role: "user",
-          content: calls.map((c, i) => ({ type: "tool_result", tool_use_id: c.id, content: results[i] })) }],
-      };
+      return claudeAnswer(made, messages, pieces);
     }
-    return { ask, models: async () => (await client.models.list()).data.map((m) => m.id) };
+    return { ask, models: async () => (await client.models.list()).data.map((m) => m.id),
+      count: async (wish) => (await client.messages.countTokens({ model: wish.model, messages: claudeTurns(wish) })).input_tokens };
   },
 };
 
 // ---- Gemini ----
 
 const gemini = {
-  name: "gemini",
+  name: "gemini", counts: true,
   rate: (e) => e instanceof ApiError && e.status === 429,
   bad: (e) => e instanceof ApiError && e.status === 400 && /INVALID_ARGUMENT/.test(e.message),
   denied: (e) => e instanceof ApiError && (e.status === 400 || e.status === 401),
@@ -199,7 +209,8 @@ const gemini = {
       for await (const model of await client.models.list()) names.push(model.name.replace(/^models\//, ""));
       return names;
     }
-    return { ask, models };
+    return { ask, models,
+      count: async (wish) => (await client.models.countTokens({ model: wish.model, contents: wish.text })).totalTokens };
   },
 };
 
@@ -231,14 +242,16 @@ async function gatherConverse(stream, wish) {
   return { output: { message: { role: "assistant", content } }, stopReason, usage, pieces };
 }
 
+const runtime = (url, token) => new bedrock.BedrockRuntimeClient({ region: "us-east-1", endpoint: url, maxAttempts: 1,
+  credentials: { accessKeyId: token, secretAccessKey: "not looked at" },
+  requestHandler: new NodeHttpHandler() }); // its own choice is HTTP/2 without TLS
+
 const converse = {
-  name: "converse",
+  name: "converse", counts: true,
   rate: bedrock.ThrottlingException, bad: bedrock.ValidationException,
   denied: (e) => e.$metadata?.httpStatusCode === 403 || e.$metadata?.httpStatusCode === 401,
   open(url, token) {
-    const client = new bedrock.BedrockRuntimeClient({ region: "us-east-1", endpoint: url, maxAttempts: 1,
-      credentials: { accessKeyId: token, secretAccessKey: "not looked at" },
-      requestHandler: new NodeHttpHandler() }); // its own choice is HTTP/2 without TLS
+    const client = runtime(url, token);
     async function ask(wish) {
       const messages = wish.turns ?? [{ role: "user", content: [{ text: wish.text },
         ...(wish.image ? [{ image: { format: "png", source: { bytes: wish.image } } }] : [])] }];
@@ -265,8 +278,56 @@ const converse = {
           content: calls.map((c, i) => ({ toolResult: { toolUseId: c.toolUseId, content: [{ text: results[i] }] } })) }],
       };
     }
+    return { ask, count: async (wish) => (await client.send(new bedrock.CountTokensCommand({ modelId: wish.model,
+      input: { converse: { messages: [{ role: "user", content: [{ text: wish.text }] }] } } }))).inputTokens };
+  },
+};
+
+// ---- Bedrock: InvokeModel, as for Claude ----
+
+async function gatherInvoke(stream, wish) {
+  let message, pieces = 0;
+  for await (const { chunk } of stream) {
+    const event = JSON.parse(Buffer.from(chunk.bytes).toString()), { index, delta } = event;
+    if (event.type === "message_start") message = event.message;
+    if (event.type === "content_block_start") message.content[index] = { ...event.content_block, json: "" };
+    if (event.type === "content_block_delta") {
+      const block = message.content[index];
+      if (delta.type === "text_delta") wish.onPiece?.(++pieces);
+      if (delta.type === "input_json_delta") block.json += delta.partial_json;
+      for (const field of ["text", "thinking", "signature"]) if (delta[field] !== undefined) block[field] += delta[field];
+    }
+    if (event.type === "message_delta") {
+      Object.assign(message, delta);
+      Object.assign(message.usage, event.usage);
+    }
+  }
+  for (const block of message.content) {
+    if (block.type === "tool_use") block.input = parse(block.json);
+    delete block.json;
+  }
+  return { message, pieces };
+}
+
+const invoke = {
+  name: "invoke",
+  rate: bedrock.ThrottlingException, bad: bedrock.ValidationException, denied: converse.denied,
+  open(url, token) {
+    const client = runtime(url, token);
+    async function ask(wish) {
+      const messages = claudeTurns(wish), options = { abortSignal: wish.signal };
+      const input = { modelId: wish.model, contentType: "application/json",
+        body: JSON.stringify({ anthropic_version: "bedrock-2023-05-31", ...claudeBody(wish, messages) }) };
+      if (wish.stream) {
+        const answer = await client.send(new bedrock.InvokeModelWithResponseStreamCommand(input), options);
+        const { message, pieces } = await gatherInvoke(answer.body, wish);
+        return claudeAnswer(message, messages, pieces);
+      }
+      const answer = await client.send(new bedrock.InvokeModelCommand(input), options);
+      return claudeAnswer(JSON.parse(Buffer.from(answer.body).toString()), messages, 0);
+    }
     return { ask };
   },
 };
 
-export const clients = [openaiChat, openaiResponses, azureChat, anthropic, gemini, converse];
+export const clients = [openaiChat, openaiResponses, azureChat, anthropic, gemini, converse, invoke];

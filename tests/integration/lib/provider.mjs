@@ -174,3 +174,103 @@ export function send(url, { method = "POST", headers = {}, body, signal, onData 
     request.end(text);
   });
 }
+
+// ---- what providers say: an answer in each format, whole, and as the pieces of a stream ----
+
+const data = (value) => `data: ${JSON.stringify(value)}\n\n`;
+const named = (value) => `event: ${value.type}\n${data(value)}`;
+const invoked = (value) => eventFrame("chunk", { bytes: Buffer.from(JSON.stringify(value)).toString("base64") });
+const chunk = (delta, finish = null) => ({ id: "chatcmpl-1", object: "chat.completion.chunk", created: 1, model: "m",
+  choices: [{ index: 0, delta, finish_reason: finish }] });
+const message = (content, stop, usage) => ({ id: "msg_1", type: "message", role: "assistant", model: "m", content, stop_reason: stop,
+  stop_sequence: null, usage });
+const block = (delta) => ({ type: "content_block_delta", index: 0, delta: { type: "text_delta", text: delta } });
+const claude = (event) => ({
+  whole: (text, usage) => message([{ type: "text", text }], "end_turn", usage),
+  start: ({ output_tokens, ...usage }) => [event({ type: "message_start", message: message([], null, { ...usage, ...(output_tokens ? { output_tokens: 1 } : {}) }) }),
+    event({ type: "content_block_start", index: 0, content_block: { type: "text", text: "" } })],
+  piece: (text) => event(block(text)),
+  end: (usage) => [event({ type: "content_block_stop", index: 0 }),
+    event({ type: "message_delta", delta: { stop_reason: "end_turn", stop_sequence: null }, usage: { output_tokens: usage.output_tokens,
+      ...(usage.output_tokens_details ? { output_tokens_details: usage.output_tokens_details } : {}) } }), event({ type: "message_stop" })],
+});
+const candidate = (text, finish) => ({ candidates: [{ index: 0, ...(finish ? { finishReason: finish } : {}),
+  content: { role: "model", parts: [{ text }] } }], modelVersion: "m", responseId: "r" });
+
+export const says = {
+  "openai-chat": {
+    whole: (text, usage) => ({ id: "chatcmpl-1", object: "chat.completion", created: 1, model: "m", usage,
+      choices: [{ index: 0, finish_reason: "stop", message: { role: "assistant", content: text } }] }),
+    start: () => [data(chunk({ role: "assistant", content: "" }))],
+    piece: (text) => data(chunk({ content: text })),
+    end: (usage) => [data(chunk({}, "stop")), ...(usage ? [data({ ...chunk({}), choices: [], usage })] : []), "data: [DONE]\n\n"],
+  },
+  anthropic: claude(named),
+  gemini: {
+    whole: (text, usage) => ({ ...candidate(text, "STOP"), usageMetadata: usage }),
+    start: () => [],
+    piece: (text) => data(candidate(text)),
+    end: (usage) => [data({ ...candidate("", "STOP"), usageMetadata: usage })],
+  },
+  converse: {
+    whole: (text, usage) => ({ output: { message: { role: "assistant", content: [{ text }] } }, stopReason: "end_turn", usage, metrics: { latencyMs: 1 } }),
+    start: () => [eventFrame("messageStart", { role: "assistant" })],
+    piece: (text) => eventFrame("contentBlockDelta", { contentBlockIndex: 0, delta: { text } }),
+    end: (usage) => [eventFrame("contentBlockStop", { contentBlockIndex: 0 }), eventFrame("messageStop", { stopReason: "end_turn" }),
+      eventFrame("metadata", { usage, metrics: { latencyMs: 1 } })],
+    type: "application/vnd.amazon.eventstream",
+  },
+  "bedrock-invoke": { ...claude(invoked), type: "application/vnd.amazon.eventstream" },
+};
+says.openrouter = says["openai-chat"];
+
+export function streamOf(format, texts, usage) {
+  const it = says[format];
+  return Buffer.concat([...it.start(usage ?? {}), ...texts.map(it.piece), ...it.end(usage)].map((piece) => Buffer.from(piece)));
+}
+
+// ---- what a client of each dialect makes of a stream: {text, stop, usage, error, pings} ----
+
+const lines = (bytes) => String(bytes).split("\n\n").filter((e) => e !== "").map((e) => ({ name: /^event: (.*)$/m.exec(e)?.[1] ?? "",
+  data: /^data: ?(.*)$/m.exec(e)?.[1], comment: /^:/.test(e) }));
+function hearClaude(list) {
+  const of = (type) => list.filter((e) => e.type === type);
+  return { text: of("content_block_delta").map((e) => e.delta.text ?? "").join(""), stop: of("message_delta")[0]?.delta.stop_reason,
+    usage: of("message_delta")[0]?.usage.output_tokens, error: of("error")[0]?.error, pings: of("ping").length, complete: list.at(-1)?.type === "message_stop" };
+}
+const hearGemini = (list) => ({ text: list.flatMap((e) => e.candidates?.[0]?.content?.parts ?? []).map((p) => p.text ?? "").join(""),
+  stop: list.findLast((e) => e.candidates?.[0]?.finishReason)?.candidates[0].finishReason,
+  usage: list.findLast((e) => e.usageMetadata)?.usageMetadata.candidatesTokenCount, error: list.at(-1)?.error, complete: !list.at(-1)?.error });
+export const hears = {
+  "openai-chat": (bytes) => {
+    const all = lines(bytes), list = all.filter((e) => e.data && e.data !== "[DONE]").map((e) => JSON.parse(e.data));
+    return { text: list.map((e) => e.choices?.[0]?.delta?.content ?? "").join(""), stop: list.findLast((e) => e.choices?.[0]?.finish_reason)?.choices[0].finish_reason,
+      usage: list.findLast((e) => e.usage)?.usage.completion_tokens, error: list.at(-1)?.error, pings: all.filter((e) => e.comment).length,
+      complete: all.at(-1)?.data === "[DONE]" };
+  },
+  "openai-responses": (bytes) => {
+    const all = lines(bytes), list = all.filter((e) => e.data).map((e) => JSON.parse(e.data)), last = list.at(-1);
+    return { text: list.filter((e) => e.type === "response.output_text.delta").map((e) => e.delta).join(""),
+      stop: last?.response?.incomplete_details?.reason ?? last?.response?.status, usage: last?.response?.usage?.output_tokens,
+      error: last?.type === "error" ? last.error ?? last : last?.response?.error, pings: all.filter((e) => e.comment).length,
+      complete: ["response.completed", "response.incomplete"].includes(last?.type) };
+  },
+  anthropic: (bytes) => hearClaude(lines(bytes).filter((e) => e.data).map((e) => JSON.parse(e.data))),
+  gemini: (bytes) => {
+    const all = lines(bytes);
+    return { ...hearGemini(all.filter((e) => e.data).map((e) => JSON.parse(e.data))), pings: all.filter((e) => e.comment).length };
+  },
+  "gemini-array": (bytes) => hearGemini(JSON.parse(bytes)),
+  converse: (bytes) => {
+    const list = frames(bytes), of = (type) => list.filter((f) => f.headers[":event-type"] === type).map((f) => f.data);
+    const failed = list.find((f) => f.headers[":message-type"] !== "event");
+    return { text: of("contentBlockDelta").map((d) => d.delta.text ?? "").join(""), stop: of("messageStop")[0]?.stopReason,
+      usage: of("metadata")[0]?.usage.outputTokens, error: failed && { type: failed.headers[":exception-type"], ...failed.data },
+      complete: list.at(-1)?.headers[":event-type"] === "metadata" };
+  },
+  "bedrock-invoke": (bytes) => {
+    const list = frames(bytes), failed = list.find((f) => f.headers[":message-type"] !== "event");
+    return { ...hearClaude(list.filter((f) => f.data.bytes).map((f) => JSON.parse(Buffer.from(f.data.bytes, "base64")))),
+      ...(failed ? { error: { type: failed.headers[":exception-type"], ...failed.data } } : {}) };
+  },
+};

@@ -42,6 +42,28 @@ memory_is_zeroed_aligned_and_apart(void **state)
 }
 
 static void
+used_memory_is_zeroed_again(void **state)
+{
+	static const size_t sizes[] = { 100, 1000, 5000, 100000 };
+
+	(void)state;
+	for (int turn = 0; turn < 3; turn++) {
+		struct arena *a = arena_new(1 << 20);
+
+		for (size_t i = 0; i < 4; i++) {
+			const char *zeroed = arena_alloc(a, sizes[i]);
+			char *room = arena_room(a, sizes[i]);
+
+			for (size_t k = 0; k < sizes[i]; k++)
+				assert_int_equal(zeroed[k], 0);
+			memset(room, 0xFF, sizes[i]);
+		}
+		assert_null(arena_room(a, 1 << 20));
+		arena_free(a);
+	}
+}
+
+static void
 ceiling_holds_over_all_blocks(void **state)
 {
 	static const size_t sizes[] = { 1, 16, 100, 2047, 2048, 9000, 70000 };
@@ -132,6 +154,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory_is_zeroed_aligned_and_apart),
+		cmocka_unit_test(used_memory_is_zeroed_again),
 		cmocka_unit_test(ceiling_holds_over_all_blocks),
 		cmocka_unit_test(impossible_sizes_are_refused),
 		cmocka_unit_test(texts_are_copied),

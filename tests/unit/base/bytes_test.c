@@ -274,6 +274,42 @@ json_strings_are_escaped_and_valid_utf8(void **state)
 	}
 }
 
+/* One character at a time goes another way through it than a long text. */
+static void
+long_texts_are_written_as_their_characters(void **state)
+{
+	static const char *const pieces[] = { "a", "\"", "\\", "\n", "\x01", "\x7F", "\xC3\xA9",
+		"\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xFF", "b", "c", "d", "e", "f", "g", "h" };
+	uint32_t dice = 1;
+
+	(void)state;
+	for (int turn = 0; turn < 3000; turn++) {
+		struct bytes text = BYTES_LIMIT(1000), got = BYTES_LIMIT(10000),
+			     want = BYTES_LIMIT(10000);
+		char *exact;
+
+		for (int i = 0; i < turn % 100; i++) {
+			const char *piece;
+
+			dice = dice * 1664525u + 1013904223u;
+			piece = pieces[(dice >> 8) % (sizeof pieces / sizeof pieces[0])];
+			(void)bytes_puts(&text, piece);
+			(void)bytes_json_inside(&want, span_of(piece));
+		}
+		exact = malloc(text.len + 1);
+		if (text.len > 0)
+			memcpy(exact, text.at, text.len);
+		assert_int_equal(bytes_json_inside(&got, (struct span){ exact, text.len }), 0);
+		assert_int_equal(got.len, want.len);
+		if (want.len > 0)
+			assert_memory_equal(got.at, want.at, want.len);
+		free(exact);
+		bytes_free(&text);
+		bytes_free(&got);
+		bytes_free(&want);
+	}
+}
+
 int
 main(void)
 {
@@ -290,6 +326,7 @@ main(void)
 		cmocka_unit_test(drop_takes_from_the_front),
 		cmocka_unit_test(callers_array_is_used_and_never_moved),
 		cmocka_unit_test(json_strings_are_escaped_and_valid_utf8),
+		cmocka_unit_test(long_texts_are_written_as_their_characters),
 	};
 
 	return cmocka_run_group_tests_name("base/bytes", tests, NULL, NULL);

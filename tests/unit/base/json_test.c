@@ -170,6 +170,93 @@ stop_bytes_are_seen_at_every_offset(void **state)
 		}
 }
 
+static uint32_t
+dice(uint32_t *state, uint32_t sides)
+{
+	*state = *state * 1664525u + 1013904223u;
+	return (*state >> 8) % sides;
+}
+
+/* The rule, byte by byte: where the string that begins at `at` ends, or is wrong (then *ok is false). */
+static size_t
+plain_end(const char *text, size_t at, size_t len, bool *ok)
+{
+	*ok = false;
+	for (at++; at < len; at++) {
+		if (text[at] == '"') {
+			*ok = true;
+			return at + 1;
+		}
+		if ((unsigned char)text[at] < 0x20)
+			return at;
+		if (text[at] != '\\')
+			continue;
+		if (++at == len)
+			return at;
+		if (text[at] == 'u') {
+			for (int digits = 0; digits < 4; digits++)
+				if (++at == len ||
+					strchr("0123456789abcdefABCDEF", text[at]) == NULL)
+					return at;
+		} else if (strchr("\"\\/bfnrt", text[at]) == NULL) {
+			return at;
+		}
+	}
+	return at;
+}
+
+static bool
+keep_end(void *ctx, const struct json_member *m)
+{
+	*(size_t *)ctx = m->end;
+	return true;
+}
+
+static void
+strings_end_where_they_do_byte_by_byte(void **state)
+{
+	static const char *const pieces[] = { "plain text", "a", "\\n", "\\\\", "\\\"", "\\\\\\\"",
+		"\\u00e9", "\\uD83d\\uDE00", "\xC3\xA9", "/",
+		"a longer run of nothing else in it" };
+	static const char *const wrong[] = { "\x01", "\n", "\\x", "\\u12g4", "\\", "\\u", "\x1F" };
+	uint32_t seed = 1;
+	char text[1024];
+
+	(void)state;
+	for (int turn = 0; turn < 30000; turn++) {
+		size_t len = 2, want, got = 0, at_byte = 0, count = dice(&seed, 20);
+		struct span whole;
+		bool ok;
+
+		memcpy(text, "[\"", 2);
+		for (size_t i = 0; i < count; i++) {
+			bool bad = dice(&seed, 60) == 0;
+			const char *piece =
+				bad ? wrong[dice(&seed, sizeof wrong / sizeof wrong[0])]
+				    : pieces[dice(&seed, sizeof pieces / sizeof pieces[0])];
+
+			memcpy(text + len, piece, strlen(piece));
+			len += strlen(piece);
+		}
+		text[len++] = '"';
+		for (size_t blanks = dice(&seed, 80); blanks > 0; blanks--)
+			text[len++] = ' ';
+		text[len++] = ']';
+		text[len] = '\0';
+		want = plain_end(text, 1, len, &ok);
+		whole = exact(text, len);
+		if (json_each_element(whole, keep_end, &got, &at_byte) == 0) {
+			assert_true(ok);
+			assert_int_equal(got, want);
+		} else if (ok && strspn(text + want, " ") == len - 1 - want) {
+			fail_msg("%.*s: refused at %zu", (int)len, text, at_byte);
+		} else if (!ok && at_byte != want) {
+			fail_msg("%.*s: %zu, not %zu", (int)len, text, at_byte, want);
+		}
+		free((void *)(uintptr_t)whole.at);
+	}
+}
+
 static void
 depth_has_a_ceiling_and_no_recursion(void **state)
 {
@@ -496,6 +583,7 @@ main(void)
 		cmocka_unit_test(grammar_is_kept_to_the_letter),
 		cmocka_unit_test(every_beginning_of_a_text_is_no_text),
 		cmocka_unit_test(stop_bytes_are_seen_at_every_offset),
+		cmocka_unit_test(strings_end_where_they_do_byte_by_byte),
 		cmocka_unit_test(depth_has_a_ceiling_and_no_recursion),
 		cmocka_unit_test(members_come_in_order_with_their_places),
 		cmocka_unit_test(elements_come_in_order),

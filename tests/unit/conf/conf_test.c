@@ -130,6 +130,8 @@ defaults_are_as_promised(void **state)
 	assert_int_equal(c.store_cap_bytes, 500 * MB);
 	assert_int_equal(c.row_days, 0);
 	assert_int_equal(c.cache_bytes, 8 * MB);
+	assert_int_equal(c.vault_hours, 24);
+	assert_int_equal(c.vault_cap_bytes, 32 * MB);
 	assert_string_equal(c.upstreams, "");
 	assert_true(conf_workers(&c) >= 1);
 

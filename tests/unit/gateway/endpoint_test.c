@@ -263,6 +263,62 @@ a_path_that_could_climb_is_not_clean(void **state)
 				cases[i].clean ? "clean" : "refused");
 }
 
+static void
+openai_calls_it_the_same_wherever_it_stands(void **state)
+{
+	static const struct {
+		const char *path, *plain;
+	} cases[] = {
+		{ "/v1/embeddings", "/v1/embeddings" },
+		{ "/x/openai/v1/embeddings", "/v1/embeddings" },
+		{ "/api/v1/completions", "/v1/completions" },
+		{ "/proxy/v1/chat/completions", "/v1/chat/completions" },
+		{ "/openai/deployments/d/chat/completions", "/v1/chat/completions" },
+		{ "/openai/deployments/d/images/generations", "/v1/images/generations" },
+		{ "/v1/messages", "/v1/messages" },
+		{ "/x/v1beta/models/m:embedContent", "/v1beta/models/m:embedContent" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct endpoint_match m = { 0 };
+		char plain[64];
+
+		assert_int_equal(endpoint_find("POST", span_of(cases[i].path), "/proxy", &m), 200);
+		endpoint_plain_path(&m, plain, sizeof plain);
+		assert_string_equal(plain, cases[i].plain);
+	}
+}
+
+static void
+a_header_tells_anthropic_from_openai_where_both_have_the_path(void **state)
+{
+	static const struct {
+		const char *method, *path, *version;
+		enum dialect dialect;
+	} cases[] = {
+		{ "GET", "/v1/models", "", DIALECT_OPENAI },
+		{ "GET", "/v1/models", "2023-06-01", DIALECT_ANTHROPIC },
+		{ "POST", "/v1/files", "2023-06-01", DIALECT_ANTHROPIC },
+		{ "POST", "/v1/chat/completions", "2023-06-01", DIALECT_OPENAI },
+		{ "POST", "/openai/deployments/d/embeddings", "2023-06-01", DIALECT_OPENAI },
+		{ "GET", "/v1beta/models", "2023-06-01", DIALECT_GEMINI },
+		{ "POST", "/v1/messages", "", DIALECT_ANTHROPIC },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct endpoint_match m = { 0 };
+
+		assert_int_equal(
+			endpoint_find(cases[i].method, span_of(cases[i].path), "", &m), 200);
+		endpoint_see_version(&m, span_of(cases[i].version));
+		if (endpoint_dialect(&m) != cases[i].dialect)
+			fail_msg("%s %s: dialect %d", cases[i].path, cases[i].version,
+				endpoint_dialect(&m));
+	}
+}
+
 int
 main(void)
 {
@@ -273,6 +329,8 @@ main(void)
 		cmocka_unit_test(the_prefix_can_be_long_or_none),
 		cmocka_unit_test(uploads_are_those_that_carry_files),
 		cmocka_unit_test(a_path_that_could_climb_is_not_clean),
+		cmocka_unit_test(openai_calls_it_the_same_wherever_it_stands),
+		cmocka_unit_test(a_header_tells_anthropic_from_openai_where_both_have_the_path),
 	};
 
 	return cmocka_run_group_tests_name("gateway/endpoint", tests, NULL, NULL);

@@ -268,6 +268,7 @@ health_tells_of_store_and_board(void **state)
 	assert_true(atoi(raw_of("store.bytes_capped")) > 0);
 	assert_true(atoi(raw_of("store.bytes_capped")) <= atoi(raw_of("store.bytes_on_disk")));
 	assert_int_equal(atoll(raw_of("store.store_cap_bytes")), conf.store_cap_bytes);
+	assert_string_equal(raw_of("store.vault_bytes"), "0");
 	assert_true(atoi(raw_of("board.leases")) > 0);
 	assert_string_equal(raw_of("board.rings"), "0"); /* made with the first */
 	assert_string_equal(raw_of("board.rings_used"), "0");

@@ -10,9 +10,9 @@ static int
 plan_for(struct house *h, const char *model, const char *upstream, struct id project,
 	struct route_plan *plan)
 {
-	struct route_ask ask = { .model = span_of(model),
-		.upstream = span_of(upstream),
-		.project = project };
+	struct route_ask ask = {
+		.model = span_of(model), .upstream = span_of(upstream), .project = project
+	};
 
 	err = (struct err){ 0 };
 	return route_plan(h->board, h->snapshot, &ask, plan, &err);

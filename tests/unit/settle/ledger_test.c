@@ -123,6 +123,106 @@ the_store_comes_back(const struct house *h)
 	assert_int_equal(rename(away, db), 0);
 }
 
+/* ---- what models signed ---- */
+
+static struct ledger_keep *
+new_keep(const struct ledger_item *item, size_t bytes)
+{
+	struct ledger_keep *k = calloc(1, sizeof *k + sizeof k->record[0]);
+
+	assert_non_null(k);
+	k->project = item->row.project;
+	k->until_ms = item->row.time_ms + 3600000;
+	k->cap_bytes = 1 << 20;
+	k->text = BYTES_LIMIT(bytes);
+	k->count = 1;
+	(void)snprintf(k->record[0].key, sizeof k->record[0].key, "c:one");
+	for (size_t i = 0; i < bytes; i++)
+		assert_int_equal(bytes_add(&k->text, "x", 1), 0);
+	k->record[0].record = bytes_span(&k->text);
+	return k;
+}
+
+static int
+is_kept(const struct house *h, struct id project)
+{
+	static char room[VAULT_RECORD_MAX];
+	size_t len;
+	int rc = store_vault_get(
+		h->store, project, "c:one", clock_wall_ms(), room, sizeof room, &len, &err);
+
+	assert_true(rc >= 0);
+	return rc;
+}
+
+static void
+signatures_are_kept_before_it_is_told(void **state)
+{
+	struct house *h = *state;
+	struct ledger_item *item = new_item(h), *with;
+
+	item->keep = new_keep(item, 100);
+	ledger_submit(ledger, item);
+	ledger_submit(ledger, new_item(h));
+	for (int i = 0; i < 2; i++) {
+		with = next_told(10000);
+		assert_non_null(with);
+		assert_null(with->keep);
+		assert_int_equal(is_kept(h, with->row.project), with == item);
+		free(with);
+	}
+	assert_all_settled(h, 2);
+}
+
+static void
+signatures_that_cannot_be_kept_hold_nothing_up(void **state)
+{
+	struct house *h = *state;
+	struct ledger_item *item = new_item(h);
+
+	item->keep = new_keep(item, VAULT_RECORD_MAX + 1); /* which the vault refuses */
+	ledger_submit(ledger, item);
+	assert_ptr_equal(next_told(10000), item);
+	assert_null(item->keep);
+	assert_int_equal(is_kept(h, item->row.project), 0);
+	assert_all_settled(h, 1);
+	free(item);
+}
+
+static void
+signatures_wait_below_a_ceiling(void **state)
+{
+	enum { ITEMS = 70, BYTES = VAULT_RECORD_MAX };
+	struct house *h = *state;
+	static struct ledger_item *items[ITEMS];
+	int64_t waiting = 0;
+
+	for (int i = 0; i < ITEMS; i++)
+		items[i] = new_item(h);
+	the_store_goes(h);
+	for (int i = 0; i < ITEMS; i++) {
+		items[i]->keep = new_keep(items[i], BYTES);
+		ledger_submit(ledger, items[i]);
+		waiting += items[i]->keep != NULL ? BYTES : 0;
+	}
+	assert_in_range(waiting, LEDGER_KEEP_MAX - 2 * BYTES, LEDGER_KEEP_MAX);
+	the_store_comes_back(h);
+	for (int i = 0; i < ITEMS; i++) {
+		struct ledger_item *item = next_told(20000);
+
+		assert_non_null(item);
+		free(item);
+	}
+	assert_all_settled(h, ITEMS);
+	/* and there is room again */
+	items[0] = new_item(h);
+	items[0]->keep = new_keep(items[0], 100);
+	ledger_submit(ledger, items[0]);
+	assert_ptr_equal(next_told(10000), items[0]);
+	assert_int_equal(is_kept(h, items[0]->row.project), 1);
+	free(items[0]);
+}
+
 /* ---- */
 
 #define MANY 200 /* more than one batch */
@@ -350,6 +450,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		LEDGER_TEST(each_is_booked_settled_and_told_once),
+		LEDGER_TEST(signatures_are_kept_before_it_is_told),
+		LEDGER_TEST(signatures_that_cannot_be_kept_hold_nothing_up),
+		LEDGER_TEST(signatures_wait_below_a_ceiling),
 		LEDGER_TEST(one_that_is_booked_already_is_settled_all_the_same),
 		LEDGER_TEST(one_without_a_lease_is_booked_alone),
 		LEDGER_TEST(a_store_that_is_away_is_waited_for),

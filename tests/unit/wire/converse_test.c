@@ -615,10 +615,10 @@ puts_right_what_bedrock_refuses_of_calls(void **state)
 		NULL,
 		"{\"messages\":[" USER("a") ",{\"role\":\"assistant\",\"content\":[" CALL_OF("c") "]},{\"role\":\"user\",\"content\":[" RESULT_OF(
 			"c") ",{\"text\":\"so\"}"
-			     "]},{\"role\":\"assistant\",\"content\":[" CALL_OF(
-				     "c_2") "," CALL_OF("d") "]},{\"role\":\"user\",\"content\":"
-							     "[" RESULT_OF("c_2") "," RESULT_OF("d") ",{\"text\":\"x\"}]}]" TOOLS_F
-												     "}",
+			     "]},{\"role\":\"assistant\",\"content\":[" CALL_OF("c_2") "," CALL_OF(
+				     "d") "]},{\"role\":\"user\",\"content\":"
+					  "[" RESULT_OF("c_2") "," RESULT_OF(
+						  "d") ",{\"text\":\"x\"}]}]" TOOLS_F "}",
 		NULL);
 	/* a model that thinks wants the thoughts that led to a call, or none at all */
 	request_writes_as(&thinking,
@@ -809,8 +809,8 @@ says_what_cannot_be_written(void **state)
 		void (*change)(struct neutral_request *n);
 		const char *field;
 	} cases[] = { { two_answers, "n" }, { audio_out, "modalities" },
-		{ image_by_url, "messages[0]" }, { file_of_another, "messages[0]" },
-		{ image_of_no_kind, "messages[0]" }, { anothers_tool, "tools[0]" },
+		{ image_by_url, "messages" }, { file_of_another, "messages" },
+		{ image_of_no_kind, "messages" }, { anothers_tool, "tools[0]" },
 		{ custom_tool, "tools[0]" } };
 
 	(void)state;

@@ -233,9 +233,7 @@ struct run {
 	struct gist gist;
 	struct bytes out;
 };
-static const struct reply_options as_asked = {
-	.model = "gw", .include_usage = true, .now_s = NOW_S
-};
+static struct reply_options as_asked = { .model = "gw", .include_usage = true, .now_s = NOW_S };
 
 static void
 what_runs(const struct run *r, char *out, size_t room)
@@ -316,9 +314,10 @@ read_back_frame(void *ctx, const struct frame *f)
 	return r->run->from->read_frame(r->state, f, see_event, r->run);
 }
 
-/* The bytes through the reader of their format. */
+/* The bytes through the reader of their format, so many at a time. */
 static void
-read_stream(const char *name, const struct format *f, struct span bytes, struct run *back)
+read_stream(
+	const char *name, const struct format *f, struct span bytes, size_t step, struct run *back)
 {
 	struct frames *frames = frames_new(f->framing);
 	struct reading r = { back, calloc(1, *f->reader_bytes) };
@@ -326,7 +325,11 @@ read_stream(const char *name, const struct format *f, struct span bytes, struct 
 	*back = (struct run){
 		.name = name, .from = f, .to = f, .gist = { .usage = WIRE_USAGE_NONE }
 	};
-	assert_int_equal(frames_feed(frames, bytes.at, bytes.len, read_back_frame, &r), 0);
+	for (size_t at = 0; at < bytes.len; at += step)
+		assert_int_equal(
+			frames_feed(frames, bytes.at + at,
+				step < bytes.len - at ? step : bytes.len - at, read_back_frame, &r),
+			0);
 	assert_int_equal(frames_end(frames, read_back_frame, &r), 0);
 	assert_int_equal(f->read_end(r.state, see_event, back), 0);
 	if (f->reader_free != NULL)
@@ -342,9 +345,11 @@ read_back(const struct run *r)
 	char what[200];
 
 	what_runs(r, what, sizeof what);
-	read_stream(what, r->to, bytes_span(&r->out), &back);
-	compare_gist(what, &r->gist, &back.gist);
-	run_free(&back);
+	for (int bytewise = 0; bytewise < 2; bytewise++) {
+		read_stream(what, r->to, bytes_span(&r->out), bytewise ? 1 : r->out.len, &back);
+		compare_gist(what, &r->gist, &back.gist);
+		run_free(&back);
+	}
 }
 
 static bool
@@ -414,6 +419,9 @@ a_stream_that_was_written_is_read_back(void **state)
 {
 	(void)state;
 	assert_int_equal(each_text("stream", convert_and_read_back), 18);
+	as_asked.array = true; /* Gemini's other framing */
+	assert_int_equal(each_text("stream", convert_and_read_back), 18);
+	as_asked.array = false;
 }
 
 /* ---- requests ---- */
@@ -456,6 +464,15 @@ check_refusal(const struct asking *q, const struct err *err)
 		fail_msg("%s: says '%s' of '%s' (%s)", q->what, err->says, err->field, err->text);
 	if (strchr(err->says, '\0')[-1] != '.')
 		fail_msg("%s: '%s' is no sentence", q->what, err->says);
+}
+
+/* Most dialects have no place for the member but the sentence. */
+static void
+check_told(const struct asking *q, const struct err *err)
+{
+	check_refusal(q, err);
+	if (strstr(err->says, err->field) == NULL)
+		fail_msg("%s: '%s' does not name %s", q->what, err->says, err->field);
 }
 
 static void
@@ -534,7 +551,7 @@ ask_whole(const struct asking *q, struct span in, bool strict)
 	struct err err = { 0 };
 
 	if (convert_request(q->arena, &c, &made, &lost, &err) != 0)
-		check_refusal(q, &err);
+		check_told(q, &err);
 	else
 		read_or_fail(q, q->to, bytes_span(&body), n);
 	bytes_free(&body);
@@ -659,7 +676,7 @@ answer_streamed(
 	s.ctx = &run;
 	assert_int_equal(convert_stream_whole(&s, in), 0);
 	assert_true(s.done && !s.failed);
-	read_stream(what, to, bytes_span(&s.out), &back);
+	read_stream(what, to, bytes_span(&s.out), s.out.len, &back);
 	compare_gist(what, &before, &back.gist);
 	gist_free(&before);
 	run_free(&run);
