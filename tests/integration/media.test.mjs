@@ -183,7 +183,8 @@ test("who can be told the address is asked instead, and a later candidate fetche
       assert.equal(later.headers["x-sluice-upstream"], "later-gemini", later.text);
       assert.equal(provider.last.json.contents.at(-1).parts[1].inlineData.data, PNG.toString("base64"));
     } else {
-      assert.ok(later.status >= 400, later.text);
+      assert.equal(later.status, 400, later.text); // of the last that could not be asked
+      assert.match(later.json.error.message, /^messages\[3\]\.content\[1\]/);
       assert.equal(provider.seen.length, 1);
     }
   }
