@@ -240,8 +240,8 @@ hash_hex(const void *data, size_t len, char *out)
 	*out = '\0';
 }
 
-static int
-nibble(char c)
+int
+hash_hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -258,7 +258,7 @@ hash_unhex(const char *text, void *out, size_t len)
 	uint8_t *p = out;
 
 	for (size_t i = 0; i < len; i++, text += 2) {
-		int hi = nibble(text[0]), lo = hi < 0 ? -1 : nibble(text[1]);
+		int hi = hash_hex_digit(text[0]), lo = hi < 0 ? -1 : hash_hex_digit(text[1]);
 
 		if (lo < 0)
 			return -1;

@@ -26,6 +26,7 @@ void hash_random(void *out, size_t len);
 bool hash_equal(const void *a, const void *b, size_t len);
 
 void hash_hex(const void *data, size_t len, char *out); /* 2*len+1 bytes */
+int hash_hex_digit(char c); /* 0 to 15, or -1 */
 int hash_unhex(const char *text, void *out, size_t len); /* exactly len bytes, or -1 */
 
 #endif

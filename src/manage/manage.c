@@ -5,6 +5,7 @@
 #include "manage/manage.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "conf/conf.h"
 #include "manage/manage-int.h"
@@ -161,15 +162,6 @@ call_change(struct call *c, const char *action)
 	return &c->change;
 }
 
-static int
-hex_value(char ch)
-{
-	if (ch >= '0' && ch <= '9')
-		return ch - '0';
-	ch = (char)(ch | 0x20);
-	return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
-}
-
 /* Undoes percent escapes ('+' too in a query).  Length, or -1: broken, a NUL, or no room. */
 static int
 decode(struct span raw, bool is_query, char *out, size_t room)
@@ -180,8 +172,8 @@ decode(struct span raw, bool is_query, char *out, size_t room)
 		char ch = raw.at[i];
 
 		if (ch == '%') {
-			int high = i + 2 < raw.len ? hex_value(raw.at[i + 1]) : -1;
-			int low = i + 2 < raw.len ? hex_value(raw.at[i + 2]) : -1;
+			int high = i + 2 < raw.len ? hash_hex_digit(raw.at[i + 1]) : -1;
+			int low = i + 2 < raw.len ? hash_hex_digit(raw.at[i + 2]) : -1;
 
 			if (high < 0 || low < 0)
 				return -1;

@@ -52,6 +52,11 @@ int anthropic_model_version(const char *model);
 #define CLAUDE_NO_SAMPLING 407 /* temperature, top_p and top_k are gone, effort may be xhigh */
 /* What reasoning that is left out is called where losses are told. */
 const char *anthropic_reasoning_name(const struct neutral_part *p);
+/* A tool that must be called leaves no room for thoughts. */
+bool anthropic_forces_a_tool(const struct neutral_request *n);
+/* With thinking on, a turn whose tools have been run must begin with its thinking, which a client of
+ * another dialect may not have kept. */
+bool anthropic_lacks_thinking(const struct neutral_request *n);
 int anthropic_compose(struct neutral_request *n, const struct request_target *to,
 	enum anthropic_flavour flavour, struct request_made *made, struct losses *lost,
 	struct err *err);

@@ -251,17 +251,15 @@ plan_budget(struct composing *c)
 	}
 }
 
-static bool
-forces_a_tool(const struct neutral_request *n)
+bool
+anthropic_forces_a_tool(const struct neutral_request *n)
 {
 	return n->tool_count > 0 && (n->choice == CHOICE_REQUIRED || n->choice == CHOICE_TOOL ||
 					    (n->choice == CHOICE_ALLOWED && n->choice_any));
 }
 
-/* With thinking on, a turn whose tools have been run must begin with its thinking, which a client of
- * another dialect may not have kept. */
-static bool
-lacks_thinking(const struct neutral_request *n)
+bool
+anthropic_lacks_thinking(const struct neutral_request *n)
 {
 	for (size_t m = n->message_count; m > 0; m--) {
 		const struct neutral_message *last = &n->message[m - 1];
@@ -304,7 +302,8 @@ plan_thinking(struct composing *c)
 	} else {
 		plan_budget(c);
 	}
-	if (forces_a_tool(n) || (p->thinking == THINK_BUDGET && lacks_thinking(n))) {
+	if (anthropic_forces_a_tool(n) ||
+		(p->thinking == THINK_BUDGET && anthropic_lacks_thinking(n))) {
 		int64_t wanted = n->max_output >= 0 ? n->max_output : p->max_tokens;
 
 		p->thinking = THINK_OFF;
@@ -714,10 +713,10 @@ static void
 put_choice(struct composing *c)
 {
 	const struct neutral_request *n = c->n;
-	const char *type = n->choice == CHOICE_TOOL   ? "tool"
-			   : n->choice == CHOICE_NONE ? "none"
-			   : forces_a_tool(n)         ? "any"
-						      : "auto";
+	const char *type = n->choice == CHOICE_TOOL     ? "tool"
+			   : n->choice == CHOICE_NONE   ? "none"
+			   : anthropic_forces_a_tool(n) ? "any"
+							: "auto";
 
 	if (n->choice == CHOICE_UNSET && n->parallel != 0)
 		return;

@@ -676,34 +676,6 @@ fit_budget(struct writing *w)
 		w->max_output = wanted;
 }
 
-/* A tool that must be called leaves no room for thoughts. */
-static bool
-forces_a_tool(const struct neutral_request *n)
-{
-	return n->tool_count > 0 && (n->choice == CHOICE_REQUIRED || n->choice == CHOICE_TOOL ||
-					    (n->choice == CHOICE_ALLOWED && n->choice_any));
-}
-
-/* With thinking on, a turn whose tools have been run must begin with its thinking, which a client of
- * another dialect may not have kept. */
-static bool
-lacks_thinking(const struct neutral_request *n)
-{
-	for (size_t i = n->message_count; i > 0; i--) {
-		const struct neutral_message *m = &n->message[i - 1];
-
-		if (m->role != ROLE_ASSISTANT)
-			continue;
-		if (m->part[0].kind == PART_REASONING || m->part[0].kind == PART_REDACTED)
-			return false;
-		for (size_t k = 0; k < m->count; k++)
-			if (m->part[k].kind == PART_TOOL_CALL)
-				return true;
-		return false;
-	}
-	return false;
-}
-
 static bool
 decides_itself(const struct writing *w)
 {
@@ -721,7 +693,7 @@ plan_thinking(struct writing *w)
 	if (!n->reasoning_set || !may_be_claude(w) || n->effort == EFFORT_NONE || n->budget == 0)
 		return;
 	w->adaptive = decides_itself(w);
-	if (forces_a_tool(n) || (!w->adaptive && lacks_thinking(n))) {
+	if (anthropic_forces_a_tool(n) || (!w->adaptive && anthropic_lacks_thinking(n))) {
 		lose(w, n->effort != EFFORT_UNSET ? "reasoning_effort" : "thinking", false);
 		return;
 	}

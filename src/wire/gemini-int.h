@@ -20,6 +20,23 @@ int gemini_pick(struct span object, const char *const *names, size_t count,
 /* A string's text; "" where it is none. */
 struct span gemini_plain(struct arena *a, struct json_value v);
 
+/* A candidate of an answer or of a chunk; nth: its place, where it tells no index.  False: no object. */
+struct gemini_candidate {
+	size_t choice; /* NEUTRAL_CHOICES_MAX: out of range */
+	struct json_value parts, finish_word;
+};
+bool gemini_read_candidate(struct json_value v, size_t nth, struct gemini_candidate *c);
+
+/* A part of one: a call, media, or else text (a JSON string; SPAN_NONE: none).  False: no object. */
+struct gemini_part {
+	struct span call, media; /* objects, or SPAN_NONE */
+	struct span text, signature;
+	bool thought;
+};
+bool gemini_read_part(struct arena *a, struct json_value v, struct gemini_part *out);
+/* A functionCall's name, id (a new one where it has none) and input.  1; 0: a call of nothing; -1: no memory. */
+int gemini_read_call(struct arena *a, struct span object, struct neutral_part *p);
+
 /* inlineData and fileData: the kind by type and address, and the part's mime, data, url, file_id,
  * title.  data: in the standard alphabet of base64.  False: a member is missing or of a wrong type
  * (*member says which). */

@@ -29,42 +29,16 @@ gemini_key_is(struct span key, const char *camel)
 	return i == key.len;
 }
 
-struct pick {
-	const char *const *names;
-	size_t count;
-	struct json_value *found;
-	void (*other)(void *ctx, struct span key, struct json_value v);
-	void *ctx;
-};
-
-static bool
-pick_member(void *ctx, const struct json_member *m)
-{
-	struct pick *p = ctx;
-	char room[WIRE_KEY_BYTES];
-	struct span key = wire_key(m->key, room);
-
-	for (size_t i = 0; i < p->count; i++)
-		if (gemini_key_is(key, p->names[i])) {
-			p->found[i] = m->value.type == JSON_NULL
-					      ? (struct json_value){ JSON_NONE, SPAN_NONE }
-					      : m->value;
-			return true;
-		}
-	if (p->other != NULL)
-		p->other(p->ctx, m->key, m->value);
-	return true;
-}
-
 int
 gemini_pick(struct span object, const char *const *names, size_t count, struct json_value *found,
 	void (*other)(void *ctx, struct span key, struct json_value v), void *ctx)
 {
-	struct pick p = { names, count, found, other, ctx };
+	int rc = text_pick_as(object, names, count, found, gemini_key_is, other, ctx);
 
 	for (size_t i = 0; i < count; i++)
-		found[i] = (struct json_value){ JSON_NONE, SPAN_NONE };
-	return json_each(object, pick_member, &p, NULL);
+		if (found[i].type == JSON_NULL)
+			found[i] = (struct json_value){ JSON_NONE, SPAN_NONE };
+	return rc;
 }
 
 struct span
@@ -73,6 +47,64 @@ gemini_plain(struct arena *a, struct json_value v)
 	struct span s = v.type == JSON_STRING ? text_plain(a, v) : SPAN_NONE;
 
 	return s.at == NULL ? (struct span){ "", 0 } : s;
+}
+
+/* ---- what answers and streams hold alike ---- */
+
+bool
+gemini_read_candidate(struct json_value v, size_t nth, struct gemini_candidate *c)
+{
+	static const char *const names[] = { "index", "content", "finishReason" };
+	static const char *const inner[] = { "parts" };
+	struct json_value found[3];
+	int64_t index;
+
+	if (v.type != JSON_OBJECT)
+		return false;
+	(void)GEMINI_PICK(v.raw, names, found, NULL, NULL);
+	*c = (struct gemini_candidate){ .choice = nth, .finish_word = found[2] };
+	if (json_int(found[0], &index) == 0)
+		c->choice = index < 0 || index >= NEUTRAL_CHOICES_MAX ? NEUTRAL_CHOICES_MAX
+								      : (size_t)index;
+	if (found[1].type == JSON_OBJECT &&
+		GEMINI_PICK(found[1].raw, inner, found, NULL, NULL) == 0)
+		c->parts = found[0];
+	return true;
+}
+
+bool
+gemini_read_part(struct arena *a, struct json_value v, struct gemini_part *out)
+{
+	static const char *const names[] = { "text", "thought", "thoughtSignature", "functionCall",
+		"inlineData" };
+	struct json_value found[5];
+
+	if (v.type != JSON_OBJECT)
+		return false;
+	(void)GEMINI_PICK(v.raw, names, found, NULL, NULL);
+	out->text = found[0].type == JSON_STRING ? found[0].raw : SPAN_NONE;
+	out->thought = found[1].type == JSON_TRUE;
+	out->signature = gemini_plain(a, found[2]);
+	out->call = found[3].type == JSON_OBJECT ? found[3].raw : SPAN_NONE;
+	out->media = found[4].type == JSON_OBJECT ? found[4].raw : SPAN_NONE;
+	return true;
+}
+
+int
+gemini_read_call(struct arena *a, struct span object, struct neutral_part *p)
+{
+	static const char *const names[] = { "id", "name", "args" };
+	struct json_value found[3];
+
+	(void)GEMINI_PICK(object, names, found, NULL, NULL);
+	p->name = gemini_plain(a, found[1]);
+	if (p->name.len == 0)
+		return 0;
+	p->call_id = gemini_plain(a, found[0]);
+	if (p->call_id.len == 0 && (p->call_id = text_new_id(a, "call_")).at == NULL)
+		return -1;
+	p->input = found[2].type == JSON_OBJECT ? found[2].raw : SPAN_LIT("{}");
+	return 1;
 }
 
 /* ---- media ---- */
@@ -503,67 +535,60 @@ add(struct answer *a, enum part_kind kind, struct span signature)
 }
 
 static bool
-read_call(struct answer *a, struct span object, struct span signature)
+add_call(struct answer *a, struct span object, struct span signature)
 {
-	static const char *const names[] = { "id", "name", "args" };
-	struct arena *arena = a->r->arena;
-	struct json_value found[3];
-	struct neutral_part *p;
-	struct span id, name;
+	struct neutral_part call = { .kind = PART_TOOL_CALL }, *p;
+	int rc = gemini_read_call(a->r->arena, object, &call);
 
-	(void)GEMINI_PICK(object, names, found, NULL, NULL);
-	name = gemini_plain(arena, found[1]);
-	if (name.len == 0)
-		return true; /* a call of nothing */
-	id = gemini_plain(arena, found[0]);
-	if (id.len == 0 && (id = text_new_id(arena, "call_")).at == NULL)
+	if (rc < 0)
 		return out_of_memory(a);
+	if (rc == 0)
+		return true;
 	p = add(a, PART_TOOL_CALL, signature);
 	if (p == NULL)
 		return false;
-	p->call_id = id;
-	p->name = name;
-	p->input = found[2].type == JSON_OBJECT ? found[2].raw : SPAN_LIT("{}");
+	p->call_id = call.call_id;
+	p->name = call.name;
+	p->input = call.input;
 	return true;
+}
+
+static bool
+add_media(struct answer *a, struct span object, struct span signature)
+{
+	struct neutral_part media = { .kind = PART_DOCUMENT }, *p;
+	const char *member;
+
+	if (!gemini_read_inline(a->r->arena, object, &media, &member))
+		return true;
+	media.signature = signature.len > 0 ? signature : SPAN_NONE;
+	media.signer = signature.len > 0 ? SIGNER_GEMINI : SIGNER_NONE;
+	p = add(a, media.kind, SPAN_NONE);
+	if (p != NULL)
+		*p = media;
+	return p != NULL;
 }
 
 static bool
 read_part(void *ctx, const struct json_member *m)
 {
-	static const char *const names[] = { "text", "thought", "thoughtSignature", "functionCall",
-		"inlineData" };
 	struct answer *a = ctx;
-	struct json_value found[5];
-	struct neutral_part media = { .kind = PART_DOCUMENT }, *p;
-	struct span signature;
-	const char *member;
-	bool thought;
+	struct gemini_part got;
+	struct neutral_part *p;
 
-	if (m->value.type != JSON_OBJECT)
+	if (!gemini_read_part(a->r->arena, m->value, &got))
 		return true;
-	(void)GEMINI_PICK(m->value.raw, names, found, NULL, NULL);
-	signature = gemini_plain(a->r->arena, found[2]);
-	thought = found[1].type == JSON_TRUE;
-	if (found[3].type == JSON_OBJECT)
-		return read_call(a, found[3].raw, signature);
-	if (found[4].type == JSON_OBJECT) {
-		if (!gemini_read_inline(a->r->arena, found[4].raw, &media, &member))
-			return true;
-		media.signature = signature.len > 0 ? signature : SPAN_NONE;
-		media.signer = signature.len > 0 ? SIGNER_GEMINI : SIGNER_NONE;
-		p = add(a, media.kind, SPAN_NONE);
-		if (p != NULL)
-			*p = media;
-		return p != NULL;
-	}
-	if (found[0].type == JSON_STRING ? text_is_empty(found[0].raw) && signature.len == 0
-					 : signature.len == 0)
+	if (got.call.at != NULL)
+		return add_call(a, got.call, got.signature);
+	if (got.media.at != NULL)
+		return add_media(a, got.media, got.signature);
+	if (text_is_empty(got.text) && got.signature.len == 0)
 		return true;
-	p = add(a, thought ? PART_REASONING : PART_TEXT, signature);
+	p = add(a, got.thought ? PART_REASONING : PART_TEXT, got.signature);
 	if (p == NULL)
 		return false;
-	p->text = found[0].type == JSON_STRING ? found[0].raw : SPAN_LIT("\"\"");
-	if (thought)
+	p->text = got.text.at != NULL ? got.text : SPAN_LIT("\"\"");
+	if (got.thought)
 		p->signer = SIGNER_GEMINI;
 	return true;
 }
@@ -586,28 +611,20 @@ have_choice(struct answer *a)
 static bool
 read_candidate(void *ctx, const struct json_member *m)
 {
-	static const char *const names[] = { "index", "content", "finishReason" };
-	static const char *const inner[] = { "parts" };
 	struct answer *a = ctx;
-	struct json_value found[3], parts[1];
+	struct gemini_candidate c;
 	enum finish finish;
-	int64_t index;
 
-	if (m->value.type != JSON_OBJECT)
+	if (!gemini_read_candidate(m->value, a->nth, &c))
 		return true;
-	(void)GEMINI_PICK(m->value.raw, names, found, NULL, NULL);
-	a->choice = a->nth++;
-	if (json_int(found[0], &index) == 0)
-		a->choice = index < 0 || index >= NEUTRAL_CHOICES_MAX ? NEUTRAL_CHOICES_MAX
-								      : (size_t)index;
+	a->nth++;
+	a->choice = c.choice;
 	if (!have_choice(a))
 		return false;
 	a->any = true;
-	if (found[1].type == JSON_OBJECT &&
-		GEMINI_PICK(found[1].raw, inner, parts, NULL, NULL) == 0 &&
-		parts[0].type == JSON_ARRAY)
-		(void)json_each_element(parts[0].raw, read_part, a, NULL);
-	finish = gemini_finish_of(gemini_plain(a->r->arena, found[2]));
+	if (c.parts.type == JSON_ARRAY)
+		(void)json_each_element(c.parts.raw, read_part, a, NULL);
+	finish = gemini_finish_of(gemini_plain(a->r->arena, c.finish_word));
 	if (finish != FINISH_NONE && !a->failed)
 		a->r->choice[a->choice].finish = finish;
 	return !a->failed;

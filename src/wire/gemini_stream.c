@@ -127,26 +127,18 @@ give_text(struct reader *r, struct span text, bool thought, struct span signatur
 static bool
 give_call(struct reader *r, struct span object, struct span signature)
 {
-	static const char *const names[] = { "id", "name", "args" };
-	struct json_value found[3];
 	struct neutral_part p = { .kind = PART_TOOL_CALL };
 	struct neutral_event e = { .kind = EVENT_DELTA, .choice = (int)r->at };
+	int rc = gemini_read_call(r->arena, object, &p);
 
-	(void)GEMINI_PICK(object, names, found, NULL, NULL);
-	p.name = gemini_plain(r->arena, found[1]);
-	if (p.name.len == 0)
-		return true; /* a call of nothing */
-	p.call_id = gemini_plain(r->arena, found[0]);
-	if (p.call_id.len == 0 && (p.call_id = text_new_id(r->arena, "call_")).at == NULL)
+	if (rc == 0)
+		return true;
+	e.text = rc < 0 ? SPAN_NONE : text_compact(r->arena, p.input);
+	e.text = e.text.at == NULL ? SPAN_NONE : text_quoted(r->arena, e.text);
+	if (e.text.at == NULL)
 		return no_memory(r);
+	p.input = SPAN_NONE; /* in a stream arguments come as text */
 	e.part = p;
-	e.text = SPAN_LIT("\"{}\"");
-	if (found[2].type == JSON_OBJECT) {
-		e.text = text_compact(r->arena, found[2].raw);
-		e.text = e.text.at == NULL ? SPAN_NONE : text_quoted(r->arena, e.text);
-		if (e.text.at == NULL)
-			return no_memory(r);
-	}
 	r->choice[r->at].any = r->choice[r->at].called = true;
 	if (!open_part(r, &p) || !give(r, &e) || !give_signature(r, &p, signature))
 		return false;
@@ -172,52 +164,38 @@ give_media(struct reader *r, struct span object)
 static bool
 read_part(void *ctx, const struct json_member *m)
 {
-	static const char *const names[] = { "text", "thought", "thoughtSignature", "functionCall",
-		"inlineData" };
 	struct reader *r = ctx;
-	struct json_value found[5];
-	struct span signature;
+	struct gemini_part got;
 
-	if (m->value.type != JSON_OBJECT)
+	if (!gemini_read_part(r->arena, m->value, &got))
 		return true;
-	(void)GEMINI_PICK(m->value.raw, names, found, NULL, NULL);
-	signature = gemini_plain(r->arena, found[2]);
-	if (found[3].type == JSON_OBJECT)
-		return give_call(r, found[3].raw, signature);
-	if (found[4].type == JSON_OBJECT)
-		return give_media(r, found[4].raw);
-	return give_text(r, found[0].type == JSON_STRING ? found[0].raw : SPAN_NONE,
-		found[1].type == JSON_TRUE, signature);
+	if (got.call.at != NULL)
+		return give_call(r, got.call, got.signature);
+	if (got.media.at != NULL)
+		return give_media(r, got.media);
+	return give_text(r, got.text, got.thought, got.signature);
 }
 
 static bool
 read_candidate(void *ctx, const struct json_member *m)
 {
-	static const char *const names[] = { "index", "content", "finishReason" };
-	static const char *const inner[] = { "parts" };
 	struct reader *r = ctx;
-	struct json_value found[3], parts[1];
+	struct gemini_candidate c;
 	enum finish finish;
-	int64_t index;
 
-	if (m->value.type != JSON_OBJECT)
+	if (!gemini_read_candidate(m->value, r->nth, &c))
 		return true;
-	(void)GEMINI_PICK(m->value.raw, names, found, NULL, NULL);
-	r->at = r->nth++;
-	if (json_int(found[0], &index) == 0)
-		r->at = index < 0 || index >= NEUTRAL_CHOICES_MAX ? NEUTRAL_CHOICES_MAX
-								  : (size_t)index;
+	r->nth++;
+	r->at = c.choice;
 	if (r->at >= NEUTRAL_CHOICES_MAX) {
 		(void)err_set(&r->err, ERR_UPSTREAM_UNREACHABLE, "more than %d choices",
 			NEUTRAL_CHOICES_MAX);
 		return give_error(r);
 	}
 	r->choice[r->at].seen = true;
-	if (found[1].type == JSON_OBJECT &&
-		GEMINI_PICK(found[1].raw, inner, parts, NULL, NULL) == 0 &&
-		parts[0].type == JSON_ARRAY)
-		(void)json_each_element(parts[0].raw, read_part, r, NULL);
-	finish = gemini_finish_of(gemini_plain(r->arena, found[2]));
+	if (c.parts.type == JSON_ARRAY)
+		(void)json_each_element(c.parts.raw, read_part, r, NULL);
+	finish = gemini_finish_of(gemini_plain(r->arena, c.finish_word));
 	if (finish != FINISH_NONE)
 		r->choice[r->at].finish = finish;
 	return r->rc == 0 && !r->over;

@@ -6,6 +6,7 @@
  */
 #include "wire/python.h"
 
+#include "base/hash.h"
 #include "base/json.h"
 #include <ctype.h>
 #include <stdint.h>
@@ -18,21 +19,12 @@ struct reading {
 
 /* ---- strings ---- */
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool
 take_hex(struct reading *r, int digits, uint32_t *out)
 {
 	*out = 0;
 	for (int i = 0; i < digits; i++, r->at++) {
-		int d = r->at < r->end ? hex_digit(*r->at) : -1;
+		int d = r->at < r->end ? hash_hex_digit(*r->at) : -1;
 
 		if (d < 0)
 			return false;

@@ -97,15 +97,6 @@ put_path(struct bytes *out, struct span path)
 		(void)bytes_add(out, "/", 1);
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Decoded and encoded again, so that it is written as AWS writes it. */
 static void
 put_encoded(struct bytes *out, struct span s)
@@ -113,9 +104,9 @@ put_encoded(struct bytes *out, struct span s)
 	for (size_t i = 0; i < s.len; i++) {
 		char c = s.at[i];
 
-		if (c == '%' && i + 2 < s.len && hex_digit(s.at[i + 1]) >= 0 &&
-			hex_digit(s.at[i + 2]) >= 0) {
-			c = (char)(hex_digit(s.at[i + 1]) << 4 | hex_digit(s.at[i + 2]));
+		if (c == '%' && i + 2 < s.len && hash_hex_digit(s.at[i + 1]) >= 0 &&
+			hash_hex_digit(s.at[i + 2]) >= 0) {
+			c = (char)(hash_hex_digit(s.at[i + 1]) << 4 | hash_hex_digit(s.at[i + 2]));
 			i += 2;
 		}
 		(void)auth_escape((struct span){ &c, 1 }, out);

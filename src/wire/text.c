@@ -20,6 +20,7 @@ struct pick {
 	const char *const *names;
 	size_t count;
 	struct json_value *found;
+	text_key_is *is;
 	void (*other)(void *ctx, struct span key, struct json_value v);
 	void *ctx;
 };
@@ -32,7 +33,7 @@ pick_member(void *ctx, const struct json_member *m)
 	struct span key = wire_key(m->key, room);
 
 	for (size_t i = 0; i < p->count; i++)
-		if (span_is(key, p->names[i])) {
+		if (p->is(key, p->names[i])) {
 			p->found[i] = m->value;
 			return true;
 		}
@@ -45,7 +46,14 @@ int
 text_pick(struct span object, const char *const *names, size_t count, struct json_value *found,
 	void (*other)(void *ctx, struct span key, struct json_value v), void *ctx)
 {
-	struct pick p = { names, count, found, other, ctx };
+	return text_pick_as(object, names, count, found, span_is, other, ctx);
+}
+
+int
+text_pick_as(struct span object, const char *const *names, size_t count, struct json_value *found,
+	text_key_is *is, void (*other)(void *ctx, struct span key, struct json_value v), void *ctx)
+{
+	struct pick p = { names, count, found, is, other, ctx };
 
 	for (size_t i = 0; i < count; i++)
 		found[i] = (struct json_value){ JSON_NONE, SPAN_NONE };

@@ -14,6 +14,11 @@ int text_pick(struct span object, const char *const *names, size_t count, struct
 	void (*other)(void *ctx, struct span key, struct json_value v), void *ctx);
 #define TEXT_PICK(object, names, found) text_pick(object, names, sizeof(names) / sizeof(names)[0], found, NULL, NULL)
 
+/* The same, where names are not met as they stand alone: is() says whether a key is one of them. */
+typedef bool text_key_is(struct span key, const char *name);
+int text_pick_as(struct span object, const char *const *names, size_t count, struct json_value *found,
+	text_key_is *is, void (*other)(void *ctx, struct span key, struct json_value v), void *ctx);
+
 /* A string's text, decoded: into the arena only where it has escapes.  SPAN_NONE (at NULL) when v is
  * no string, holds U+0000 or half a surrogate pair, or memory is spent; at is not NULL for "". */
 struct span text_plain(struct arena *a, struct json_value v);
