@@ -7,23 +7,13 @@
  * again they still do, and the end is the same.
  */
 #include "wire/anthropic.h"
+
+#include "../../lib/fuzz.h"
 #include "wire/bedrock_invoke.h"
-
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define ARENA_BYTES (256 * 1024 * 1024)
 #define OUT_BYTES   (64 * 1024 * 1024)
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 /* ---- requests ---- */
 

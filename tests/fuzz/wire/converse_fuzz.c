@@ -7,27 +7,16 @@
  */
 #include "wire/converse.h"
 
+#include "../../lib/fuzz.h"
 #include "../../lib/neutral_dump.h"
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MOST_BYTES ((size_t)64 << 20)
 
 static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static void
 same(struct bytes *a, struct bytes *b)
 {
-	must(!a->failed && !b->failed && a->len == b->len &&
-		(a->len == 0 || memcmp(a->at, b->at, a->len) == 0));
+	must(!a->failed && !b->failed && same_bytes(a, b));
 	bytes_free(a);
 	bytes_free(b);
 }

@@ -7,30 +7,12 @@
  */
 #include "wire/frames.h"
 
+#include "../../lib/fuzz.h"
 #include "base/json.h"
 #include "wire/python.h"
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 #define MOST_BYTES ((size_t)64 << 20)
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-/* Lengths in front, so that no two series of frames look the same. */
-static void
-note_span(struct bytes *b, struct span s)
-{
-	must(bytes_add(b, &s.len, sizeof s.len) == 0);
-	must(bytes_add(b, s.at, s.len) == 0);
-}
 
 static int
 note(void *ctx, const struct frame *f)
@@ -53,13 +35,7 @@ read_in_steps(enum framing framing, struct span in, size_t step, uint32_t vary, 
 	for (size_t at = 0, n; at < in.len; at += n) {
 		char *exact; /* so that the sanitizer sees a look past its end */
 
-		n = step;
-		if (vary != 0) {
-			vary = vary * 1664525u + 1013904223u;
-			n = 1 + (vary >> 16) % step;
-		}
-		if (n > in.len - at)
-			n = in.len - at;
+		n = cut_next(step, &vary, in.len - at);
 		exact = malloc(n);
 		must(exact != NULL);
 		memcpy(exact, in.at + at, n);
@@ -75,7 +51,7 @@ read_in_steps(enum framing framing, struct span in, size_t step, uint32_t vary, 
 static void
 same(const struct bytes *a, struct bytes *b)
 {
-	must(a->len == b->len && (a->len == 0 || memcmp(a->at, b->at, a->len) == 0));
+	must(same_bytes(a, b));
 	bytes_free(b);
 }
 

@@ -8,26 +8,10 @@
  */
 #include "wire/gemini.h"
 
-#include <stdint.h>
-#include <stdlib.h>
+#include "../../lib/fuzz.h"
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 #define MOST_BYTES ((size_t)64 << 20)
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static bool
-same(const struct bytes *a, const struct bytes *b)
-{
-	return a->len == b->len && (a->len == 0 || memcmp(a->at, b->at, a->len) == 0);
-}
 
 /* ---- requests ---- */
 
@@ -68,9 +52,9 @@ try_request(struct span body, const char *model)
 		must(json_valid(bytes_span(&once)));
 		must(round_trip(a, bytes_span(&once), model, &twice) == 0);
 		must(round_trip(a, bytes_span(&twice), model, &thrice) == 0);
-		must(same(&twice, &thrice));
+		must(same_bytes(&twice, &thrice));
 		/* "none" is told some models as "little", which is then asked to be shown */
-		must(same(&once, &twice) ||
+		must(same_bytes(&once, &twice) ||
 			memmem(once.at, once.len, "thinkingConfig", 14) != NULL);
 	}
 	bytes_free(&thrice);
@@ -109,7 +93,7 @@ try_reply(struct span body)
 	if (round_reply(a, body, &once) == 0) {
 		must(json_valid(bytes_span(&once)));
 		if (round_reply(a, bytes_span(&once), &twice) == 0)
-			must(same(&once, &twice));
+			must(same_bytes(&once, &twice));
 		else
 			must(memmem(once.at, once.len, "MALFORMED", 9) != NULL);
 	}

@@ -6,20 +6,10 @@
  * taken puts a key somewhere, and never a line's end into a header.  The first byte chooses.
  */
 #include "wire/auth.h"
+
+#include "../../lib/fuzz.h"
 #include "wire/oauth.h"
-
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static void
 answer(int status, struct span body)

@@ -8,20 +8,10 @@
  */
 #include "wire/openai.h"
 
-#include <stdint.h>
-#include <stdlib.h>
+#include "../../lib/fuzz.h"
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 #define MEMBERS_MOST 512
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 struct members {
 	struct json_member at[MEMBERS_MOST];

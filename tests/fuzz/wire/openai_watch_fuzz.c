@@ -6,22 +6,12 @@
  * answer or as an error leave sane figures.  The first byte chooses the cuts and whether to hide.
  */
 #include "wire/error.h"
-#include "wire/openai.h"
 
-#include <stdint.h>
-#include <stdlib.h>
+#include "../../lib/fuzz.h"
+#include "wire/openai.h"
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 #define MOST_BYTES ((size_t)64 << 20)
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 struct passed {
 	struct bytes all;

@@ -6,22 +6,12 @@
  * put in is signed by the target; and of any answer the records are JSON that comes back.
  */
 #include "wire/gemini.h"
-#include "wire/signatures.h"
 
-#include <stdint.h>
-#include <stdlib.h>
+#include "../../lib/fuzz.h"
+#include "wire/signatures.h"
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 #define MOST_BYTES ((size_t)256 << 20)
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static struct span
 look(void *ctx, struct arena *a, const char *key)

@@ -6,11 +6,8 @@
  */
 #include "wire/sse.h"
 
-#include <stdint.h>
-#include <stdlib.h>
+#include "../../lib/fuzz.h"
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MOST_BYTES ((size_t)64 << 20)
 
@@ -18,21 +15,6 @@ struct found {
 	struct bytes events, raw;
 	bool in_long;
 };
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-/* Lengths in front, so that no two series of events look the same. */
-static void
-note_span(struct bytes *b, struct span s)
-{
-	must(bytes_add(b, &s.len, sizeof s.len) == 0);
-	must(bytes_add(b, s.at, s.len) == 0);
-}
 
 static bool
 note(void *ctx, const struct sse_event *e)
@@ -75,13 +57,7 @@ read_in_steps(const char *data, size_t size, size_t step, uint32_t vary, struct 
 	*f = (struct found){ .events = BYTES_LIMIT(MOST_BYTES), .raw = BYTES_LIMIT(MOST_BYTES) };
 	sse_init(&s);
 	for (size_t at = 0, n; at < size; at += n) {
-		n = step;
-		if (vary != 0) {
-			vary = vary * 1664525u + 1013904223u;
-			n = 1 + (vary >> 16) % step;
-		}
-		if (n > size - at)
-			n = size - at;
+		n = cut_next(step, &vary, size - at);
 		feed(&s, data + at, n, f);
 	}
 	must(sse_end(&s, note, f) == 0);
@@ -93,8 +69,7 @@ read_in_steps(const char *data, size_t size, size_t step, uint32_t vary, struct 
 static void
 same(const struct found *a, struct found *b)
 {
-	must(a->events.len == b->events.len &&
-		(a->events.len == 0 || memcmp(a->events.at, b->events.at, a->events.len) == 0));
+	must(same_bytes(&a->events, &b->events));
 	bytes_free(&b->events);
 	bytes_free(&b->raw);
 }
