@@ -949,7 +949,7 @@ a_stream_is_written_as_the_sdk_reads_it(void **state)
 					  "\"arguments\":\"{\\\"a\\\":1}\"}}]") HEAD
 		"{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}],\"usage\":null}"
 		"\n\n" HEAD "],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_"
-			    "tokens\":5,\"prompt_tokens_details\":{\"cached_tokens\":0},"
+		"tokens\":5,\"prompt_tokens_details\":{\"cached_tokens\":0},"
 		"\"completion_tokens_details\":{\"reasoning_tokens\":0}}}\n\n"
 		"data: [DONE]\n\n");
 }
