@@ -195,5 +195,7 @@ python_to_json(struct span literal, struct bytes *out)
 		if (!ok || out->failed)
 			return -1;
 	}
+	if (out->len == start)
+		return -1; /* white space alone */
 	return json_valid((struct span){ out->at + start, out->len - start }) ? 0 : -1;
 }
