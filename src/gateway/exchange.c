@@ -303,6 +303,7 @@ make_row(struct exchange *x)
 	if (x->gone && x->err.code == ERR_NONE) /* it was read to its end all the same */
 		err_set(&x->err, ERR_CLIENT_GONE, "the client left before the end");
 	row->err_code = (uint16_t)x->err.code;
+	losses_text(&x->out.lost, row->dropped, sizeof row->dropped);
 	row->status = (uint16_t)(x->err.code == ERR_NONE || x->head_sent
 					 ? x->answer_status
 					 : error_status(endpoint_dialect(&x->match), x->err.code));

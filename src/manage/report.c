@@ -119,6 +119,7 @@ put_row(struct call *c, const struct usage_row *r)
 	shape_int(out, "status", r->status);
 	put_text_or_null(out, "code", r->err_code < ERR__COUNT ? err_name(r->err_code) : "");
 	put_text_or_null(out, "error", r->error);
+	put_text_or_null(out, "dropped", r->dropped);
 	bytes_printf(out, ",\"stream\":%s", r->stream != 0 ? "true" : "false");
 	shape_int(out, "attempts", r->attempts);
 	shape_int(out, "duration_ms", r->duration_ms);

@@ -74,6 +74,7 @@ static const struct member row_members[] = {
 	{ "tier", M_TEXT, IN(usage_row, tier), NULL },
 	{ "address", M_U64, IN(usage_row, address), NULL },
 	{ "error", M_TEXT, IN(usage_row, error), NULL },
+	{ "dropped", M_TEXT, IN(usage_row, dropped), NULL },
 	{ "status", M_U16, IN(usage_row, status), NULL },
 	{ "code", M_U16, IN(usage_row, err_code), NULL },
 	{ "ended_by", M_U8, IN(usage_row, ended_by), NULL },

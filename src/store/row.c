@@ -187,7 +187,20 @@ pass_texts(struct pass *p, struct usage_row *r, const uint8_t *end)
 	pass_text(p, r->error, sizeof r->error, end);
 }
 
-#define ADDED_MOST  64
+/* A text that is hardly ever there: nothing of it where it is not. */
+static void
+pass_rare_text(struct pass *p, char *text, size_t room, const uint8_t *end)
+{
+	size_t len = pass_varint(p, p->reading ? 0 : strnlen(text, room - 1), end);
+
+	if (p->reading && (len > room - 1 || len > (size_t)(end - p->at)))
+		len = 0;
+	pass_bytes(p, text, len);
+	if (p->reading)
+		text[len] = '\0';
+}
+
+#define ADDED_MOST  128
 #define ADDED_LEAST 8 /* the address is there whole */
 /* The likeliest to be there first: what is nothing at the end takes no room. */
 static void
@@ -201,6 +214,7 @@ pass_added(struct pass *p, struct usage_row *r, uint32_t words[ROW_WORDS], const
 	pass_amount(p, &r->tokens.audio_output, end);
 	pass_amount(p, &r->tokens.images, end);
 	r->cost_stated = (uint8_t)(pass_varint(p, r->cost_stated, end) & 1);
+	pass_rare_text(p, r->dropped, sizeof r->dropped, end);
 }
 
 #define CRC_BYTES 4

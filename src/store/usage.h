@@ -57,6 +57,7 @@ struct usage_row {
 	struct tokens tokens;
 	int64_t cost_nusd;  /* or COST_UNKNOWN */
 	uint8_t cost_stated; /* it is what the provider said, whatever our prices */
+	char dropped[32];    /* what conversion left out: "top_p, seed"; cut; "" nothing */
 };
 
 struct usage_sum {

@@ -258,7 +258,8 @@ losses_text(const struct losses *l, char *out, size_t room)
 		int n = snprintf(out + at, room - at, "%s%s", i == 0 ? "" : ", ", l->name[i]);
 
 		if (n < 0 || (size_t)n >= room - at) {
-			out[at] = '\0';
+			if (i > 0) /* whole names; of the first as much as fits */
+				out[at] = '\0';
 			return;
 		}
 		at += (size_t)n;

@@ -269,6 +269,9 @@ test("strict: what would be lost is refused by its name", async (t) => {
       const loose = await ask(client, model, { body });
       assert.equal(loose.status, 200, loose.text);
       assert.match(loose.headers["x-sluice-dropped"], new RegExp(field));
+      const { data } = await stack.manage("GET", "requests?limit=1");
+      assert.ok(loose.headers["x-sluice-dropped"].startsWith(data[0].dropped) && data[0].dropped !== "",
+        `the request's record tells it too: ${data[0].dropped}`);
       await stack.manage("PATCH", `upstreams/${from}`, { strict: true });
       provider.seen.length = 0;
       const refused = await ask(client, model, { body });

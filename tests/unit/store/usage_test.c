@@ -101,7 +101,7 @@ an_older_program_reads_a_newer_row_and_keeps_what_it_does_not_know(void **state)
 	bool booked;
 
 	r.cost_nusd = 5000000;
-	r.cost_stated = 1; /* our last field: what is behind it is not ours */
+	memcpy(r.dropped, "seed", 5); /* our last field: what is behind it is not ours */
 	WORKS(store_book(f->s, &r, 1, &booked, &err));
 	WORKS(store_txn(f->s, "test", DB_TXN_SYNC, add_to_row, NULL, &err));
 	assert_int_equal(store_row_get(f->s, r.exchange, &got, &err), 1);
@@ -151,7 +151,7 @@ texts_never_take_the_room_of_numbers(void **state)
 
 	memset(r.upstream_request_id, 'u', sizeof r.upstream_request_id - 1);
 	memset(r.error, 'e', sizeof r.error - 1);
-	for (int added = 0; added < 128; added++) {
+	for (int added = 0; added < 256; added++) {
 		r.exchange = id_timed(r.time_ms);
 		memset(r.session, 0, sizeof r.session);
 		memset(r.session, 's', (size_t)(added & 63));
@@ -164,6 +164,8 @@ texts_never_take_the_room_of_numbers(void **state)
 		r.tokens.audio_output = (added & 16) != 0 ? (1LL << 40) - 2 : 0;
 		r.tokens.images = (added & 32) != 0 ? 7 : 0;
 		r.cost_stated = (added & 64) != 0;
+		(void)snprintf(r.dropped, sizeof r.dropped, "%s",
+			(added & 128) != 0 ? "top_p, presence_penalty, and 12" : "");
 		WORKS(store_book(f->s, &r, 1, &booked, &err));
 		assert_int_equal(store_row_get(f->s, r.exchange, &got, &err), 1);
 		assert_string_equal(got.upstream_request_id, r.upstream_request_id);
@@ -172,9 +174,10 @@ texts_never_take_the_room_of_numbers(void **state)
 		assert_true(got.address == r.address);
 		assert_memory_equal(&got.tokens, &r.tokens, sizeof r.tokens);
 		assert_int_equal(got.cost_stated, r.cost_stated);
-		assert_true(
-			strlen(got.upstream_request_id) + strlen(got.session) + strlen(got.error) >=
-			108);
+		assert_string_equal(got.dropped, r.dropped);
+		assert_true(strlen(got.dropped) + strlen(got.upstream_request_id) +
+				    strlen(got.session) + strlen(got.error) >=
+			    108);
 	}
 }
 
