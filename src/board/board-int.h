@@ -1,7 +1,9 @@
 /*
  * board-int.h - the layout of the file and what the room's sources share.
  *
- *   head | lease heads | lease bodies | keys | segment | segment | ...
+ *   head | lease heads | lease bodies | regions | segment | segment | ...
+ *
+ * A region is an array of records that are reached by words alone (enum region); all zero is empty.
  *
  * A segment holds records of one of the three tables; the head says of which.  A table has as many
  * as it came to need.
@@ -15,11 +17,12 @@
 #define BOARD_BOARD_INT_H
 
 #include "board/board.h"
+#include "board/target.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
 #define BOARD_MAGIC        INT64_C(0x31647261426c7300) /* changes with nothing; the version does */
-#define BOARD_VERSION      3
+#define BOARD_VERSION      4
 #define BOARD_ROWS         262144 /* of the size of a row, make a segment */
 #define BOARD_SEGMENTS_MAX 16     /* of each table: 4 million rows or keys, 256 thousand rings */
 #define BOARD_LEASES       8192
@@ -112,11 +115,17 @@ struct lease_body {
 };
 _Static_assert(sizeof(struct lease_body) == 4096, "a body fills a page");
 
-struct key_slot {
+/* ---- regions ---- */
+
+struct target_slot {
 	_Atomic int64_t id[2]; /* 0: free; the halves are set one after the other by CAS */
-	struct board_key key;
+	_Alignas(64) struct board_target target;
 };
-_Static_assert(sizeof(struct key_slot) == 64, "a key is a cache line");
+_Static_assert(sizeof(struct target_slot) == 256, "targets keep to cache lines");
+
+enum region { REGION_TARGETS, REGIONS };
+/* Record size and count of each, in this order in the file. */
+#define REGION_SIZES { { sizeof(struct target_slot), BOARD_TARGETS } }
 
 /* Board time as a line: base + time passed + slew, of which a tenth of the time passed is in. */
 struct line {
@@ -139,7 +148,7 @@ _Static_assert(RING_SLOTS <= BOARD_UNDO, "so does a correction");
 struct layout {
 	int64_t magic;
 	int32_t version, head_bytes;
-	int64_t rows, segments_max, leases, keys, note_bytes, claims_max;
+	int64_t rows, segments_max, leases, region_bytes, note_bytes, claims_max;
 	int64_t crc; /* of the fields before it */
 };
 
@@ -199,7 +208,7 @@ struct board {
 	struct head *head;
 	struct lease_head *leases;
 	struct lease_body *bodies;
-	struct key_slot *keys;
+	void *region[REGIONS];
 	size_t base_bytes; /* of the file before its segments */
 	struct table table[TABLES];
 	int64_t hint[BOARD_HINTS]; /* where a key was found last; see table_find() */
@@ -356,6 +365,10 @@ id_of_words(const _Atomic int64_t word[2])
 	__builtin_memcpy(&id, half, sizeof id);
 	return id;
 }
+
+/* ---- target.c ---- */
+/* What was under way before a reboot is not any more; rests and breakers hold. */
+void target_after_boot(struct board *b);
 
 /* ---- slew.c ---- */
 void clock_make(struct board *b);

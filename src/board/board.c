@@ -44,17 +44,26 @@ bodies_at(const struct board_options *o)
 	return up_to_page(leases_at() + (size_t)o->leases * sizeof(struct lease_head));
 }
 
+static const struct {
+	size_t bytes, count;
+} regions[REGIONS] = REGION_SIZES;
+
+/* Where a region begins; REGIONS: where the last one ends. */
 static size_t
-keys_at(const struct board_options *o)
+region_at(const struct board_options *o, int region)
 {
-	return up_to_page(bodies_at(o) + (size_t)o->leases * sizeof(struct lease_body));
+	size_t at = up_to_page(bodies_at(o) + (size_t)o->leases * sizeof(struct lease_body));
+
+	for (int i = 0; i < region; i++)
+		at += up_to_page(regions[i].bytes * regions[i].count);
+	return at;
 }
 
 static size_t
 segments_at(const struct board_options *o)
 {
 	/* Segments are mapped one by one, so they start where any page size we know starts. */
-	return (keys_at(o) + BOARD_KEYS * sizeof(struct key_slot) + 65535) / 65536 * 65536;
+	return (region_at(o, REGIONS) + 65535) / 65536 * 65536;
 }
 
 static struct layout
@@ -67,7 +76,7 @@ layout_of(const struct board_options *o)
 		.rows = o->rows,
 		.segments_max = o->segments_max,
 		.leases = o->leases,
-		.keys = BOARD_KEYS,
+		.region_bytes = (int64_t)(region_at(o, REGIONS) - region_at(o, 0)),
 		.note_bytes = BOARD_NOTE_BYTES,
 		.claims_max = BOARD_CLAIMS_MAX,
 	};
@@ -222,7 +231,8 @@ map_base(struct board *b, struct err *err)
 	b->head = (void *)at;
 	b->leases = (void *)(at + leases_at());
 	b->bodies = (void *)(at + bodies_at(&b->o));
-	b->keys = (void *)(at + keys_at(&b->o));
+	for (int i = 0; i < REGIONS; i++)
+		b->region[i] = at + region_at(&b->o, i);
 	return 0;
 }
 
@@ -364,8 +374,7 @@ prepare(struct board *b, const char *boot_id, bool anew, struct err *err)
 	word_set(&h->used[RINGS], 0);
 	orphan_all(b);
 	repeat_mend(b);
-	for (int i = 0; i < BOARD_KEYS; i++)
-		atomic_store(&b->keys[i].key.inflight_hint, 0);
+	target_after_boot(b);
 	clock_make(b);
 	word_set(&h->made_ms, board_now_ms(b));
 	board_generation_bump(b);

@@ -158,19 +158,6 @@ int board_inflight(struct board *b, bool (*fn)(void *ctx, struct id exchange, st
 uint64_t board_generation(const struct board *b); /* [loop] */
 void board_generation_bump(struct board *b);      /* [loop] */
 
-/* A provider key's state, shared by all; found by the key's id, ceiling BOARD_KEYS.  [loop] */
-#define BOARD_KEYS 4096
-struct board_key {
-	_Atomic int64_t rest_until_ms; /* board time; 0: live */
-	_Atomic uint32_t failures;     /* in a row */
-	_Atomic uint32_t inflight_hint;
-	_Atomic uint64_t cursor;       /* of the weighted round robin */
-	_Atomic uint32_t reason;       /* enum err_code or HTTP status of the last failure */
-	_Atomic int64_t failed_at_ms, ok_at_ms;
-};
-/* NULL when the table is full. */
-struct board_key *board_key(struct board *b, struct id key);
-
 enum board_count {
 	COUNT_EXCHANGES, COUNT_REFUSED, COUNT_FAILED, COUNT_ATTEMPTS, COUNT_STREAMS, COUNT_BYTES_IN, COUNT_BYTES_OUT,
 	COUNT_CLIENT_GONE, COUNT_REAPED, COUNT_MS_TOTAL, BOARD_COUNTS = 32

@@ -1,7 +1,6 @@
 /*
  * words.c - what needs no mutex: one word each, changed by one atomic operation.
  */
-#include "base/hash.h"
 #include "board/board-int.h"
 #include <string.h>
 
@@ -15,41 +14,6 @@ void
 board_generation_bump(struct board *b)
 {
 	atomic_fetch_add_explicit(&b->head->generation, 1, memory_order_acq_rel);
-}
-
-/* Puts `want` where nothing is; true when it stands there then. */
-static bool
-claim(_Atomic int64_t *word, int64_t want)
-{
-	int64_t there = word_get(word);
-
-	/* Looking is most of it, and leaves the cache line shared. */
-	if (there != 0)
-		return there == want;
-	return atomic_compare_exchange_strong(word, &there, want) || there == want;
-}
-
-/*
- * The first half of the id claims the slot, the second half completes it.  Whoever looks for the
- * same key meanwhile, or after a death between the two, completes it with the same value.
- */
-struct board_key *
-board_key(struct board *b, struct id key)
-{
-	int64_t half[2];
-	uint64_t at = hash_64(&key, sizeof key, 0);
-
-	memcpy(half, &key, sizeof half);
-	for (int i = 0; i < 2; i++)
-		if (half[i] == 0)
-			half[i] = 1;
-	for (uint64_t i = 0; i < BOARD_KEYS; i++) {
-		struct key_slot *slot = &b->keys[(at + i) % BOARD_KEYS];
-
-		if (claim(&slot->id[0], half[0]) && claim(&slot->id[1], half[1]))
-			return &slot->key;
-	}
-	return NULL;
 }
 
 void

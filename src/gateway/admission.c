@@ -492,7 +492,7 @@ find_candidates(struct exchange *x)
 		.dialect = endpoint_dialect(&x->match),
 		.is_conversation = x->match.format != NULL };
 
-	if (route_plan(x->gw->board, x->snapshot, &ask, &x->plan, &x->err) != 0)
+	if (route_plan(x->snapshot->compiled, &ask, &x->plan, &x->err) != 0)
 		return -1;
 	if (x->match.kind != ENDPOINT_COUNT || !counts_itself(x))
 		return 0;

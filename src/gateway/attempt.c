@@ -653,7 +653,12 @@ attempt_conclude(struct exchange *x)
 	if (x->end.outcome == FORWARD_DONE && x->mode == ANSWER_ERROR && x->err.code == ERR_NONE)
 		judge_refusal(x);
 	if (x->end.outcome != FORWARD_CANCELLED)
-		route_report(x->gw->board, c, x->failure, x->end.status, x->retry_at_ms, &rests);
+		route_report(x->gw->board, c,
+			&(struct route_outcome){ .failure = x->failure,
+				.status = x->end.status,
+				.until_ms = x->retry_at_ms,
+				.counts = true },
+			&rests);
 	if (x->failure != FAILURE_NONE)
 		log_request(LOG_WARN, "attempt", x->request_id,
 			"upstream %s, key %s, status %d: %s %s", c->upstream->name,

@@ -70,7 +70,10 @@ none(struct exchange *x, bool refused, const char *why)
 		refused ? "The provider's sign-in refused the gateway's own key; tell its "
 			  "operator."
 			: "The gateway could not sign in at the provider; try again soon.");
-	route_report(x->gw->board, c, x->failure, ERR_UPSTREAM_CREDENTIALS, 0, &rests);
+	route_report(x->gw->board, c,
+		&(struct route_outcome){
+			.failure = x->failure, .status = ERR_UPSTREAM_CREDENTIALS, .counts = true },
+		&rests);
 	log_request(LOG_WARN, "attempt", x->request_id, "%s", x->err.text);
 	return CREDENTIAL_NONE;
 }

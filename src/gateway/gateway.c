@@ -159,6 +159,20 @@ publish(struct gateway *gw, struct snapshot *p)
 }
 
 static void
+free_routes(void *compiled)
+{
+	route_table_free(compiled);
+}
+
+static int
+compile(struct gateway *gw, struct snapshot *p, struct err *err)
+{
+	p->compiled = route_table_new(gw->board, p, err);
+	p->compiled_free = free_routes;
+	return p->compiled == NULL ? -1 : 0;
+}
+
+static void
 nap_ms(long ms)
 {
 	struct timespec t = { ms / 1000, ms % 1000 * 1000000L };
@@ -190,6 +204,10 @@ gateway_snapshot(struct gateway *gw, struct err *err)
 		}
 	}
 	p = snapshot_load(gw->store, generation, err);
+	if (p != NULL && compile(gw, p, err) != 0) {
+		snapshot_drop(p);
+		p = NULL;
+	}
 	if (p != NULL)
 		publish(gw, p);
 	atomic_store(&gw->loading, 0);

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/money.h"
 #include "conf/conf.h"
+#include "board/target.h"
 #include "manage/manage-int.h"
 #include "store/snapshot.h"
 #include "store/window.h"
@@ -405,13 +406,13 @@ key_member(struct edit *e, const char *name, struct json_value v)
 static void
 forget_failures(struct call *c, struct id key)
 {
-	struct board_key *b = board_key(c->m->board, key);
+	struct board_target *b = board_target(c->m->board, key);
 
 	if (b == NULL)
 		return;
 	b->rest_until_ms = 0;
 	b->failures = 0;
-	b->reason = 0;
+	b->standing = 0;
 }
 
 static int
@@ -443,10 +444,11 @@ static int
 key_extra(struct call *c, const void *record, const struct filter *f, struct bytes *out)
 {
 	const struct key *k = record;
-	struct board_key *b = board_key(c->m->board, k->head.id);
+	struct board_target *b = board_target(c->m->board, k->head.id);
 	int64_t now_ms = board_now_ms(c->m->board);
 	int64_t rest_ms = b != NULL ? b->rest_until_ms : 0;
-	uint32_t failures = b != NULL ? b->failures : 0, reason = b != NULL ? b->reason : 0;
+	int64_t failures = b != NULL ? b->failures : 0;
+	unsigned reason = b != NULL ? (unsigned)(b->standing >> 16) : 0;
 	const char *state = !k->is_enabled     ? "disabled"
 			    : rest_ms > now_ms ? "resting"
 			    : failures > 0     ? "failing"

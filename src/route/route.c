@@ -8,6 +8,7 @@
 #include "wire/provider.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define POOL_MAX 1024 /* keys considered for one request */
@@ -23,6 +24,31 @@ struct pool { /* large, so never cleared whole */
 	int64_t weight[POOL_MAX];
 };
 
+struct route_table {
+	struct board *board;
+	const struct snapshot *snapshot;
+};
+
+struct route_table *
+route_table_new(struct board *board, const struct snapshot *snapshot, struct err *err)
+{
+	struct route_table *t = calloc(1, sizeof *t);
+
+	if (t == NULL) {
+		err_set(err, ERR_MEMORY, "no memory for routes");
+		return NULL;
+	}
+	t->board = board;
+	t->snapshot = snapshot;
+	return t;
+}
+
+void
+route_table_free(struct route_table *t)
+{
+	free(t);
+}
+
 bool
 route_serves(const struct upstream *u, struct span model)
 {
@@ -34,7 +60,7 @@ pool_add(struct pool *p, const struct upstream *u, const struct snapshot_key *k)
 {
 	if (p->count == POOL_MAX)
 		return;
-	p->entry[p->count] = (struct route_candidate){ u, k };
+	p->entry[p->count] = (struct route_candidate){ .upstream = u, .key = k };
 	p->weight[p->count] = (u->weight < 1 ? 1 : u->weight) * (k == NULL ? 1 : k->weight);
 	p->total += p->weight[p->count++];
 }
@@ -160,10 +186,11 @@ stride(int64_t total)
 static uint64_t
 next_turn(struct board *board, const struct route_candidate *first)
 {
-	struct board_key *k =
-		board_key(board, first->key != NULL ? first->key->id : first->upstream->head.id);
+	struct board_target *k =
+		board_target(board, first->key != NULL ? first->key->id : first->upstream->head.id);
 
-	return k == NULL ? 0 : atomic_fetch_add_explicit(&k->cursor, 1, memory_order_relaxed);
+	return k == NULL ? 0
+			 : (uint64_t)atomic_fetch_add_explicit(&k->picks, 1, memory_order_relaxed);
 }
 
 static int
@@ -177,15 +204,18 @@ entry_at(const struct pool *p, int64_t position)
 }
 
 int
-route_plan(struct board *board, const struct snapshot *snapshot, const struct route_ask *ask,
-	struct route_plan *plan, struct err *err)
+route_plan(const struct route_table *t, const struct route_ask *ask, struct route_plan *plan,
+	struct err *err)
 {
+	struct board *board = t->board;
+	const struct snapshot *snapshot = t->snapshot;
 	struct pool all, live;
 	int64_t now_ms = board_now_ms(board), wakes_ms = INT64_MAX;
 	bool any_upstream;
 	int first;
 
-	plan->count = 0;
+	memset(plan, 0, sizeof *plan);
+	plan->queue_most = plan->queue_wait_ms = -1;
 	all.count = live.count = 0;
 	all.total = live.total = 0;
 	if (gather(&all, snapshot, ask, &any_upstream, err) != 0)
@@ -208,7 +238,7 @@ route_plan(struct board *board, const struct snapshot *snapshot, const struct ro
 	}
 	for (int i = 0; i < all.count; i++) {
 		const struct route_candidate *c = &all.entry[i];
-		struct board_key *k = c->key == NULL ? NULL : board_key(board, c->key->id);
+		struct board_target *k = c->key == NULL ? NULL : board_target(board, c->key->id);
 		int64_t rest_ms =
 			k == NULL ? 0
 				  : atomic_load_explicit(&k->rest_until_ms, memory_order_relaxed);
@@ -228,6 +258,12 @@ route_plan(struct board *board, const struct snapshot *snapshot, const struct ro
 					  (uint64_t)stride(live.total) % (uint64_t)live.total));
 	for (int i = 0; i < live.count && i < ROUTE_ATTEMPTS_MAX; i++)
 		plan->candidate[plan->count++] = live.entry[(first + i) % live.count];
+	for (int i = 0; i < plan->count; i++) {
+		struct route_candidate *c = &plan->candidate[i];
+
+		c->model = ask->model;
+		c->target_key = c->key == NULL ? NULL : board_target(board, c->key->id);
+	}
 	return 0;
 }
 
@@ -237,33 +273,54 @@ route_goes_on(enum failure failure)
 	return failure != FAILURE_NONE && failure != FAILURE_REQUEST;
 }
 
-void
-route_report(struct board *board, const struct route_candidate *c, enum failure failure, int status,
-	int64_t until_ms, const struct route_rests *rests)
+bool
+route_begin(struct board *board, struct route_candidate *c, bool is_first)
 {
-	struct board_key *k = c->key == NULL ? NULL : board_key(board, c->key->id);
-	int64_t now_ms = board_now_ms(board), rest_ms = 0, stated_ms;
-	uint32_t failures;
+	(void)is_first;
+	return c->target_key == NULL || atomic_load_explicit(&c->target_key->rest_until_ms,
+						memory_order_relaxed) <= board_now_ms(board);
+}
+
+void
+route_release(struct board *board, const struct route_candidate *c)
+{
+	(void)board;
+	(void)c;
+}
+
+int
+route_next(const struct route_plan *plan, int at, enum failure failure, bool is_context,
+	bool is_filter)
+{
+	(void)is_context;
+	(void)is_filter;
+	return route_goes_on(failure) ? at + 1 : plan->count;
+}
+
+void
+route_report(struct board *board, const struct route_candidate *c, const struct route_outcome *o,
+	const struct route_rests *rests)
+{
+	struct board_target *k = c->target_key;
+	int64_t now_ms = board_now_ms(board), rest_ms = 0, stated_ms, failures;
 
 	if (k == NULL)
 		return;
-	if (failure == FAILURE_NONE || failure == FAILURE_REQUEST) {
-		if (atomic_load_explicit(&k->failures, memory_order_relaxed) != 0)
-			atomic_store_explicit(&k->failures, 0, memory_order_relaxed);
-		if (atomic_load_explicit(&k->rest_until_ms, memory_order_relaxed) != 0)
-			atomic_store_explicit(&k->rest_until_ms, 0, memory_order_relaxed);
+	if (o->failure == FAILURE_NONE || o->failure == FAILURE_REQUEST) {
+		atomic_store_explicit(&k->failures, 0, memory_order_relaxed);
+		atomic_store_explicit(&k->rest_until_ms, 0, memory_order_relaxed);
 		/* shared line: written once a second is enough for people to read */
 		if (now_ms - atomic_load_explicit(&k->ok_at_ms, memory_order_relaxed) > 1000)
 			atomic_store_explicit(&k->ok_at_ms, now_ms, memory_order_relaxed);
 		return;
 	}
-	if (failure == FAILURE_MODEL) /* says nothing about the key's other models */
+	if (o->failure == FAILURE_MODEL) /* says nothing about the key's other models */
 		return;
 	failures = atomic_fetch_add_explicit(&k->failures, 1, memory_order_relaxed) + 1;
-	atomic_store_explicit(&k->reason, (uint32_t)status, memory_order_relaxed);
+	atomic_store_explicit(&k->standing, (int64_t)o->status << 16, memory_order_relaxed);
 	atomic_store_explicit(&k->failed_at_ms, now_ms, memory_order_relaxed);
-	stated_ms = until_ms == 0 ? 0 : until_ms - clock_wall_ms();
-	switch (failure) {
+	stated_ms = o->until_ms == 0 ? 0 : o->until_ms - clock_wall_ms();
+	switch (o->failure) {
 	case FAILURE_KEY_INVALID:
 	case FAILURE_NO_CREDIT:
 		rest_ms = stated_ms > 0 ? stated_ms : rests->most_ms;

@@ -13,6 +13,7 @@
 
 enum record_kind {
 	RECORD_PROJECT, RECORD_TOKEN, RECORD_UPSTREAM, RECORD_KEY, RECORD_PRICE, RECORD_LIMIT, RECORD_GRANT,
+	RECORD_ROUTE, RECORD_POLICY,
 	RECORD__COUNT
 };
 
@@ -118,7 +119,33 @@ struct upstream {
 	bool strict;                     /* a request that would lose its meaning in conversion is refused */
 	bool fetch_media;                /* images and documents given by address are fetched for it */
 	int32_t thinking;                /* enum upstream_thinking */
+	/* where it belongs and what it is; routes and policies choose by these (region too) */
+	char group[NAME_BYTES];  /* sub-account: upstreams of one name share what is said of the account */
+	struct id keys_of;       /* uses that upstream's keys besides its own; none: its own alone */
+	char tenant[NAME_BYTES], tier[NAME_BYTES];
+	char tags[SHORT_LIST_BYTES]; /* "name=value" */
+	int64_t priority;        /* 0 is asked first; those of a greater one when nobody before can be */
+	int64_t max_parallel;    /* calls at once, over all processes; 0: no limit */
+	char blocked_models[SHORT_LIST_BYTES]; /* patterns, as in models: a glob, or "/regex/" */
+	char aliases[LIST_BYTES]; /* "alias=its own name of the model"; chains are followed */
+	bool free_only;          /* models without a price alone (OpenRouter's ":free") */
+	bool discover;           /* ask it for its models; they are added to `models` */
+	char proxy[URL_BYTES];   /* http:// or socks5:// address that calls go through */
+	/* its circuit breaker, of each of its keys and of itself (systems.md F3) */
+	int64_t breaker_failures;  /* opens it; 0: no breaker */
+	int64_t breaker_window_s;  /* within which they fall; 0: in a row */
+	int64_t breaker_open_s;    /* then one probe; twice as long each time it fails */
+	int64_t breaker_successes; /* probes in a row that close it */
+	int64_t ramp_percent;      /* of its share that a key gets when it is back; then it climbs */
+	int32_t breaker_forced;    /* enum breaker_forced */
+	char health_path[256];     /* asked regularly, relative to base_url; "": not */
+	int64_t health_interval_s;
+	int32_t health_method;     /* enum health_method */
+	char failure_rules[LIST_BYTES]; /* route/failure_rule.h; before those of policies */
 };
+
+enum breaker_forced { BREAKER_AUTO, BREAKER_FORCED_OPEN, BREAKER_FORCED_CLOSED };
+enum health_method { HEALTH_HEAD, HEALTH_GET };
 
 struct key {
 	struct record head;
@@ -129,6 +156,92 @@ struct key {
 	char masked[TOKEN_MASKED_BYTES];
 	bool is_enabled;
 	int64_t weight; /* 1..1000 */
+	int64_t priority;     /* as an upstream's, within it */
+	int64_t max_parallel; /* calls at once; 0: no limit */
+	char tags[SHORT_LIST_BYTES];           /* "name=value"; "region=…" and "tenant=…" go before the upstream's */
+	char quotas[SHORT_LIST_BYTES];         /* "requests/minute=60", "tokens/day=1000000": what it is known to have */
+	char allowed_models[SHORT_LIST_BYTES]; /* patterns; empty: those of its upstream */
+	char blocked_models[SHORT_LIST_BYTES];
+	char disabled_reason[128];             /* why is_enabled is false */
+};
+
+enum route_strategy {
+	STRATEGY_WEIGHTED,      /* smooth weighted round robin over all keys, by weight of target and key */
+	STRATEGY_ROUND_ROBIN,   /* in turn over groups, in them over upstreams, in those over keys */
+	STRATEGY_FIRST,         /* the first in order that may be asked */
+	STRATEGY_RANDOM,
+	STRATEGY_SAME,          /* the last one again while it may be asked */
+	STRATEGY_LEAST_INFLIGHT,
+	STRATEGY_LATENCY,       /* the lowest decayed time to the first content */
+	STRATEGY_SEQUENTIAL,    /* one key until its quota is spent, then the next */
+	STRATEGY_BALANCED,      /* random, by how much less than the busiest each was used */
+	STRATEGY_PRIORITY,      /* tiers by priority, weighted within each */
+	STRATEGY_SPLIT,         /* weights are percentages of targets: exact, whatever their keys */
+	STRATEGY_OBJECTIVE,     /* the best score by `objectives` */
+	STRATEGY__COUNT
+};
+enum route_affinity { AFFINITY_NONE, AFFINITY_SESSION, AFFINITY_PROMPT };
+enum route_switch { SWITCH_INHERIT, SWITCH_YES, SWITCH_NO };
+
+/* Model pattern to targets.  Of the active routes that fit, a project's own goes before the common
+ * ones, then a name before patterns, the longer pattern first, then the older route. */
+struct route {
+	struct record head;
+	char name[NAME_BYTES];   /* unique */
+	char model[MODEL_BYTES]; /* that clients ask for: a name, a glob, or "/regex/" */
+	bool is_active;
+	struct id project;       /* for this one alone; none: for all */
+	/* A line each, in order: "up_ID weight priority model" (model "" is the one asked for, and may
+	 * hold blanks).  None: every upstream that serves the model. */
+	char targets[LIST_BYTES];
+	int32_t strategy;        /* enum route_strategy */
+	char objectives[256];    /* "cost=2", "reliability=1", fairness, quality, latency: shares */
+	/* constraints: who may be asked at all */
+	char allowed_upstreams[SHORT_LIST_BYTES], blocked_upstreams[SHORT_LIST_BYTES]; /* globs of names */
+	char regions[256], tenants[256]; /* globs; empty: any */
+	int64_t max_cost_nusd;   /* of one request at worst; 0: no limit */
+	int64_t min_reliability; /* percent of late calls that succeeded; 0: any */
+	int32_t affinity;        /* enum route_affinity */
+	int64_t affinity_s, affinity_most_s; /* since the last call, since the first */
+	int64_t migrate_below_tokens; /* a shorter conversation moves to a better tier that is free again; 0: none moves */
+	int64_t tries;           /* attempts at most; 0: the settings' */
+	int64_t deadline_ms;     /* from the request to the last attempt's begin; 0: the settings' */
+	int64_t queue_most, queue_wait_ms; /* waiters, and how long each; -1: the settings' */
+	char fallbacks[1024];    /* a line each, in order: "error|context|filter|price MODEL" */
+	char failure_rules[SHORT_LIST_BYTES]; /* before those of upstreams */
+	char request_rules[LIST_BYTES];  /* gateway/request_rule.h: "set temperature=0.2", "cap max_tokens=4096" … */
+	int32_t strict, fetch_media;     /* enum route_switch: instead of the upstream's */
+	char disconnect[24];     /* as a project's, which goes before it */
+	int64_t slow_chars_s, slow_after_ms; /* a stream below that rate before its first content is shown fails over; 0: off */
+};
+
+enum policy_type { POLICY_ROUTING, POLICY_COST_CONTROL, POLICY_KEY_SELECTION, POLICY_FAILURE_HANDLING };
+enum policy_scope { POLICY_GLOBAL, POLICY_OF_PROJECT, POLICY_OF_UPSTREAM, POLICY_OF_KEY, POLICY_OF_ROUTE };
+/* Rules for many routes.  What forbids adds up; of what sets one value the narrowest scope counts
+ * (key, route, upstream, project, global), then the greatest priority.  Deny beats allow. */
+struct policy {
+	struct record head;
+	char name[NAME_BYTES]; /* unique */
+	int32_t type, scope;
+	struct id project, upstream, key, route; /* the one that scope speaks of */
+	bool is_active;
+	int64_t priority;
+	/* routing and key selection */
+	char allowed_upstreams[SHORT_LIST_BYTES], blocked_upstreams[SHORT_LIST_BYTES];
+	char allowed_models[SHORT_LIST_BYTES], blocked_models[SHORT_LIST_BYTES];
+	char blocked_keys[SHORT_LIST_BYTES];   /* ids or globs of labels */
+	char allowed_states[128];              /* of keys: available, recovering … */
+	char regions[256], tenants[256], required_tags[256]; /* required_tags: globs of "name=value" */
+	bool free_only;
+	int32_t strategy;      /* 0: not set; else 1 + enum route_strategy */
+	char objectives[256];
+	int64_t min_reliability;
+	/* cost control */
+	int64_t max_cost_nusd; /* of one request at worst */
+	bool refuse_unpriced;
+	/* failure handling */
+	char failure_rules[LIST_BYTES];
+	int64_t tries, deadline_ms;
 };
 
 /*
@@ -207,7 +320,7 @@ void record_init(enum record_kind kind, void *record);
 
 /* Binary form.  encode: bytes written, or -1 when out is too small or the record's unknown rest
  * did not fit and was cut (it may be read, not written).  decode: 0, or -1 when it is damaged. */
-#define RECORD_BINARY_MAX 16384
+#define RECORD_BINARY_MAX 24576
 ptrdiff_t record_encode(enum record_kind kind, const void *record, uint8_t *out, size_t room);
 int record_decode(enum record_kind kind, const uint8_t *data, size_t len, void *record);
 /* The same of one field's value alone; 0 bytes: nothing. */

@@ -97,6 +97,16 @@ by_upstream(const void *a, const void *b)
 	return order != 0 ? order : memcmp(&x->id, &y->id, sizeof x->id);
 }
 
+static void
+copy_texts(struct snapshot_key *to, const struct key *from)
+{
+	memcpy(to->label, from->label, sizeof to->label);
+	memcpy(to->tags, from->tags, sizeof to->tags);
+	memcpy(to->quotas, from->quotas, sizeof to->quotas);
+	memcpy(to->allowed_models, from->allowed_models, sizeof to->allowed_models);
+	memcpy(to->blocked_models, from->blocked_models, sizeof to->blocked_models);
+}
+
 /* Unseals into one mapping that no core dump holds. */
 static int
 load_keys(struct store *s, struct snapshot *p, struct err *err)
@@ -142,7 +152,10 @@ load_keys(struct store *s, struct snapshot *p, struct err *err)
 			.upstream = k->upstream,
 			.project = k->project,
 			.weight = k->weight < 1 ? 1 : k->weight,
+			.priority = k->priority,
+			.max_parallel = k->max_parallel,
 			.secret = p->secrets + used };
+		copy_texts(&p->keys[p->key_count - 1], k);
 		used += (size_t)len + 1;
 	}
 	qsort(p->keys, p->key_count, sizeof *p->keys, by_upstream);
@@ -210,6 +223,77 @@ load_limits(struct store *s, struct snapshot *p, struct err *err)
 		limit_index_new(p->limits, p->limit_count, grants, count, clock_wall_ms(), err);
 	free(grants);
 	return p->limit_index == NULL ? -1 : 0;
+}
+
+static bool
+route_wanted(const void *record)
+{
+	return ((const struct route *)record)->is_active;
+}
+
+static bool
+policy_wanted(const void *record)
+{
+	return ((const struct policy *)record)->is_active;
+}
+
+/* 0 a name, 1 a glob, 2 a regular expression. */
+static int
+vagueness(const char *model)
+{
+	return model[0] == '/' ? 2 : strpbrk(model, "*?") != NULL;
+}
+
+static int
+nearest_route(const void *a, const void *b)
+{
+	const struct route *x = a, *y = b;
+	int own = (int)id_is_none(x->project) - (int)id_is_none(y->project);
+	int vague = vagueness(x->model) - vagueness(y->model);
+	size_t x_len = strlen(x->model), y_len = strlen(y->model);
+
+	if (own != 0)
+		return own;
+	if (vague != 0)
+		return vague;
+	if (x_len != y_len)
+		return x_len < y_len ? 1 : -1;
+	if (x->head.created_ms != y->head.created_ms)
+		return x->head.created_ms < y->head.created_ms ? -1 : 1;
+	return memcmp(&x->head.id, &y->head.id, sizeof x->head.id);
+}
+
+static int
+narrowest_policy(const void *a, const void *b)
+{
+	static const int width[] = { [POLICY_OF_KEY] = 0,
+		[POLICY_OF_ROUTE] = 1,
+		[POLICY_OF_UPSTREAM] = 2,
+		[POLICY_OF_PROJECT] = 3,
+		[POLICY_GLOBAL] = 4 };
+	const struct policy *x = a, *y = b;
+	int order = width[x->scope] - width[y->scope];
+
+	if (order != 0)
+		return order;
+	if (x->priority != y->priority)
+		return x->priority > y->priority ? -1 : 1;
+	return memcmp(&x->head.id, &y->head.id, sizeof x->head.id);
+}
+
+static int
+load_routes(struct store *s, struct snapshot *p, struct err *err)
+{
+	if (load_kind(s, RECORD_ROUTE, SNAPSHOT_ROUTES_MAX, route_wanted, (void **)&p->routes,
+		    &p->route_count, err) != 0 ||
+		load_kind(s, RECORD_POLICY, SNAPSHOT_POLICIES_MAX, policy_wanted,
+			(void **)&p->policies, &p->policy_count, err) != 0)
+		return -1;
+	if (p->route_count > 0)
+		qsort(p->routes, p->route_count, sizeof *p->routes, nearest_route);
+	if (p->policy_count > 0)
+		qsort(p->policies, p->policy_count, sizeof *p->policies, narrowest_policy);
+	return 0;
 }
 
 static size_t
@@ -287,7 +371,8 @@ snapshot_load(struct store *s, uint64_t generation, struct err *err)
 		load_keys(s, p, err) != 0 ||
 		load_kind(s, RECORD_PRICE, SNAPSHOT_PRICES_MAX, price_wanted, (void **)&p->prices,
 			&p->price_count, err) != 0 ||
-		load_limits(s, p, err) != 0 || index_prices(p, err) != 0) {
+		load_limits(s, p, err) != 0 || load_routes(s, p, err) != 0 ||
+		index_prices(p, err) != 0) {
 		snapshot_drop(p);
 		return NULL;
 	}
@@ -306,6 +391,8 @@ snapshot_drop(struct snapshot *p)
 {
 	if (p == NULL || atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) != 1)
 		return;
+	if (p->compiled != NULL)
+		p->compiled_free(p->compiled);
 	if (p->secrets != NULL) {
 		explicit_bzero(p->secrets, p->secrets_bytes);
 		munmap(p->secrets, p->secrets_bytes);
@@ -317,6 +404,8 @@ snapshot_drop(struct snapshot *p)
 	free(p->price_slots);
 	free(p->price_runs);
 	free(p->limits);
+	free(p->routes);
+	free(p->policies);
 	free(p);
 }
 

@@ -18,10 +18,16 @@
 #define SNAPSHOT_PRICES_MAX    16384
 #define SNAPSHOT_LIMITS_MAX    65536
 #define SNAPSHOT_GRANTS_MAX    65536 /* that have not ended */
+#define SNAPSHOT_ROUTES_MAX    4096
+#define SNAPSHOT_POLICIES_MAX  1024
 
 struct snapshot_key {
 	struct id id, upstream, project;
-	int64_t weight;
+	int64_t weight, priority, max_parallel;
+	char label[NAME_BYTES];
+	/* as in struct key */
+	char tags[SHORT_LIST_BYTES], quotas[SHORT_LIST_BYTES];
+	char allowed_models[SHORT_LIST_BYTES], blocked_models[SHORT_LIST_BYTES];
 	const char *secret; /* NUL-terminated; in the snapshot's locked memory */
 };
 
@@ -53,6 +59,13 @@ struct snapshot {
 	struct limit *limits;       /* the active ones */
 	size_t limit_count;
 	struct limit_index *limit_index; /* them again, by whom they bind */
+	struct route *routes;       /* the active ones, in the order in which they are looked at */
+	size_t route_count;
+	struct policy *policies;    /* the active ones, the narrowest scope first, then by priority */
+	size_t policy_count;
+	/* What somebody made of it once for all requests (route.h), freed with it; NULL: nothing. */
+	void *compiled;
+	void (*compiled_free)(void *compiled);
 	char *secrets;              /* one mapping */
 	size_t secrets_bytes;
 };

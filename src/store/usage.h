@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #define USAGE_TAGS_MAX 4 /* of one request */
+#define DECISION_BYTES 480
 
 /* Four disjoint counters; reasoning is a part of output (architecture.md, section 5). */
 struct tokens {
@@ -58,6 +59,10 @@ struct usage_row {
 	int64_t cost_nusd;  /* or COST_UNKNOWN */
 	uint8_t cost_stated; /* it is what the provider said, whatever our prices */
 	char dropped[32];    /* what conversion left out: "top_p, seed"; cut; "" nothing */
+	/* Why it went where it went (route/record.h); kept beside the row as long as that.  Not in the
+	 * rows of lists. */
+	uint16_t decision_len; /* 0: none */
+	uint8_t decision[DECISION_BYTES];
 };
 
 struct usage_sum {

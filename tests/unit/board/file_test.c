@@ -253,7 +253,7 @@ after_a_reboot_leases_are_owed_and_counters_want_their_seed(void **state)
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(admit(b, c, 2, &lease[i], &v), BOARD_TAKEN);
 	assert_int_equal(board_settle(b, lease[1], (int64_t[]){ 7, 7 }, 2, 0, &err), 1);
-	atomic_store(&board_key(b, key)->rest_until_ms, 77);
+	atomic_store(&board_target(b, key)->rest_until_ms, 77);
 	generation = board_generation(b);
 	/* The power goes while a section is open and the mutex held. */
 	assert_int_equal(section_enter(b, &err), 0);
@@ -268,7 +268,7 @@ after_a_reboot_leases_are_owed_and_counters_want_their_seed(void **state)
 	b = open_with(&o);
 	assert_int_equal(board_now_ms(b), fake_wall);
 	assert_true(board_generation(b) != generation);
-	assert_int_equal(atomic_load(&board_key(b, key)->rest_until_ms), 77);
+	assert_int_equal(atomic_load(&board_target(b, key)->rest_until_ms), 77);
 	assert_use(b, 1, 0, 0);
 	assert_int_equal(assert_whole(b), 2);
 

@@ -173,15 +173,15 @@ a_key_is_the_same_word_for_all(void **state)
 {
 	struct board *b = open_with(&small), *other = open_with(&small);
 	struct id key = id_random();
-	struct board_key *mine = board_key(b, key);
+	struct board_target *mine = board_target(b, key);
 
 	(void)state;
 	assert_non_null(mine);
-	assert_ptr_equal(board_key(b, key), mine);
+	assert_ptr_equal(board_target(b, key), mine);
 	atomic_store(&mine->failures, 3);
-	assert_int_equal(atomic_load(&board_key(other, key)->failures), 3);
+	assert_int_equal(atomic_load(&board_target(other, key)->failures), 3);
 	key.b[15] ^= 1;
-	assert_int_equal(atomic_load(&board_key(other, key)->failures), 0);
+	assert_int_equal(atomic_load(&board_target(other, key)->failures), 0);
 	board_close(other);
 	board_close(b);
 }
@@ -190,28 +190,34 @@ static void
 the_key_table_has_an_end(void **state)
 {
 	struct board *b = open_with(&small);
-	struct id key[BOARD_KEYS];
+	static struct id key[BOARD_TARGETS];
 
 	(void)state;
-	for (int i = 0; i < BOARD_KEYS; i++) {
+	for (int i = 0; i < BOARD_TARGETS; i++) {
 		key[i] = id_random();
-		assert_non_null(board_key(b, key[i]));
-		atomic_store(&board_key(b, key[i])->cursor, (uint64_t)i);
+		assert_non_null(board_target(b, key[i]));
+		atomic_store(&board_target(b, key[i])->picks, (int64_t)i);
 	}
-	assert_null(board_key(b, id_random()));
-	for (int i = 0; i < BOARD_KEYS; i++)
-		assert_int_equal(atomic_load(&board_key(b, key[i])->cursor), i);
+	assert_null(board_target(b, id_random()));
+	for (int i = 0; i < BOARD_TARGETS; i++)
+		assert_int_equal(atomic_load(&board_target(b, key[i])->picks), i);
 	board_close(b);
 }
 
 static struct id race_key[500];
+
+static struct target_slot *
+slot_of(struct board *b, int i)
+{
+	return (struct target_slot *)b->region[REGION_TARGETS] + i;
+}
 
 static void
 count_on_keys(struct board *b, void *ctx)
 {
 	(void)ctx;
 	for (int i = 0; i < 500; i++)
-		atomic_fetch_add(&board_key(b, race_key[i])->cursor, 1);
+		atomic_fetch_add(&board_target(b, race_key[i])->picks, 1);
 }
 
 static void
@@ -233,9 +239,9 @@ keys_are_made_once_by_eight_at_once(void **state)
 	for (int i = 0; i < 8; i++)
 		wait_ok(pid[i]);
 	for (int i = 0; i < 500; i++)
-		assert_int_equal(atomic_load(&board_key(b, race_key[i])->cursor), 8);
-	for (int i = 0; i < BOARD_KEYS; i++)
-		slots += b->keys[i].id[0] != 0;
+		assert_int_equal(atomic_load(&board_target(b, race_key[i])->picks), 8);
+	for (int i = 0; i < BOARD_TARGETS; i++)
+		slots += slot_of(b, i)->id[0] != 0;
 	assert_int_equal(slots, 500);
 	board_close(b);
 }
@@ -245,13 +251,13 @@ a_key_half_made_by_the_dead_is_completed(void **state)
 {
 	struct board *b = open_with(&small);
 	struct id key = id_random();
-	struct board_key *made = board_key(b, key);
+	struct board_target *made = board_target(b, key);
 
 	(void)state;
-	for (int i = 0; i < BOARD_KEYS; i++)
-		b->keys[i].id[1] = 0;
-	assert_ptr_equal(board_key(b, key), made);
-	assert_ptr_equal(board_key(b, key), made);
+	for (int i = 0; i < BOARD_TARGETS; i++)
+		slot_of(b, i)->id[1] = 0;
+	assert_ptr_equal(board_target(b, key), made);
+	assert_ptr_equal(board_target(b, key), made);
 	board_close(b);
 }
 

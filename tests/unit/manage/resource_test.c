@@ -1,6 +1,7 @@
 /* Records over the API: made, shown, changed, refused, and never telling a secret. */
 #include "fixture.h"
 
+#include "board/target.h"
 #include "store/window.h"
 
 static void
@@ -378,14 +379,14 @@ a_key_is_sealed_and_masked(void **state)
 	assert_string_equal(out, secret);
 	snprintf(path, sizeof path, "/manage/keys/%s", text_of("id"));
 
-	board_key(board, id)->rest_until_ms = board_now_ms(board) + 60000;
-	board_key(board, id)->failures = 2;
-	board_key(board, id)->reason = 429;
+	board_target(board, id)->rest_until_ms = board_now_ms(board) + 60000;
+	board_target(board, id)->failures = 2;
+	board_target(board, id)->standing = 429 << 16;
 	CALL(200, "GET", path, "");
 	assert_string_equal(text_of("state"), "resting");
 	assert_string_equal(text_of("last_error"), "HTTP 429");
 	assert_string_not_equal(raw_of("rests_until"), "null");
-	board_key(board, id)->rest_until_ms = 0;
+	board_target(board, id)->rest_until_ms = 0;
 	CALL(200, "GET", path, "");
 	assert_string_equal(text_of("state"), "failing");
 	snprintf(json, sizeof json, "{\"secret\":\"%s\"}", second);

@@ -6,6 +6,37 @@
 
 static const struct route_rests rests = { .default_ms = 30000, .most_ms = 3600000 };
 
+/* Compiled anew each time, as a table of a snapshot that changes would be. */
+static int
+plan_of(struct board *board, const struct snapshot *s, const struct route_ask *ask,
+	struct route_plan *plan)
+{
+	static struct route_table *last;
+
+	route_table_free(last); /* the plan points into it until the next one */
+	last = route_table_new(board, s, &err);
+	return last == NULL ? -1 : route_plan(last, ask, plan, &err);
+}
+
+static int
+plan_ask(struct house *h, const struct route_ask *ask, struct route_plan *plan)
+{
+	return plan_of(h->board, h->snapshot, ask, plan);
+}
+
+static void
+report(struct house *h, struct route_candidate c, enum failure failure, int status,
+	int64_t until_ms)
+{
+	c.target_key = c.key == NULL ? NULL : board_target(h->board, c.key->id);
+	route_report(h->board, &c,
+		&(struct route_outcome){ .failure = failure,
+			.status = status,
+			.until_ms = until_ms,
+			.counts = true },
+		&rests);
+}
+
 static int
 plan_for(struct house *h, const char *model, const char *upstream, struct id project,
 	struct route_plan *plan)
@@ -15,7 +46,7 @@ plan_for(struct house *h, const char *model, const char *upstream, struct id pro
 	};
 
 	err = (struct err){ 0 };
-	return route_plan(h->board, h->snapshot, &ask, plan, &err);
+	return plan_ask(h, &ask, plan);
 }
 
 static struct route_candidate
@@ -23,9 +54,9 @@ candidate_of(struct house *h, struct id key)
 {
 	for (size_t i = 0; i < h->snapshot->key_count; i++)
 		if (id_equal(h->snapshot->keys[i].id, key))
-			return (struct route_candidate){ snapshot_upstream(h->snapshot,
+			return (struct route_candidate){ .upstream = snapshot_upstream(h->snapshot,
 								 h->snapshot->keys[i].upstream),
-				&h->snapshot->keys[i] };
+				.key = &h->snapshot->keys[i] };
 	fail_msg("no such key in the snapshot");
 	return (struct route_candidate){ 0 };
 }
@@ -33,7 +64,7 @@ candidate_of(struct house *h, struct id key)
 static void
 rest(struct house *h, struct id key, int64_t ms)
 {
-	struct board_key *k = board_key(h->board, key);
+	struct board_target *k = board_target(h->board, key);
 
 	assert_non_null(k);
 	atomic_store(&k->rest_until_ms, ms == 0 ? 0 : board_now_ms(h->board) + ms);
@@ -81,7 +112,7 @@ shares_are_exact_over_every_full_round(void **state)
 			for (int64_t n = 0; n < total; n++) {
 				struct route_plan plan;
 
-				WORKS(route_plan(h->board, &s, &ask, &plan, &err));
+				WORKS(plan_of(h->board, &s, &ask, &plan));
 				got[plan.candidate[0].key - key]++;
 			}
 			for (size_t k = 0; k < s.key_count; k++)
@@ -351,7 +382,7 @@ a_failure_rests_the_key_as_long_as_it_should(void **state)
 	struct upstream u = house_upstream(h, "one");
 	struct key k = house_key(h, u.head.id, ID_NONE, 1);
 	struct route_candidate c;
-	struct board_key *b = board_key(h->board, k.head.id);
+	struct board_target *b = board_target(h->board, k.head.id);
 
 	house_snapshot(h);
 	c = candidate_of(h, k.head.id);
@@ -360,10 +391,9 @@ a_failure_rests_the_key_as_long_as_it_should(void **state)
 
 		rest(h, k.head.id, 0);
 		atomic_store(&b->failures, (uint32_t)cases[i].before);
-		route_report(h->board, &c, cases[i].failure, 429,
+		report(h, c, cases[i].failure, 429,
 			cases[i].stated_ms == NONE_STATED ? 0
-							  : clock_wall_ms() + cases[i].stated_ms,
-			&rests);
+							  : clock_wall_ms() + cases[i].stated_ms);
 		got = atomic_load(&b->rest_until_ms);
 		got = got == 0 ? 0 : got - board_now_ms(h->board);
 		if (got > cases[i].want_ms + 100 || got < cases[i].want_ms - 1500)
@@ -381,30 +411,30 @@ an_answer_wakes_a_key_and_forgets_its_failures(void **state)
 	struct upstream u = house_upstream(h, "one");
 	struct key k = house_key(h, u.head.id, ID_NONE, 1);
 	struct route_candidate c, keyless;
-	struct board_key *b = board_key(h->board, k.head.id);
+	struct board_target *b = board_target(h->board, k.head.id);
 	struct route_plan plan;
 
 	house_snapshot(h);
 	c = candidate_of(h, k.head.id);
-	route_report(h->board, &c, FAILURE_RATE_LIMITED, 429, 0, &rests);
+	report(h, c, FAILURE_RATE_LIMITED, 429, 0);
 	assert_int_equal(atomic_load(&b->failures), 1);
-	assert_int_equal(atomic_load(&b->reason), 429);
+	assert_int_equal(atomic_load(&b->standing) >> 16, 429);
 	assert_true(atomic_load(&b->failed_at_ms) > 0);
 	REFUSED(plan_for(h, "m", "", ID_NONE, &plan), ERR_NO_KEY_AVAILABLE);
-	route_report(h->board, &c, FAILURE_NONE, 200, 0, &rests);
+	report(h, c, FAILURE_NONE, 200, 0);
 	assert_int_equal(atomic_load(&b->failures), 0);
 	assert_true(atomic_load(&b->ok_at_ms) > 0);
 	WORKS(plan_for(h, "m", "", ID_NONE, &plan));
 	/* failures apart do not add up */
 	for (int i = 0; i < 5; i++) {
-		route_report(h->board, &c, FAILURE_TRANSIENT, 0, 0, &rests);
-		route_report(h->board, &c, FAILURE_TRANSIENT, 0, 0, &rests);
+		report(h, c, FAILURE_TRANSIENT, 0, 0);
+		report(h, c, FAILURE_TRANSIENT, 0, 0);
 		WORKS(plan_for(h, "m", "", ID_NONE, &plan));
-		route_report(h->board, &c, FAILURE_REQUEST, 400, 0, &rests);
+		report(h, c, FAILURE_REQUEST, 400, 0);
 	}
 	/* an upstream without keys has none to rest */
-	keyless = (struct route_candidate){ c.upstream, NULL };
-	route_report(h->board, &keyless, FAILURE_KEY_INVALID, 401, 0, &rests);
+	keyless = (struct route_candidate){ .upstream = c.upstream };
+	report(h, keyless, FAILURE_KEY_INVALID, 401, 0);
 	WORKS(plan_for(h, "m", "", ID_NONE, &plan));
 }
 
