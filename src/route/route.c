@@ -216,6 +216,7 @@ route_plan(const struct route_table *t, const struct route_ask *ask, struct rout
 
 	memset(plan, 0, sizeof *plan);
 	plan->queue_most = plan->queue_wait_ms = -1;
+	plan->pool = board_target_part(ID_NONE, "pool", ask->model.at, ask->model.len);
 	all.count = live.count = 0;
 	all.total = live.total = 0;
 	if (gather(&all, snapshot, ask, &any_upstream, err) != 0)
@@ -252,6 +253,11 @@ route_plan(const struct route_table *t, const struct route_ask *ask, struct rout
 		err_set(err, ERR_NO_KEY_AVAILABLE, "all %d keys for model '%.*s' rest", all.count,
 			(int)ask->model.len, ask->model.at);
 		err->retry_boot_ms = clock_boot_ms() + board_wait_ms(board, wakes_ms);
+		plan->wakes_ms = wakes_ms;
+		for (int i = 0; i < all.count && i < ROUTE_ATTEMPTS_MAX; i++) {
+			plan->candidate[plan->count++] = all.entry[i];
+			plan->candidate[i].model = ask->model;
+		}
 		return -1;
 	}
 	first = entry_at(&live, (int64_t)((next_turn(board, &all.entry[0]) % (uint64_t)live.total) *
