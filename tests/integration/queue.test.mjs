@@ -84,10 +84,11 @@ test("requests wait for their turn", { timeout: (LONG ? 180_000 : 90_000) * SLOW
     });
 
     const abort = new AbortController();
+    const kept = []; // an answer that nobody holds is closed by the collector
     const hang = () => stack.chat({ model: HANG, stream: true }, { signal: abort.signal });
     await t.test("a client that leaves, leaves the line", async () => {
-      const open = await Promise.all(Array.from({ length: CAP }, hang));
-      assert.deepEqual(open.map((o) => o.status), Array(CAP).fill(200));
+      kept.push(...await Promise.all(Array.from({ length: CAP }, hang)));
+      assert.deepEqual(kept.map((o) => o.status), Array(CAP).fill(200));
       const leaver = new AbortController();
       const left = stack.chat({ model: HANG, stream: true }, { signal: leaver.signal }).catch(() => null);
       await until("it waits", 5000, async () => (await waiting()).length === 1);
@@ -98,7 +99,7 @@ test("requests wait for their turn", { timeout: (LONG ? 180_000 : 90_000) * SLOW
 
     await t.test("when the line is full, others are told when to come again", async () => {
       Array.from({ length: MOST }, hang).forEach((p) => p.catch(() => null));
-      const full = await until("so many wait", 3000, async () => (await waiting()).length === MOST).catch(async () => { console.log(JSON.stringify((await stack.manage("GET","inflight")).data.map((r)=>[r.state,r.position,r.upstream,r.model,r.age_ms,r.bytes]))); console.log(JSON.stringify((await stack.rows()).slice(0,4)));}).then(hang);
+      const full = await until("so many wait", 5000, async () => (await waiting()).length === MOST).then(hang);
       assert.equal(full.status, 503);
       assert.equal((await full.json()).error.sluice_code, "overloaded");
       const after = Number(full.headers.get("retry-after"));
