@@ -648,7 +648,8 @@ attempt_conclude(struct exchange *x)
 {
 	const struct conf *conf = &x->gw->conf;
 	const struct route_candidate *c = &x->plan.candidate[x->candidate];
-	struct route_rests rests = { conf->rest_default_ms, conf->rest_max_ms };
+	struct route_rests rests = { conf->rest_default_ms, conf->rest_max_ms,
+		conf->rest_hint_cap_ms, conf->rest_invalid_ms };
 
 	if (x->end.outcome == FORWARD_DONE && x->mode == ANSWER_ERROR && x->err.code == ERR_NONE)
 		judge_refusal(x);

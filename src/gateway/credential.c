@@ -58,7 +58,8 @@ none(struct exchange *x, bool refused, const char *why)
 {
 	const struct conf *conf = &x->gw->conf;
 	const struct route_candidate *c = &x->plan.candidate[x->candidate];
-	struct route_rests rests = { conf->rest_default_ms, conf->rest_max_ms };
+	struct route_rests rests = { conf->rest_default_ms, conf->rest_max_ms,
+		conf->rest_hint_cap_ms, conf->rest_invalid_ms };
 
 	x->failure = refused ? FAILURE_KEY_INVALID : FAILURE_TRANSIENT;
 	x->renewing = false;
