@@ -17,6 +17,7 @@
 #define BOARD_BOARD_INT_H
 
 #include "board/board.h"
+#include "board/event.h"
 #include "board/target.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -123,9 +124,29 @@ struct target_slot {
 };
 _Static_assert(sizeof(struct target_slot) == 256, "targets keep to cache lines");
 
-enum region { REGION_TARGETS, REGIONS };
+/* What happened, in a ring; event.c. */
+struct event_head {
+	_Atomic int64_t next;     /* events that were begun */
+	_Atomic int64_t done;     /* of those, how many a reader is through with */
+	_Atomic int64_t reader;   /* owner word */
+	_Atomic int64_t restored; /* what was kept is back on this board */
+	_Atomic int64_t spare[28];
+};
+struct event_slot {
+	_Atomic int64_t number; /* 0: being written */
+	_Atomic int64_t word[31];
+};
+_Static_assert(sizeof(struct event_head) == sizeof(struct event_slot), "the head is the first slot");
+
+enum region { REGION_TARGETS, REGION_EVENTS, REGIONS };
 /* Record size and count of each, in this order in the file. */
-#define REGION_SIZES { { sizeof(struct target_slot), BOARD_TARGETS } }
+#define REGION_SIZES                                                                               \
+	{                                                                                          \
+		{ sizeof(struct target_slot), BOARD_TARGETS },                                     \
+		{                                                                                  \
+			sizeof(struct event_slot), BOARD_EVENTS + 1                                \
+		}                                                                                  \
+	}
 
 /* Board time as a line: base + time passed + slew, of which a tenth of the time passed is in. */
 struct line {
