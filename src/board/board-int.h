@@ -17,6 +17,7 @@
 #define BOARD_BOARD_INT_H
 
 #include "board/board.h"
+#include "board/quota.h"
 #include "board/target.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -123,9 +124,19 @@ struct target_slot {
 };
 _Static_assert(sizeof(struct target_slot) == 256, "targets keep to cache lines");
 
-enum region { REGION_TARGETS, REGIONS };
+struct quota_slot {
+	_Atomic int64_t id[2]; /* as a target's */
+	struct board_quota quota;
+};
+_Static_assert(sizeof(struct quota_slot) % 64 == 0, "records of quotas keep to cache lines");
+
+enum region { REGION_TARGETS, REGION_QUOTAS, REGIONS };
 /* Record size and count of each, in this order in the file. */
-#define REGION_SIZES { { sizeof(struct target_slot), BOARD_TARGETS } }
+#define REGION_SIZES                                                                               \
+	{                                                                                          \
+		{ sizeof(struct target_slot), BOARD_TARGETS },                                     \
+			{ sizeof(struct quota_slot), BOARD_QUOTAS },                               \
+	}
 
 /* Board time as a line: base + time passed + slew, of which a tenth of the time passed is in. */
 struct line {
