@@ -18,6 +18,7 @@
 
 #include "board/board.h"
 #include "board/event.h"
+#include "board/quota.h"
 #include "board/target.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -138,14 +139,20 @@ struct event_slot {
 };
 _Static_assert(sizeof(struct event_head) == sizeof(struct event_slot), "the head is the first slot");
 
-enum region { REGION_TARGETS, REGION_EVENTS, REGIONS };
+struct quota_slot {
+	_Atomic int64_t id[2]; /* as a target's */
+	struct board_quota quota;
+};
+_Static_assert(sizeof(struct quota_slot) % 64 == 0, "records of quotas keep to cache lines");
+
+
+enum region { REGION_TARGETS, REGION_EVENTS, REGION_QUOTAS, REGIONS };
 /* Record size and count of each, in this order in the file. */
 #define REGION_SIZES                                                                               \
 	{                                                                                          \
 		{ sizeof(struct target_slot), BOARD_TARGETS },                                     \
-		{                                                                                  \
-			sizeof(struct event_slot), BOARD_EVENTS + 1                                \
-		}                                                                                  \
+			{ sizeof(struct event_slot), BOARD_EVENTS + 1 },                             \
+			{ sizeof(struct quota_slot), BOARD_QUOTAS },                               \
 	}
 
 /* Board time as a line: base + time passed + slew, of which a tenth of the time passed is in. */
