@@ -17,6 +17,8 @@
 #define BOARD_BOARD_INT_H
 
 #include "board/board.h"
+#include "board/event.h"
+#include "board/quota.h"
 #include "board/target.h"
 #include "board/waiter.h"
 #include <pthread.h>
@@ -124,6 +126,26 @@ struct target_slot {
 };
 _Static_assert(sizeof(struct target_slot) == 256, "targets keep to cache lines");
 
+/* What happened, in a ring; event.c. */
+struct event_head {
+	_Atomic int64_t next;     /* events that were begun */
+	_Atomic int64_t done;     /* of those, how many a reader is through with */
+	_Atomic int64_t reader;   /* owner word */
+	_Atomic int64_t restored; /* what was kept is back on this board */
+	_Atomic int64_t spare[28];
+};
+struct event_slot {
+	_Atomic int64_t number; /* 0: being written */
+	_Atomic int64_t word[31];
+};
+_Static_assert(sizeof(struct event_head) == sizeof(struct event_slot), "the head is the first slot");
+
+struct quota_slot {
+	_Atomic int64_t id[2]; /* as a target's */
+	struct board_quota quota;
+};
+_Static_assert(sizeof(struct quota_slot) % 64 == 0, "records of quotas keep to cache lines");
+
 /* waiter.c tells what the words of the next four mean together. */
 #define BOARD_FLOWS 8192
 
@@ -158,16 +180,23 @@ struct wait_flow {
 };
 _Static_assert(sizeof(struct wait_flow) == 32, "flows fill cache lines");
 
-enum region { REGION_TARGETS, REGION_WAIT_HEAD, REGION_WAITERS, REGION_QUEUES, REGION_FLOWS, REGIONS };
-/* Record size and count of each, in this order in the file. */
-#define REGION_SIZES                                                                               \
-	{                                                                                          \
-		{ sizeof(struct target_slot), BOARD_TARGETS },                                     \
-		{ sizeof(struct wait_head), 1 },                                                   \
-		{ sizeof(struct wait_place), BOARD_WAITERS },                                      \
-		{ sizeof(struct wait_queue), BOARD_QUEUES },                                       \
-		{ sizeof(struct wait_flow), BOARD_FLOWS },                                         \
-	}
+/* In this order in the file; a new one comes last. */
+enum region {
+	REGION_TARGETS,
+	REGION_EVENTS,
+	REGION_QUOTAS,
+	REGION_WAIT_HEAD, REGION_WAITERS, REGION_QUEUES, REGION_FLOWS,
+	REGIONS
+};
+#define REGION_SIZES { /* of a record, and how many */ \
+	{ sizeof(struct target_slot), BOARD_TARGETS }, \
+	{ sizeof(struct event_slot), BOARD_EVENTS + 1 }, \
+	{ sizeof(struct quota_slot), BOARD_QUOTAS }, \
+	{ sizeof(struct wait_head), 1 }, \
+	{ sizeof(struct wait_place), BOARD_WAITERS }, \
+	{ sizeof(struct wait_queue), BOARD_QUEUES }, \
+	{ sizeof(struct wait_flow), BOARD_FLOWS }, \
+}
 
 /* Board time as a line: base + time passed + slew, of which a tenth of the time passed is in. */
 struct line {
