@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POOL_MAX 1024 /* keys considered for one request */
+#define POOL_MAX 256 /* keys considered for one request */
 
 #define REST_TRANSIENT_MS  2000
 #define REST_OVERLOADED_MS 5000
@@ -209,7 +209,7 @@ route_plan(const struct route_table *t, const struct route_ask *ask, struct rout
 {
 	struct board *board = t->board;
 	const struct snapshot *snapshot = t->snapshot;
-	static _Thread_local struct pool all, live; /* large */
+	struct pool all, live;
 	int64_t now_ms = board_now_ms(board), wakes_ms = INT64_MAX;
 	bool any_upstream;
 	int first;
