@@ -192,7 +192,8 @@ print_options(enum record_kind kind)
 		if ((fields[i].flags & (FIELD_READ | FIELD_HIDDEN)) == 0 &&
 			strncmp(fields[i].name, "scope_", 6) != 0)
 			print_option(fields[i].name, fields[i].type, fields[i].help);
-	puts("\nLists are parted by commas; --no-OPTION turns a switch off.");
+	puts("\nLists are parted by commas, rules by line ends, or are JSON: '[\"a\", \"b\"]'; "
+	     "--no-OPTION turns a switch off.");
 }
 
 /* "-": the first line of standard input, or all of a JSON document, so that no secret stands in a list
@@ -218,11 +219,20 @@ read_secret(const char *value, char *room, size_t bytes)
 }
 
 static void
-add_list(struct bytes *b, const char *value, bool numbers)
+add_list(struct bytes *b, const char *name, const char *value, bool numbers)
 {
+	/* Rules hold commas of their own. */
+	const char *ends = strcmp(name, "failure_rules") == 0 || strcmp(name, "request_rules") == 0
+				   ? "\n"
+				   : ",\n";
+
+	if (value[0] == '[') { /* JSON already */
+		bytes_puts(b, value);
+		return;
+	}
 	bytes_puts(b, "[");
 	for (bool first = true; *value != '\0'; first = false) {
-		size_t len = strcspn(value, ",\n");
+		size_t len = strcspn(value, ends);
 
 		if (!first)
 			bytes_puts(b, ",");
@@ -252,7 +262,7 @@ add_member(struct bytes *b, const char *name, enum field_type type, const char *
 	if (type == FIELD_BOOL || ((type == FIELD_INT || type == FIELD_MS) && is_integer(value)))
 		bytes_puts(b, value);
 	else if (type == FIELD_LIST || type == FIELD_LIST_INT)
-		add_list(b, value, type == FIELD_LIST_INT);
+		add_list(b, name, value, type == FIELD_LIST_INT);
 	else if (strcmp(value, "null") == 0)
 		bytes_puts(b, "null");
 	else

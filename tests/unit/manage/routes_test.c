@@ -25,6 +25,7 @@ a_route_lives(void **state)
 		"{\"upstream\":\"two words\",\"model\":\"my own "
 		"gpt\",\"weight\":3,\"priority\":1}],"
 		"\"strategy\":\"priority\",\"fallbacks\":[\"error gpt-4o-mini\",\"context big\"],"
+		"\"failure_rules\":[\"status=400 body=/balance/ -> next cool=60\"],"
 		"\"request_rules\":[\"set temperature=0.2\",\"cap max_tokens=100\"]}");
 	snprintf(wanted, sizeof wanted,
 		"{\"upstream\":\"%s\",\"upstream_name\":\"one\",\"model\":null,\"weight\":1,"
@@ -117,6 +118,13 @@ what_cannot_be_is_refused_by_name(void **state)
 		{ "request rule",
 			"{\"name\":\"r\",\"model\":\"m\",\"request_rules\":[\"be nice\"]}",
 			"request_rules" },
+		{ "failure rule",
+			"{\"name\":\"r\",\"model\":\"m\",\"failure_rules\":[\"status=529\"]}",
+			"failure_rules" },
+		{ "second failure rule",
+			"{\"name\":\"r\",\"model\":\"m\",\"failure_rules\":[\"status=529 -> "
+			"next\",\"body=/(/ -> stop\"]}",
+			"failure_rules" },
 		{ "affinity",
 			"{\"name\":\"r\",\"model\":\"m\",\"affinity_s\":100,\"affinity_most_s\":"
 			"50}",
