@@ -8,7 +8,7 @@
  *   mock*.c    mock                                        table.c    columns for people
  *   prices.c   price import                                reprice.c    reprice
  *   reconcile.c, csv.c  reconcile
- *   tokens.c   tokens: many at once, import
+ *   tokens.c   tokens: many at once, import                   explain.c  explain
  *   care.c     backup, restore, verify, dump, load
  *
  * The command changes things by the same calls as the page: manage_handle(), in this process.
@@ -90,6 +90,7 @@ int requests_main(int argc, char **argv);
 int usage_main(int argc, char **argv);
 int audit_main(int argc, char **argv);
 int inflight_main(int argc, char **argv);
+int explain_main(int argc, char **argv);
 int init_main(int argc, char **argv);
 int check_main(int argc, char **argv);
 int care_main(int argc, char **argv); /* backup, restore, verify, dump, load */
