@@ -11,6 +11,8 @@
  *   tokens.c   tokens: many at once, import
  *   care.c     backup, restore, verify, dump, load       changes.c  changes, undo
  *   keys.c     key import
+ *   tokens.c   tokens: many at once, import                   explain.c  explain
+ *   care.c     backup, restore, verify, dump, load
  *
  * The command changes things by the same calls as the page: manage_handle(), in this process.
  */
@@ -97,6 +99,7 @@ int audit_main(int argc, char **argv);
 int changes_main(int argc, char **argv);
 int undo_main(int argc, char **argv);
 int inflight_main(int argc, char **argv);
+int explain_main(int argc, char **argv);
 int init_main(int argc, char **argv);
 int check_main(int argc, char **argv);
 int care_main(int argc, char **argv); /* backup, restore, verify, dump, load */

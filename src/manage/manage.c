@@ -103,6 +103,7 @@ static const struct endpoint {
 
 	{ "GET",    "/manage/requests",                   NEEDS_ADMIN,   0,         requests_list },
 	{ "GET",    "/manage/requests/{id}",              NEEDS_ADMIN,   0,         requests_get },
+	{ "GET",    "/manage/requests/{id}/explain",      NEEDS_ADMIN,   0,         requests_explain },
 	{ "GET",    "/manage/inflight",                   NEEDS_ADMIN,   0,         inflight_list },
 	{ "POST",   "/manage/inflight/{id}/cut",          NEEDS_ADMIN,   4 * KIB,   inflight_cut },
 	{ "GET",    "/manage/usage",                      NEEDS_ADMIN,   0,         usage_get },
