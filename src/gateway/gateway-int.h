@@ -67,6 +67,8 @@ struct gateway {
 	struct snapshot *snapshot;
 	bool clerk_stop, clerk_ended;
 	pthread_cond_t clerk_wake;
+	enum { ROUNDS_NONE, ROUNDS_RUN, ROUNDS_ENDED } rounds; /* rounds.c; under the mutex too … */
+	struct errand_desk *desk;                              /* … as this, its thread's */
 	_Atomic int loading; /* a thread is making a new snapshot; see gateway_snapshot() */
 	_Atomic int abandoned;
 
@@ -328,6 +330,11 @@ void answer_now(struct exchange *x);         /* [intake] an error or one of our 
 /* A request that needs no exchange: unknown path, OPTIONS, health. [intake] */
 void
 answer_plain(struct gateway *gw, struct web_request *r, int found, const struct endpoint_match *m);
+
+/* rounds.c: checks and lists of providers that are due. */
+int rounds_start(struct gateway *gw);
+void rounds_stop(struct gateway *gw); /* under gw->mutex: what it is at is cut off */
+bool rounds_take_over(struct gateway *gw, const void *work);
 
 /* gateway.c */
 void gateway_to_loop(struct exchange *x);    /* any thread */
