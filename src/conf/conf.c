@@ -142,6 +142,12 @@ static const struct setting settings[] = {
 			"long." },
 	{ SETTING("rest_max", MS, rest_max_ms, "1h"), RANGE(SECOND, 31 * DAY),
 		.help = "Longest rest of a key, whatever the provider says." },
+	{ SETTING("tries", INT, tries, "10"), RANGE(1, 16),
+		.help = "Attempts of one request at most: how many keys or providers it is tried "
+			"with.\nA route may say otherwise." },
+	{ SETTING("retry_deadline", MS, retry_deadline_ms, "60s"), RANGE(100, DAY),
+		.help = "Time since a request's beginning in which another attempt may begin.\nA "
+			"route may say otherwise." },
 	{ SETTING("http2", BOOL, http2, "no"),
 		.help = "HTTP/2 to providers: fewer connections, more memory for paused streams." },
 	{ SETTING("default_max_output_tokens", INT, default_max_output_tokens, "4096"),

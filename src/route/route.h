@@ -101,6 +101,7 @@ struct route_record {
 	struct id policy[4];   /* that forbade or set something, the first ones */
 	uint16_t considered;   /* keys that were looked at */
 	uint16_t out[ROUTE__REASONS]; /* of those, how many each reason kept out */
+	uint8_t member_left;   /* candidates of whom nothing is told: no room */
 	uint8_t member_count;
 	struct route_member {
 		struct id upstream, key;
