@@ -112,6 +112,7 @@ struct health_history { /* as in the store; oldest first */
 };
 /* 1, 0 never checked, -1. */
 int health_read(struct store *s, struct id upstream, struct health_history *out, struct err *err);
+int health_forget(struct store *s, struct id upstream, struct err *err);
 /* Checks those upstreams, at most ERRANDS_MOST, side by side, tells the board and keeps the outcome. */
 int health_now(struct errand_desk *d, const struct snapshot *p, const struct upstream *const *u,
 	size_t count, struct err *err);

@@ -41,6 +41,15 @@ health_read(struct store *s, struct id upstream, struct health_history *out, str
 	return 1;
 }
 
+int
+health_forget(struct store *s, struct id upstream, struct err *err)
+{
+	char name[ID_TEXT_BYTES + 16];
+
+	name_of(upstream, name);
+	return store_value_delete(s, name, err);
+}
+
 static int
 keep(struct store *s, struct id upstream, const struct health_check *check, const char *why,
 	struct err *err)
