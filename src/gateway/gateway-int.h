@@ -171,6 +171,7 @@ struct exchange {
 	char request_id[ID_TEXT_BYTES];
 	struct admit_caller caller;
 	bool known;       /* the token was found */
+	int64_t spent_nusd; /* by the token, since ever: ENDPOINT_KEY */
 	bool from_memory; /* … in memory, as the store is not to be had */
 	struct openai_request ask;
 	bool is_json;
@@ -342,6 +343,16 @@ int guard_feed(struct exchange *x, const char *data, size_t len,
 	void (*pass)(void *ctx, const char *data, size_t len, bool last));
 void guard_raised(struct exchange *x, const struct ledger_raise *r);
 void guard_end(struct exchange *x); /* no answer of the ledger comes any more */
+
+/* listing.c [intake]: our own answers into out; -1 with x->err. */
+int listing_models(struct exchange *x, struct bytes *out);
+int listing_model(struct exchange *x, struct bytes *out); /* the one that the path names */
+void listing_upstreams(const struct exchange *x, struct bytes *out);
+void listing_token(const struct exchange *x, struct bytes *out);
+void listing_key_gauges(struct gateway *gw, struct bytes *out);
+/* Beside our error object in out, a whole body, what clients of that face look for.  p: NULL too. */
+void listing_add_detail(const struct endpoint_match *m, const struct snapshot *p,
+	const struct err *e, struct bytes *out);
 
 /* answer.c */
 const char *answer_error_body(void *ctx, const struct web_request *r, const struct err *why,
