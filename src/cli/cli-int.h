@@ -8,11 +8,9 @@
  *   mock*.c    mock                                        table.c    columns for people
  *   prices.c   price import                                reprice.c    reprice
  *   reconcile.c, csv.c  reconcile
- *   tokens.c   tokens: many at once, import
+ *   tokens.c   tokens: many at once, import              explain.c  explain
  *   care.c     backup, restore, verify, dump, load       changes.c  changes, undo
  *   keys.c     key import
- *   tokens.c   tokens: many at once, import                   explain.c  explain
- *   care.c     backup, restore, verify, dump, load
  *
  * The command changes things by the same calls as the page: manage_handle(), in this process.
  */

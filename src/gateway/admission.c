@@ -459,6 +459,34 @@ find_snapshot(struct exchange *x)
 	return 0;
 }
 
+/* OpenRouter shows its models to everybody; who shows a token that is none is nobody. */
+static bool
+is_public(struct exchange *x)
+{
+	if (!x->gw->conf.public_models || x->match.kind != ENDPOINT_MODELS ||
+		x->match.endpoint->face != FACE_OPENROUTER ||
+		(x->err.code != ERR_MISSING_TOKEN && x->err.code != ERR_INVALID_TOKEN))
+		return false;
+	memset(&x->err, 0, sizeof x->err);
+	memset(&x->caller, 0, sizeof x->caller);
+	x->known = false;
+	return true;
+}
+
+static int
+find_spent(struct exchange *x)
+{
+	struct usage_sum sum = { 0 };
+	char id[ID_TEXT_BYTES];
+
+	id_text("tok_", x->caller.token.head.id, id);
+	if (store_usage_sum(
+		    x->gw->store, BY_TOKEN, id, 0, clock_wall_ms() + 60000, &sum, &x->err) != 0)
+		return -1;
+	x->spent_nusd = sum.cost_nusd;
+	return 0;
+}
+
 /* All that is read from the store: who asks, for what, and whom we could ask. */
 static int
 look_up(struct exchange *x)
@@ -466,7 +494,7 @@ look_up(struct exchange *x)
 	int rc;
 
 	if (identify(x) != 0)
-		return -1;
+		return is_public(x) ? find_snapshot(x) : -1;
 	/* A full disk takes no row, neither of the exchange nor of its refusal: wait for none. */
 	if (x->match.kind == ENDPOINT_FORWARD && store_is_full(x->gw->store) &&
 		x->caller.project.fail_mode != FAIL_OPEN) {
@@ -479,7 +507,7 @@ look_up(struct exchange *x)
 	begin_row(x);
 	if (rc != 0 || tags_read(web_header(x->request, "x-sluice-tag"), x->row.tags, &x->err) != 0)
 		return -1;
-	if (check_allowed(x) != 0)
+	if (check_allowed(x) != 0 || (x->match.kind == ENDPOINT_KEY && find_spent(x) != 0))
 		return -1;
 	return find_snapshot(x);
 }

@@ -67,6 +67,8 @@ struct gateway {
 	struct snapshot *snapshot;
 	bool clerk_stop, clerk_ended;
 	pthread_cond_t clerk_wake;
+	enum { ROUNDS_NONE, ROUNDS_RUN, ROUNDS_ENDED } rounds; /* rounds.c; under the mutex too … */
+	struct errand_desk *desk;                              /* … as this, its thread's */
 	_Atomic int loading; /* a thread is making a new snapshot; see gateway_snapshot() */
 	_Atomic int abandoned;
 
@@ -169,6 +171,7 @@ struct exchange {
 	char request_id[ID_TEXT_BYTES];
 	struct admit_caller caller;
 	bool known;       /* the token was found */
+	int64_t spent_nusd; /* by the token, since ever: ENDPOINT_KEY */
 	bool from_memory; /* … in memory, as the store is not to be had */
 	struct openai_request ask;
 	bool is_json;
@@ -346,6 +349,16 @@ int guard_feed(struct exchange *x, const char *data, size_t len,
 void guard_raised(struct exchange *x, const struct ledger_raise *r);
 void guard_end(struct exchange *x); /* no answer of the ledger comes any more */
 
+/* listing.c [intake]: our own answers into out; -1 with x->err. */
+int listing_models(struct exchange *x, struct bytes *out);
+int listing_model(struct exchange *x, struct bytes *out); /* the one that the path names */
+void listing_upstreams(const struct exchange *x, struct bytes *out);
+void listing_token(const struct exchange *x, struct bytes *out);
+void listing_key_gauges(struct gateway *gw, struct bytes *out);
+/* Beside our error object in out, a whole body, what clients of that face look for.  p: NULL too. */
+void listing_add_detail(const struct endpoint_match *m, const struct snapshot *p,
+	const struct err *e, struct bytes *out);
+
 /* answer.c */
 const char *answer_error_body(void *ctx, const struct web_request *r, const struct err *why,
 	struct bytes *out); /* for web's own refusals */
@@ -356,6 +369,11 @@ void answer_now(struct exchange *x);         /* [intake] an error or one of our 
 /* A request that needs no exchange: unknown path, OPTIONS, health. [intake] */
 void
 answer_plain(struct gateway *gw, struct web_request *r, int found, const struct endpoint_match *m);
+
+/* rounds.c: checks and lists of providers that are due. */
+int rounds_start(struct gateway *gw);
+void rounds_stop(struct gateway *gw); /* under gw->mutex: what it is at is cut off */
+bool rounds_take_over(struct gateway *gw, const void *work);
 
 /* gateway.c */
 void gateway_to_loop(struct exchange *x);    /* any thread */

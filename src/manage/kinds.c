@@ -379,7 +379,8 @@ upstreams_delete(struct call *c)
 			return call_refuse(c, ERR_CONFLICT, NULL,
 				"This upstream still has keys; delete them first, or set is_active "
 				"to false.");
-		if (refuse_when_named(c, RECORD_UPSTREAM, u->head.id) != 0)
+		if (refuse_when_named(c, RECORD_UPSTREAM, u->head.id) != 0 ||
+			providers_forget(c, u->head.id) != 0)
 			return -1;
 	}
 	return c->err.code != ERR_NONE ? -1 : resource_delete(c, &kind_upstream);

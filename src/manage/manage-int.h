@@ -206,6 +206,15 @@ endpoint_fn prices_import; /* prices.c */
 /* ---- keys.c, key_import.c ---- */
 endpoint_fn keys_list, keys_post, keys_get, keys_patch, keys_delete, keys_enable, keys_disable;
 endpoint_fn keys_rotate, keys_revoke, keys_import;
+/* ---- providers.c ---- */
+endpoint_fn upstream_models_get, upstream_models_refresh, upstream_health_get;
+/* Upstreams, keys in clear and all, until the call ends.  NULL with c->err. */
+struct snapshot *providers_snapshot(struct call *c);
+/* What was found of an upstream that is deleted.  0 or -1. */
+int providers_forget(struct call *c, struct id upstream);
+
+/* ---- keyservice.c ---- */
+endpoint_fn key_service_next, key_service_disable;
 
 /* ---- auth.c ---- */
 #define AUTH_KEY_MOST   3500  /* bytes of a provider's key */

@@ -60,6 +60,10 @@ static const struct endpoint {
 	{ "DELETE", "/manage/upstreams/{id}",             NEEDS_ADMIN,   4 * KIB,   upstreams_delete },
 	{ "POST",   "/manage/upstreams/{id}/breaker",     NEEDS_ADMIN,   4 * KIB,   upstreams_breaker },
 
+	{ "GET",    "/manage/upstreams/{id}/models",      NEEDS_ADMIN,   0,         upstream_models_get },
+	{ "POST",   "/manage/upstreams/{id}/models/refresh", NEEDS_ADMIN, 4 * KIB,  upstream_models_refresh },
+	{ "GET",    "/manage/upstreams/{id}/health",      NEEDS_ADMIN,   0,         upstream_health_get },
+
 	{ "GET",    "/manage/keys",                       NEEDS_ADMIN,   0,         keys_list },
 	{ "POST",   "/manage/keys",                       NEEDS_ADMIN,   64 * KIB,  keys_post },
 	{ "POST",   "/manage/keys/import",                NEEDS_ADMIN,   MANAGE_LIST_MAX, keys_import },
@@ -113,6 +117,11 @@ static const struct endpoint {
 	{ "GET",    "/manage/backup",                     NEEDS_ADMIN,   0,         backup_list },
 	{ "POST",   "/manage/backup",                     NEEDS_ADMIN,   4 * KIB,   backup_post },
 	{ "GET",    "/manage/health",                     NEEDS_ADMIN,   0,         health_get },
+	/* the key service has names of its own outside too: see strip_mount() */
+	{ "GET",    "/manage/get_next_key",               NEEDS_ADMIN,   0,         key_service_next },
+	{ "POST",   "/manage/disable_key",                NEEDS_ADMIN,   8 * KIB,   key_service_disable },
+	{ "GET",    "/get_next_key",                      NEEDS_ADMIN,   0,         key_service_next },
+	{ "POST",   "/disable_key",                       NEEDS_ADMIN,   8 * KIB,   key_service_disable },
 	/* clang-format on */
 };
 
@@ -335,6 +344,24 @@ call_body(struct call *c, bool (*fn)(void *ctx, const char *name, struct json_va
 
 /* ---- finding the endpoint ---- */
 
+/* The key service's own paths, below any mount. */
+static bool
+strip_key_service(struct span path, struct span *mount, struct span *rest)
+{
+	static const char *const names[] = { "/get_next_key", "/disable_key" };
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		size_t len = strlen(names[i]);
+
+		if (path.len < len || memcmp(path.at + path.len - len, names[i], len) != 0)
+			continue;
+		*mount = (struct span){ path.at, path.len - len };
+		*rest = (struct span){ path.at + mount->len, len };
+		return true;
+	}
+	return false;
+}
+
 /* Splits off the mount: the leftmost "/manage/". */
 static bool
 strip_mount(struct span path, struct span *mount, struct span *rest)
@@ -345,7 +372,7 @@ strip_mount(struct span path, struct span *mount, struct span *rest)
 	if (path.at != NULL)
 		at = memmem(path.at, path.len, word, sizeof word - 1);
 	if (at == NULL)
-		return false;
+		return strip_key_service(path, mount, rest);
 	*mount = (struct span){ path.at, (size_t)(at - path.at) };
 	*rest = (struct span){ at, path.len - mount->len };
 	return true;
