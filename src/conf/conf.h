@@ -92,6 +92,8 @@ struct conf {
 	bool metrics_open;
 	char metrics_addresses[CONF_LIST_BYTES]; /* addresses, or networks as 10.0.0.0/8 */
 	int64_t session_hours;
+	bool public_models;      /* the model list at OpenRouter's address needs no token */
+	bool key_service_reveal; /* the key service may show keys in clear */
 
 	/* storage */
 	int64_t store_cap_bytes;

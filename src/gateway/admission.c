@@ -246,8 +246,10 @@ drop_unpriced(struct exchange *x, int64_t input, int64_t output)
 	for (int i = 0; i < x->plan.count; i++) {
 		if (i == at)
 			x->candidate = kept;
-		if (price_worst(&x->price[i], input, output) == COST_UNKNOWN)
+		if (price_worst(&x->price[i], input, output) == COST_UNKNOWN) {
+			decision_skip(x, i, REASON_UNPRICED);
 			continue;
+		}
 		x->plan.candidate[kept] = x->plan.candidate[i];
 		x->price[kept++] = x->price[i];
 	}
@@ -354,6 +356,7 @@ reserve(struct exchange *x)
 	need->usual_cost_nusd = worst_cost(x, need->input_tokens, need->usual_output);
 	x->need = *need;
 	x->by_attempt = admit_has_attempt_limits(x->snapshot);
+	decision_keep(x); /* should this process die, its plan is known */
 	note.row = x->row;
 	note.input_estimate = x->ask.input_estimate;
 	if (admit_reserve(gw->store, gw->board, x->snapshot, &ask, x->id, &note, sizeof note,
@@ -468,6 +471,34 @@ find_snapshot(struct exchange *x)
 	return 0;
 }
 
+/* OpenRouter shows its models to everybody; who shows a token that is none is nobody. */
+static bool
+is_public(struct exchange *x)
+{
+	if (!x->gw->conf.public_models || x->match.kind != ENDPOINT_MODELS ||
+		x->match.endpoint->face != FACE_OPENROUTER ||
+		(x->err.code != ERR_MISSING_TOKEN && x->err.code != ERR_INVALID_TOKEN))
+		return false;
+	memset(&x->err, 0, sizeof x->err);
+	memset(&x->caller, 0, sizeof x->caller);
+	x->known = false;
+	return true;
+}
+
+static int
+find_spent(struct exchange *x)
+{
+	struct usage_sum sum = { 0 };
+	char id[ID_TEXT_BYTES];
+
+	id_text("tok_", x->caller.token.head.id, id);
+	if (store_usage_sum(
+		    x->gw->store, BY_TOKEN, id, 0, clock_wall_ms() + 60000, &sum, &x->err) != 0)
+		return -1;
+	x->spent_nusd = sum.cost_nusd;
+	return 0;
+}
+
 /* All that is read from the store: who asks, for what, and whom we could ask. */
 static int
 look_up(struct exchange *x)
@@ -475,7 +506,7 @@ look_up(struct exchange *x)
 	int rc;
 
 	if (identify(x) != 0)
-		return -1;
+		return is_public(x) ? find_snapshot(x) : -1;
 	/* A full disk takes no row, neither of the exchange nor of its refusal: wait for none. */
 	if (x->match.kind == ENDPOINT_FORWARD && store_is_full(x->gw->store) &&
 		x->caller.project.fail_mode != FAIL_OPEN) {
@@ -488,7 +519,7 @@ look_up(struct exchange *x)
 	begin_row(x);
 	if (rc != 0 || tags_read(web_header(x->request, "x-sluice-tag"), x->row.tags, &x->err) != 0)
 		return -1;
-	if (check_allowed(x) != 0)
+	if (check_allowed(x) != 0 || (x->match.kind == ENDPOINT_KEY && find_spent(x) != 0))
 		return -1;
 	return find_snapshot(x);
 }

@@ -3,7 +3,6 @@
  */
 #include "gateway/gateway-int.h"
 
-#include "admit/allow.h"
 #include "base/clock.h"
 #include "base/money.h"
 #include "base/net.h"
@@ -12,8 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LINES_MAX     40
-#define DROPPED_BYTES 1024
+#define LINES_MAX      40
+#define DROPPED_BYTES  1024
+#define LIST_BYTES_MAX (16 << 20) /* LISTED_MAX models of OpenRouter's shape */
 #define RETRY_AFTER_MAX                                                                            \
 	60 /* seconds an SDK may be told to sleep; interfaces.md, Response headers */
 
@@ -347,6 +347,7 @@ finish_error(struct exchange *x, struct lines *l)
 		return;
 	}
 	say(&body, d, &x->err, x->request_id);
+	listing_add_detail(&x->match, x->snapshot, &x->err, &body);
 	add_common(l, x);
 	add_error_type(l, d, &x->err);
 	add_retry(l, &x->err);
@@ -401,118 +402,6 @@ answer_finish(struct exchange *x)
 
 /* ---- our own answers [intake] ---- */
 
-struct listing {
-	struct exchange *x;
-	struct bytes out;
-	struct span one; /* only this model; empty: all */
-	struct span first, last;
-	bool any;
-};
-
-static bool
-already_listed(const struct exchange *x, size_t upstream, const char *name_at, struct span name)
-{
-	for (size_t i = 0; i <= upstream; i++) {
-		const char *at = x->snapshot->upstreams[i].models;
-
-		while (*at != '\0') {
-			size_t len = strcspn(at, "\n,");
-
-			if (at == name_at)
-				return false;
-			if (len == name.len && memcmp(at, name.at, len) == 0)
-				return true;
-			at += len + (at[len] != '\0');
-		}
-	}
-	return false;
-}
-
-static void
-put_model(struct bytes *out, enum dialect d, const struct upstream *u, struct span name)
-{
-	char when[CLOCK_TEXT_BYTES];
-
-	switch (d) {
-	case DIALECT_ANTHROPIC:
-		clock_rfc3339(u->head.created_ms, when);
-		bytes_puts(out, "{\"type\":\"model\",\"id\":");
-		bytes_json(out, name);
-		bytes_puts(out, ",\"display_name\":");
-		bytes_json(out, name);
-		bytes_printf(out, ",\"created_at\":\"%s\"}", when);
-		break;
-	case DIALECT_GEMINI:
-		bytes_puts(out, "{\"name\":\"models/");
-		bytes_json_inside(out, name);
-		bytes_puts(out, "\",\"displayName\":");
-		bytes_json(out, name);
-		bytes_puts(out,
-			",\"supportedGenerationMethods\":[\"generateContent\",\"countTokens\"]}");
-		break;
-	default:
-		bytes_puts(out, "{\"id\":");
-		bytes_json(out, name);
-		bytes_printf(out, ",\"object\":\"model\",\"created\":%" PRId64 ",\"owned_by\":",
-			u->head.created_ms / 1000);
-		bytes_json(out, span_of(u->name));
-		bytes_puts(out, "}");
-	}
-}
-
-static void
-list_model(struct listing *l, const struct upstream *u, struct span name)
-{
-	struct err ignored;
-
-	if (admit_allow(&l->x->caller, name, clock_wall_ms(), &ignored) != 0)
-		return;
-	if (l->any)
-		bytes_puts(&l->out, ",");
-	else
-		l->first = name;
-	l->last = name;
-	l->any = true;
-	put_model(&l->out, endpoint_dialect(&l->x->match), u, name);
-}
-
-/* The names that upstreams state in full; a glob is a promise without a list. */
-static void
-list_models(struct listing *l)
-{
-	const struct snapshot *p = l->x->snapshot;
-
-	for (size_t i = 0; i < p->upstream_count; i++) {
-		const char *at = p->upstreams[i].models;
-
-		while (*at != '\0') {
-			size_t len = strcspn(at, "\n,");
-			struct span name = { at, len };
-
-			if (len > 0 && memchr(at, '*', len) == NULL &&
-				memchr(at, '?', len) == NULL &&
-				(l->one.len == 0 ||
-					(l->one.len == len && memcmp(l->one.at, at, len) == 0)) &&
-				!already_listed(l->x, i, at, name))
-				list_model(l, &p->upstreams[i], name);
-			at += len + (at[len] != '\0');
-		}
-	}
-}
-
-static void
-list_upstreams(struct listing *l)
-{
-	const struct snapshot *p = l->x->snapshot;
-
-	for (size_t i = 0; i < p->upstream_count; i++) {
-		bytes_puts(&l->out, i == 0 ? "{\"name\":" : ",{\"name\":");
-		bytes_json(&l->out, span_of(p->upstreams[i].name));
-		bytes_printf(&l->out, ",\"is_default\":%s}",
-			p->upstreams[i].is_default ? "true" : "false");
-	}
-}
-
 static void
 answer_error(struct exchange *x)
 {
@@ -522,46 +411,13 @@ answer_error(struct exchange *x)
 
 	board_count(x->gw->board, COUNT_REFUSED, 1);
 	say(&body, d, &x->err, x->request_id);
+	listing_add_detail(&x->match, x->snapshot, &x->err, &body);
 	add_common(&l, x);
 	add_error_type(&l, d, &x->err);
 	add_retry(&l, &x->err);
 	web_answer(x->request, error_status(d, x->err.code), "application/json", l.line, l.count,
 		bytes_span(&body));
 	bytes_free(&body);
-}
-
-static void
-put_name_or_null(struct bytes *out, struct span name)
-{
-	if (name.len == 0)
-		bytes_puts(out, "null");
-	else
-		bytes_json(out, name);
-}
-
-static void
-put_models(struct listing *l)
-{
-	switch (endpoint_dialect(&l->x->match)) {
-	case DIALECT_ANTHROPIC:
-		bytes_puts(&l->out, "{\"data\":[");
-		list_models(l);
-		bytes_puts(&l->out, "],\"has_more\":false,\"first_id\":");
-		put_name_or_null(&l->out, l->first);
-		bytes_puts(&l->out, ",\"last_id\":");
-		put_name_or_null(&l->out, l->last);
-		bytes_puts(&l->out, "}");
-		break;
-	case DIALECT_GEMINI:
-		bytes_puts(&l->out, "{\"models\":[");
-		list_models(l);
-		bytes_puts(&l->out, "]}");
-		break;
-	default:
-		bytes_puts(&l->out, "{\"object\":\"list\",\"data\":[");
-		list_models(l);
-		bytes_puts(&l->out, "]}");
-	}
 }
 
 /* An estimate, where the provider that would answer cannot count in the caller's dialect. */
@@ -581,45 +437,36 @@ void
 answer_now(struct exchange *x)
 {
 	struct lines l = { .arena = x->arena };
-	struct listing list = { .x = x, .out = BYTES_LIMIT(1 << 20) };
+	struct bytes out = BYTES_LIMIT(LIST_BYTES_MAX);
+	int rc = x->err.code == ERR_NONE ? 0 : -1;
 
-	if (x->err.code != ERR_NONE) {
+	if (rc == 0) {
+		switch (x->match.kind) {
+		case ENDPOINT_UPSTREAMS:
+			listing_upstreams(x, &out);
+			break;
+		case ENDPOINT_MODEL:
+			rc = listing_model(x, &out);
+			break;
+		case ENDPOINT_KEY:
+			listing_token(x, &out);
+			break;
+		case ENDPOINT_COUNT:
+			put_count(x, &out);
+			break;
+		default:
+			rc = listing_models(x, &out);
+			break;
+		}
+	}
+	if (rc != 0) {
+		bytes_free(&out);
 		answer_error(x);
 		return;
 	}
 	add_common(&l, x);
-	switch (x->match.kind) {
-	case ENDPOINT_UPSTREAMS:
-		bytes_puts(&list.out, "{\"data\":[");
-		list_upstreams(&list);
-		bytes_puts(&list.out, "]}");
-		break;
-	case ENDPOINT_MODEL: {
-		char name[128];
-
-		if (web_decode(x->match.rest, name, sizeof name) < 0)
-			name[0] = '\0';
-		list.one = span_of(name[0] == '\0' ? "?" : name);
-		list_models(&list);
-		if (!list.any) {
-			err_set(&x->err, ERR_NO_ROUTE, "model %s asked for", name);
-			err_say(&x->err, "There is no model '%s' here; GET /v1/models lists all.",
-				name);
-			bytes_free(&list.out);
-			answer_error(x);
-			return;
-		}
-		break;
-	}
-	case ENDPOINT_COUNT:
-		put_count(x, &list.out);
-		break;
-	default:
-		put_models(&list);
-		break;
-	}
-	web_answer(x->request, 200, "application/json", l.line, l.count, bytes_span(&list.out));
-	bytes_free(&list.out);
+	web_answer(x->request, 200, "application/json", l.line, l.count, bytes_span(&out));
+	bytes_free(&out);
 }
 
 /* Browsers ask beforehand, without a token. */
@@ -687,6 +534,7 @@ answer_metrics(struct gateway *gw, struct web_request *r)
 		"sluice_queue_wait_seconds_count %" PRId64 "\n",
 		board_waiting(gw->board, NULL, 0), waited_ms / 1000, (int)(waited_ms % 1000),
 		board_counted(gw->board, COUNT_QUEUED));
+	listing_key_gauges(gw, &out);
 	web_answer(r, 200, "text/plain; version=0.0.4", NULL, 0, bytes_span(&out));
 	bytes_free(&out);
 }

@@ -24,19 +24,6 @@ candidate_init(struct gateway *gw, struct err *err)
 	return 0;
 }
 
-/* For the decision's record, and for the queue: what has enough to do will have room soon. */
-static void
-note_refusal(struct exchange *x, const struct route_candidate *c)
-{
-	struct route_record *r = &x->plan.record;
-	bool full = x->attempt.count == 1 && x->attempt.hold[0].of_target;
-
-	if (full)
-		x->waiting.was_full = true;
-	if (c->member < r->member_count)
-		r->member[c->member].reason = full ? REASON_FULL : REASON_LIMIT;
-}
-
 static void
 reserve(struct exchange *x)
 {
@@ -59,7 +46,6 @@ reserve(struct exchange *x)
 	if (admit_attempt(gw->store, gw->board, x->snapshot, &ask, x->id, &note, sizeof note,
 		    &x->attempt, &x->attempt_err) != 0) {
 		x->may = CANDIDATE_REFUSED;
-		note_refusal(x, c);
 		return;
 	}
 	x->attempt_note = board_note(gw->board, x->attempt.lease);
@@ -155,6 +141,12 @@ candidate_ask(struct exchange *x)
 	if (runs)
 		pthread_cond_signal(&gw->candidate_wake);
 	return runs;
+}
+
+bool
+candidate_is_full(const struct exchange *x)
+{
+	return x->may == CANDIDATE_REFUSED && x->attempt.count == 1 && x->attempt.hold[0].of_target;
 }
 
 void

@@ -68,6 +68,8 @@ struct gateway {
 	struct snapshot *snapshot;
 	bool clerk_stop, clerk_ended;
 	pthread_cond_t clerk_wake;
+	enum { ROUNDS_NONE, ROUNDS_RUN, ROUNDS_ENDED } rounds; /* rounds.c; under the mutex too … */
+	struct errand_desk *desk;                              /* … as this, its thread's */
 	_Atomic int loading; /* a thread is making a new snapshot; see gateway_snapshot() */
 	_Atomic int abandoned;
 
@@ -193,6 +195,7 @@ struct exchange {
 	char request_id[ID_TEXT_BYTES];
 	struct admit_caller caller;
 	bool known;       /* the token was found */
+	int64_t spent_nusd; /* by the token, since ever: ENDPOINT_KEY */
 	bool from_memory; /* … in memory, as the store is not to be had */
 	struct openai_request ask;
 	bool is_json;
@@ -314,6 +317,11 @@ void walk_pass_over(struct exchange *x); /* the candidate at hand; the next one 
 bool walk_go_on(struct exchange *x);
 bool walk_could_go_on(const struct exchange *x); /* would it? */
 
+/* decision.c: why it went where it went.  Whoever owns x. */
+/* That candidate of the plan is not asked after all. */
+void decision_skip(struct exchange *x, int candidate, enum route_reason why);
+void decision_keep(struct exchange *x); /* as far as known, into x->row */
+
 /* attempt.c [loop] */
 int attempt_start(struct exchange *x); /* 0, or -1 when this candidate cannot be tried */
 void
@@ -369,6 +377,8 @@ struct ledger_keep *signed_keep(struct exchange *x);
 int candidate_init(struct gateway *gw, struct err *err);
 /* [loop] True: it is not the loop's until it comes back by gateway_to_loop().  False: x->may tells. */
 bool candidate_ask(struct exchange *x);
+/* Was it refused, as its upstream or key has as many calls running as it may? */
+bool candidate_is_full(const struct exchange *x);
 void candidate_release(struct exchange *x); /* [loop] that one has spent nothing */
 /* Work taken over from an abandoned thread (store.h).  True when it was of here. */
 bool candidate_take_over(struct gateway *gw, const void *work);
@@ -383,6 +393,16 @@ int guard_feed(struct exchange *x, const char *data, size_t len,
 void guard_raised(struct exchange *x, const struct ledger_raise *r);
 void guard_end(struct exchange *x); /* no answer of the ledger comes any more */
 
+/* listing.c [intake]: our own answers into out; -1 with x->err. */
+int listing_models(struct exchange *x, struct bytes *out);
+int listing_model(struct exchange *x, struct bytes *out); /* the one that the path names */
+void listing_upstreams(const struct exchange *x, struct bytes *out);
+void listing_token(const struct exchange *x, struct bytes *out);
+void listing_key_gauges(struct gateway *gw, struct bytes *out);
+/* Beside our error object in out, a whole body, what clients of that face look for.  p: NULL too. */
+void listing_add_detail(const struct endpoint_match *m, const struct snapshot *p,
+	const struct err *e, struct bytes *out);
+
 /* answer.c */
 const char *answer_error_body(void *ctx, const struct web_request *r, const struct err *why,
 	struct bytes *out); /* for web's own refusals */
@@ -393,6 +413,11 @@ void answer_now(struct exchange *x);         /* [intake] an error or one of our 
 /* A request that needs no exchange: unknown path, OPTIONS, health. [intake] */
 void
 answer_plain(struct gateway *gw, struct web_request *r, int found, const struct endpoint_match *m);
+
+/* rounds.c: checks and lists of providers that are due. */
+int rounds_start(struct gateway *gw);
+void rounds_stop(struct gateway *gw); /* under gw->mutex: what it is at is cut off */
+bool rounds_take_over(struct gateway *gw, const void *work);
 
 /* gateway.c */
 void gateway_to_loop(struct exchange *x);    /* any thread */

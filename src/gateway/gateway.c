@@ -373,7 +373,7 @@ on_abandoned(void *ctx, void *work)
 
 	atomic_store(&gw->loading, 0);
 	if (work == NULL || ledger_take_over(gw->ledger, work) || candidate_take_over(gw, work) ||
-		access_take_over(gw->access, work)) {
+		access_take_over(gw->access, work) || rounds_take_over(gw, work)) {
 		;
 	} else if (work == gw) {
 		if (process_start_thread(clerk_run, gw) != 0)
@@ -538,8 +538,11 @@ close_state(struct gateway *gw)
 	} else {
 		pthread_mutex_lock(&gw->mutex);
 		gw->clerk_stop = true;
+		rounds_stop(gw);
 		pthread_cond_broadcast(&gw->clerk_wake);
-		for (int i = 0; i < LEDGER_STOP_MS / CLERK_ROUND_MS && !gw->clerk_ended; i++) {
+		for (int i = 0; i < LEDGER_STOP_MS / CLERK_ROUND_MS * 10 &&
+				(!gw->clerk_ended || gw->rounds == ROUNDS_RUN);
+			i++) {
 			pthread_mutex_unlock(&gw->mutex);
 			nap_ms(CLERK_ROUND_MS / 10);
 			pthread_mutex_lock(&gw->mutex);
@@ -597,6 +600,9 @@ gateway_main(int argc, char **argv)
 		err_set(&err, ERR_MEMORY, "the clerk's thread could not be started");
 		return fail(&gw, &err);
 	}
+	if (!gw.cgi && rounds_start(&gw) != 0)
+		log_write(
+			LOG_ERROR, "rounds", "no thread: providers are not checked by this worker");
 	log_write(LOG_INFO, "start", "sluice %s, %s", SLUICE_VERSION, gw.cgi ? "CGI" : "FastCGI");
 	uv_run(&gw.loop, UV_RUN_DEFAULT);
 	close_state(&gw);

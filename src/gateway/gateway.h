@@ -11,6 +11,8 @@
  *   remember.c   who may pass when the store is not to be had
  *   tags.c       X-Sluice-Tag
  *   answer.c     what the client is told: heads, errors, lists
+ *   listing.c    lists of models and upstreams, as each caller knows them
+ *   rounds.c     calls of our own at providers, when they are due
  *   gateway.c    the process: threads, loop, snapshot, clerk
  *   endpoint.c   what is reachable
  */
