@@ -16,7 +16,9 @@
 #ifndef BOARD_BOARD_INT_H
 #define BOARD_BOARD_INT_H
 
+#include "board/affinity.h"
 #include "board/board.h"
+#include "board/share.h"
 #include "board/target.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -123,9 +125,19 @@ struct target_slot {
 };
 _Static_assert(sizeof(struct target_slot) == 256, "targets keep to cache lines");
 
-enum region { REGION_TARGETS, REGIONS };
+struct affinity {
+	_Atomic int64_t key[2], member, first_ms, last_ms, spare[3];
+};
+_Static_assert(sizeof(struct affinity) == 64, "an affinity is a cache line");
+
+enum region { REGION_TARGETS, REGION_SHARES, REGION_AFFINITIES, REGIONS };
 /* Record size and count of each, in this order in the file. */
-#define REGION_SIZES { { sizeof(struct target_slot), BOARD_TARGETS } }
+#define REGION_SIZES                                          \
+	{                                                     \
+		{ sizeof(struct target_slot), BOARD_TARGETS },        \
+		{ sizeof(struct board_share), BOARD_SHARES },         \
+		{ sizeof(struct affinity), BOARD_AFFINITIES },        \
+	}
 
 /* Board time as a line: base + time passed + slew, of which a tenth of the time passed is in. */
 struct line {
