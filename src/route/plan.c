@@ -11,32 +11,6 @@
 #define STAGE_ROOM     3     /* candidates kept free for each fallback */
 #define PROBE_WAITS_MS 60000 /* for a request that has no affinity */
 
-static const char *const reason_names[ROUTE__REASONS] = { [REASON_CHOSEN] = "chosen",
-	[REASON_NEXT] = "next",
-	[REASON_RESTS] = "rests",
-	[REASON_INVALID] = "invalid",
-	[REASON_BREAKER] = "breaker",
-	[REASON_PROBED] = "probed",
-	[REASON_FORECAST] = "forecast",
-	[REASON_MODEL] = "model",
-	[REASON_DIALECT] = "dialect",
-	[REASON_PROJECT] = "project",
-	[REASON_POLICY] = "policy",
-	[REASON_CONSTRAINT] = "constraint",
-	[REASON_COST] = "cost",
-	[REASON_UNPRICED] = "unpriced",
-	[REASON_RELIABILITY] = "reliability",
-	[REASON_PRIORITY] = "priority",
-	[REASON_FULL] = "full",
-	[REASON_UNSUPPORTED] = "unsupported",
-	[REASON_LIMIT] = "limit" };
-
-const char *
-route_reason_name(enum route_reason r)
-{
-	return r < ROUTE__REASONS ? reason_names[r] : "unknown";
-}
-
 /* What is being decided. */
 struct deciding {
 	const struct view *view;

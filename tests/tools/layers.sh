@@ -16,7 +16,7 @@ may() {
 	route) echo "base conf store board wire route" ;;
 	settle) echo "base conf store board wire settle" ;;
 	gateway) echo "base conf store board wire web admit route forward settle gateway" ;;
-	manage) echo "base conf store board wire web settle manage" ;;
+	manage) echo "base conf store board wire web admit route settle manage" ;;
 	cli) echo "base conf store board wire web admit route forward settle gateway manage cli" ;;
 	esac
 }
