@@ -11,16 +11,18 @@
 #include "route/standing-int.h"
 
 #define OVERLOADS_TO_REST 3
-#define WELL_MS           600000 /* who was well is asked for anew that often */
+#define WELL_MS           600000 /* by then who was well has to show it again */
 
-/* A key of an upstream, an upstream of an account. */
+/* A key at an upstream. */
 static int64_t
-member_bit(const struct report *r, enum board_scope scope)
+member_bit(const struct report *r)
 {
-	struct id id = scope == SCOPE_ACCOUNT || r->c->key == NULL ? r->c->upstream->head.id
-								   : r->c->key->id;
+	const struct route_candidate *c = r->c;
+	uint64_t at = hash_64(&c->upstream->head.id, sizeof(struct id), 7);
 
-	return (int64_t)(UINT64_C(1) << (hash_64(&id, sizeof id, 7) & 63));
+	if (c->key != NULL)
+		at = hash_64(&c->key->id, sizeof(struct id), at);
+	return (int64_t)(UINT64_C(1) << (at & 63));
 }
 
 static bool
@@ -52,16 +54,21 @@ window_ms(const struct report *r)
 	return r->c->upstream->breaker_window_s * 1000;
 }
 
-/* Begins a new window where the last one is over; without windows, forgets who was well long ago. */
+/* Begins a new window where the last one is over.  Each time half of those who were well, by turns, must
+ * show it again: who is gone is forgotten, and never all are at once. */
 static void
 turn_window(const struct report *r, struct board_target *t)
 {
 	int64_t began = peek(&t->window_ms), length = window_ms(r);
+	int64_t half = r->now_ms / WELL_MS % 2 != 0 ? INT64_C(0x5555555555555555)
+						    : ~INT64_C(0x5555555555555555);
 
-	if (r->now_ms - began < (length > 0 ? length : WELL_MS) ||
-		!atomic_compare_exchange_strong(&t->window_ms, &began, r->now_ms))
+	if (began != 0 && r->now_ms - began < (length > 0 ? length : WELL_MS))
 		return;
-	poke_new(&t->well, 0);
+	if (!atomic_compare_exchange_strong(&t->window_ms, &began, r->now_ms) || began == 0)
+		return;
+	if (length == 0 || r->now_ms / WELL_MS != began / WELL_MS)
+		(void)atomic_fetch_and(&t->well, half);
 	if (length == 0)
 		return;
 	poke(&t->failures, 0);
@@ -76,7 +83,7 @@ count_failure(const struct report *r, enum board_scope scope, struct board_targe
 	if (window_ms(r) > 0)
 		(void)atomic_fetch_add(&t->window_calls, 1);
 	if (has_members(scope))
-		(void)atomic_fetch_or(&t->ill, member_bit(r, scope));
+		(void)atomic_fetch_or(&t->ill, member_bit(r));
 	return atomic_fetch_add(&t->failures, 1) + 1;
 }
 
@@ -167,9 +174,9 @@ void
 breaker_forget_member(const struct report *r, enum board_scope scope)
 {
 	struct board_target *t = standing_target(r->c, scope);
-	int64_t bit = member_bit(r, scope);
+	int64_t bit = member_bit(r);
 
-	if (t == NULL || scope == SCOPE_ACCOUNT)
+	if (t == NULL)
 		return;
 	if ((peek(&t->well) & bit) != 0)
 		(void)atomic_fetch_and(&t->well, ~bit);
@@ -192,6 +199,6 @@ breaker_note_success(const struct report *r, enum board_scope scope, bool is_wel
 	if (!has_members(scope))
 		return;
 	poke_new(&t->ill, 0);
-	if (is_well && (peek(&t->well) & member_bit(r, scope)) == 0)
-		(void)atomic_fetch_or(&t->well, member_bit(r, scope));
+	if (is_well && (peek(&t->well) & member_bit(r)) == 0)
+		(void)atomic_fetch_or(&t->well, member_bit(r));
 }

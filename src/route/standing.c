@@ -260,6 +260,7 @@ judge_breakers(struct report *r)
 	} else {
 		breaker_forget_member(r, SCOPE_UPSTREAM);
 		breaker_forget_member(r, SCOPE_UPSTREAM_MODEL);
+		breaker_forget_member(r, SCOPE_ACCOUNT);
 	}
 }
 
