@@ -412,7 +412,7 @@ bad_keys_close_no_upstream(void **state)
 
 	for (int window_s = 0; window_s <= 60; window_s += 60) {
 		turnable(h);
-		pool_make(&p, "account");
+		pool_make(&p, window_s == 0 ? "account" : "another");
 		p.u.breaker_window_s = window_s;
 		up = board_target(h->board, p.u.head.id);
 		at_model = board_target(h->board, board_target_part(p.u.head.id, "model", "m", 1));
@@ -439,7 +439,7 @@ bad_keys_close_no_upstream(void **state)
 			(void)fails(h, &p, i, FAILURE_TRANSIENT, 503);
 		assert_int_equal(up->breaker, 1);
 		assert_int_equal(
-			board_target(h->board, board_target_part(ID_NONE, "group", "account", 7))
+			board_target(h->board, board_target_part(ID_NONE, "group", p.u.group, 7))
 				->breaker,
 			1);
 		assert_false(works(h, &p, 40));
