@@ -234,6 +234,29 @@ send_bytes(struct exchange *x, const char *data, size_t len)
 		x->full = true;
 }
 
+void
+attempt_show(struct exchange *x)
+{
+	if (!x->holding)
+		return;
+	x->holding = false;
+	if (!x->head_sent && !x->gone)
+		answer_stream_head(x);
+	x->content_sent = true;
+	send_bytes(x, x->early.at, x->early.len);
+	bytes_free(&x->early);
+}
+
+/* Towards the client, or to those that wait for something to show; beyond the ceiling they all go. */
+static void
+send_or_hold(struct exchange *x, const char *data, size_t len)
+{
+	if (x->holding && bytes_add(&x->early, data, len) == 0)
+		return;
+	attempt_show(x);
+	send_bytes(x, data, len);
+}
+
 static void
 pass_event(void *ctx, const char *data, size_t len, bool last)
 {
@@ -243,10 +266,10 @@ pass_event(void *ctx, const char *data, size_t len, bool last)
 	if (last && !x->held.failed && bytes_add(&x->held, data, len) == 0)
 		return;
 	if (x->held.len > 0) {
-		send_bytes(x, x->held.at, x->held.len);
+		send_or_hold(x, x->held.at, x->held.len);
 		bytes_drop(&x->held, x->held.len);
 	}
-	send_bytes(x, data, len);
+	send_or_hold(x, data, len);
 }
 
 /* The newest piece waits for the next one, the last one for the books. */
@@ -393,7 +416,8 @@ mode_of(const struct exchange *x, const struct forward_head *head)
 	/* where a heartbeat has promised events nothing else can go out as it is */
 	if (x->head_sent && !x->out.converted)
 		return ANSWER_ERROR;
-	return json || x->out.converted ? ANSWER_WHOLE : ANSWER_BYTES;
+	/* of a conversation whatever comes is looked at before it counts as an answer */
+	return json || x->out.format != NULL ? ANSWER_WHOLE : ANSWER_BYTES;
 }
 
 /* What the client is told that it gets: its own format's type, where it is converted. */
@@ -432,6 +456,21 @@ open_passage(struct exchange *x)
 	return passage_init(&x->passage, &o);
 }
 
+/* From an answer's head on: nothing goes out before there is something to show. */
+static void
+begin_hold(struct exchange *x, const struct forward_head *head)
+{
+	const struct route *r = x->plan.route;
+	int64_t now_ms = (int64_t)uv_now(&x->gw->loop);
+	int64_t left_ms = x->first_byte_ms - head->waited_ms;
+
+	x->holding = true;
+	x->content_due_ms =
+		x->first_byte_ms <= 0 ? INT64_MAX : now_ms + (left_ms > 0 ? left_ms : 0);
+	if (r != NULL && r->slow_chars_s > 0 && r->slow_after_ms > 0)
+		x->judged_ms = now_ms + r->slow_after_ms;
+}
+
 static void
 on_head(void *ctx, const struct forward_head *head)
 {
@@ -451,8 +490,49 @@ on_head(void *ctx, const struct forward_head *head)
 		forward_cancel(x->call);
 		return;
 	}
-	if (x->mode == ANSWER_EVENTS && !x->head_sent && !x->gone)
-		answer_stream_head(x);
+	begin_hold(x, head);
+}
+
+/* The provider of a stream has something to show, or it has failed before it had. */
+static void
+judge_hold(struct exchange *x)
+{
+	const struct passage *p = &x->passage;
+
+	if (!x->holding)
+		return;
+	if (p->content && x->content_us == 0)
+		x->content_us = clock_mono_us();
+	if (x->guard.stopped || (p->content && x->judged_ms == 0))
+		attempt_show(x);
+	else if (p->failed)
+		forward_cancel(x->call);
+}
+
+/* So many characters a second, from the answer's first byte on, or another one is asked. */
+static bool
+is_too_slow(const struct exchange *x)
+{
+	const struct route *r = x->plan.route;
+
+	return r != NULL && x->passage.output_chars * 1000 < r->slow_chars_s * r->slow_after_ms;
+}
+
+void
+attempt_tick(struct exchange *x, int64_t now_ms)
+{
+	if (x->judged_ms != 0 && now_ms >= x->judged_ms) {
+		x->judged_ms = 0;
+		x->failure = FAILURE_TRANSIENT;
+		x->is_slow = is_too_slow(x) && walk_could_go_on(x);
+		if (!x->is_slow && x->passage.content)
+			attempt_show(x);
+	}
+	if (!x->holding || x->mode != ANSWER_EVENTS)
+		return;
+	x->stalled = !x->passage.content && now_ms >= x->content_due_ms;
+	if (x->stalled || x->is_slow)
+		forward_cancel(x->call);
 }
 
 static bool
@@ -487,6 +567,7 @@ on_data(void *ctx, const char *data, size_t len)
 			return false;
 		if (guard_feed(x, data, len, pass_event) != 0)
 			forward_cancel(x->call);
+		judge_hold(x);
 		atomic_store_explicit(
 			&x->note->output_chars, x->passage.output_chars, memory_order_relaxed);
 		if (x->passage.done && x->done_ms == 0)
@@ -517,7 +598,6 @@ on_end(void *ctx, const struct forward_end *end)
 	if (end->first_byte_us > 0)
 		x->first_byte_us =
 			clock_mono_us() - x->began_us - end->total_us + end->first_byte_us;
-	x->failure = FAILURE_NONE;
 	judge(x);
 	x->call = NULL;
 	exchange_run(x);
@@ -588,6 +668,11 @@ attempt_start(struct exchange *x)
 	x->mode = ANSWER_NONE;
 	bytes_free(&x->answer);
 	bytes_drop(&x->held, x->held.len);
+	bytes_drop(&x->early, x->early.len);
+	x->early.failed = x->held.failed = false;
+	x->holding = x->stalled = x->is_slow = false;
+	x->judged_ms = x->content_us = 0;
+	x->first_byte_ms = q.first_byte_ms;
 	passage_free(&x->passage);
 	signed_forget(x);
 	if (x->wrote_ms == 0)
@@ -606,6 +691,40 @@ response_header(const struct exchange *x, const char *name)
 	return x->call == NULL ? SPAN_NONE : forward_response_header(x->call, name);
 }
 
+/* The provider's words that tell of a failure. */
+static struct span
+evidence_of(const struct exchange *x)
+{
+	return x->passage.evidence.len > 0 ? x->passage.evidence : bytes_span(&x->answer);
+}
+
+/* To the first content; of an answer that came whole, to its head. */
+static int64_t
+ttft_us(const struct exchange *x)
+{
+	if (x->failure != FAILURE_NONE)
+		return 0;
+	return x->content_us > 0 ? x->content_us - x->try_us : x->end.first_byte_us;
+}
+
+/* Could the same request be made of another provider without being done twice? */
+static bool
+may_repeat(const struct exchange *x)
+{
+	const char *method = web_method(x->request);
+
+	return !x->end.sent_any || x->out.format != NULL || x->is_count ||
+	       openai_needs_model(x->plain_path) || strcmp(method, "GET") == 0 ||
+	       strcmp(method, "HEAD") == 0;
+}
+
+static bool
+is_timeout(const struct exchange *x)
+{
+	return x->end.outcome == FORWARD_TIMEOUT_FIRST_BYTE ||
+	       x->end.outcome == FORWARD_TIMEOUT_IDLE || x->end.outcome == FORWARD_TIMEOUT_TOTAL;
+}
+
 /* No answer at all: what it means, and what the client is told should it be the last attempt. */
 static void
 judge_silence(struct exchange *x)
@@ -613,10 +732,7 @@ judge_silence(struct exchange *x)
 	const char *what = forward_outcome_text(x->end.outcome);
 	const char *upstream = walk_candidate(x)->upstream->name;
 
-	x->failure = FAILURE_TRANSIENT;
-	switch (x->end.outcome) {
-	case FORWARD_CANCELLED:
-		x->failure = FAILURE_NONE;
+	if (x->end.outcome == FORWARD_CANCELLED) {
 		if (x->guard.no_event)
 			err_set(&x->err, ERR_BUDGET_EXCEEDED, "stopped in the stream");
 		else if (x->cut)
@@ -624,19 +740,15 @@ judge_silence(struct exchange *x)
 		else if (x->gone)
 			err_set(&x->err, ERR_CLIENT_GONE, "the client left");
 		return;
-	case FORWARD_TIMEOUT_FIRST_BYTE:
-	case FORWARD_TIMEOUT_IDLE:
-	case FORWARD_TIMEOUT_TOTAL:
-		x->failure =
-			FAILURE_REQUEST; /* it may be at work: asking another would pay twice */
-		err_set(&x->err, ERR_UPSTREAM_TIMEOUT, "upstream %s: %s (%s)", upstream, what,
-			x->end.text);
-		return;
-	default:
+	}
+	x->failure = FAILURE_TRANSIENT;
+	x->one_try = is_timeout(x) && !may_repeat(x);
+	if (is_timeout(x))
+		err_set(&x->err, ERR_UPSTREAM_TIMEOUT, "upstream %s: %s (%s)", upstream,
+			x->stalled ? "no content in time" : what, x->end.text);
+	else
 		err_set(&x->err, ERR_UPSTREAM_UNREACHABLE, "upstream %s: %s (%s)", upstream, what,
 			x->end.text);
-		return;
-	}
 }
 
 /* Of a moment by the wall clock; 0: none. */
@@ -655,10 +767,11 @@ judge_refusal(struct exchange *x)
 	bool own_fault = x->failure == FAILURE_NONE || x->failure == FAILURE_MODEL ||
 			 x->failure == FAILURE_REQUEST;
 
-	if (own_fault && !x->head_sent && x->out.provider->dialect == endpoint_dialect(&x->match))
+	if (own_fault && !x->head_sent && x->end.status >= 400 &&
+		x->out.provider->dialect == endpoint_dialect(&x->match))
 		return; /* its own answer goes through */
 	(void)failure_tell(x->failure, x->end.status, boot_of(x->retry_at_ms),
-		walk_candidate(x)->upstream->name, bytes_span(&x->answer), &x->err);
+		walk_candidate(x)->upstream->name, evidence_of(x), &x->err);
 }
 
 void
@@ -668,11 +781,14 @@ attempt_conclude(struct exchange *x)
 
 	if (x->end.outcome == FORWARD_DONE && x->mode == ANSWER_ERROR && x->err.code == ERR_NONE)
 		judge_refusal(x);
-	if (x->end.outcome != FORWARD_CANCELLED)
+	if (x->end.outcome != FORWARD_CANCELLED || x->failure != FAILURE_NONE)
 		walk_report(x, &(struct route_outcome){ .failure = x->failure,
 				       .status = x->end.status,
 				       .until_ms = x->retry_at_ms,
-				       .counts = true });
+				       .ttft_us = ttft_us(x),
+				       .is_timeout = is_timeout(x),
+				       .counts = true,
+				       .evidence = evidence_of(x) });
 	else
 		walk_release(x);
 	if (x->failure != FAILURE_NONE)
@@ -682,7 +798,129 @@ attempt_conclude(struct exchange *x)
 			x->err.text);
 }
 
-/* A whole answer for a client of another format. */
+/* ---- answers that are none ---- */
+
+static enum failure
+classify(struct exchange *x, struct span body)
+{
+	struct failure_headers h = { .retry_after = response_header(x, "retry-after"),
+		.retry_after_ms = response_header(x, "retry-after-ms"),
+		.reset_requests = response_header(x, "x-ratelimit-reset-requests"),
+		.reset_tokens = response_header(x, "x-ratelimit-reset-tokens"),
+		.remaining_requests = response_header(x, "x-ratelimit-remaining-requests"),
+		.remaining_tokens = response_header(x, "x-ratelimit-remaining-tokens"),
+		.date = response_header(x, "date"),
+		.error_type = response_header(x, "x-amzn-errortype"),
+		.unified_reset = response_header(x, "anthropic-ratelimit-unified-reset") };
+	enum failure f =
+		failure_classify(x->end.status, &h, body, clock_wall_ms(), &x->retry_at_ms);
+
+	x->is_context = f == FAILURE_REQUEST && failure_is_context(body);
+	x->is_filter = f == FAILURE_REQUEST && !x->is_context && failure_is_filter(body);
+	return f;
+}
+
+static void
+fail(struct exchange *x, const char *what)
+{
+	x->failure = FAILURE_TRANSIENT;
+	x->mode = ANSWER_ERROR;
+	err_set(&x->err, ERR_UPSTREAM_UNREACHABLE, "upstream %s: %s",
+		walk_candidate(x)->upstream->name, what);
+	err_say(&x->err, "The provider's answer was %s.", what);
+}
+
+/*
+ * An answer without anything to show is one all the same where its provider says so: it tells why it
+ * ended and what was used, or that it was cut at its ceiling.  Else something broke on the way.
+ * One that a filter ended may be another model's.
+ */
+static bool
+is_meant(struct exchange *x, enum finish finish, const struct wire_usage *u)
+{
+	if (finish == FINISH_FILTER || finish == FINISH_CONTEXT) {
+		x->failure = FAILURE_REQUEST;
+		x->is_filter = finish == FINISH_FILTER;
+		x->is_context = finish == FINISH_CONTEXT;
+		if (walk_could_go_on(x))
+			return false;
+		x->failure = FAILURE_NONE;
+		x->is_filter = x->is_context = false;
+		return true;
+	}
+	return finish == FINISH_LENGTH || (finish != FINISH_NONE && u->seen && u->output >= 0);
+}
+
+/* A stream that has shown nothing is over: 0, or it was no answer. */
+static void
+judge_unshown(struct exchange *x)
+{
+	const struct passage *p = &x->passage;
+
+	if (p->failed && p->evidence.len > 0) {
+		x->failure = classify(x, p->evidence);
+		if (x->failure == FAILURE_NONE)
+			x->failure = FAILURE_TRANSIENT;
+		if (x->failure == FAILURE_REQUEST && !walk_could_go_on(x)) {
+			attempt_show(x); /* its own fault, in its provider's words */
+			return;
+		}
+		x->mode = ANSWER_ERROR;
+		return;
+	}
+	if (p->content || (p->done && !p->failed && is_meant(x, p->finish, &p->usage))) {
+		attempt_show(x);
+		return;
+	}
+	if (x->failure != FAILURE_NONE) { /* ended by a filter */
+		x->mode = ANSWER_ERROR;
+		return;
+	}
+	if (!p->done || p->failed || p->cut_short) {
+		fail(x, "cut before its content");
+		return;
+	}
+	x->failure = FAILURE_TRANSIENT;
+	if (walk_could_go_on(x)) {
+		fail(x, "without content");
+		return;
+	}
+	attempt_show(x); /* nobody else can say more */
+}
+
+/* Is that JSON body of a conversation an answer?  False: x->failure tells. */
+static bool
+is_answer(struct exchange *x)
+{
+	struct span body = bytes_span(&x->answer), status;
+	const struct format *f = x->out.format;
+	struct wire_usage u = WIRE_USAGE_NONE;
+	enum finish finish;
+	bool content;
+
+	if (memmem(body.at, body.len, "\"error\"", 7) != NULL &&
+		(x->failure = classify(x, body)) != FAILURE_NONE)
+		return false;
+	f->usage(body, &u);
+	if (u.seen && u.output > 0)
+		return true;
+	if (convert_reply_content(f, body, &content, &finish) != 0) {
+		/* of another shape than we know, which is not ours to judge; or not even JSON */
+		if (body.len > 0 && json_valid(body))
+			return true;
+		fail(x, body.len == 0 ? "empty" : "no JSON");
+		return false;
+	}
+	status = json_get(body, "status").raw; /* of one that works in the background */
+	if (content || span_is(status, "\"queued\"") || span_is(status, "\"in_progress\"") ||
+		is_meant(x, finish, &u))
+		return true;
+	if (x->failure == FAILURE_NONE)
+		fail(x, "without content");
+	return false;
+}
+
+/* Of an answer that was read whole. */
 static void
 judge_whole(struct exchange *x)
 {
@@ -692,10 +930,21 @@ judge_whole(struct exchange *x)
 		err_set(&x->err, ERR_UPSTREAM_UNREACHABLE,
 			"upstream %s: an answer above %d MB cannot be converted", upstream,
 			CONVERT_REPLY_MAX >> 20);
+	else if (!is_answer(x)) {
+		/* what nobody else can better goes through as it is, where it can be read */
+		if (!x->out.converted && x->answer.len > 0 && json_valid(bytes_span(&x->answer)) &&
+			x->failure == FAILURE_REQUEST && !walk_could_go_on(x))
+			return;
+		x->mode = ANSWER_ERROR;
+		return;
+	} else if (!x->out.converted)
+		return;
 	else if (x->ask.stream) {
 		x->mode = ANSWER_EVENTS;
 		if (passage_whole(&x->passage, bytes_span(&x->answer), pass_event, x) != 0)
 			err_set(&x->err, ERR_MEMORY, "no memory to convert an answer");
+		else
+			attempt_show(x);
 	} else if (translate_reply(x) != 0)
 		err_wrap(&x->err, "upstream %s", upstream);
 	if (x->err.code == ERR_NONE)
@@ -724,18 +973,27 @@ note_request_id(struct exchange *x)
 static void
 judge(struct exchange *x)
 {
-	struct failure_headers h;
+	bool ours = x->holding && x->passage.failed && !x->gone && !x->cut; /* we let it go */
 
 	x->retry_at_ms = 0;
+	x->failure = FAILURE_NONE;
+	x->is_context = x->is_filter = x->one_try = false;
 	memset(&x->err, 0, sizeof x->err);
 	note_request_id(x);
-	if (((x->passage.done && !x->guard.stopped) || (x->guard.stopped && !x->guard.no_event)) &&
-		x->end.outcome == FORWARD_CANCELLED && !x->gone)
+	if (x->end.outcome == FORWARD_CANCELLED && !x->gone &&
+		((x->passage.done && !x->guard.stopped) ||
+			(x->guard.stopped && !x->guard.no_event) || ours))
 		x->end.outcome = FORWARD_DONE; /* we had all of it */
+	if (x->end.outcome == FORWARD_CANCELLED && x->stalled && !x->gone && !x->cut)
+		x->end.outcome = FORWARD_TIMEOUT_FIRST_BYTE;
 	if (x->end.outcome == FORWARD_DONE)
 		x->cut = false; /* too late */
-	if (x->end.outcome != FORWARD_DONE) {
+	if (x->end.outcome == FORWARD_CANCELLED && x->is_slow && !x->gone && !x->cut) {
+		fail(x, "too slow");
+	} else if (x->end.outcome != FORWARD_DONE) {
 		judge_silence(x);
+	} else if (x->holding && x->mode == ANSWER_EVENTS) {
+		judge_unshown(x);
 	} else if (x->mode == ANSWER_EVENTS && x->passage.way == PASSAGE_BYTES &&
 		   x->passage.cut_short) {
 		x->failure = FAILURE_TRANSIENT;
@@ -743,21 +1001,13 @@ judge(struct exchange *x)
 			"upstream %s: a stream that ended before its answer was complete",
 			walk_candidate(x)->upstream->name);
 		err_say(&x->err, "The provider's stream ended before its answer was complete.");
-	} else if (x->mode == ANSWER_WHOLE && x->out.converted) {
+	} else if (x->mode == ANSWER_WHOLE && x->out.format != NULL) {
 		judge_whole(x);
 	} else if (x->mode == ANSWER_ERROR) {
-		h = (struct failure_headers){ .retry_after = response_header(x, "retry-after"),
-			.retry_after_ms = response_header(x, "retry-after-ms"),
-			.reset_requests = response_header(x, "x-ratelimit-reset-requests"),
-			.reset_tokens = response_header(x, "x-ratelimit-reset-tokens"),
-			.remaining_requests = response_header(x, "x-ratelimit-remaining-requests"),
-			.remaining_tokens = response_header(x, "x-ratelimit-remaining-tokens"),
-			.date = response_header(x, "date"),
-			.error_type = response_header(x, "x-amzn-errortype"),
-			.unified_reset = response_header(x, "anthropic-ratelimit-unified-reset") };
-		x->failure = failure_classify(x->end.status, &h, bytes_span(&x->answer),
-			clock_wall_ms(), &x->retry_at_ms);
-		if (credential_renews(x))
+		x->failure = classify(x, bytes_span(&x->answer));
+		if (x->failure == FAILURE_NONE && x->head_sent)
+			fail(x, "no stream of events");
+		else if (credential_renews(x))
 			return; /* it says nothing of the key yet */
 	}
 	attempt_conclude(x);

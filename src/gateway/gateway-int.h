@@ -30,6 +30,7 @@
 #define ANSWER_HOLD_BYTES                                                                          \
 	(256 * 1024) /* a JSON answer up to this is read before its head goes out */
 #define ERROR_BODY_BYTES    (64 * 1024)  /* looked at of a provider's error */
+#define EARLY_BYTES (256 * 1024) /* of a stream, held until there is something to show */
 #define HELD_BYTES          (512 * 1024) /* of a stream's end, until it is booked */
 #define PASSED_HEADERS_MAX  12
 #define TAIL_BYTES          4096 /* of a long JSON answer: its usage stands at the end */
@@ -223,6 +224,13 @@ struct exchange {
 	char content_type[128];
 	struct bytes answer;    /* collected: ERROR, WHOLE; the tail of a long one in BYTES */
 	struct bytes held;      /* what goes out once it is booked */
+	struct bytes early;     /* what came before there was something to show */
+	bool holding;           /* nothing is shown yet: another provider can take over unseen */
+	bool stalled, is_slow;  /* it was cancelled by us: no content in its time, or too little */
+	int64_t first_byte_ms;  /* most of the attempt; counts up to the first content */
+	int64_t content_due_ms; /* loop time */
+	int64_t judged_ms;      /* loop time at which a stream's rate is judged; 0: it is not */
+	int64_t content_us;     /* of the attempt's first content; 0: there was none yet */
 	struct passage passage; /* of a stream */
 	struct wire_usage reply_usage; /* of a converted answer */
 	struct signatures *signatures; /* of what was signed in it; NULL: nothing is kept */
@@ -274,6 +282,9 @@ bool walk_could_go_on(const struct exchange *x); /* would it? */
 
 /* attempt.c [loop] */
 int attempt_start(struct exchange *x); /* 0, or -1 when this candidate cannot be tried */
+/* Looks after an attempt that shows nothing yet. */
+void attempt_tick(struct exchange *x, int64_t now_ms);
+void attempt_show(struct exchange *x); /* what is held goes out; nobody else may be asked any more */
 void
 attempt_conclude(struct exchange *x);   /* what was answered counts: for the key and the client */
 void attempt_usage(struct exchange *x); /* tokens, source and cost into x->row */

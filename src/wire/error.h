@@ -52,6 +52,10 @@ struct failure_headers { /* "" where absent */
 enum failure failure_classify(int status, const struct failure_headers *h, struct span body,
 	int64_t now_ms, int64_t *until_ms);
 const char *failure_name(enum failure f);
+/* Of a failure that is the request's own: does its text not fit the model's context, or was it turned
+ * down by a filter?  Another model may take it. */
+bool failure_is_context(struct span body);
+bool failure_is_filter(struct span body);
 /*
  * What the client is told of it when nobody else can be asked; returns -1.  The provider's own sentence
  * is passed on, cut, where the fault is the request's; a full context is said as agents look for

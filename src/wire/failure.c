@@ -683,6 +683,34 @@ is_context(const struct said *s)
 	return false;
 }
 
+bool
+failure_is_context(struct span body)
+{
+	struct said s;
+
+	read_said(body, &s);
+	return is_context(&s);
+}
+
+bool
+failure_is_filter(struct span body)
+{
+	static const char *const kinds[] = { "content_filter", "content_policy", "moderation",
+		"ResponsibleAI", "sensitive_words", "data_inspection_failed", "flagged" };
+	static const char *const phrases[] = { "content filter", "content management policy",
+		"content policy", "safety system", "moderation", "guardrail" };
+	struct said s;
+
+	read_said(body, &s);
+	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+		if (holds(s.code, kinds[i]) || holds(s.type, kinds[i]) || holds(s.status, kinds[i]))
+			return true;
+	for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++)
+		if (holds(s.message, phrases[i]))
+			return true;
+	return find_nocase(s.error, "\"flagged_input\"") != NULL;
+}
+
 /* The two largest numbers of a sentence about a full context: what came, and what fits. */
 static bool
 two_numbers(const char *text, int64_t *more, int64_t *less)
