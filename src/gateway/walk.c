@@ -77,7 +77,8 @@ void
 walk_report(struct exchange *x, const struct route_outcome *o)
 {
 	const struct conf *conf = &x->gw->conf;
-	struct route_rests rests = { conf->rest_default_ms, conf->rest_max_ms };
+	struct route_rests rests = { conf->rest_default_ms, conf->rest_max_ms,
+		conf->rest_hint_cap_ms, conf->rest_invalid_ms };
 
 	if (!x->begun)
 		return;
