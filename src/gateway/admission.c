@@ -246,8 +246,10 @@ drop_unpriced(struct exchange *x, int64_t input, int64_t output)
 	for (int i = 0; i < x->plan.count; i++) {
 		if (i == at)
 			x->candidate = kept;
-		if (price_worst(&x->price[i], input, output) == COST_UNKNOWN)
+		if (price_worst(&x->price[i], input, output) == COST_UNKNOWN) {
+			decision_skip(x, i, REASON_UNPRICED);
 			continue;
+		}
 		x->plan.candidate[kept] = x->plan.candidate[i];
 		x->price[kept++] = x->price[i];
 	}
@@ -342,6 +344,7 @@ reserve(struct exchange *x)
 	need->usual_cost_nusd = worst_cost(x, need->input_tokens, need->usual_output);
 	x->need = *need;
 	x->by_attempt = admit_has_attempt_limits(x->snapshot);
+	decision_keep(x); /* should this process die, its plan is known */
 	note.row = x->row;
 	note.input_estimate = x->ask.input_estimate;
 	if (admit_reserve(gw->store, gw->board, x->snapshot, &ask, x->id, &note, sizeof note,

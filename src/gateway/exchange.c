@@ -244,7 +244,12 @@ step_route(struct exchange *x)
 			return EX_ROUTE; /* not ours until it comes back */
 		if (x->may == CANDIDATE_REFUSED) {
 			x->err = x->attempt_err;
-		} else if (translate_request(x) == 0 && walk_begin(x)) {
+			decision_skip(x, x->candidate, REASON_LIMIT);
+		} else if (translate_request(x) != 0) {
+			decision_skip(x, x->candidate, REASON_UNSUPPORTED);
+		} else if (!walk_begin(x)) {
+			decision_skip(x, x->candidate, REASON_RESTS);
+		} else {
 			memset(&x->err, 0, sizeof x->err);
 			credential_begin(x);
 			return EX_CREDENTIAL;
@@ -316,6 +321,7 @@ make_row(struct exchange *x)
 	if (x->gone && x->err.code == ERR_NONE) /* it was read to its end all the same */
 		err_set(&x->err, ERR_CLIENT_GONE, "the client left before the end");
 	row->err_code = (uint16_t)x->err.code;
+	decision_keep(x);
 	losses_text(&x->out.lost, row->dropped, sizeof row->dropped);
 	row->status = (uint16_t)(x->err.code == ERR_NONE || x->head_sent
 					 ? x->answer_status

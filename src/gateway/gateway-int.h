@@ -280,6 +280,11 @@ void walk_pass_over(struct exchange *x); /* the candidate at hand; the next one 
 bool walk_go_on(struct exchange *x);
 bool walk_could_go_on(const struct exchange *x); /* would it? */
 
+/* decision.c: why it went where it went.  Whoever owns x. */
+/* That candidate of the plan is not asked after all. */
+void decision_skip(struct exchange *x, int candidate, enum route_reason why);
+void decision_keep(struct exchange *x); /* as far as known, into x->row */
+
 /* attempt.c [loop] */
 int attempt_start(struct exchange *x); /* 0, or -1 when this candidate cannot be tried */
 /* Looks after an attempt that shows nothing yet. */
