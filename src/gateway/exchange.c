@@ -295,7 +295,7 @@ step_credential(struct exchange *x)
 	case CREDENTIAL_NONE:
 		break;
 	case CREDENTIAL_KEPT:
-		attempt_conclude(x);
+		judge_conclude(x);
 		break;
 	}
 	return after_attempt(x);
@@ -348,7 +348,7 @@ make_row(struct exchange *x)
 		row->ended_by = ENDED_PROVIDER;
 	else
 		row->ended_by = ENDED_DONE;
-	attempt_usage(x);
+	spent_usage(x);
 	if (row->ended_by == ENDED_DONE && row->usage_source == USAGE_REPORTED)
 		admit_learn(row->token, row->model, row->tokens.output);
 }

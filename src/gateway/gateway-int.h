@@ -11,6 +11,7 @@
 #include "gateway/endpoint.h"
 #include "gateway/media.h"
 #include "gateway/remember.h"
+#include "route/failure_rule.h"
 #include "route/route.h"
 #include "settle/journal.h"
 #include "settle/ledger.h"
@@ -213,6 +214,7 @@ struct exchange {
 	int64_t try_us; /* when it was begun */
 	bool is_context, is_filter; /* what the last attempt's failure was about, besides `failure` */
 	bool one_try;   /* it may have been acted on, and must not be asked of another */
+	struct failure_verdict rules; /* of route, upstream and policies, on that failure */
 
 	/* FORWARD */
 	struct forward_call *call;
@@ -290,9 +292,17 @@ int attempt_start(struct exchange *x); /* 0, or -1 when this candidate cannot be
 /* Looks after an attempt that shows nothing yet. */
 void attempt_tick(struct exchange *x, int64_t now_ms);
 void attempt_show(struct exchange *x); /* what is held goes out; nobody else may be asked any more */
-void
-attempt_conclude(struct exchange *x);   /* what was answered counts: for the key and the client */
-void attempt_usage(struct exchange *x); /* tokens, source and cost into x->row */
+/* For passage.h: towards the client, or held back. */
+void attempt_pass_event(void *ctx, const char *data, size_t len, bool last);
+
+/* judge.c [loop] */
+void judge_attempt(struct exchange *x);  /* it is over; x->failure and x->err tell */
+void judge_conclude(struct exchange *x); /* it counts: for the key, the provider and the client */
+
+/* spent.c [loop] */
+/* As the last attempt's provider reports it. */
+void spent_find(struct exchange *x, struct wire_usage *u);
+void spent_usage(struct exchange *x); /* tokens, source and cost into x->row */
 
 /* credential.c [loop]: what an upstream is to know us by. */
 void credential_begin(struct exchange *x); /* a new candidate */
