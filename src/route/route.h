@@ -5,8 +5,10 @@
  * processes share: it never blocks, so the loop may decide too.  What is learned from an attempt is
  * written by route_report() (standing.h).  Nothing of it lives in one process.
  *
- *   table.c     routes, upstreams and keys of a snapshot, compiled: pools of candidates
+ *   table.c     routes, upstreams and keys of a snapshot, compiled;  pattern.c  globs and regexes
+ *   view.c      what is known of a model and project before the moment, kept in the table
  *   pool.c      who may be asked: model, project, policies, constraints, what rests
+ *   plan.c      one decision: those who may be asked in order, and why the others are not
  *   share.c     smooth weighted shares over shared words
  *   strategy.c  who of those first, and next;  score.c  objectives;  affinity.c  who the last time
  *   standing.c  rests, probes, breakers: what an attempt's outcome means;  forecast.c  when a quota is
