@@ -213,10 +213,12 @@ add_seat(struct making *m, const struct branch *b, const struct table_key *k)
 	s->target = k == NULL ? b->u->target : k->target;
 	if (s->target == NULL)
 		s->target = &nobody;
-	s->weight = (double)b->weight * (double)(k == NULL ? 1 : k->record->weight);
-	s->step = share_step(s->weight);
+	s->weight = (float)b->weight * (float)(k == NULL ? 1 : k->record->weight);
+	s->step = share_step((double)s->weight);
 	s->word = board_share(m->t->board, p->id,
 		k == NULL ? member_id(b, board_target_part(of, "key", "", 0)) : member_id(b, of));
+	s->tag = s->word == NULL ? 0 : now_at(&s->word->tag);
+	s->quality = (int16_t)(k != NULL && k->quality >= 0 ? k->quality : b->u->quality);
 	s->max_parallel = k == NULL ? 0 : (int32_t)k->record->max_parallel;
 	s->rank = (uint16_t)(k == NULL || k->record->priority < 0 ? 0
 			     : k->record->priority > UINT16_MAX   ? UINT16_MAX
@@ -346,6 +348,7 @@ order_tiers(struct pool *p, const struct targets *targets, const uint32_t *branc
 	for (size_t i = 0; i < targets->count; i++)
 		if (kept == 0 || by_rung(&all[kept - 1], &all[i]) != 0)
 			all[kept++] = all[i];
+	p->tiers = (uint32_t)kept;
 	for (size_t i = 0; i < p->unit_count; i++) {
 		struct rung mine;
 
@@ -741,17 +744,22 @@ is_unreliable(const struct board_target *t, int64_t least_percent)
 	return ppm > 0 && ppm - 1 < least_percent * 10000 && now_at(&t->picks) >= ENOUGH_CALLS;
 }
 
-/* What of its weight is left: it is coming back, or must last until its quota's reset. */
-static double
-thinned(const struct board_target *t, double weight)
+/* Only a part of its weight is left: it is coming back, or must last until its quota's reset. */
+static bool
+thins(const struct board_target *t, float *weight)
 {
 	int64_t ramp = now_at(&t->share_ppm), lasts = now_at(&t->forecast_share_ppm);
+	bool is_thin = false;
 
-	if (ramp > 0 && ramp < 1000000)
-		weight *= (double)ramp * 1e-6;
-	if (lasts > 0 && lasts < 1000000)
-		weight *= (double)lasts * 1e-6;
-	return weight;
+	if (ramp > 0 && ramp < 1000000) {
+		*weight *= (float)ramp * 1e-6f;
+		is_thin = true;
+	}
+	if (lasts > 0 && lasts < 1000000) {
+		*weight *= (float)lasts * 1e-6f;
+		is_thin = true;
+	}
+	return is_thin;
 }
 
 static void
@@ -788,12 +796,15 @@ look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct u
 	live->tier = unit->tier << 16 | s->rank;
 	live->standing = now.is_due ? STANDS_DUE : STANDS_LIVE;
 	live->until_ms = now.until_ms;
-	live->weight = thinned(t, s->weight);
-	live->forecast = live->score = 0;
+	live->weight = s->weight;
+	live->is_thin = thins(t, &live->weight);
 	if (hold_ms > l->now_ms) {
 		live->standing = STANDS_HELD;
 		live->until_ms = hold_ms;
 	}
+	l->standing[live->standing]++;
+	if (l->wants_figures)
+		score_figures(l, s, &l->figures[l->count]);
 	l->count++;
 }
 
@@ -820,6 +831,56 @@ lift_ranks(struct look *l)
 	}
 }
 
+/* So that the words of those that come next are there when they are needed. */
+#define AHEAD 8
+
+static void
+fetch(const struct seat *s)
+{
+	__builtin_prefetch(s->target);
+	__builtin_prefetch(s->word);
+}
+
+static void
+look_at_seats(struct look *l, const struct unit *u, const struct unit_now *now)
+{
+	uint32_t end = u->first + u->count;
+
+	for (uint32_t s = u->first; s < end; s++) {
+		if (s + AHEAD < l->pool->seat_count)
+			fetch(&l->pool->seats[s + AHEAD]);
+		look_at_seat(l, s, u, now);
+	}
+}
+
+static void
+find_best_tier(struct look *l)
+{
+	l->best_tier = UINT32_MAX;
+	l->behind = 0;
+	if (l->pool->tiers <= 1 && !l->pool->has_ranks) {
+		if (l->standing[STANDS_LIVE] > 0)
+			l->best_tier = 0;
+		return;
+	}
+	for (int i = 0; i < l->count; i++)
+		if (l->live[i].standing == STANDS_LIVE && l->live[i].tier < l->best_tier)
+			l->best_tier = l->live[i].tier;
+	for (int i = 0; i < l->count; i++)
+		l->behind += l->live[i].standing != STANDS_HELD && l->live[i].tier > l->best_tier;
+}
+
+/* Fairness alone is what shares are. */
+static bool
+scores_matter(const struct pool *p)
+{
+	bool any = false;
+
+	for (int i = 0; i < OBJECTIVES; i++)
+		any |= i != OBJECTIVE_FAIRNESS && p->objectives.share[i] > 0;
+	return p->strategy == STRATEGY_OBJECTIVE && any;
+}
+
 void
 pool_look(struct look *l)
 {
@@ -828,19 +889,23 @@ pool_look(struct look *l)
 	l->count = l->away_count = 0;
 	l->wakes_ms = 0;
 	l->may_free = false;
+	l->wants_figures = scores_matter(p);
 	memset(l->out, 0, sizeof l->out);
+	memset(l->standing, 0, sizeof l->standing);
 	l->turn = p->turn == NULL ? l->now_ms : now_at(&p->turn->at);
 	for (size_t i = 0; i < p->unit_count; i++) {
 		const struct unit *u = &p->units[i];
 		struct unit_now *now = &l->unit[i];
 
 		look_at_unit(l, u, now);
+		if (now->reason == REASON_CHOSEN) {
+			look_at_seats(l, u, now);
+			continue;
+		}
 		for (uint32_t s = u->first; s < u->first + u->count; s++)
-			if (now->reason != REASON_CHOSEN)
-				turn_away(l, s, now->reason, now->until_ms);
-			else
-				look_at_seat(l, s, u, now);
+			turn_away(l, s, now->reason, now->until_ms);
 	}
 	if (p->has_ranks)
 		lift_ranks(l);
+	find_best_tier(l);
 }
