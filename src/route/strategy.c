@@ -9,10 +9,11 @@
 
 #include <string.h>
 
-#define NEAR_SCORE    0.02 /* scores that close to the best are alike */
-#define NEAR_LATENCY  1.1
-#define EXPLORE_EVERY 32  /* turns, of which one goes by shares, so that latencies stay known */
-#define TOLERANCE     3   /* of balanced (B5) */
+#define NEAR_SCORE   0.02 /* scores that close to the best are alike */
+#define NEAR_LATENCY 1.1
+#define EXPLORE_EVERY                                                                              \
+	32              /* turns, of which one goes to each in turn, so that latencies stay known */
+#define TOLERANCE     3 /* of balanced (B5) */
 #define BALANCED_MOST 100 /* uses that a key may be behind: a new one is not flooded */
 
 bool
@@ -302,7 +303,10 @@ lowest_latency(struct look *l, uint32_t *some, int count, bool takes)
 {
 	for (int i = 0; i < count; i++)
 		l->live[some[i]].rank = (double)now_at(&seat_of(l, some[i])->target->ttft_us);
-	if (l->turn % EXPLORE_EVERY != EXPLORE_EVERY - 1)
+	if (l->turn % EXPLORE_EVERY == EXPLORE_EVERY - 1)
+		for (int i = 0; i < count; i++)
+			l->live[some[i]].class = i != l->turn / EXPLORE_EVERY % count;
+	else
 		near_least(l, some, count, NEAR_LATENCY, 0);
 	by_shares(l, some, count, takes);
 }
