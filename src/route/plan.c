@@ -76,6 +76,8 @@ add_candidate(struct deciding *d, const struct live *who)
 	c->stage = (uint8_t)d->stage;
 	c->member = plan->record.member_count;
 	c->is_probe = who->standing == STANDS_DUE;
+	c->share = s->word;
+	c->share_step = who->is_thin ? share_step((double)who->weight) : s->step;
 	c->target_key = s->key == NULL ? NULL : s->key->target;
 	c->target_key_model = atomic_load_explicit(&s->at_model, memory_order_relaxed);
 	c->target_upstream = u->upstream->target;

@@ -122,8 +122,8 @@ const struct table_upstream *table_upstream_named(const struct route_table *t, s
 /* How the upstream calls the model; *is_alias: it does so by an alias.  "": its aliases loop. */
 struct span table_own_name(const struct table_upstream *u, struct span model, bool *is_alias);
 /* May it be asked for it?  admits: a route or the client says so, whatever its patterns. */
-bool table_serves(const struct table_upstream *u, struct span model, struct span own, bool is_alias,
-	bool admits);
+bool table_serves(const struct snapshot *s, const struct table_upstream *u, struct span model,
+	struct span own, bool is_alias, bool admits);
 bool table_key_serves(const struct table_key *k, struct span model, struct span own, bool is_alias);
 
 /* ---- pools ---- */
@@ -146,6 +146,7 @@ struct unit {
 	struct bounds bounds;
 	uint32_t first, count; /* seats */
 	uint32_t tier;    /* 0 goes first; dense */
+	bool is_free;     /* the model is, whatever its price */
 	uint32_t branch;  /* units of one target have the same */
 	uint32_t group;
 };
