@@ -144,6 +144,12 @@ static const struct setting settings[] = {
 	{ SETTING("rest_max", MS, rest_max_ms, "1h"), RANGE(SECOND, 31 * DAY),
 		.help = "Longest rest of a key, whatever the provider says: then one request "
 			"finds out." },
+	{ SETTING("tries", INT, tries, "10"), RANGE(1, 16),
+		.help = "Attempts of one request at most: how many keys or providers it is tried "
+			"with.\nA route may say otherwise." },
+	{ SETTING("retry_deadline", MS, retry_deadline_ms, "60s"), RANGE(100, DAY),
+		.help = "Time since a request's beginning in which another attempt may begin.\nA "
+			"route may say otherwise." },
 	{ SETTING("rest_hint_cap", MS, rest_hint_cap_ms, "15m"), RANGE(SECOND, 31 * DAY),
 		.help = "Longest rest that a provider's word is taken for at once.\n"
 			"Then one request finds out, and the cap doubles up to rest_max. Also the "

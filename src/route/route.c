@@ -199,22 +199,22 @@ entry_at(const struct pool *p, int64_t position)
 	return i;
 }
 
-int
-route_plan(const struct route_table *t, const struct route_ask *ask, struct route_plan *plan,
-	struct err *err)
+static int
+plan_with(struct pool two[2], const struct route_table *t, const struct route_ask *ask,
+	struct route_plan *plan, struct err *err)
 {
 	struct board *board = t->board;
 	const struct snapshot *snapshot = t->snapshot;
-	struct pool all, live;
+	struct pool *all = &two[0], *live = &two[1];
 	int64_t now_ms = board_now_ms(board), wakes_ms = INT64_MAX;
 	bool any_upstream;
 	int first;
 
 	memset(plan, 0, sizeof *plan);
 	plan->queue_most = plan->queue_wait_ms = -1;
-	all.count = live.count = 0;
-	all.total = live.total = 0;
-	if (gather(&all, snapshot, ask, &any_upstream, err) != 0)
+	all->count = live->count = 0;
+	all->total = live->total = 0;
+	if (gather(all, snapshot, ask, &any_upstream, err) != 0)
 		return -1;
 	if (!any_upstream) {
 		err_set(err, ERR_NO_ROUTE, "no active upstream serves model '%.*s'",
@@ -226,34 +226,35 @@ route_plan(const struct route_table *t, const struct route_ask *ask, struct rout
 			"No upstream serves the model '%.*s'; GET /v1/models lists those served.",
 			(int)(ask->model.len > 100 ? 100 : ask->model.len), ask->model.at);
 	}
-	if (all.count == 0) {
+	if (all->count == 0) {
 		err_set(err, ERR_NO_KEY_AVAILABLE, "no enabled key for model '%.*s'",
 			(int)ask->model.len, ask->model.at);
 		return err_say(err,
 			"No provider key is enabled for this model; tell the gateway's operator.");
 	}
-	for (int i = 0; i < all.count; i++) {
-		const struct route_candidate *c = &all.entry[i];
+	for (int i = 0; i < all->count; i++) {
+		const struct route_candidate *c = &all->entry[i];
 		struct board_target *k = c->key == NULL ? NULL : board_target(board, c->key->id);
 		int64_t rest_ms =
 			k == NULL ? 0
 				  : atomic_load_explicit(&k->rest_until_ms, memory_order_relaxed);
 
 		if (rest_ms <= now_ms)
-			pool_add(&live, c->upstream, c->key);
+			pool_add(live, c->upstream, c->key);
 		else if (rest_ms < wakes_ms)
 			wakes_ms = rest_ms;
 	}
-	if (live.count == 0) {
-		err_set(err, ERR_NO_KEY_AVAILABLE, "all %d keys for model '%.*s' rest", all.count,
+	if (live->count == 0) {
+		err_set(err, ERR_NO_KEY_AVAILABLE, "all %d keys for model '%.*s' rest", all->count,
 			(int)ask->model.len, ask->model.at);
 		err->retry_boot_ms = clock_boot_ms() + board_wait_ms(board, wakes_ms);
 		return -1;
 	}
-	first = entry_at(&live, (int64_t)((next_turn(board, &all.entry[0]) % (uint64_t)live.total) *
-					  (uint64_t)stride(live.total) % (uint64_t)live.total));
-	for (int i = 0; i < live.count && i < ROUTE_ATTEMPTS_MAX; i++)
-		plan->candidate[plan->count++] = live.entry[(first + i) % live.count];
+	first = entry_at(
+		live, (int64_t)((next_turn(board, &all->entry[0]) % (uint64_t)live->total) *
+				(uint64_t)stride(live->total) % (uint64_t)live->total));
+	for (int i = 0; i < live->count && i < ROUTE_ATTEMPTS_MAX; i++)
+		plan->candidate[plan->count++] = live->entry[(first + i) % live->count];
 	for (int i = 0; i < plan->count; i++) {
 		struct route_candidate *c = &plan->candidate[i];
 
@@ -261,6 +262,18 @@ route_plan(const struct route_table *t, const struct route_ask *ask, struct rout
 		c->target_key = c->key == NULL ? NULL : board_target(board, c->key->id);
 	}
 	return 0;
+}
+
+int
+route_plan(const struct route_table *t, const struct route_ask *ask, struct route_plan *plan,
+	struct err *err)
+{
+	struct pool *two = malloc(2 * sizeof *two); /* too large for a thread's stack */
+	int rc = two == NULL ? err_set(err, ERR_MEMORY, "no memory for a plan")
+			     : plan_with(two, t, ask, plan, err);
+
+	free(two);
+	return rc;
 }
 
 int

@@ -21,6 +21,7 @@
 #include "board/target.h"
 #include "store/snapshot.h"
 #include "wire/error.h"
+#include "wire/quota.h"
 
 #define ROUTE_ATTEMPTS_MAX 16 /* candidates of one plan */
 #define ROUTE_FALLBACKS_MAX 4 /* other models of one route */
@@ -52,6 +53,13 @@ struct route_ask {
 	bool is_quote; /* decide alike, but take no turn: nothing on the board changes */
 };
 
+/* What a call that is under way holds of its quotas (forecast.h). */
+struct forecast_ticket {
+	struct board_quota *quota[2]; /* of the key, and of the key at the model; NULL: none */
+	int64_t begun_ms;
+	int64_t held[QUOTA__UNITS], mark[2][QUOTA__UNITS];
+};
+
 /* Upstream, key and model point into snapshot and table; key is NULL for an upstream that needs none. */
 struct route_candidate {
 	const struct upstream *upstream;
@@ -63,6 +71,7 @@ struct route_candidate {
 	uint8_t probes;         /* of its targets, those that this attempt probes; route_begin() sets it */
 	/* what may rest or break of it; NULL: the board's table is full, or it has no such */
 	struct board_target *target_key, *target_key_model, *target_upstream, *target_upstream_model, *target_group;
+	struct forecast_ticket forecast; /* of the attempt that is under way */
 };
 
 /* What leads to the candidates of a stage; 0 is the model asked for. */
@@ -102,6 +111,7 @@ struct route_record {
 	struct id policy[4];   /* that forbade or set something, the first ones */
 	uint16_t considered;   /* keys that were looked at */
 	uint16_t out[ROUTE__REASONS]; /* of those, how many each reason kept out */
+	uint8_t member_left;   /* candidates of whom nothing is told: no room */
 	uint8_t member_count;
 	struct route_member {
 		struct id upstream, key;
@@ -161,14 +171,14 @@ struct route_outcome {
 	int status;             /* 0: no answer at all */
 	int64_t until_ms;       /* wall clock, that the provider states; 0: none */
 	int64_t ttft_us;        /* to the first content; 0: not known */
-	int64_t tokens;         /* used; for forecasts */
+	int64_t tokens, output_tokens; /* used, and how many of them are output; 0: not known.  For forecasts */
 	bool is_timeout;
 	bool is_account;        /* the evidence speaks of the account, not of the key alone */
 	bool is_quota;          /* … of a quota of days, not of a rate */
 	bool is_model;          /* … of this model alone */
 	bool counts;            /* for breakers, by failure rules; true where none says otherwise */
 	int64_t rest_ms;        /* by a failure rule; 0: as usual; -1: nothing rests */
-	const struct board_quota_told *told; /* by rate headers (board/quota.h); NULL: nothing */
+	const struct quota_told *told; /* by rate headers and body (wire/quota.h); NULL: nothing */
 	struct span evidence;   /* the provider's words, cut, without secrets: kept with a transition */
 };
 struct route_rests {

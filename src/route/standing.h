@@ -112,8 +112,10 @@ void standing_health(struct board *b, const struct upstream *u, bool is_well, in
 
 /* ---- what is kept (a clerk; may block on the store) ---- */
 
+/* Is this process the one whose clerk does this?  It stays so until it ends. */
+bool standing_is_clerk(struct board *b);
 /* Writes what happened since the last time into the log and the store, as many as it can in one go.
- * Nothing where another process's clerk is at it.  How many, or -1. */
+ * Nothing where another process's clerk does it.  How many, or -1. */
 int standing_drain(struct board *b, struct store *s, struct err *err);
 /* Puts back what is kept, on a board that was made anew; costs nothing on any other.  Before the
  * first decision.  How many rest again, or -1. */
