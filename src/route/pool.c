@@ -587,18 +587,14 @@ pool_free(struct pool *p)
 	free(p->seats);
 }
 
-struct id
-route_target_at(struct id whole, struct span model)
-{
-	return board_target_part(whole, "model", model.at, model.len);
-}
-
 static void
 find_at_model(
 	struct board *b, _Atomic(struct board_target *) *at, struct id whole, struct span model)
 {
 	if (atomic_load_explicit(at, memory_order_relaxed) == NULL)
-		atomic_store_explicit(at, board_target_find(b, route_target_at(whole, model)),
+		atomic_store_explicit(at,
+			board_target_find(
+				b, board_target_part(whole, "model", model.at, model.len)),
 			memory_order_relaxed);
 }
 
@@ -627,7 +623,7 @@ why_rests(const struct board_target *t)
 
 	if ((standing & 0xFF) == TARGET_INVALID)
 		return REASON_INVALID;
-	return (standing >> 8 & 0xFF) == CAUSE_FAILURES ? REASON_BREAKER : REASON_RESTS;
+	return now_at(&t->breaker) != 0 ? REASON_BREAKER : REASON_RESTS;
 }
 
 /* What one part of a candidate says.  Its worst reason and latest time stand in *u. */

@@ -247,7 +247,7 @@ a_person_may_do_what_is_legal(void **state)
 							  (enum target_state)s.e[i].to))
 			fail_msg("%s -> %s", standing_state_name(s.e[i].from),
 				standing_state_name(s.e[i].to));
-	assert_string_equal(s.e[0].evidence, "its secret is a new one");
+	assert_string_equal(s.e[0].evidence, "its record or secret was changed");
 	assert_int_equal(s.e[0].cause, CAUSE_PERSON);
 
 	/* at one model */
