@@ -65,8 +65,11 @@ may_begin(struct board *b, struct route_candidate *c, enum board_scope scope)
 					? standing_upstream_may(b, c->upstream, t, now_ms)
 					: standing_may(b, t, now_ms);
 
+	/* at once, though this process's snapshot may still have it */
+	if (scope == SCOPE_KEY && t != NULL && state_of(t) == TARGET_DISABLED)
+		return false;
 	if (may == STANDING_MAY)
-		return scope != SCOPE_KEY || t == NULL || state_of(t) != TARGET_DISABLED;
+		return true;
 	if (may != STANDING_DUE)
 		return false;
 	if (probe_claim(b, t)) {
