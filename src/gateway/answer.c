@@ -332,7 +332,7 @@ finish_error(struct exchange *x, struct lines *l)
 	if (x->head_sent) {
 		if (x->is_events) {
 			/* an event that was begun is over, so that ours is one */
-			if (d != DIALECT_BEDROCK && passage_in_event(&x->passage))
+			if (d != DIALECT_BEDROCK && !x->holding && passage_in_event(&x->passage))
 				web_write(x->request, "\n\n", 2);
 			if (error_event(d, &x->err, x->request_id, &body) == 0)
 				web_write(x->request, body.at, body.len);

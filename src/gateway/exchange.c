@@ -48,6 +48,7 @@ exchange_free(void *object)
 	passage_free(&x->passage);
 	bytes_free(&x->answer);
 	bytes_free(&x->held);
+	bytes_free(&x->early);
 	snapshot_drop(x->snapshot);
 	free(x->item);
 	arena_free(x->arena);
@@ -75,6 +76,7 @@ exchange_new(struct gateway *gw, struct web_request *r, const struct endpoint_ma
 	id_text("req_", x->id, x->request_id);
 	x->answer = BYTES_LIMIT(ANSWER_HOLD_BYTES);
 	x->held = BYTES_LIMIT(HELD_BYTES);
+	x->early = BYTES_LIMIT(EARLY_BYTES);
 	return x;
 }
 
@@ -293,7 +295,7 @@ step_credential(struct exchange *x)
 	case CREDENTIAL_NONE:
 		break;
 	case CREDENTIAL_KEPT:
-		attempt_conclude(x);
+		judge_conclude(x);
 		break;
 	}
 	return after_attempt(x);
@@ -346,7 +348,7 @@ make_row(struct exchange *x)
 		row->ended_by = ENDED_PROVIDER;
 	else
 		row->ended_by = ENDED_DONE;
-	attempt_usage(x);
+	spent_usage(x);
 	if (row->ended_by == ENDED_DONE && row->usage_source == USAGE_REPORTED)
 		admit_learn(row->token, row->model, row->tokens.output);
 }
@@ -452,17 +454,16 @@ heartbeat(struct exchange *x, int64_t now_ms)
 	int64_t wait_ms = x->head_sent ? x->gw->conf.heartbeat_ms : x->gw->conf.first_heartbeat_ms;
 
 	if (x->state != EX_FORWARD || x->gone || wait_ms <= 0 || now_ms - x->wrote_ms < wait_ms ||
-		x->full || ping == NULL || passage_in_event(&x->passage))
+		x->full || ping == NULL || (!x->holding && passage_in_event(&x->passage)))
 		return;
 	if (!x->head_sent) {
 		if (!x->ask.stream)
 			return;
-		x->mode = ANSWER_EVENTS;
 		x->answer_status = 200;
 		span_copy(span_of("text/event-stream; charset=utf-8"), x->content_type,
 			sizeof x->content_type);
 		answer_stream_head(x);
-	} else if (x->mode != ANSWER_EVENTS) {
+	} else if (!x->is_events || x->mode == ANSWER_BYTES) {
 		return;
 	}
 	x->full = !web_write(x->request, ping, strlen(ping));
@@ -477,6 +478,8 @@ exchange_tick(struct gateway *gw)
 	for (struct exchange *x = gw->open, *next; x != NULL; x = next) {
 		next = x->next;
 		heartbeat(x, now_ms);
+		if (x->state == EX_FORWARD && x->holding && x->call != NULL)
+			attempt_tick(x, now_ms);
 		if (x->state == EX_FORWARD && x->call != NULL && must_end(x, now_ms))
 			forward_cancel(x->call);
 		if (x->state == EX_CREDENTIAL && (must_end(x, now_ms) || credential_is_late(x))) {

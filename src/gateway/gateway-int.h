@@ -11,6 +11,7 @@
 #include "gateway/endpoint.h"
 #include "gateway/media.h"
 #include "gateway/remember.h"
+#include "route/failure_rule.h"
 #include "route/route.h"
 #include "settle/journal.h"
 #include "settle/ledger.h"
@@ -30,6 +31,7 @@
 #define ANSWER_HOLD_BYTES                                                                          \
 	(256 * 1024) /* a JSON answer up to this is read before its head goes out */
 #define ERROR_BODY_BYTES    (64 * 1024)  /* looked at of a provider's error */
+#define EARLY_BYTES (256 * 1024) /* of a stream, held until there is something to show */
 #define HELD_BYTES          (512 * 1024) /* of a stream's end, until it is booked */
 #define PASSED_HEADERS_MAX  12
 #define TAIL_BYTES          4096 /* of a long JSON answer: its usage stands at the end */
@@ -215,6 +217,7 @@ struct exchange {
 	int64_t try_us; /* when it was begun */
 	bool is_context, is_filter; /* what the last attempt's failure was about, besides `failure` */
 	bool one_try;   /* it may have been acted on, and must not be asked of another */
+	struct failure_verdict rules; /* of route, upstream and policies, on that failure */
 
 	/* FORWARD */
 	struct forward_call *call;
@@ -226,6 +229,13 @@ struct exchange {
 	char content_type[128];
 	struct bytes answer;    /* collected: ERROR, WHOLE; the tail of a long one in BYTES */
 	struct bytes held;      /* what goes out once it is booked */
+	struct bytes early;     /* what came before there was something to show */
+	bool holding;           /* nothing is shown yet: another provider can take over unseen */
+	bool stalled, is_slow;  /* it was cancelled by us: no content in its time, or too little */
+	int64_t first_byte_ms;  /* most of the attempt; counts up to the first content */
+	int64_t content_due_ms; /* loop time */
+	int64_t judged_ms;      /* loop time at which a stream's rate is judged; 0: it is not */
+	int64_t content_us;     /* of the attempt's first content; 0: there was none yet */
 	struct passage passage; /* of a stream */
 	struct wire_usage reply_usage; /* of a converted answer */
 	struct signatures *signatures; /* of what was signed in it; NULL: nothing is kept */
@@ -282,9 +292,20 @@ void decision_keep(struct exchange *x); /* as far as known, into x->row */
 
 /* attempt.c [loop] */
 int attempt_start(struct exchange *x); /* 0, or -1 when this candidate cannot be tried */
-void
-attempt_conclude(struct exchange *x);   /* what was answered counts: for the key and the client */
-void attempt_usage(struct exchange *x); /* tokens, source and cost into x->row */
+/* Looks after an attempt that shows nothing yet. */
+void attempt_tick(struct exchange *x, int64_t now_ms);
+void attempt_show(struct exchange *x); /* what is held goes out; nobody else may be asked any more */
+/* For passage.h: towards the client, or held back. */
+void attempt_pass_event(void *ctx, const char *data, size_t len, bool last);
+
+/* judge.c [loop] */
+void judge_attempt(struct exchange *x);  /* it is over; x->failure and x->err tell */
+void judge_conclude(struct exchange *x); /* it counts: for the key, the provider and the client */
+
+/* spent.c [loop] */
+/* As the last attempt's provider reports it. */
+void spent_find(struct exchange *x, struct wire_usage *u);
+void spent_usage(struct exchange *x); /* tokens, source and cost into x->row */
 
 /* credential.c [loop]: what an upstream is to know us by. */
 void credential_begin(struct exchange *x); /* a new candidate */
