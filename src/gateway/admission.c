@@ -485,19 +485,67 @@ counts_itself(const struct exchange *x)
 	       provider_format(p, x->match.format) == x->match.format;
 }
 
-/* Whom could we ask? */
+/* After another plan than that which was reserved for: prices of its candidates, and those who cost
+ * more are left out. */
 static int
-find_candidates(struct exchange *x)
+narrow(struct exchange *x, struct err *err)
+{
+	const struct admit_need *need = &x->need;
+	struct quote_size size = size_of(x);
+	int kept = 0;
+
+	find_prices(x);
+	for (int i = 0; i < x->plan.count; i++) {
+		if (quote_cost(&x->price[i], &size, need->input_tokens, need->output_tokens) >
+			need->cost_nusd)
+			continue;
+		x->plan.candidate[kept] = x->plan.candidate[i];
+		x->price[kept++] = x->price[i];
+	}
+	x->plan.count = kept;
+	if (kept == 0)
+		return err_set(
+			err, ERR_NO_KEY_AVAILABLE, "all that are free cost more than is held");
+	if (drop_unpriced(x, need->input_tokens, need->output_tokens) == 0)
+		return 0;
+	*err = x->err;
+	return -1;
+}
+
+int
+admission_plan(struct exchange *x, bool again, struct err *err)
 {
 	struct route_ask ask = { .model = span_of(x->ask.model),
 		.upstream = span_of(x->upstream_name),
 		.project = x->caller.project.head.id,
 		.dialect = endpoint_dialect(&x->match),
 		.is_conversation = x->match.format != NULL,
-		.is_quote = x->is_dry };
+		.session = span_of(x->row.session),
+		.input_tokens = x->ask.input_estimate,
+		.cost = quote_route_cost };
+	struct quote_size size = size_of(x);
 
-	if (route_plan(x->snapshot->compiled, &ask, &x->plan, &x->err) != 0)
+	ask.ctx =
+		&(struct quote_costs){ x->snapshot, &size, x->gw->conf.default_max_output_tokens };
+	/* the turn of whom it calls is taken when it calls (route_begin()) */
+	x->waiting.again = again;
+	ask.is_quote = again || x->is_dry;
+	if (route_plan(x->snapshot->compiled, &ask, &x->plan, err) != 0)
 		return -1;
+	return again ? narrow(x, err) : 0;
+}
+
+/* Whom could we ask?  Where all are busy or rest a moment: whom soon? */
+static int
+find_candidates(struct exchange *x)
+{
+	memset(&x->waiting, 0, sizeof x->waiting);
+	if (admission_plan(x, false, &x->err) != 0) {
+		if (x->is_dry || !queue_makes_sense(x, &x->err))
+			return -1;
+		x->waiting.nobody = true;
+		memset(&x->err, 0, sizeof x->err);
+	}
 	if (x->match.kind != ENDPOINT_COUNT || !counts_itself(x))
 		return 0;
 	x->is_count = true;

@@ -43,6 +43,7 @@ exchange_free(void *object)
 	struct exchange *x = object;
 
 	walk_release(x);
+	queue_leave(x);
 	guard_end(x);
 	signed_forget(x);
 	passage_free(&x->passage);
@@ -246,25 +247,32 @@ step_nobody(struct exchange *x)
 static enum exchange_state
 step_route(struct exchange *x)
 {
+	if (queue_must(x))
+		return EX_QUEUE;
 	while (!x->gone && walk_has_more(x)) {
 		if (x->may == CANDIDATE_NEW && (x->by_attempt || translate_may_block(x)) &&
 			candidate_ask(x))
 			return EX_ROUTE; /* not ours until it comes back */
 		if (x->may == CANDIDATE_REFUSED) {
 			x->err = x->attempt_err;
-			decision_skip(x, x->candidate, REASON_LIMIT);
+			decision_skip(
+				x, x->candidate, candidate_is_full(x) ? REASON_FULL : REASON_LIMIT);
+			x->waiting.was_full |= candidate_is_full(x);
 		} else if (translate_request(x) != 0) {
 			decision_skip(x, x->candidate, REASON_UNSUPPORTED);
 		} else if (!walk_begin(x)) {
 			decision_skip(x, x->candidate, REASON_RESTS);
 		} else {
 			memset(&x->err, 0, sizeof x->err);
+			queue_served(x);
 			credential_begin(x);
 			return EX_CREDENTIAL;
 		}
 		candidate_release(x);
 		walk_pass_over(x);
 	}
+	if (queue_may(x))
+		return EX_QUEUE;
 	return step_nobody(x);
 }
 
@@ -403,6 +411,7 @@ static enum exchange_state
 step_settle(struct exchange *x)
 {
 	if (!x->submitted) {
+		queue_leave(x);
 		make_row(x);
 		if (!submit(x))
 			return EX_DONE;
@@ -415,7 +424,8 @@ step_done(struct exchange *x)
 {
 	if (!x->closing) {
 		x->closing = true;
-		answer_finish(x); /* may end in on_ended, so x may be gone */
+		queue_nudge(x->gw); /* whom it called is free */
+		answer_finish(x);   /* may end in on_ended, so x may be gone */
 	}
 	return EX_DONE;
 }
@@ -425,6 +435,7 @@ exchange_run(struct exchange *x)
 {
 	static enum exchange_state (*const steps[EX__COUNT])(struct exchange *) = {
 		[EX_ROUTE] = step_route,
+		[EX_QUEUE] = queue_step,
 		[EX_CREDENTIAL] = step_credential,
 		[EX_FORWARD] = step_forward,
 		[EX_SETTLE] = step_settle,

@@ -5,6 +5,7 @@
 #define GATEWAY_GATEWAY_INT_H
 
 #include "admit/admit.h"
+#include "board/waiter.h"
 #include "conf/conf.h"
 #include "forward/forward.h"
 #include "gateway/access.h"
@@ -80,6 +81,10 @@ struct gateway {
 
 	struct exchange *open;  /* [loop] those it owns */
 
+	/* queue.c [loop] */
+	struct exchange *waiters;
+	uv_timer_t queue_timer; /* runs while there are any */
+
 	/* candidate.c */
 	pthread_mutex_t candidate_mutex; /* over the next three */
 	pthread_cond_t candidate_wake;
@@ -90,9 +95,11 @@ struct gateway {
 
 /*
  *   READ -> ADMIT -> ROUTE -> CREDENTIAL -> FORWARD -> SETTLE -> DONE
- *                      ^----------+------------'  next candidate, only while the client has been
- *                                                 sent nothing
+ *                    |   ^--------+------------'  next candidate, only while the client has been
+ *                    v   |                        sent nothing
+ *                    QUEUE
  *
+ * QUEUE waits, while all that could serve the request are busy, until it is its turn (queue.c).
  * CREDENTIAL waits for an access token where a key is not sent itself but buys one; FORWARD goes back
  * there once for each candidate, when the provider refuses a token before its time (credential.c).
  *
@@ -104,7 +111,8 @@ struct gateway {
 #define EXCHANGE_STATES(X) /* state, states it may go to */                                        \
 	X(READ, EX_BIT(ADMIT))                                                                     \
 	X(ADMIT, EX_BIT(ROUTE) | EX_BIT(SETTLE) | EX_BIT(DONE))                                    \
-	X(ROUTE, EX_BIT(CREDENTIAL) | EX_BIT(SETTLE))                                              \
+	X(ROUTE, EX_BIT(QUEUE) | EX_BIT(CREDENTIAL) | EX_BIT(SETTLE))                                              \
+	X(QUEUE, EX_BIT(ROUTE) | EX_BIT(SETTLE))                                                   \
 	X(CREDENTIAL, EX_BIT(FORWARD) | EX_BIT(ROUTE) | EX_BIT(SETTLE))                            \
 	X(FORWARD, EX_BIT(CREDENTIAL) | EX_BIT(ROUTE) | EX_BIT(SETTLE))                            \
 	X(SETTLE, EX_BIT(DONE))                                                                    \
@@ -160,6 +168,22 @@ struct outgoing {
 	struct losses lost;
 };
 
+/* One that waits for its turn; see queue.c.  [loop] */
+struct waiting {
+	struct board_waiter place; /* serial 0: it does not wait */
+	struct id pool;
+	struct exchange *next, *prev; /* of gw->waiters */
+	int64_t since_us, until_us;   /* 0: it never waited */
+	int64_t replan_us;            /* not before */
+	int64_t us;                   /* how long it waited */
+	bool nobody;   /* ADMIT found nobody who may be asked now; the plan tells who may be soon */
+	bool was_full; /* somebody of the plan was refused for having enough to do */
+	bool turn;     /* it is the first of its line … */
+	bool trying;   /* … and looks whom it may ask */
+	bool again;    /* the plan was made anew, and took nobody's turn */
+	bool over;     /* it does not wait a second time */
+};
+
 struct exchange {
 	struct gateway *gw;
 	struct web_request *request;
@@ -203,6 +227,9 @@ struct exchange {
 	struct settle_note *attempt_note;
 	struct err attempt_err;
 	int64_t began_us, admitted_us;
+
+	/* QUEUE */
+	struct waiting waiting;
 
 	/* CREDENTIAL */
 	struct access_waiter waiter;
@@ -272,6 +299,21 @@ void exchange_tick(struct gateway *gw);  /* [loop] heartbeats and waits */
 
 /* admission.c: the work of ADMIT; 0, or -1 with x->err. */
 int admission_run(struct exchange *x);
+/* Whom could we ask?  Into x->plan.  again: one that was reserved for, within that; needs no thread of
+ * its own.  0, or -1 with *err as route_plan() says. */
+int admission_plan(struct exchange *x, bool again, struct err *err);
+
+/* queue.c [loop] */
+void queue_init(struct gateway *gw);
+void queue_close(struct gateway *gw);
+/* Is it worth waiting, when the plan failed as `why` tells?  Any thread. */
+bool queue_makes_sense(const struct exchange *x, const struct err *why);
+bool queue_must(const struct exchange *x); /* before anybody is asked: others wait, or nobody may be */
+bool queue_may(const struct exchange *x);  /* all had enough to do: it waits for one to be free */
+enum exchange_state queue_step(struct exchange *x);
+void queue_served(struct exchange *x); /* it had its turn */
+void queue_leave(struct exchange *x);  /* it waits no more; does nothing where it does not */
+void queue_nudge(struct gateway *gw);  /* somebody may be free now */
 
 /* walk.c [loop]: along the plan. */
 /* The candidate at hand; there is one. */
@@ -366,6 +408,8 @@ struct ledger_keep *signed_keep(struct exchange *x);
 int candidate_init(struct gateway *gw, struct err *err);
 /* [loop] True: it is not the loop's until it comes back by gateway_to_loop().  False: x->may tells. */
 bool candidate_ask(struct exchange *x);
+/* Was it refused, as its upstream or key has as many calls running as it may? */
+bool candidate_is_full(const struct exchange *x);
 void candidate_release(struct exchange *x); /* [loop] that one has spent nothing */
 /* Work taken over from an abandoned thread (store.h).  True when it was of here. */
 bool candidate_take_over(struct gateway *gw, const void *work);

@@ -51,7 +51,7 @@ walk_begin(struct exchange *x)
 	struct route_record *r = &x->plan.record;
 	struct route_candidate *c = &x->plan.candidate[x->candidate];
 
-	if (!route_begin(x->gw->board, c, x->candidate == 0))
+	if (!route_begin(x->gw->board, c, x->candidate == 0 && !x->waiting.again))
 		return false;
 	x->begun = true;
 	x->asked = x->candidate;

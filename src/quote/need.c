@@ -67,6 +67,22 @@ quote_output(const struct quote_size *size, const struct upstream *first, int64_
 }
 
 int64_t
+quote_route_cost(void *ctx, const struct upstream *u, struct span model, bool usual)
+{
+	const struct quote_costs *c = ctx;
+	struct price_list price;
+	struct err ignored;
+	int64_t output;
+
+	if (quote_output(c->size, u, c->default_output, &output, &ignored) != 0)
+		return COST_UNKNOWN;
+	if (usual && output > ADMIT_USUAL_START)
+		output = ADMIT_USUAL_START;
+	price_find(c->snapshot, u, model, clock_wall_ms(), &price);
+	return quote_cost(&price, c->size, c->size->input_tokens, output);
+}
+
+int64_t
 quote_worst(const struct route_plan *plan, const struct price_list *price,
 	const struct quote_size *size, int64_t input_tokens, int64_t output_tokens)
 {

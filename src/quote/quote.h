@@ -35,6 +35,13 @@ int64_t quote_cost(const struct price_list *price, const struct quote_size *size
  * ERR_BAD_REQUEST: it overflows. */
 int quote_output(const struct quote_size *size, const struct upstream *first,
 	int64_t default_output, int64_t *output_tokens, struct err *err);
+/* route_ask.cost, its ctx being one of these: what it costs at an upstream that is thought of. */
+struct quote_costs {
+	const struct snapshot *snapshot;
+	const struct quote_size *size;
+	int64_t default_output;
+};
+int64_t quote_route_cost(void *ctx, const struct upstream *u, struct span model, bool usual);
 /* The dearest of the candidates, or COST_UNKNOWN when none has a price. */
 int64_t quote_worst(const struct route_plan *plan, const struct price_list *price,
 	const struct quote_size *size, int64_t input_tokens, int64_t output_tokens);
