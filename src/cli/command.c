@@ -98,7 +98,7 @@ static const struct verb verbs[] = {
 	{ "project", "add, list, show, set, activate, deactivate", records_main },
 	{ "token", "add, list, show, set, rotate, revoke, activate, mint, import, …",
 		records_main },
-	{ "upstream", "add, list, show, set, delete", records_main },
+	{ "upstream", "add, list, show, set, models, refresh, health, delete", records_main },
 	{ "key", "add, list, show, set, enable, disable, delete", records_main },
 	{ "limit", "add, list, show, set, reset, grant, delete", records_main },
 	{ "grant", "list, show, delete: what comes on top of limits", records_main },
