@@ -97,6 +97,7 @@ finish_drain(struct gateway *gw)
 	access_close(gw->access);
 	uv_close((uv_handle_t *)&gw->wake, NULL);
 	uv_close((uv_handle_t *)&gw->tick, NULL);
+	queue_close(gw);
 	uv_close((uv_handle_t *)&gw->term, NULL);
 	forward_free(gw->forward, on_forward_closed, gw);
 }
@@ -249,6 +250,13 @@ duty_reap(struct gateway *gw, struct err *err)
 }
 
 static void
+duty_queue(struct gateway *gw, struct err *err)
+{
+	(void)err;
+	(void)board_wait_sweep(gw->board);
+}
+
+static void
 duty_journal(struct gateway *gw, struct err *err)
 {
 	(void)journal_replay(gw->journal, gw->store, err);
@@ -300,6 +308,7 @@ clerk_run(void *arg)
 	struct gateway *gw = arg;
 	struct duty duties[] = {
 		{ 250, 0, duty_reap },
+		{ 250, 0, duty_queue },
 		{ 500, 0, duty_fold },
 		{ 1000, 0, duty_journal },
 		{ 1000, 0, duty_tick },
@@ -463,6 +472,7 @@ open_loop(struct gateway *gw, struct err *err)
 	uv_async_init(&gw->loop, &gw->wake, on_wake);
 	uv_timer_init(&gw->loop, &gw->tick);
 	uv_signal_init(&gw->loop, &gw->term);
+	queue_init(gw);
 	gw->wake.data = gw->tick.data = gw->term.data = gw;
 	uv_timer_start(&gw->tick, on_tick, TICK_MS, TICK_MS);
 	if (!gw->cgi) /* there SIGTERM says that the client left, and web listens to it */

@@ -10,6 +10,7 @@
 #include "board/target.h"
 #include "conf/conf.h"
 #include "route/route.h"
+#include "route/standing.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -201,12 +202,13 @@ rest_key(struct call *c, struct id key, int64_t wall_ms)
 {
 	struct board_target *t = board_target(c->m->board, key);
 	int64_t now_ms = board_now_ms(c->m->board);
+	struct err no;
 
 	if (t == NULL)
 		return err_set(&c->err, ERR_OVERLOADED, "the board's table of targets is full");
 	t->stated_ms = t->rest_until_ms = now_ms + (wall_ms - clock_wall_ms());
-	t->standing = TARGET_THROTTLED | CAUSE_PERSON << 8;
-	t->changed_at_ms = now_ms;
+	/* one that is worse off stays what it is */
+	(void)standing_set(c->m->board, key, TARGET_THROTTLED, "the key service was told to", &no);
 	return 0;
 }
 

@@ -58,6 +58,7 @@ static const struct endpoint {
 	{ "GET",    "/manage/upstreams/{id}",             NEEDS_ADMIN,   0,         upstreams_get },
 	{ "PATCH",  "/manage/upstreams/{id}",             NEEDS_ADMIN,   64 * KIB,  upstreams_patch },
 	{ "DELETE", "/manage/upstreams/{id}",             NEEDS_ADMIN,   4 * KIB,   upstreams_delete },
+	{ "POST",   "/manage/upstreams/{id}/breaker",     NEEDS_ADMIN,   4 * KIB,   upstreams_breaker },
 
 	{ "GET",    "/manage/upstreams/{id}/models",      NEEDS_ADMIN,   0,         upstream_models_get },
 	{ "POST",   "/manage/upstreams/{id}/models/refresh", NEEDS_ADMIN, 4 * KIB,  upstream_models_refresh },
@@ -65,11 +66,15 @@ static const struct endpoint {
 
 	{ "GET",    "/manage/keys",                       NEEDS_ADMIN,   0,         keys_list },
 	{ "POST",   "/manage/keys",                       NEEDS_ADMIN,   64 * KIB,  keys_post },
+	{ "POST",   "/manage/keys/import",                NEEDS_ADMIN,   MANAGE_LIST_MAX, keys_import },
 	{ "GET",    "/manage/keys/{id}",                  NEEDS_ADMIN,   0,         keys_get },
 	{ "PATCH",  "/manage/keys/{id}",                  NEEDS_ADMIN,   64 * KIB,  keys_patch },
 	{ "DELETE", "/manage/keys/{id}",                  NEEDS_ADMIN,   4 * KIB,   keys_delete },
 	{ "POST",   "/manage/keys/{id}/enable",           NEEDS_ADMIN,   4 * KIB,   keys_enable },
 	{ "POST",   "/manage/keys/{id}/disable",          NEEDS_ADMIN,   4 * KIB,   keys_disable },
+
+	{ "POST",   "/manage/keys/{id}/rotate",           NEEDS_ADMIN,   64 * KIB,  keys_rotate },
+	{ "POST",   "/manage/keys/{id}/revoke",           NEEDS_ADMIN,   4 * KIB,   keys_revoke },
 
 	{ "GET",    "/manage/prices",                     NEEDS_ADMIN,   0,         prices_list },
 	{ "POST",   "/manage/prices",                     NEEDS_ADMIN,   64 * KIB,  prices_post },
@@ -102,10 +107,13 @@ static const struct endpoint {
 
 	{ "GET",    "/manage/requests",                   NEEDS_ADMIN,   0,         requests_list },
 	{ "GET",    "/manage/requests/{id}",              NEEDS_ADMIN,   0,         requests_get },
+	{ "GET",    "/manage/requests/{id}/explain",      NEEDS_ADMIN,   0,         requests_explain },
 	{ "GET",    "/manage/inflight",                   NEEDS_ADMIN,   0,         inflight_list },
 	{ "POST",   "/manage/inflight/{id}/cut",          NEEDS_ADMIN,   4 * KIB,   inflight_cut },
 	{ "GET",    "/manage/usage",                      NEEDS_ADMIN,   0,         usage_get },
 	{ "GET",    "/manage/audit",                      NEEDS_ADMIN,   0,         audit_list },
+	{ "GET",    "/manage/changes",                    NEEDS_ADMIN,   0,         changes_list },
+	{ "POST",   "/manage/changes/{id}/undo",          NEEDS_ADMIN,   4 * KIB,   changes_undo },
 	{ "GET",    "/manage/backup",                     NEEDS_ADMIN,   0,         backup_list },
 	{ "POST",   "/manage/backup",                     NEEDS_ADMIN,   4 * KIB,   backup_post },
 	{ "GET",    "/manage/health",                     NEEDS_ADMIN,   0,         health_get },
