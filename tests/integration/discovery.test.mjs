@@ -74,7 +74,7 @@ test("discovery", { timeout: 120000 }, async (t) => {
     ];
     for (const [name, protocol, path, secret, pages, expect, check, more = []] of rows) {
       const one = pages ? await provider(pages) : sap;
-      await add(name, protocol, one.url + path, secret, more);
+      await add(name, protocol, one.url + path, secret, ["--models", "none", ...more]);
       const list = await stack.manage("POST", `upstreams/${name}/models/refresh`, {});
       assert.deepEqual(names(list), expect, name);
       assert.equal(list.last_error, null);
@@ -87,7 +87,7 @@ test("discovery", { timeout: 120000 }, async (t) => {
 
   await t.test("what a provider does not give is told, and the list before stays", async () => {
     const one = await provider({ "/v1/models": { data: [{ id: "kept" }] } });
-    await add("l-fails", "openai", one.url + "/v1", "sk-0123456789");
+    await add("l-fails", "openai", one.url + "/v1", "sk-0123456789", ["--models", "none"]);
     await stack.manage("POST", "upstreams/l-fails/models/refresh", {});
     for (const [answer, says] of [
       [(q, r) => json(r, { error: "no" }, 401), /status 401/],
@@ -144,6 +144,34 @@ test("discovery", { timeout: 120000 }, async (t) => {
     assert.deepEqual((await get("/api/v1/models?free_only=true")).data.map((m) => m.id), ["lab/free-model:free"]);
     await stack.manage("PATCH", "upstreams/router", { free_only: true });
     assert.ok(!(await get("/api/v1/models")).data.some((m) => m.id === "lab/paid"));
+  });
+
+  await t.test("requests go where the model was found, and nowhere else", async () => {
+    const says = (who) => ({ id: "x", object: "chat.completion", model: "m", choices: [{ index: 0,
+      message: { role: "assistant", content: who }, finish_reason: "stop" }],
+    usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 } });
+    const has = (who, models) => provider({ "/v1/models": { data: models.map((id) => ({ id })) },
+      "/v1/chat/completions": says(who) });
+    const [one, two] = [await has("one", ["shared", "only-one"]), await has("two", ["shared", "only-two"])];
+    await add("r-one", "openai", one.url + "/v1", "sk-1-0123456789", ["--discover"]);
+    await add("r-two", "openai", two.url + "/v1", "sk-2-0123456789", ["--discover"]);
+    for (const name of ["r-one", "r-two"])
+      await stack.manage("POST", `upstreams/${name}/models/refresh`, {});
+    const ask = async (model) => {
+      const answer = await stack.chat({ model });
+      const said = await answer.json();
+      return answer.status === 200 ? said.choices[0].message.content : `${answer.status} ${said.error?.sluice_code}`;
+    };
+    for (let i = 0; i < 4; i++) {
+      assert.equal(await ask("only-one"), "one");
+      assert.equal(await ask("only-two"), "two");
+    }
+    assert.deepEqual([...new Set([await ask("shared"), await ask("shared"), await ask("shared")])].sort(), ["one", "two"]);
+    assert.equal(await ask("nobody-has-it"), "404 no_route");
+    assert.equal(await ask("r-two/only-two"), "two"); // provider/model
+    await stack.manage("PATCH", "upstreams/r-one", { models: ["also-*"] });
+    assert.equal(await ask("also-this"), "one");
+    assert.equal(await ask("only-one"), "one");
   });
 
   await t.test("an upstream that goes takes its list along", async () => {
