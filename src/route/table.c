@@ -196,8 +196,6 @@ compile_upstreams(struct route_table *t)
 			u->target_group = board_target(t->board,
 				board_target_part(ID_NONE, "group", r->group, strlen(r->group)));
 		u->quality = quality_of(r->tags);
-		if (s->lists != NULL && s->lists[i].at_ms != 0)
-			u->found = s;
 	}
 	give_keys(t);
 	return 0;
@@ -245,33 +243,31 @@ table_own_name(const struct table_upstream *u, struct span model, bool *is_alias
 	return SPAN_NONE;
 }
 
-bool
-table_has_found(const struct table_upstream *u, struct span model, bool free_alone)
-{
-	const struct snapshot_model *m =
-		u->found == NULL ? NULL : snapshot_discovered(u->found, u->record->head.id, model);
-
-	return m != NULL && (m->is_free || !free_alone);
-}
-
-/* What its provider says it has is added to what it is said to have; with nothing said it is all. */
+/* By its patterns, or by what was found to be there. */
 static bool
-is_said_or_found(const struct table_upstream *u, struct span model)
+lists(const struct snapshot *s, const struct table_upstream *u, struct span model)
 {
-	if (u->models.count == 0)
-		return u->found == NULL || table_has_found(u, model, false);
-	return patterns_fit(&u->models, model) || table_has_found(u, model, false);
+	const struct snapshot_list *found;
+
+	if (u->models.count > 0 && patterns_fit(&u->models, model))
+		return true;
+	if (!u->record->discover)
+		return u->models.count == 0;
+	found = snapshot_list_of(s, u->record->head.id);
+	if (u->models.count == 0 && (found == NULL || found->at_ms == 0))
+		return true; /* nothing is known yet */
+	return snapshot_discovered(s, u->record->head.id, model) != NULL;
 }
 
 bool
-table_serves(const struct table_upstream *u, struct span model, struct span own, bool is_alias,
-	bool admits)
+table_serves(const struct snapshot *s, const struct table_upstream *u, struct span model,
+	struct span own, bool is_alias, bool admits)
 {
 	if (is_alias && own.len == 0)
 		return false;
 	if (patterns_fit(&u->blocked, model) || patterns_fit(&u->blocked, own))
 		return false;
-	return admits || is_alias || is_said_or_found(u, model);
+	return admits || is_alias || lists(s, u, model);
 }
 
 bool
@@ -286,7 +282,7 @@ table_key_serves(const struct table_key *k, struct span model, struct span own, 
 }
 
 bool
-route_serves(const struct upstream *u, struct span model)
+route_serves(const struct snapshot *s, const struct upstream *u, struct span model)
 {
 	struct table_upstream one = { .record = u };
 	bool serves = false, is_alias;
@@ -295,7 +291,7 @@ route_serves(const struct upstream *u, struct span model)
 	if (patterns_new(u->models, &one.models) == 0 &&
 		patterns_new(u->blocked_models, &one.blocked) == 0 && compile_aliases(&one) == 0) {
 		own = table_own_name(&one, model, &is_alias);
-		serves = table_serves(&one, model, own, is_alias, false);
+		serves = table_serves(s, &one, model, own, is_alias, false);
 	}
 	patterns_free(&one.models);
 	patterns_free(&one.blocked);
