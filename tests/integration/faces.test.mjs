@@ -127,13 +127,13 @@ test("faces", { timeout: 180000 }, async (t) => {
 
   await t.test("lists have routes and aliases", async () => {
     const three = await provider("three");
-    add("three", three.url, ["--models", "own-name", "--aliases", "short=own-name"]);
+    add("three", three.url, ["--models", "own-name,secret-1,hidden", "--blocked-models", "/^secret-[0-9]$/,hid*", "--aliases", "short=own-name"]);
     const upstream = (await stack.manage("GET", "upstreams/three")).id;
     await stack.manage("POST", "routes", { name: "by-name", model: "house-model", targets: [{ upstream, model: "own-name" }] });
     await stack.manage("POST", "routes", { name: "by-glob", model: "house-*-x", targets: [{ upstream }] });
     const ids = (await (await call("/v1/models")).json()).data.map((m) => m.id);
     for (const id of ["own-name", "short", "house-model"]) assert.ok(ids.includes(id), id);
-    assert.ok(!ids.includes("house-*-x"));
+    for (const id of ["house-*-x", "secret-1", "hidden"]) assert.ok(!ids.includes(id), id);
     assert.equal(new Set(ids).size, ids.length);
     assert.equal(await content(await call("/v1/chat/completions", { method: "POST", body: { ...chat, model: "house-model" } })), "three");
     assert.equal(three.last.json.model, "own-name");
