@@ -101,6 +101,10 @@ int board_admit(struct board *b, struct id exchange, const struct board_claim *c
 	const struct board_repeat *repeat, const void *note, size_t note_bytes,
 	struct board_lease *lease, struct board_verdict *verdict, struct err *err);
 
+/* What board_admit() would say now, of claims alone; nothing is taken, and nothing changes. */
+int board_would(struct board *b, const struct board_claim *claims, int count,
+	struct board_verdict *verdict, struct err *err);
+
 /* Reserves more for a lease that runs: amount[i] >= 0 on top for claim i, cap[i] as it is now; all or
  * none.  0 with *verdict (TAKEN or REFUSED); also TAKEN, of nothing, when the lease is gone. */
 int board_raise(struct board *b, struct board_lease lease, const int64_t *amount,
@@ -160,7 +164,8 @@ void board_generation_bump(struct board *b);      /* [loop] */
 
 enum board_count {
 	COUNT_EXCHANGES, COUNT_REFUSED, COUNT_FAILED, COUNT_ATTEMPTS, COUNT_STREAMS, COUNT_BYTES_IN, COUNT_BYTES_OUT,
-	COUNT_CLIENT_GONE, COUNT_REAPED, COUNT_MS_TOTAL, COUNT_TARGETS, BOARD_COUNTS = 32
+	COUNT_CLIENT_GONE, COUNT_REAPED, COUNT_MS_TOTAL, COUNT_TARGETS,
+	COUNT_QUEUED, COUNT_QUEUED_MS, COUNT_QUEUE_REFUSED, BOARD_COUNTS = 32
 };
 void board_count(struct board *b, enum board_count m, int64_t add); /* [loop] */
 int64_t board_counted(const struct board *b, enum board_count m);

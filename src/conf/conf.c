@@ -150,6 +150,13 @@ static const struct setting settings[] = {
 	{ SETTING("retry_deadline", MS, retry_deadline_ms, "60s"), RANGE(100, DAY),
 		.help = "Time since a request's beginning in which another attempt may begin.\nA "
 			"route may say otherwise." },
+	{ SETTING("queue_most", INT, queue_most, "1000"), RANGE(0, 4096),
+		.help = "Requests that wait when all that could serve them are busy, for each "
+			"model "
+			"or route;\n"
+			"more are answered with 503.  0: none waits." },
+	{ SETTING("queue_wait", MS, queue_wait_ms, "10s"), RANGE(0, HOUR),
+		.help = "How long each of them waits for its turn; then 503." },
 	{ SETTING("rest_hint_cap", MS, rest_hint_cap_ms, "15m"), RANGE(SECOND, 31 * DAY),
 		.help = "Longest rest that a provider's word is taken for at once.\n"
 			"Then one request finds out, and the cap doubles up to rest_max. Also the "

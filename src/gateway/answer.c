@@ -252,14 +252,17 @@ static void
 add_timing(struct lines *l, const struct exchange *x)
 {
 	int64_t admit = tenths(x->admitted_us - x->began_us), connect = tenths(x->end.connect_us);
-	int64_t first = tenths(x->first_byte_us);
+	int64_t first = tenths(x->first_byte_us), queue = tenths(x->waiting.us);
+	const char *waited = queue == 0 ? ""
+					: arena_printf(l->arena, "queue;dur=%" PRId64 ".%d, ",
+						  queue / 10, (int)(queue % 10));
 
 	add(l, "Server-Timing",
 		arena_printf(l->arena,
-			"admit;dur=%" PRId64 ".%d, connect;dur=%" PRId64 ".%d, ttfb;dur=%" PRId64
+			"admit;dur=%" PRId64 ".%d, %sconnect;dur=%" PRId64 ".%d, ttfb;dur=%" PRId64
 			".%d",
-			admit / 10, (int)(admit % 10), connect / 10, (int)(connect % 10),
-			first / 10, (int)(first % 10)));
+			admit / 10, (int)(admit % 10), waited == NULL ? "" : waited, connect / 10,
+			(int)(connect % 10), first / 10, (int)(first % 10)));
 }
 
 void
@@ -332,7 +335,7 @@ finish_error(struct exchange *x, struct lines *l)
 	if (x->head_sent) {
 		if (x->is_events) {
 			/* an event that was begun is over, so that ours is one */
-			if (d != DIALECT_BEDROCK && passage_in_event(&x->passage))
+			if (d != DIALECT_BEDROCK && !x->holding && passage_in_event(&x->passage))
 				web_write(x->request, "\n\n", 2);
 			if (error_event(d, &x->err, x->request_id, &body) == 0)
 				web_write(x->request, body.at, body.len);
@@ -398,6 +401,16 @@ answer_finish(struct exchange *x)
 }
 
 /* ---- our own answers [intake] ---- */
+
+void
+answer_quote(struct exchange *x)
+{
+	struct lines l = { .arena = x->arena };
+
+	add_common(&l, x);
+	add(&l, "X-Sluice-Dry-Run", "1");
+	web_answer(x->request, 200, "application/json", l.line, l.count, bytes_span(&x->quote));
+}
 
 static void
 answer_error(struct exchange *x)
@@ -500,11 +513,14 @@ answer_metrics(struct gateway *gw, struct web_request *r)
 		{ COUNT_STREAMS, "streams_total", "answers streamed as events" },
 		{ COUNT_CLIENT_GONE, "client_gone_total", "clients that left early" },
 		{ COUNT_REAPED, "reaped_total", "exchanges settled for dead processes" },
+		{ COUNT_QUEUE_REFUSED, "queue_refused_total",
+			"requests for which too many waited already" },
 		{ COUNT_BYTES_IN, "received_bytes_total", "bytes of request bodies" },
 		{ COUNT_BYTES_OUT, "streamed_bytes_total", "bytes streamed to clients" },
 	};
 	struct bytes out = BYTES_LIMIT(16384);
 	struct board_health health;
+	int64_t waited_ms;
 
 	for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
 		bytes_printf(&out,
@@ -518,6 +534,16 @@ answer_metrics(struct gateway *gw, struct web_request *r)
 		"# HELP sluice_counters rows of limits on the board\n# TYPE sluice_counters gauge\n"
 		"sluice_counters %" PRId64 "\n",
 		health.leases_used, health.rows_used);
+	waited_ms = board_counted(gw->board, COUNT_QUEUED_MS);
+	bytes_printf(&out,
+		"# HELP sluice_queue_waiting requests that wait for their turn\n"
+		"# TYPE sluice_queue_waiting gauge\nsluice_queue_waiting %d\n"
+		"# HELP sluice_queue_wait_seconds how long requests waited for their turn\n"
+		"# TYPE sluice_queue_wait_seconds summary\n"
+		"sluice_queue_wait_seconds_sum %" PRId64 ".%03d\n"
+		"sluice_queue_wait_seconds_count %" PRId64 "\n",
+		board_waiting(gw->board, NULL, 0), waited_ms / 1000, (int)(waited_ms % 1000),
+		board_counted(gw->board, COUNT_QUEUED));
 	listing_key_gauges(gw, &out);
 	web_answer(r, 200, "text/plain; version=0.0.4", NULL, 0, bytes_span(&out));
 	bytes_free(&out);

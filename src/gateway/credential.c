@@ -53,6 +53,7 @@ none(struct exchange *x, bool refused, const char *why)
 	const struct route_candidate *c = walk_candidate(x);
 
 	x->is_context = x->is_filter = x->one_try = false;
+	memset(&x->rules, 0, sizeof x->rules);
 	x->failure = refused ? FAILURE_KEY_INVALID : FAILURE_TRANSIENT;
 	x->renewing = false;
 	x->row.upstream = c->upstream->head.id;

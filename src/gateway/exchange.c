@@ -43,11 +43,14 @@ exchange_free(void *object)
 	struct exchange *x = object;
 
 	walk_release(x);
+	queue_leave(x);
 	guard_end(x);
 	signed_forget(x);
 	passage_free(&x->passage);
 	bytes_free(&x->answer);
 	bytes_free(&x->held);
+	bytes_free(&x->quote);
+	bytes_free(&x->early);
 	snapshot_drop(x->snapshot);
 	free(x->item);
 	arena_free(x->arena);
@@ -75,6 +78,7 @@ exchange_new(struct gateway *gw, struct web_request *r, const struct endpoint_ma
 	id_text("req_", x->id, x->request_id);
 	x->answer = BYTES_LIMIT(ANSWER_HOLD_BYTES);
 	x->held = BYTES_LIMIT(HELD_BYTES);
+	x->early = BYTES_LIMIT(EARLY_BYTES);
 	return x;
 }
 
@@ -90,12 +94,19 @@ exchange_admit(struct exchange *x)
 		next = x->known && x->match.kind == ENDPOINT_FORWARD ? EX_SETTLE : EX_DONE;
 	store_working(x->gw->store, NULL);
 	x->admitted_us = clock_mono_us();
+	if (next != EX_DONE && x->is_dry)
+		next = EX_DONE;
+	else
+		x->is_dry = false; /* there is nothing to be quoted */
 	enter(x, next);
 	if (next != EX_DONE) {
 		gateway_to_loop(x); /* not ours any more */
 		return;
 	}
-	answer_now(x);
+	if (x->is_dry)
+		dry_answer(x);
+	else
+		answer_now(x);
 	exchange_free(x);
 }
 
@@ -236,25 +247,32 @@ step_nobody(struct exchange *x)
 static enum exchange_state
 step_route(struct exchange *x)
 {
+	if (queue_must(x))
+		return EX_QUEUE;
 	while (!x->gone && walk_has_more(x)) {
 		if (x->may == CANDIDATE_NEW && (x->by_attempt || translate_may_block(x)) &&
 			candidate_ask(x))
 			return EX_ROUTE; /* not ours until it comes back */
 		if (x->may == CANDIDATE_REFUSED) {
 			x->err = x->attempt_err;
-			decision_skip(x, x->candidate, REASON_LIMIT);
+			decision_skip(
+				x, x->candidate, candidate_is_full(x) ? REASON_FULL : REASON_LIMIT);
+			x->waiting.was_full |= candidate_is_full(x);
 		} else if (translate_request(x) != 0) {
 			decision_skip(x, x->candidate, REASON_UNSUPPORTED);
 		} else if (!walk_begin(x)) {
 			decision_skip(x, x->candidate, REASON_RESTS);
 		} else {
 			memset(&x->err, 0, sizeof x->err);
+			queue_served(x);
 			credential_begin(x);
 			return EX_CREDENTIAL;
 		}
 		candidate_release(x);
 		walk_pass_over(x);
 	}
+	if (queue_may(x))
+		return EX_QUEUE;
 	return step_nobody(x);
 }
 
@@ -293,7 +311,7 @@ step_credential(struct exchange *x)
 	case CREDENTIAL_NONE:
 		break;
 	case CREDENTIAL_KEPT:
-		attempt_conclude(x);
+		judge_conclude(x);
 		break;
 	}
 	return after_attempt(x);
@@ -346,7 +364,7 @@ make_row(struct exchange *x)
 		row->ended_by = ENDED_PROVIDER;
 	else
 		row->ended_by = ENDED_DONE;
-	attempt_usage(x);
+	spent_usage(x);
 	if (row->ended_by == ENDED_DONE && row->usage_source == USAGE_REPORTED)
 		admit_learn(row->token, row->model, row->tokens.output);
 }
@@ -393,6 +411,7 @@ static enum exchange_state
 step_settle(struct exchange *x)
 {
 	if (!x->submitted) {
+		queue_leave(x);
 		make_row(x);
 		if (!submit(x))
 			return EX_DONE;
@@ -405,7 +424,8 @@ step_done(struct exchange *x)
 {
 	if (!x->closing) {
 		x->closing = true;
-		answer_finish(x); /* may end in on_ended, so x may be gone */
+		queue_nudge(x->gw); /* whom it called is free */
+		answer_finish(x);   /* may end in on_ended, so x may be gone */
 	}
 	return EX_DONE;
 }
@@ -415,6 +435,7 @@ exchange_run(struct exchange *x)
 {
 	static enum exchange_state (*const steps[EX__COUNT])(struct exchange *) = {
 		[EX_ROUTE] = step_route,
+		[EX_QUEUE] = queue_step,
 		[EX_CREDENTIAL] = step_credential,
 		[EX_FORWARD] = step_forward,
 		[EX_SETTLE] = step_settle,
@@ -452,17 +473,16 @@ heartbeat(struct exchange *x, int64_t now_ms)
 	int64_t wait_ms = x->head_sent ? x->gw->conf.heartbeat_ms : x->gw->conf.first_heartbeat_ms;
 
 	if (x->state != EX_FORWARD || x->gone || wait_ms <= 0 || now_ms - x->wrote_ms < wait_ms ||
-		x->full || ping == NULL || passage_in_event(&x->passage))
+		x->full || ping == NULL || (!x->holding && passage_in_event(&x->passage)))
 		return;
 	if (!x->head_sent) {
 		if (!x->ask.stream)
 			return;
-		x->mode = ANSWER_EVENTS;
 		x->answer_status = 200;
 		span_copy(span_of("text/event-stream; charset=utf-8"), x->content_type,
 			sizeof x->content_type);
 		answer_stream_head(x);
-	} else if (x->mode != ANSWER_EVENTS) {
+	} else if (!x->is_events || x->mode == ANSWER_BYTES) {
 		return;
 	}
 	x->full = !web_write(x->request, ping, strlen(ping));
@@ -477,6 +497,8 @@ exchange_tick(struct gateway *gw)
 	for (struct exchange *x = gw->open, *next; x != NULL; x = next) {
 		next = x->next;
 		heartbeat(x, now_ms);
+		if (x->state == EX_FORWARD && x->holding && x->call != NULL)
+			attempt_tick(x, now_ms);
 		if (x->state == EX_FORWARD && x->call != NULL && must_end(x, now_ms))
 			forward_cancel(x->call);
 		if (x->state == EX_CREDENTIAL && (must_end(x, now_ms) || credential_is_late(x))) {

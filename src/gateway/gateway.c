@@ -97,6 +97,7 @@ finish_drain(struct gateway *gw)
 	access_close(gw->access);
 	uv_close((uv_handle_t *)&gw->wake, NULL);
 	uv_close((uv_handle_t *)&gw->tick, NULL);
+	queue_close(gw);
 	uv_close((uv_handle_t *)&gw->term, NULL);
 	forward_free(gw->forward, on_forward_closed, gw);
 }
@@ -249,6 +250,13 @@ duty_reap(struct gateway *gw, struct err *err)
 }
 
 static void
+duty_queue(struct gateway *gw, struct err *err)
+{
+	(void)err;
+	(void)board_wait_sweep(gw->board);
+}
+
+static void
 duty_journal(struct gateway *gw, struct err *err)
 {
 	(void)journal_replay(gw->journal, gw->store, err);
@@ -279,6 +287,40 @@ duty_tidy(struct gateway *gw, struct err *err)
 }
 
 static void
+duty_standing(struct gateway *gw, struct err *err)
+{
+	(void)standing_drain(gw->board, gw->store, err);
+}
+
+static bool
+count_attempt(void *ctx, struct id exchange, struct roster_owner owner, const void *note)
+{
+	struct settle_note n;
+
+	(void)exchange;
+	(void)owner;
+	memcpy(&n, note, sizeof n);
+	if (n.sent == 0 || n.follows != 0 || n.complete != 0)
+		return true;
+	standing_recount_add(ctx, n.row.upstream);
+	standing_recount_add(ctx, n.row.key);
+	return true;
+}
+
+static void
+duty_recount(struct gateway *gw, struct err *err)
+{
+	(void)err;
+	if (!standing_is_clerk(gw->board))
+		return;
+	if (gw->recount == NULL && (gw->recount = standing_recount_new()) == NULL)
+		return;
+	standing_recount_begin(gw->recount);
+	if (board_inflight(gw->board, count_attempt, gw->recount) >= 0)
+		(void)standing_recount_end(gw->board, gw->recount);
+}
+
+static void
 clerk_round(struct gateway *gw, struct duty *duties, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -300,11 +342,14 @@ clerk_run(void *arg)
 	struct gateway *gw = arg;
 	struct duty duties[] = {
 		{ 250, 0, duty_reap },
+		{ 250, 0, duty_queue },
 		{ 500, 0, duty_fold },
 		{ 1000, 0, duty_journal },
 		{ 1000, 0, duty_tick },
 		{ 1000, 0, duty_flush },
 		{ 1000, 0, duty_log },
+		{ 500, 0, duty_standing },
+		{ 1000, 0, duty_recount },
 		{ 2000, 0, duty_checkpoint },
 		{ 60000, 0, duty_expire },
 		{ 300000, 0, duty_tidy },
@@ -339,8 +384,8 @@ static void
 clerk_once(struct gateway *gw)
 {
 	struct duty duties[] = { { 0, 0, duty_reap }, { 0, 0, duty_journal }, { 0, 0, duty_fold },
-		{ 0, 0, duty_flush }, { 0, 0, duty_checkpoint }, { 0, 0, duty_tick },
-		{ 0, 0, duty_expire }, { 0, 0, duty_tidy } };
+		{ 0, 0, duty_standing }, { 0, 0, duty_flush }, { 0, 0, duty_checkpoint },
+		{ 0, 0, duty_tick }, { 0, 0, duty_expire }, { 0, 0, duty_tidy } };
 	size_t count = sizeof duties / sizeof duties[0];
 
 	/* looking for what is old costs more than a request: one process in so many does it */
@@ -463,6 +508,7 @@ open_loop(struct gateway *gw, struct err *err)
 	uv_async_init(&gw->loop, &gw->wake, on_wake);
 	uv_timer_init(&gw->loop, &gw->tick);
 	uv_signal_init(&gw->loop, &gw->term);
+	queue_init(gw);
 	gw->wake.data = gw->tick.data = gw->term.data = gw;
 	uv_timer_start(&gw->tick, on_tick, TICK_MS, TICK_MS);
 	if (!gw->cgi) /* there SIGTERM says that the client left, and web listens to it */
@@ -512,6 +558,9 @@ open_state(struct gateway *gw, struct err *err)
 	store_on_change(gw->store, on_change, gw);
 	store_watch(gw->store, on_abandoned, gw);
 	reap_first(gw);
+	if (standing_restore(gw->board, gw->store, err) < 0) /* then the clerk does it */
+		log_write(LOG_WARN, "start", "who rests is not known yet: %s", err->text);
+	*err = (struct err){ 0 };
 	return 0;
 }
 
@@ -545,6 +594,7 @@ close_state(struct gateway *gw)
 	uv_loop_close(&gw->loop);
 	snapshot_drop(gw->snapshot);
 	remember_free(gw->remember);
+	standing_recount_free(gw->recount);
 	access_free(gw->access);
 	board_close(gw->board);
 	store_close(gw->store);

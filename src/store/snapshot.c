@@ -209,6 +209,34 @@ grant_wanted(const void *record)
 	return g->until_ms == 0 || g->until_ms > clock_wall_ms();
 }
 
+/* What upstreams and keys may have running at once, behind the limits. */
+static int
+add_own_limits(struct snapshot *p, struct err *err)
+{
+	size_t most = p->limit_count;
+	struct limit *all;
+
+	for (size_t i = 0; i < p->upstream_count; i++)
+		most += p->upstreams[i].max_parallel > 0;
+	for (size_t i = 0; i < p->key_count; i++)
+		most += p->keys[i].max_parallel > 0;
+	if (most == p->limit_count)
+		return 0;
+	all = realloc(p->limits, most * sizeof *all);
+	if (all == NULL)
+		return err_set(err, ERR_MEMORY, "no memory for %zu limits", most);
+	p->limits = all;
+	for (size_t i = 0; i < p->upstream_count; i++)
+		if (p->upstreams[i].max_parallel > 0)
+			limit_of_target(p->upstreams[i].head.id, false,
+				p->upstreams[i].max_parallel, &all[p->limit_count++]);
+	for (size_t i = 0; i < p->key_count; i++)
+		if (p->keys[i].max_parallel > 0)
+			limit_of_target(p->keys[i].id, true, p->keys[i].max_parallel,
+				&all[p->limit_count++]);
+	return 0;
+}
+
 static int
 load_limits(struct store *s, struct snapshot *p, struct err *err)
 {
@@ -218,8 +246,11 @@ load_limits(struct store *s, struct snapshot *p, struct err *err)
 	if (load_kind(s, RECORD_LIMIT, SNAPSHOT_LIMITS_MAX, limit_wanted, (void **)&p->limits,
 		    &p->limit_count, err) != 0 ||
 		load_kind(s, RECORD_GRANT, SNAPSHOT_GRANTS_MAX, grant_wanted, (void **)&grants,
-			&count, err) != 0)
+			&count, err) != 0 ||
+		add_own_limits(p, err) != 0) {
+		free(grants);
 		return -1;
+	}
 	p->limit_index =
 		limit_index_new(p->limits, p->limit_count, grants, count, clock_wall_ms(), err);
 	free(grants);

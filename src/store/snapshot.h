@@ -70,7 +70,9 @@ struct snapshot {
 	uint32_t *price_slots;      /* by hash of the name: 1 + the name's first row, 0 free */
 	size_t price_slot_count;    /* a power of two, or 0 */
 	bool prices_of_upstreams;   /* some are for one upstream alone */
-	struct limit *limits;       /* the active ones */
+	/* The active ones, and behind them what upstreams and keys may have running at once
+	 * (limit_of_target()). */
+	struct limit *limits;
 	size_t limit_count;
 	struct limit_index *limit_index; /* them again, by whom they bind */
 	struct route *routes;       /* the active ones, in the order in which they are looked at */
