@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/money.h"
 #include "gateway/tags.h"
+#include "wire/request_rule.h"
 #include "wire/weigh.h"
 
 #include <stdio.h>
@@ -126,15 +127,32 @@ read_other(struct exchange *x, struct span type)
 	return 0;
 }
 
+/* A spooled body is an upload and no conversation. */
+static void
+find_session(struct exchange *x)
+{
+	struct request_source s = translate_source(x);
+
+	if (web_body_fd(x->request) >= 0)
+		s.body = SPAN_NONE;
+	session_find(&s, &x->session);
+}
+
+static void
+clear_ask(struct exchange *x)
+{
+	memset(&x->ask, 0, sizeof x->ask);
+	x->ask.max_output = -1;
+	x->ask.choices = 1;
+}
+
 /* What the request asks for, as far as sluice needs to know. */
 static int
 read_ask(struct exchange *x)
 {
 	struct span type = web_header(x->request, "content-type");
 
-	memset(&x->ask, 0, sizeof x->ask);
-	x->ask.max_output = -1;
-	x->ask.choices = 1;
+	clear_ask(x);
 	x->path_model[0] = '\0';
 	if (x->match.model.at != NULL &&
 		web_decode(x->match.model, x->path_model, sizeof x->path_model) <= 0) {
@@ -143,6 +161,7 @@ read_ask(struct exchange *x)
 	}
 	if (body_span(x, &x->body) != 0)
 		return -1;
+	find_session(x);
 	return x->match.format != NULL ? read_conversation(x) : read_other(x, type);
 }
 
@@ -206,7 +225,7 @@ begin_row(struct exchange *x)
 	span_copy(span_of(x->ask.end_user), row->end_user, sizeof row->end_user);
 	name_end_user(x, row);
 	row->address = limit_address_hash(address);
-	span_copy(web_header(x->request, "session_id"), row->session, sizeof row->session);
+	span_copy(span_of(x->session.id), row->session, sizeof row->session);
 }
 
 static bool
@@ -322,6 +341,43 @@ name_repeat(struct exchange *x)
 		x->err.code = ERR_IDEMPOTENCY_KEY_REUSED;
 }
 
+/* The most that it may say, of all choices together, at that upstream; 0: nothing is to be said. */
+static int64_t
+most_output(const struct exchange *x, const struct upstream *u)
+{
+	int64_t most = x->ask.max_output, all;
+
+	if (!makes_output(x))
+		return 0;
+	if (most < 0)
+		most = u->max_output_tokens;
+	if (most <= 0)
+		most = x->gw->conf.default_max_output_tokens;
+	return __builtin_mul_overflow(most, x->ask.choices, &all) ? INT64_MAX : all;
+}
+
+/* For route_plan(): what is usual is known to whoever may ask the store, and later from then. */
+static int64_t
+cost_of(void *ctx, const struct upstream *u, struct span model, bool usual)
+{
+	struct exchange *x = ctx;
+	int64_t output = most_output(x, u), cost;
+	struct price_list list;
+
+	if (x->ask.model[0] == '\0' || x->match.kind == ENDPOINT_COUNT || x->is_count)
+		return 0;
+	if (usual && !x->waiting.again && x->need.usual_output == 0 && output > 0)
+		x->need.usual_output = admit_usual_output(
+			x->gw->store, x->snapshot, x->caller.token.head.id, x->ask.model, output);
+	if (usual && x->need.usual_output < output)
+		output = x->need.usual_output;
+	price_find(x->snapshot, u, model, clock_wall_ms(), &list);
+	cost = price_worst(&list, x->ask.input_estimate, output);
+	if (cost != COST_UNKNOWN && makes_images(x))
+		cost = money_add(cost, price_worst_images(&list, x->ask.choices));
+	return cost;
+}
+
 static int
 reserve(struct exchange *x)
 {
@@ -335,16 +391,9 @@ reserve(struct exchange *x)
 	struct admit_need *need = &ask.need;
 	struct settle_note note = { 0 };
 
-	if (makes_output(x)) {
-		int64_t most = x->ask.max_output;
-
-		if (most < 0)
-			most = walk_candidate(x)->upstream->max_output_tokens;
-		if (most <= 0)
-			most = gw->conf.default_max_output_tokens;
-		if (__builtin_mul_overflow(most, x->ask.choices, &need->output_tokens))
-			return err_set(&x->err, ERR_BAD_REQUEST, "n times max tokens overflows");
-	}
+	need->output_tokens = most_output(x, walk_candidate(x)->upstream);
+	if (need->output_tokens == INT64_MAX)
+		return err_set(&x->err, ERR_BAD_REQUEST, "n times max tokens overflows");
 	for (int i = 0; i < USAGE_TAGS_MAX; i++)
 		ask.tag[i] = x->row.tags[i];
 	find_prices(x);
@@ -566,7 +615,12 @@ admission_plan(struct exchange *x, bool again, struct err *err)
 		.upstream = span_of(x->upstream_name),
 		.project = x->caller.project.head.id,
 		.dialect = endpoint_dialect(&x->match),
-		.is_conversation = x->match.format != NULL };
+		.is_conversation = x->match.format != NULL,
+		.session = span_of(x->session.id),
+		.prompt_hash = x->session.prompt_hash,
+		.input_tokens = x->ask.input_estimate,
+		.cost = cost_of,
+		.ctx = x };
 
 	/* the turn of whom it calls is taken when it calls (route_begin()) */
 	ask.is_quote = x->waiting.again = again;
@@ -593,6 +647,27 @@ find_candidates(struct exchange *x)
 	x->match.format = NULL;
 	x->ask.input_estimate = 0;
 	return 0;
+}
+
+/* What the route changes of it: before limits are reserved and anything is converted. */
+static int
+apply_rules(struct exchange *x)
+{
+	const struct route *r = x->plan.route;
+	struct span type = web_header(x->request, "content-type");
+	int changed;
+
+	if (r == NULL || r->request_rules[0] == '\0' || !x->is_json || x->is_count ||
+		x->body.len == 0)
+		return 0;
+	if (request_rules_apply(
+		    x->arena, r->request_rules, x->match.format, &x->body, &changed, &x->err) != 0)
+		return -1;
+	x->plan.record.rules = (uint8_t)changed;
+	if (changed == 0)
+		return 0;
+	clear_ask(x);
+	return x->match.format != NULL ? read_conversation(x) : read_other(x, type);
 }
 
 int
@@ -624,7 +699,7 @@ admission_run(struct exchange *x)
 		return -1;
 	if (x->match.kind == ENDPOINT_COUNT)
 		return 0;
-	if (read_repeat(x) != 0 || translate_first(x) != 0)
+	if (read_repeat(x) != 0 || apply_rules(x) != 0 || translate_first(x) != 0)
 		return -1;
 	return reserve(x);
 }

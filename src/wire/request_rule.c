@@ -74,12 +74,12 @@ is_path(struct span p)
 static bool
 may_head(struct span name)
 {
-	static const char *const not[] = { "authorization", "x-api-key", "api-key",
+	static const char *const not [] = { "authorization", "x-api-key", "api-key",
 		"x-goog-api-key", "host", "content-length", "transfer-encoding", "connection",
 		"cookie", "expect", "accept-encoding" };
 
-	for (size_t i = 0; i < sizeof not / sizeof not[0]; i++)
-		if (span_is_nocase(name, not[i]))
+	for (size_t i = 0; i < sizeof not / sizeof not [0]; i++)
+		if (span_is_nocase(name, not [i]))
 			return false;
 	for (size_t i = 0; i < name.len; i++)
 		if ((unsigned char)name.at[i] <= ' ' || strchr(":;\"\\,", name.at[i]) != NULL ||
@@ -110,7 +110,8 @@ read_member(struct span rule, struct span rest, struct rule *out, struct err *er
 		return refuse(err, rule, "the member is to be named as in a.b.");
 	if (span_is(out->path, "model") || span_is(out->path, "stream"))
 		return refuse(err, rule,
-			"model and stream are not a rule's to change; a route's targets name models.");
+			"model and stream are not a rule's to change; a route's targets name "
+			"models.");
 	if (out->verb == VERB_CAP)
 		return span_is(out->path, "max_tokens") && json_valid(out->value) &&
 				       json_int((struct json_value){ JSON_NUMBER, out->value },
@@ -135,8 +136,8 @@ read_rule(struct span rule, struct rule *out, struct err *err)
 	if (out->verb == VERB__COUNT)
 		return refuse(err, rule,
 			"a rule begins with set, default, remove, system, header or cap.");
-	rest = trimmed((struct span){
-		s.at + strlen(verbs[out->verb]), s.len - strlen(verbs[out->verb]) });
+	rest = trimmed(
+		(struct span){ s.at + strlen(verbs[out->verb]), s.len - strlen(verbs[out->verb]) });
 	if (out->verb == VERB_SYSTEM) {
 		out->value = rest;
 		return is_text(rest) ? 0 : refuse(err, rule, "the text is missing.");
@@ -146,7 +147,8 @@ read_rule(struct span rule, struct rule *out, struct err *err)
 				       is_text(out->value)
 			       ? 0
 			       : refuse(err, rule,
-					 "it is written header NAME: TEXT, and credentials and what "
+					 "it is written header NAME: TEXT, and credentials and "
+					 "what "
 					 "belongs to the connection are not a rule's to say.");
 	return read_member(rule, rest, out, err);
 }
@@ -372,9 +374,10 @@ static const struct places {
 	enum format_id format;
 	const char *ceiling[4]; /* the first is written where none is there */
 	const char *system, *other;
-	const char *element; /* of a list of instructions: before the text, which "}" or more follows */
+	const char *
+		element; /* of a list of instructions: before the text, which "}" or more follows */
 	const char *closing;
-	bool is_list;        /* always; else text, where it is no list */
+	bool is_list; /* always; else text, where it is no list */
 } places[] = {
 	{ FORMAT_OPENAI_CHAT, { "max_completion_tokens", "max_tokens" }, "messages", NULL,
 		"{\"role\":\"system\",\"content\":", "}", true },
@@ -385,11 +388,11 @@ static const struct places {
 	{ FORMAT_OPENAI_RESPONSES, { "max_output_tokens" }, "instructions", NULL, "", "", false },
 	{ FORMAT_ANTHROPIC, { "max_tokens" }, "system", NULL, "{\"type\":\"text\",\"text\":", "}",
 		false },
-	{ FORMAT_BEDROCK_INVOKE, { "max_tokens" }, "system", NULL, "{\"type\":\"text\",\"text\":",
-		"}", false },
-	{ FORMAT_GEMINI, { "generationConfig.maxOutputTokens", "generation_config.max_output_tokens",
-			   "generationConfig.max_output_tokens",
-			   "generation_config.maxOutputTokens" },
+	{ FORMAT_BEDROCK_INVOKE, { "max_tokens" }, "system", NULL,
+		"{\"type\":\"text\",\"text\":", "}", false },
+	{ FORMAT_GEMINI,
+		{ "generationConfig.maxOutputTokens", "generation_config.max_output_tokens",
+			"generationConfig.max_output_tokens", "generation_config.maxOutputTokens" },
 		"systemInstruction.parts", "system_instruction.parts", "{\"text\":", "}", true },
 	{ FORMAT_CONVERSE, { "inferenceConfig.maxTokens" }, "system", NULL, "{\"text\":", "}",
 		true },
