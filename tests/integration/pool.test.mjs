@@ -165,11 +165,13 @@ test("a pool of 50 keys of which 20 turn", { timeout: 180000 * SLOW }, async (t)
         return bad.every((k) => stats.keys[k.last4]?.requests > 0);
       });
       t.diagnostic(`all were asked again within ${Date.now() - healed} ms`);
-      await until("all keys to be well", 10000, () => {
+      const ill = () => {
         const text = fs.readFileSync(path.join(stack.log, "serve.out"), "utf8");
-        return bad.filter((k) => k.to !== "available").every((k) =>
-          [...text.matchAll(new RegExp(`${k.id}${k.part ? ` ${k.part}` : ""}: (\\w+) -> (\\w+) `, "g"))].at(-1)?.[2] === "available");
-      });
+        return bad.filter((k) => k.to !== "available" && [...text.matchAll(new RegExp(
+          `${k.id}${k.part ? ` ${k.part}` : ""}: (\\w+) -> (\\w+) `, "g"))].at(-1)?.[2] !== "available");
+      };
+      await until("all keys to be well", 15000, () => ill().length === 0)
+        .catch((error) => assert.fail(`${error.message}: ${ill().map((k) => `${k.why} ${k.id}`)}`));
     });
     on = false;
     await Promise.all(clients);
