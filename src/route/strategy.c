@@ -9,10 +9,11 @@
 
 #include <string.h>
 
-#define NEAR_SCORE    0.02 /* scores that close to the best are alike */
-#define NEAR_LATENCY  1.1
-#define EXPLORE_EVERY 32  /* turns, of which one goes by shares, so that latencies stay known */
-#define TOLERANCE     3   /* of balanced (B5) */
+#define NEAR_SCORE   0.02 /* scores that close to the best are alike */
+#define NEAR_LATENCY 1.1
+#define EXPLORE_EVERY                                                                              \
+	32              /* turns, of which one goes to each in turn, so that latencies stay known */
+#define TOLERANCE     3 /* of balanced (B5) */
 #define BALANCED_MOST 100 /* uses that a key may be behind: a new one is not flooded */
 
 bool
@@ -25,12 +26,6 @@ static const struct seat *
 seat_of(const struct look *l, uint32_t live)
 {
 	return &l->pool->seats[l->live[live].seat];
-}
-
-static int64_t
-tag_of(const struct seat *s)
-{
-	return s->word == NULL ? 0 : now_at(&s->word->tag);
 }
 
 /* Of those in class 0 (all, when there is none) the shares say who; the others keep their rank. */
@@ -47,7 +42,7 @@ by_shares(struct look *l, uint32_t *some, int count, bool takes)
 		if (who->class != 0)
 			continue;
 		m->word = s->word;
-		m->step = who->weight == s->weight ? s->step : share_step(who->weight);
+		m->step = who->is_thin ? share_step((double)who->weight) : s->step;
 		near++;
 	}
 	if (near == 0)
@@ -64,15 +59,6 @@ by_shares(struct look *l, uint32_t *some, int count, bool takes)
 }
 
 /* ---- by groups and targets ---- */
-
-/* Groups, or targets, of which somebody is live. */
-struct level {
-	bool groups;
-	struct share_member member[UNITS_MAX];
-	double rank[UNITS_MAX];
-	uint16_t place[UNITS_MAX]; /* of each group or branch: 1 + its place above; 0: none */
-	int count, first;
-};
 
 static int
 level_at(const struct level *v, const struct unit *u)
@@ -150,7 +136,7 @@ keys_in_turn(struct look *l, uint32_t *some, int count, bool weighted, bool take
 
 	for (int i = 0; i < count; i++) {
 		const struct seat *s = seat_of(l, some[i]);
-		double weight = l->live[some[i]].weight / s->weight; /* ramps alone */
+		double weight = (double)(l->live[some[i]].weight / s->weight); /* ramps alone */
 
 		if (weighted && s->key != NULL)
 			weight *= (double)s->key->record->weight;
@@ -169,24 +155,24 @@ keys_in_turn(struct look *l, uint32_t *some, int count, bool weighted, bool take
 static void
 round_robin(struct look *l, uint32_t *some, int count, bool takes)
 {
-	struct level v;
+	struct level *v = &l->level;
 	int n;
 
-	level_fill(l, some, count, &v, true, false);
-	n = level_rank(l, some, count, &v, OUTWEIGHS * OUTWEIGHS, takes);
-	level_fill(l, some, n, &v, false, false);
-	n = level_rank(l, some, n, &v, OUTWEIGHS, takes);
+	level_fill(l, some, count, v, true, false);
+	n = level_rank(l, some, count, v, OUTWEIGHS * OUTWEIGHS, takes);
+	level_fill(l, some, n, v, false, false);
+	n = level_rank(l, some, n, v, OUTWEIGHS, takes);
 	keys_in_turn(l, some, n, false, takes);
 }
 
 static void
 split(struct look *l, uint32_t *some, int count, bool takes)
 {
-	struct level v;
+	struct level *v = &l->level;
 	int n;
 
-	level_fill(l, some, count, &v, false, true);
-	n = level_rank(l, some, count, &v, OUTWEIGHS, takes);
+	level_fill(l, some, count, v, false, true);
+	n = level_rank(l, some, count, v, OUTWEIGHS, takes);
 	keys_in_turn(l, some, n, true, takes);
 }
 
@@ -210,7 +196,7 @@ last_seat(const struct look *l)
 	int64_t tag = l->pool->last == NULL ? 0 : now_at(&l->pool->last->at);
 
 	for (size_t i = 0; tag != 0 && i < l->pool->seat_count; i++)
-		if (tag_of(&l->pool->seats[i]) == tag)
+		if (l->pool->seats[i].tag == tag)
 			return (ptrdiff_t)i;
 	return -1;
 }
@@ -252,7 +238,7 @@ static void
 at_random(struct look *l, const uint32_t *some, int count)
 {
 	for (int i = 0; i < count; i++)
-		l->live[some[i]].rank = chance(l, (uint64_t)tag_of(seat_of(l, some[i])));
+		l->live[some[i]].rank = chance(l, (uint64_t)seat_of(l, some[i])->tag);
 }
 
 /* Random, by how much less than the busiest each was used. */
@@ -275,7 +261,7 @@ balanced(struct look *l, const uint32_t *some, int count)
 			double weight =
 				(behind > BALANCED_MOST ? BALANCED_MOST : behind) + TOLERANCE + 1;
 
-			weight *= who->weight / seat_of(l, some[i])->weight; /* ramps */
+			weight *= (double)(who->weight / seat_of(l, some[i])->weight); /* ramps */
 			if (pass == 0) {
 				sum += weight;
 				continue;
@@ -317,7 +303,10 @@ lowest_latency(struct look *l, uint32_t *some, int count, bool takes)
 {
 	for (int i = 0; i < count; i++)
 		l->live[some[i]].rank = (double)now_at(&seat_of(l, some[i])->target->ttft_us);
-	if (l->turn % EXPLORE_EVERY != EXPLORE_EVERY - 1)
+	if (l->turn % EXPLORE_EVERY == EXPLORE_EVERY - 1)
+		for (int i = 0; i < count; i++)
+			l->live[some[i]].class = i != l->turn / EXPLORE_EVERY % count;
+	else
 		near_least(l, some, count, NEAR_LATENCY, 0);
 	by_shares(l, some, count, takes);
 }
@@ -325,12 +314,7 @@ lowest_latency(struct look *l, uint32_t *some, int count, bool takes)
 static void
 best_score(struct look *l, uint32_t *some, int count, bool takes)
 {
-	const double *share = l->pool->objectives.share;
-	bool any = false;
-
-	for (int i = 0; i < OBJECTIVES; i++)
-		any |= share[i] > 0;
-	if (any && share[OBJECTIVE_FAIRNESS] < 1) { /* that alone is what shares are */
+	if (l->wants_figures) {
 		score_all(l, some, count);
 		near_least(l, some, count, 1, NEAR_SCORE);
 	}
@@ -349,8 +333,8 @@ sit_out(struct look *l, const uint32_t *some, int count)
 
 		who->class = 0;
 		who->rank = 0;
-		if (who->weight < s->weight &&
-			chance(l, (uint64_t)tag_of(s)) * s->weight >= who->weight)
+		if (who->is_thin &&
+			chance(l, (uint64_t)s->tag) * (double)s->weight >= (double)who->weight)
 			who->class = 1;
 		left += who->class == 0;
 	}
@@ -428,6 +412,6 @@ strategy_chosen(struct look *l, const struct live *who)
 		(void)atomic_fetch_add_explicit(&l->pool->turn->at, 1, memory_order_relaxed);
 	if (l->pool->last != NULL &&
 		(strategy == STRATEGY_SAME || strategy == STRATEGY_SEQUENTIAL) &&
-		now_at(&l->pool->last->at) != tag_of(s))
-		atomic_store_explicit(&l->pool->last->at, tag_of(s), memory_order_relaxed);
+		now_at(&l->pool->last->at) != s->tag)
+		atomic_store_explicit(&l->pool->last->at, s->tag, memory_order_relaxed);
 }
