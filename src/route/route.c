@@ -5,6 +5,7 @@
 #include "route/route.h"
 
 #include "base/clock.h"
+#include "route/forecast.h"
 #include "wire/provider.h"
 
 #include <stdio.h>
@@ -243,6 +244,14 @@ route_plan(const struct route_table *t, const struct route_ask *ask, struct rout
 			k == NULL ? 0
 				  : atomic_load_explicit(&k->rest_until_ms, memory_order_relaxed);
 
+		if (k != NULL && k->forecast_hold_ms > rest_ms)
+			rest_ms = k->forecast_hold_ms;
+		if (c->key != NULL && ask->model.len > 0) {
+			k = board_target(board, board_target_part(c->key->id, "model",
+							ask->model.at, ask->model.len));
+			if (k != NULL && k->forecast_hold_ms > rest_ms)
+				rest_ms = k->forecast_hold_ms;
+		}
 		if (rest_ms <= now_ms)
 			pool_add(&live, c->upstream, c->key);
 		else if (rest_ms < wakes_ms)
@@ -277,15 +286,16 @@ bool
 route_begin(struct board *board, struct route_candidate *c, bool is_first)
 {
 	(void)is_first;
-	return c->target_key == NULL || atomic_load_explicit(&c->target_key->rest_until_ms,
-						memory_order_relaxed) <= board_now_ms(board);
+	if (c->target_key != NULL && atomic_load_explicit(&c->target_key->rest_until_ms,
+					     memory_order_relaxed) > board_now_ms(board))
+		return false;
+	return forecast_begin(board, c);
 }
 
 void
 route_release(struct board *board, const struct route_candidate *c)
 {
-	(void)board;
-	(void)c;
+	forecast_release(board, c);
 }
 
 int
@@ -304,6 +314,7 @@ route_report(struct board *board, const struct route_candidate *c, const struct 
 	struct board_target *k = c->target_key;
 	int64_t now_ms = board_now_ms(board), rest_ms = 0, stated_ms, failures;
 
+	forecast_see(board, c, o);
 	if (k == NULL)
 		return;
 	if (o->failure == FAILURE_NONE || o->failure == FAILURE_REQUEST) {
