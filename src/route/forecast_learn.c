@@ -19,6 +19,7 @@
 #define PATIENCE_MAX 512
 #define GUARD_MAX_MS 1000 /* a reset in whole seconds may be told a second early */
 #define SAMPLE_MS    200
+#define OTHERS_MS    FORECAST_MINUTE_MS /* or a fiftieth of a window: then others' use can be told */
 #define WELL_USED    0.8
 
 static void
@@ -241,7 +242,7 @@ watch_others(struct board_quota_window *w, enum quota_unit unit, const struct te
 	double own = unit == QUOTA_SHARE ? 0 : (double)(t->mark - get(&w->anchor_mark)), others;
 	double all = (double)(get(&w->anchor_remaining) - t->remaining);
 
-	if (past_ms < 1000 || past_ms < length_ms / 50)
+	if (past_ms < 1000 || past_ms < (length_ms < OTHERS_MS * 50 ? length_ms / 50 : OTHERS_MS))
 		return;
 	if (window_refill(w) > 0) {
 		if ((double)get(&w->anchor_remaining) > (double)t->capacity * 0.95 ||

@@ -4,8 +4,9 @@
  * Use is taken as arriving in random lumps with mean rate r and dispersion D (variance over mean; of single
  * calls of equal size that is their size).  Then use over time T has variance D r T, which gives both how
  * well r is known (seen over a span: sd(r)/r = sqrt(D / seen)) and how far the moment strays at which
- * R units are used up (sd = sqrt(D R) / r).  A slope counts only when it is twice its standard error, and
- * only for as long ahead as it was seen behind; half of what it changes is added to the uncertainty.
+ * R units are used up (sd = sqrt(D R) / r).  A slope counts only when it is three times its standard error, and
+ * only for as long ahead as it was seen behind; half of what it changes is added to the uncertainty.  And
+ * rates do not stay: that drift grows with the root of how much further ahead than behind one looks.
  */
 #include "route/forecast.h"
 
@@ -13,6 +14,8 @@
 
 #define CALLS_ENOUGH 10
 #define SLOTS_TREND  5
+#define TREND_ERRORS 3
+#define DRIFT        0.05 /* of a rate, over as long ahead as it was seen behind */
 #define TIME_MAX_MS  (400.0 * 86400000)
 
 static double
@@ -46,7 +49,7 @@ find_trend(const int64_t *count, int n, int64_t slot_ms, struct forecast_rate *r
 	/* never surer than lumps of that size allow */
 	left = fmax(left / (n - 2), r->dispersion > 0 && left == 0 ? mean * 0.01 : 0);
 	se = sqrt(left / sxx);
-	if (fabs(g) <= 2 * se)
+	if (fabs(g) <= TREND_ERRORS * se)
 		return;
 	r->slope = g / ((double)slot_ms * (double)slot_ms);
 	/* at the end of the last whole slot */
@@ -104,7 +107,7 @@ solve(double left, double p, double g, double most)
 	}
 	if (g < 0) /* it does not fall for ever */
 		most = fmin(most, -0.9 * p / g);
-	then = p + g * most;
+	then = p + g * most / 2; /* half of the way back */
 	used = p * most + g * most * most / 2;
 	return then <= 0 || p <= 0 ? -1 : used >= left ? left / p : most + (left - used) / then;
 }
@@ -113,7 +116,7 @@ int64_t
 forecast_time(const struct forecast_rate *r, double remaining, double refill_per_ms,
 	double capacity_sd, int64_t *spread_ms)
 {
-	double net = r->per_ms - refill_per_ms, t, lumps, rate, trend, sd, at;
+	double net = r->per_ms - refill_per_ms, t, lumps, rate, trend, drift, sd, at;
 
 	*spread_ms = 0;
 	if (remaining <= 0)
@@ -129,7 +132,8 @@ forecast_time(const struct forecast_rate *r, double remaining, double refill_per
 	trend = r->slope == 0 ? 0
 			      : 0.5 * fabs(r->slope) * fmin(t, (double)r->span_ms) *
 					fmin(t, (double)r->span_ms) / 2 / at;
-	sd = sqrt(lumps * lumps + rate * rate + trend * trend +
+	drift = t * DRIFT * sqrt(t / (double)r->span_ms);
+	sd = sqrt(lumps * lumps + rate * rate + trend * trend + drift * drift +
 		  capacity_sd / at * (capacity_sd / at));
 	*spread_ms = (int64_t)fmin(2 * sd, TIME_MAX_MS);
 	return (int64_t)t;
