@@ -1,6 +1,6 @@
 /* page.js - what all pages are made of: heading, filter bar, dialogs that live in the address. */
 import { h } from "./dom.js";
-import { set } from "./router.js";
+import { href, set } from "./router.js";
 
 export function page(title, actions, ...content) {
 	return h("section", { class: "page" },
@@ -86,6 +86,10 @@ export function dialogs(ctx, openers) {
 	sync(ctx.params);
 	ctx.watch(sync);
 }
+
+/* Where one record is shown, beside the list as it stands; also while the dialog that made it is only
+ * just closing, and its parameter in the address yet. */
+export const detail = (ctx, name, id) => href(name, { ...ctx.now, new: null, id });
 
 /* Runs fn each `ms` while the page is in sight. */
 export function every(ctx, ms, fn) {

@@ -17,8 +17,10 @@
 #define BOARD_BOARD_INT_H
 
 #include "board/board.h"
+#include "board/event.h"
 #include "board/quota.h"
 #include "board/target.h"
+#include "board/waiter.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -124,19 +126,77 @@ struct target_slot {
 };
 _Static_assert(sizeof(struct target_slot) == 256, "targets keep to cache lines");
 
+/* What happened, in a ring; event.c. */
+struct event_head {
+	_Atomic int64_t next;     /* events that were begun */
+	_Atomic int64_t done;     /* of those, how many a reader is through with */
+	_Atomic int64_t reader;   /* owner word */
+	_Atomic int64_t restored; /* what was kept is back on this board */
+	_Atomic int64_t spare[28];
+};
+struct event_slot {
+	_Atomic int64_t number; /* 0: being written */
+	_Atomic int64_t word[31];
+};
+_Static_assert(sizeof(struct event_head) == sizeof(struct event_slot), "the head is the first slot");
+
 struct quota_slot {
 	_Atomic int64_t id[2]; /* as a target's */
 	struct board_quota quota;
 };
 _Static_assert(sizeof(struct quota_slot) % 64 == 0, "records of quotas keep to cache lines");
 
-enum region { REGION_TARGETS, REGION_QUOTAS, REGIONS };
-/* Record size and count of each, in this order in the file. */
-#define REGION_SIZES                                                                               \
-	{                                                                                          \
-		{ sizeof(struct target_slot), BOARD_TARGETS },                                     \
-			{ sizeof(struct quota_slot), BOARD_QUOTAS },                               \
-	}
+/* waiter.c tells what the words of the next four mean together. */
+#define BOARD_FLOWS 8192
+
+struct wait_head {
+	_Alignas(64) _Atomic int64_t serial; /* last one given */
+	_Atomic int64_t high;                /* places from here on are free */
+};
+
+struct wait_place {
+	_Alignas(64) _Atomic int64_t owner; /* 0: free */
+	_Atomic int64_t queue;              /* which, 0: none yet */
+	_Atomic int64_t serial;
+	_Atomic int64_t flow; /* key of it */
+	_Atomic int64_t step; /* what a turn takes in virtual time */
+	_Atomic int64_t until_ms, beat_ms, since_ms;
+	_Atomic int64_t exchange[2];
+};
+_Static_assert(sizeof(struct wait_place) == 128, "what a scan reads is one cache line");
+
+struct wait_queue {
+	_Alignas(64) _Atomic int64_t key;
+	_Atomic int64_t generation; /* how often it was given to a pool */
+	_Atomic int64_t present;    /* virtual time: where the last turn started */
+	_Atomic int64_t seen_ms;    /* somebody waited */
+	_Atomic int64_t turned_ms, interval_us;
+};
+_Static_assert(sizeof(struct wait_queue) == 64, "a queue is a cache line");
+
+struct wait_flow {
+	_Atomic int64_t key, queue, next;
+	int64_t spare;
+};
+_Static_assert(sizeof(struct wait_flow) == 32, "flows fill cache lines");
+
+/* In this order in the file; a new one comes last. */
+enum region {
+	REGION_TARGETS,
+	REGION_EVENTS,
+	REGION_QUOTAS,
+	REGION_WAIT_HEAD, REGION_WAITERS, REGION_QUEUES, REGION_FLOWS,
+	REGIONS
+};
+#define REGION_SIZES { /* of a record, and how many */ \
+	{ sizeof(struct target_slot), BOARD_TARGETS }, \
+	{ sizeof(struct event_slot), BOARD_EVENTS + 1 }, \
+	{ sizeof(struct quota_slot), BOARD_QUOTAS }, \
+	{ sizeof(struct wait_head), 1 }, \
+	{ sizeof(struct wait_place), BOARD_WAITERS }, \
+	{ sizeof(struct wait_queue), BOARD_QUEUES }, \
+	{ sizeof(struct wait_flow), BOARD_FLOWS }, \
+}
 
 /* Board time as a line: base + time passed + slew, of which a tenth of the time passed is in. */
 struct line {
@@ -380,6 +440,9 @@ id_of_words(const _Atomic int64_t word[2])
 /* ---- target.c ---- */
 /* What was under way before a reboot is not any more; rests and breakers hold. */
 void target_after_boot(struct board *b);
+
+/* ---- waiter.c ---- */
+void waiter_after_boot(struct board *b); /* nobody waits */
 
 /* ---- slew.c ---- */
 void clock_make(struct board *b);

@@ -375,6 +375,7 @@ prepare(struct board *b, const char *boot_id, bool anew, struct err *err)
 	orphan_all(b);
 	repeat_mend(b);
 	target_after_boot(b);
+	waiter_after_boot(b);
 	clock_make(b);
 	word_set(&h->made_ms, board_now_ms(b));
 	board_generation_bump(b);

@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "board/board-int.h"
 
+#include <stddef.h>
 #include <string.h>
 
 /* Puts `want` where nothing is; true when it stands there then. */
@@ -79,6 +80,29 @@ board_target_part(struct id whole, const char *kind, const void *name, size_t le
 		half[i] = hash_64(kind, strlen(kind), half[i]);
 	memcpy(&part, half, sizeof part);
 	return part;
+}
+
+struct id
+board_target_id(const struct board_target *t)
+{
+	const struct target_slot *slot =
+		(const void *)((const char *)t - offsetof(struct target_slot, target));
+
+	return id_of_words(slot->id);
+}
+
+struct board_target *
+board_target_next(struct board *b, int *at)
+{
+	struct target_slot *slots = b->region[REGION_TARGETS];
+
+	while (*at < BOARD_TARGETS) {
+		struct target_slot *slot = &slots[(*at)++];
+
+		if (word_get(&slot->id[0]) != 0 && word_get(&slot->id[1]) != 0)
+			return &slot->target;
+	}
+	return NULL;
 }
 
 int64_t

@@ -50,7 +50,8 @@ struct board_target {
 	_Atomic int64_t changed_at_ms; /* its state */
 	_Atomic int64_t picks;         /* since ever: of balanced, fairness */
 	_Atomic int64_t probed_at_ms;
-	_Atomic int64_t word[3];       /* route's own */
+	_Atomic int64_t breaker;       /* times it opened without closing; 0: it is closed */
+	_Atomic int64_t well, ill;     /* its members, hashed to bits: who succeeded, and who failed since */
 };
 _Static_assert(sizeof(struct board_target) == 192, "a target is three cache lines");
 
@@ -60,6 +61,11 @@ struct board_target *board_target(struct board *b, struct id id);
 struct board_target *board_target_find(struct board *b, struct id id);
 /* The id of a part of one: a key or an upstream at a model, an account by its group's name. */
 struct id board_target_part(struct id whole, const char *kind, const void *name, size_t len);
+
+/* Which id it was made for (zero halves are 1). */
+struct id board_target_id(const struct board_target *t);
+/* All there are, at any moment; NULL at the end.  *at: 0 at first. */
+struct board_target *board_target_next(struct board *b, int *at);
 
 /* The caller as an owner in one word, never 0; and whether that owner is dead for sure. */
 int64_t board_owner_word(const struct board *b);

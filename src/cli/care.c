@@ -85,8 +85,8 @@ say_json(const struct caring *c, bool ok)
 		bytes_printf(&b, ",\"bytes\":%" PRId64, c->report.bytes);
 	bytes_puts(&b, ",\"records\":{");
 	for (int kind = 0; kind < RECORD__COUNT; kind++)
-		bytes_printf(&b, "%s\"%ss\":%" PRId64, kind == 0 ? "" : ",",
-			record_name((enum record_kind)kind), c->report.records[kind]);
+		bytes_printf(&b, "%s\"%s\":%" PRId64, kind == 0 ? "" : ",",
+			record_plural((enum record_kind)kind), c->report.records[kind]);
 	bytes_printf(&b,
 		"},\"values\":%" PRId64 ",\"audit\":%" PRId64 ",\"rows\":%" PRId64
 		",\"has_master_key\":%s",

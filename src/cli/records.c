@@ -416,7 +416,7 @@ find_action(const struct words *w)
 static int
 make_path(const struct words *w, const struct action *a, struct bytes *out)
 {
-	bytes_printf(out, "/manage/%ss", record_name(w->kind));
+	bytes_printf(out, "/manage/%s", record_plural(w->kind));
 	if (w->which != NULL) {
 		bytes_puts(out, "/");
 		add_escaped(out, w->which); /* names may hold what a path may not */

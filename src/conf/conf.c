@@ -137,11 +137,25 @@ static const struct setting settings[] = {
 	{ SETTING("heartbeat", MS, heartbeat_ms, "10s"), RANGE(0, HOUR),
 		.help = "Silence within a stream after which the client gets a heartbeat.\n0: "
 			"none." },
-	{ SETTING("rest_default", MS, rest_default_ms, "30s"), RANGE(0, DAY),
+	{ SETTING("rest_default", MS, rest_default_ms, "10s"), RANGE(0, DAY),
 		.help = "Rest of a key that met a rate limit when the provider does not say how "
-			"long." },
+			"long.\n"
+			"Each probe in vain makes it longer: 3, 6, and 12 times as long." },
 	{ SETTING("rest_max", MS, rest_max_ms, "1h"), RANGE(SECOND, 31 * DAY),
-		.help = "Longest rest of a key, whatever the provider says." },
+		.help = "Longest rest of a key, whatever the provider says: then one request "
+			"finds out." },
+	{ SETTING("tries", INT, tries, "10"), RANGE(1, 16),
+		.help = "Attempts of one request at most: how many keys or providers it is tried "
+			"with.\nA route may say otherwise." },
+	{ SETTING("retry_deadline", MS, retry_deadline_ms, "60s"), RANGE(100, DAY),
+		.help = "Time since a request's beginning in which another attempt may begin.\nA "
+			"route may say otherwise." },
+	{ SETTING("rest_hint_cap", MS, rest_hint_cap_ms, "15m"), RANGE(SECOND, 31 * DAY),
+		.help = "Longest rest that a provider's word is taken for at once.\n"
+			"Then one request finds out, and the cap doubles up to rest_max. Also the "
+			"first rest of a key without credit." },
+	{ SETTING("rest_invalid", MS, rest_invalid_ms, "5m"), RANGE(SECOND, 31 * DAY),
+		.help = "First rest of a key that its provider refuses; doubles up to rest_max." },
 	{ SETTING("http2", BOOL, http2, "no"),
 		.help = "HTTP/2 to providers: fewer connections, more memory for paused streams." },
 	{ SETTING("default_max_output_tokens", INT, default_max_output_tokens, "4096"),

@@ -68,6 +68,10 @@ struct conf {
 	int64_t heartbeat_ms;       /* 0: none */
 	int64_t rest_default_ms;    /* of a rate-limited key when the provider names no time */
 	int64_t rest_max_ms;
+	int64_t tries;             /* attempts of one request at most */
+	int64_t retry_deadline_ms; /* from the request's beginning to the last attempt's */
+	int64_t rest_hint_cap_ms; /* the first cap of a time that a provider states */
+	int64_t rest_invalid_ms;  /* of a key that is refused, the first time */
 	bool http2;
 	int64_t default_max_output_tokens;
 

@@ -209,6 +209,12 @@ begin_row(struct exchange *x)
 	span_copy(web_header(x->request, "session_id"), row->session, sizeof row->session);
 }
 
+static bool
+is_same(struct span a, struct span b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
+}
+
 /* Finds the price each of the plan's candidates has now: several keys of one upstream have one. */
 static void
 find_prices(struct exchange *x)
@@ -216,15 +222,16 @@ find_prices(struct exchange *x)
 	int64_t now_ms = clock_wall_ms();
 
 	for (int i = 0; i < x->plan.count; i++) {
-		const struct upstream *u = x->plan.candidate[i].upstream;
+		const struct route_candidate *c = &x->plan.candidate[i];
 		int same = 0;
 
-		while (x->plan.candidate[same].upstream != u)
+		while (x->plan.candidate[same].upstream != c->upstream ||
+			!is_same(x->plan.candidate[same].model, c->model))
 			same++;
 		if (same < i)
 			x->price[i] = x->price[same];
 		else
-			price_find(x->snapshot, u, span_of(x->ask.model), now_ms, &x->price[i]);
+			price_find(x->snapshot, c->upstream, c->model, now_ms, &x->price[i]);
 	}
 }
 
@@ -232,18 +239,20 @@ find_prices(struct exchange *x)
 static int
 drop_unpriced(struct exchange *x, int64_t input, int64_t output)
 {
-	int kept = 0;
+	int kept = 0, at = x->candidate;
 
 	if (!x->caller.project.refuse_unpriced || x->ask.model[0] == '\0' || x->is_count)
 		return 0;
 	for (int i = 0; i < x->plan.count; i++) {
+		if (i == at)
+			x->candidate = kept;
 		if (price_worst(&x->price[i], input, output) == COST_UNKNOWN)
 			continue;
 		x->plan.candidate[kept] = x->plan.candidate[i];
 		x->price[kept++] = x->price[i];
 	}
 	x->plan.count = kept;
-	if (kept > 0)
+	if (kept > x->candidate)
 		return 0;
 	err_set(&x->err, ERR_MODEL_NOT_ALLOWED, "no price is known for model %.80s", x->ask.model);
 	return err_say(&x->err,
@@ -316,7 +325,7 @@ reserve(struct exchange *x)
 		int64_t most = x->ask.max_output;
 
 		if (most < 0)
-			most = x->plan.candidate[0].upstream->max_output_tokens;
+			most = walk_candidate(x)->upstream->max_output_tokens;
 		if (most <= 0)
 			most = gw->conf.default_max_output_tokens;
 		if (__builtin_mul_overflow(most, x->ask.choices, &need->output_tokens))
@@ -511,6 +520,7 @@ admission_run(struct exchange *x)
 
 	memset(&x->err, 0, sizeof x->err);
 	memset(&x->out, 0, sizeof x->out);
+	x->candidate = 0;
 	snapshot_drop(x->snapshot);
 	x->snapshot = NULL;
 	store_stay(

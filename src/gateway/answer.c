@@ -227,10 +227,10 @@ add_common(struct lines *l, const struct exchange *x)
 	if (x->note == NULL)
 		return;
 	if (x->candidate < x->plan.count)
-		add(l, "X-Sluice-Upstream", x->plan.candidate[x->candidate].upstream->name);
-	add(l, "X-Sluice-Model", x->ask.model);
+		add(l, "X-Sluice-Upstream", walk_candidate(x)->upstream->name);
+	add(l, "X-Sluice-Model", x->tries > 0 ? x->row.upstream_model : x->ask.model);
 	add_dropped(l, x);
-	add(l, "X-Sluice-Attempts", arena_printf(l->arena, "%d", attempt_number(x)));
+	add(l, "X-Sluice-Attempts", arena_printf(l->arena, "%d", x->tries));
 	add(l, "X-Sluice-Upstream-Request-Id", x->row.upstream_request_id);
 }
 

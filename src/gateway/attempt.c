@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "settle/price.h"
+#include "wire/auth.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -166,6 +167,29 @@ query_to_pass(struct exchange *x, struct bytes *out)
 	return bytes_span(out);
 }
 
+/* Behind the provider's root, with its own name of the model where that stands in the path. */
+static const char *
+path_to_ask(struct exchange *x, struct span rest)
+{
+	const char *root = x->match.endpoint->provider_path, *path = NULL;
+	struct span model = x->match.model;
+	struct bytes name = BYTES_LIMIT(URL_BYTES);
+	size_t before;
+
+	if (model.at == NULL || rest.at == NULL || model.at < rest.at ||
+		model.at + model.len > rest.at + rest.len ||
+		strcmp(x->out.model, x->path_model) == 0)
+		return arena_printf(
+			x->arena, "%s%.*s", root, (int)rest.len, rest.at == NULL ? "" : rest.at);
+	before = (size_t)(model.at - rest.at);
+	if (auth_escape(span_of(x->out.model), &name) == 0)
+		path = arena_printf(x->arena, "%s%.*s%.*s%.*s", root, (int)before, rest.at,
+			(int)name.len, name.at, (int)(rest.len - before - model.len),
+			model.at + model.len);
+	bytes_free(&name);
+	return path;
+}
+
 static const char *
 make_url(struct exchange *x, const struct upstream *u)
 {
@@ -175,16 +199,14 @@ make_url(struct exchange *x, const struct upstream *u)
 	bool azure = m->endpoint->shape == SHAPE_AZURE;
 	struct span rest = azure ? m->action : m->rest;
 	struct provider_call call = { .format = x->out.format,
-		.model = azure || x->out.format != NULL ? span_of(x->ask.model) : SPAN_NONE,
+		.model = azure || x->out.format != NULL ? span_of(x->out.model) : SPAN_NONE,
 		.stream = x->ask.stream,
 		.array = !x->out.converted && translate_to_array(x),
 		.query = query_to_pass(x, &query) };
-	const char *copy = NULL,
-		   *path = arena_printf(x->arena, "%s%.*s", m->endpoint->provider_path,
-			   (int)rest.len, rest.at == NULL ? "" : rest.at);
+	const char *copy = NULL, *path = path_to_ask(x, rest);
 
 	if (call.format == NULL && endpoint_dialect(m) == DIALECT_OPENAI)
-		call.model = span_of(x->ask.model); /* Azure's own paths name it */
+		call.model = span_of(x->out.model); /* Azure's own paths name it */
 	call.path = span_of(path);
 	if (path != NULL && !query.failed &&
 		provider_url(x->out.provider, u->base_url, &call, &url) == 0)
@@ -507,8 +529,10 @@ tell_note(struct exchange *x, const struct route_candidate *c)
 {
 	struct settle_note *n = x->note;
 	struct price_rates rates;
-	bool priced = price_rates(&x->price[x->candidate], x->ask.input_estimate, &rates);
+	bool priced = price_rates(&x->price[x->asked], x->ask.input_estimate, &rates);
 
+	span_copy(span_of(x->out.model), x->row.upstream_model, sizeof x->row.upstream_model);
+	memcpy(n->row.upstream_model, x->row.upstream_model, sizeof n->row.upstream_model);
 	x->row.upstream = c->upstream->head.id;
 	x->row.key = c->key == NULL ? ID_NONE : c->key->id;
 	n->row.upstream = x->row.upstream;
@@ -522,16 +546,10 @@ tell_note(struct exchange *x, const struct route_candidate *c)
 }
 
 int
-attempt_number(const struct exchange *x)
-{
-	return x->candidate < x->plan.count ? x->candidate + 1 : x->plan.count;
-}
-
-int
 attempt_start(struct exchange *x)
 {
 	const struct conf *conf = &x->gw->conf;
-	const struct route_candidate *c = &x->plan.candidate[x->candidate];
+	const struct route_candidate *c = walk_candidate(x);
 	const struct upstream *u = c->upstream;
 	struct header_list l = { .arena = x->arena, .upstream = u };
 	struct forward_sink sink = { x, on_head, on_data, on_end };
@@ -593,7 +611,7 @@ static void
 judge_silence(struct exchange *x)
 {
 	const char *what = forward_outcome_text(x->end.outcome);
-	const char *upstream = x->plan.candidate[x->candidate].upstream->name;
+	const char *upstream = walk_candidate(x)->upstream->name;
 
 	x->failure = FAILURE_TRANSIENT;
 	switch (x->end.outcome) {
@@ -640,25 +658,23 @@ judge_refusal(struct exchange *x)
 	if (own_fault && !x->head_sent && x->out.provider->dialect == endpoint_dialect(&x->match))
 		return; /* its own answer goes through */
 	(void)failure_tell(x->failure, x->end.status, boot_of(x->retry_at_ms),
-		x->plan.candidate[x->candidate].upstream->name, bytes_span(&x->answer), &x->err);
+		walk_candidate(x)->upstream->name, bytes_span(&x->answer), &x->err);
 }
 
 void
 attempt_conclude(struct exchange *x)
 {
-	const struct conf *conf = &x->gw->conf;
-	const struct route_candidate *c = &x->plan.candidate[x->candidate];
-	struct route_rests rests = { conf->rest_default_ms, conf->rest_max_ms };
+	const struct route_candidate *c = &x->plan.candidate[x->asked];
 
 	if (x->end.outcome == FORWARD_DONE && x->mode == ANSWER_ERROR && x->err.code == ERR_NONE)
 		judge_refusal(x);
 	if (x->end.outcome != FORWARD_CANCELLED)
-		route_report(x->gw->board, c,
-			&(struct route_outcome){ .failure = x->failure,
-				.status = x->end.status,
-				.until_ms = x->retry_at_ms,
-				.counts = true },
-			&rests);
+		walk_report(x, &(struct route_outcome){ .failure = x->failure,
+				       .status = x->end.status,
+				       .until_ms = x->retry_at_ms,
+				       .counts = true });
+	else
+		walk_release(x);
 	if (x->failure != FAILURE_NONE)
 		log_request(LOG_WARN, "attempt", x->request_id,
 			"upstream %s, key %s, status %d: %s %s", c->upstream->name,
@@ -670,7 +686,7 @@ attempt_conclude(struct exchange *x)
 static void
 judge_whole(struct exchange *x)
 {
-	const char *upstream = x->plan.candidate[x->candidate].upstream->name;
+	const char *upstream = walk_candidate(x)->upstream->name;
 
 	if (x->answer.failed)
 		err_set(&x->err, ERR_UPSTREAM_UNREACHABLE,
@@ -725,7 +741,7 @@ judge(struct exchange *x)
 		x->failure = FAILURE_TRANSIENT;
 		err_set(&x->err, ERR_UPSTREAM_UNREACHABLE,
 			"upstream %s: a stream that ended before its answer was complete",
-			x->plan.candidate[x->candidate].upstream->name);
+			walk_candidate(x)->upstream->name);
 		err_say(&x->err, "The provider's stream ended before its answer was complete.");
 	} else if (x->mode == ANSWER_WHOLE && x->out.converted) {
 		judge_whole(x);
@@ -855,7 +871,7 @@ attempt_usage(struct exchange *x)
 		return;
 	}
 	row->cost_stated = u.seen && u.cost_nusd >= 0;
-	row->cost_nusd = row->cost_stated ? u.cost_nusd
-					  : price_cost(&x->price[attempt_number(x) - 1], row->tier,
-						    &row->tokens);
+	row->cost_nusd = row->cost_stated
+				 ? u.cost_nusd
+				 : price_cost(&x->price[x->asked], row->tier, &row->tokens);
 }

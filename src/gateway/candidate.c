@@ -27,7 +27,7 @@ candidate_init(struct gateway *gw, struct err *err)
 static void
 reserve(struct exchange *x)
 {
-	const struct route_candidate *c = &x->plan.candidate[x->candidate];
+	const struct route_candidate *c = walk_candidate(x);
 	struct admit_ask ask = { .caller = &x->caller,
 		.need = x->need,
 		.end_user = x->row.end_user,

@@ -56,10 +56,9 @@ on_wake(void *ctx)
 static enum credential_verdict
 none(struct exchange *x, bool refused, const char *why)
 {
-	const struct conf *conf = &x->gw->conf;
-	const struct route_candidate *c = &x->plan.candidate[x->candidate];
-	struct route_rests rests = { conf->rest_default_ms, conf->rest_max_ms };
+	const struct route_candidate *c = walk_candidate(x);
 
+	x->is_context = x->is_filter = x->one_try = false;
 	x->failure = refused ? FAILURE_KEY_INVALID : FAILURE_TRANSIENT;
 	x->renewing = false;
 	x->row.upstream = c->upstream->head.id;
@@ -70,10 +69,10 @@ none(struct exchange *x, bool refused, const char *why)
 		refused ? "The provider's sign-in refused the gateway's own key; tell its "
 			  "operator."
 			: "The gateway could not sign in at the provider; try again soon.");
-	route_report(x->gw->board, c,
-		&(struct route_outcome){
-			.failure = x->failure, .status = ERR_UPSTREAM_CREDENTIALS, .counts = true },
-		&rests);
+	walk_report(x, &(struct route_outcome){ .failure = x->failure,
+			       .status = refused ? 401 : 0,
+			       .counts = true,
+			       .evidence = span_of(why) });
 	log_request(LOG_WARN, "attempt", x->request_id, "%s", x->err.text);
 	return CREDENTIAL_NONE;
 }
@@ -82,7 +81,7 @@ enum credential_verdict
 credential_ask(struct exchange *x)
 {
 	const struct conf *conf = &x->gw->conf;
-	const struct route_candidate *c = &x->plan.candidate[x->candidate];
+	const struct route_candidate *c = walk_candidate(x);
 	const struct upstream *u = c->upstream;
 	struct access_terms t;
 	struct access_hold hold;
@@ -285,7 +284,7 @@ add_signature(struct exchange *x, struct header_list *l, const struct forward_re
 int
 credential_add(struct exchange *x, struct header_list *l, struct forward_request *q)
 {
-	const struct route_candidate *c = &x->plan.candidate[x->candidate];
+	const struct route_candidate *c = walk_candidate(x);
 	const struct upstream *u = c->upstream;
 
 	if (c->key == NULL)

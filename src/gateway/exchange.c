@@ -42,6 +42,7 @@ exchange_free(void *object)
 {
 	struct exchange *x = object;
 
+	walk_release(x);
 	guard_end(x);
 	signed_forget(x);
 	passage_free(&x->passage);
@@ -215,42 +216,51 @@ on_ended(void *ctx)
 	exchange_free(x);
 }
 
+/* Nobody can be asked now. */
 static enum exchange_state
-step_route(struct exchange *x)
+step_nobody(struct exchange *x)
 {
-	while (!x->gone && x->candidate < x->plan.count) {
-		if (x->may == CANDIDATE_NEW && (x->by_attempt || translate_may_block(x)) &&
-			candidate_ask(x))
-			return EX_ROUTE; /* not ours until it comes back */
-		x->err = x->attempt_err;
-		if (x->may != CANDIDATE_REFUSED) {
-			credential_begin(x);
-			return EX_CREDENTIAL;
-		}
-		candidate_release(x);
-		x->candidate++;
-	}
+	candidate_release(x);
 	if (x->gone)
 		err_set(&x->err, ERR_CLIENT_GONE, "the client left before a provider answered");
+	else if (x->tries == 0 && x->err.code == ERR_NONE) {
+		err_set(&x->err, ERR_NO_KEY_AVAILABLE, "all of %d candidates rest by now",
+			x->plan.count);
+		if (x->plan.wakes_ms > 0)
+			x->err.retry_boot_ms =
+				clock_boot_ms() + board_wait_ms(x->gw->board, x->plan.wakes_ms);
+	}
 	return EX_SETTLE;
 }
 
 static enum exchange_state
-next_candidate(struct exchange *x)
+step_route(struct exchange *x)
 {
-	x->candidate++;
-	if (x->candidate == x->plan.count)
-		return EX_SETTLE;
-	candidate_release(x);
-	return EX_ROUTE;
+	while (!x->gone && walk_has_more(x)) {
+		if (x->may == CANDIDATE_NEW && (x->by_attempt || translate_may_block(x)) &&
+			candidate_ask(x))
+			return EX_ROUTE; /* not ours until it comes back */
+		if (x->may == CANDIDATE_REFUSED) {
+			x->err = x->attempt_err;
+		} else if (translate_request(x) == 0 && walk_begin(x)) {
+			memset(&x->err, 0, sizeof x->err);
+			credential_begin(x);
+			return EX_CREDENTIAL;
+		}
+		candidate_release(x);
+		walk_pass_over(x);
+	}
+	return step_nobody(x);
 }
 
+/* The attempt is over, and reported. */
 static enum exchange_state
 after_attempt(struct exchange *x)
 {
-	if (x->content_sent || x->gone || x->cut || !route_goes_on(x->failure))
+	if (x->content_sent || x->gone || x->cut || x->failure == FAILURE_NONE || !walk_go_on(x))
 		return EX_SETTLE;
-	return next_candidate(x);
+	candidate_release(x);
+	return EX_ROUTE;
 }
 
 static enum exchange_state
@@ -258,6 +268,7 @@ step_credential(struct exchange *x)
 {
 	if (x->gone || x->cut) {
 		credential_leave(x);
+		walk_release(x);
 		if (x->cut)
 			err_set(&x->err, ERR_CUT, "cut by the operator");
 		else
@@ -271,16 +282,16 @@ step_credential(struct exchange *x)
 	case CREDENTIAL_READY:
 		if (attempt_start(x) == 0)
 			return EX_FORWARD;
-		break;
+		walk_pass_over(x);
+		candidate_release(x);
+		return EX_ROUTE;
 	case CREDENTIAL_NONE:
 		break;
 	case CREDENTIAL_KEPT:
 		attempt_conclude(x);
-		return after_attempt(x);
+		break;
 	}
-	candidate_release(x);
-	x->candidate++;
-	return x->candidate == x->plan.count ? EX_SETTLE : EX_ROUTE;
+	return after_attempt(x);
 }
 
 static enum exchange_state
@@ -297,7 +308,7 @@ make_row(struct exchange *x)
 	struct usage_row *row = &x->row;
 	int64_t now_us = clock_mono_us();
 
-	row->attempts = (uint8_t)(x->note == NULL ? 0 : attempt_number(x));
+	row->attempts = (uint8_t)(x->tries > UINT8_MAX ? UINT8_MAX : x->tries);
 	row->duration_ms = (uint32_t)((now_us - x->began_us) / 1000);
 	row->ttfb_ms = (uint32_t)(x->first_byte_us / 1000);
 	if (x->gone && x->err.code == ERR_NONE) /* it was read to its end all the same */

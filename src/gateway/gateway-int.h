@@ -146,6 +146,7 @@ struct guard {
 /* The request as the candidate's provider wants it; see translate.c. */
 struct outgoing {
 	const struct upstream *upstream; /* made for it and those alike; NULL: not made yet */
+	const char *model;               /* as that upstream calls it; "" none */
 	const struct provider *provider;
 	const struct format *format; /* of body; NULL: no conversation */
 	bool converted;
@@ -203,8 +204,16 @@ struct exchange {
 	bool renewed;           /* … which happens once */
 	int64_t waits_since_ms; /* loop time */
 
+	/* walk.c */
+	int candidate;  /* of plan: at hand; plan.count: nobody is left */
+	int asked;      /* the last one that was asked … */
+	int tries;      /* … and how many were */
+	bool begun;     /* it counts as in flight: walk_report() or walk_release() is due */
+	int64_t try_us; /* when it was begun */
+	bool is_context, is_filter; /* what the last attempt's failure was about, besides `failure` */
+	bool one_try;   /* it may have been acted on, and must not be asked of another */
+
 	/* FORWARD */
-	int candidate; /* of plan; attempts made so far */
 	struct forward_call *call;
 	enum answer_mode mode;
 	struct forward_end end;
@@ -248,9 +257,23 @@ void exchange_tick(struct gateway *gw);  /* [loop] heartbeats and waits */
 /* admission.c: the work of ADMIT; 0, or -1 with x->err. */
 int admission_run(struct exchange *x);
 
+/* walk.c [loop]: along the plan. */
+/* The candidate at hand; there is one. */
+const struct route_candidate *walk_candidate(const struct exchange *x);
+/* Is there one, and may another attempt be made: tries and deadline? */
+bool walk_has_more(const struct exchange *x);
+/* Right before the candidate at hand is asked: false, it may not be by now, which is no try.  Else one
+ * of the next two is due, and does nothing where none is. */
+bool walk_begin(struct exchange *x);
+void walk_report(struct exchange *x, const struct route_outcome *o);
+void walk_release(struct exchange *x); /* it was not asked after all, or its client left */
+void walk_pass_over(struct exchange *x); /* the candidate at hand; the next one is */
+/* Behind an attempt that failed as x->failure tells: true, the next one is at hand. */
+bool walk_go_on(struct exchange *x);
+bool walk_could_go_on(const struct exchange *x); /* would it? */
+
 /* attempt.c [loop] */
-int attempt_start(struct exchange *x);        /* 0, or -1 when this candidate cannot be tried */
-int attempt_number(const struct exchange *x); /* of the one under way, from 1 */
+int attempt_start(struct exchange *x); /* 0, or -1 when this candidate cannot be tried */
 void
 attempt_conclude(struct exchange *x);   /* what was answered counts: for the key and the client */
 void attempt_usage(struct exchange *x); /* tokens, source and cost into x->row */

@@ -31,7 +31,7 @@ use_of(const struct exchange *x, int32_t metric, int64_t output)
 	case METRIC_TOKENS:
 		return t.input + output;
 	case METRIC_COST:
-		cost = price_cost(&x->price[attempt_number(x) - 1], "", &t);
+		cost = price_cost(&x->price[x->asked], "", &t);
 		return cost == COST_UNKNOWN ? 0 : cost;
 	default:
 		return 0;

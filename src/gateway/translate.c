@@ -11,6 +11,7 @@
 #include "base/clock.h"
 
 #include <string.h>
+#include <strings.h>
 
 #define CONVERT_ARENA_BYTES (96L << 20) /* of the neutral form of the largest body */
 #define LOOP_BYTES          (64 * 1024) /* of a body that the loop converts itself */
@@ -97,7 +98,7 @@ convert(struct exchange *x, const struct upstream *u)
 	struct convert_request q = { .from = x->match.format,
 		.to = out->format,
 		.source = translate_source(x),
-		.target = { .model = x->ask.model,
+		.target = { .model = out->model,
 			.default_max_output = u->max_output_tokens,
 			.thinking = thinking_of(u) },
 		.strict = u->strict,
@@ -131,17 +132,44 @@ is_named_in_body(const struct exchange *x)
 	return x->match.endpoint->shape == SHAPE_AZURE && out->provider->is_model;
 }
 
+/* Where the body itself says which model it is for. */
+static bool
+holds_model(const struct exchange *x)
+{
+	struct span v = x->ask.model_value.raw;
+
+	return x->ask.model_value.type == JSON_STRING && v.at >= x->body.at &&
+	       v.at + v.len <= x->body.at + x->body.len;
+}
+
+/* A form, which names the model in one of its parts. */
+static int
+pass_form(struct exchange *x)
+{
+	struct span type = web_header(x->request, "content-type");
+	const char *text = arena_strndup(x->arena, type.at, type.len);
+
+	if (text == NULL || strncasecmp(text, "multipart/form-data", 19) != 0)
+		return 0;
+	x->out.body = openai_rewrite_multipart(x->arena, x->body, text, x->out.model);
+	return x->out.body.at == NULL ? no_memory(x) : 0;
+}
+
 static int
 pass_on(struct exchange *x)
 {
 	struct outgoing *out = &x->out;
+	bool openai = (out->format != NULL ? out->format->dialect : endpoint_dialect(&x->match)) ==
+		      DIALECT_OPENAI;
+	bool other = strcmp(out->model, x->ask.model) != 0;
 
 	out->body = x->body;
-	if (!x->is_json || (out->format != NULL ? out->format->dialect != DIALECT_OPENAI
-						: endpoint_dialect(&x->match) != DIALECT_OPENAI))
+	if (!x->is_json)
+		return other && openai ? pass_form(x) : 0;
+	if (!openai && !(other && holds_model(x)))
 		return 0;
 	out->body = openai_rewrite(x->arena, x->body, &x->ask, x->plain_path,
-		is_named_in_body(x) ? x->ask.model : NULL);
+		is_named_in_body(x) || (other && holds_model(x)) ? out->model : NULL);
 	return out->body.at == NULL && x->body.len > 0 ? no_memory(x) : 0;
 }
 
@@ -152,6 +180,16 @@ is_alike(const struct upstream *a, const struct upstream *b)
 	return a == b || (a->protocol == b->protocol && a->thinking == b->thinking &&
 				 a->strict == b->strict && a->fetch_media == b->fetch_media &&
 				 a->max_output_tokens == b->max_output_tokens);
+}
+
+/* Does what there is serve the candidate at hand? */
+static bool
+is_made(const struct exchange *x)
+{
+	const struct route_candidate *c = walk_candidate(x);
+
+	return x->out.upstream != NULL && is_alike(x->out.upstream, c->upstream) &&
+	       span_is(c->model, x->out.model);
 }
 
 /* The one that its provider is asked in; NULL: no conversation. */
@@ -166,9 +204,9 @@ format_for(const struct exchange *x, const struct upstream *u)
 bool
 translate_may_block(const struct exchange *x)
 {
-	const struct upstream *u = x->plan.candidate[x->candidate].upstream;
+	const struct upstream *u = walk_candidate(x)->upstream;
 
-	if (x->out.upstream != NULL && is_alike(x->out.upstream, u))
+	if (is_made(x))
 		return false;
 	return x->body.len > LOOP_BYTES || signed_is_sought(x, format_for(x, u)) ||
 	       media_may_fetch(x, u, format_for(x, u));
@@ -177,18 +215,25 @@ translate_may_block(const struct exchange *x)
 int
 translate_request(struct exchange *x)
 {
-	const struct upstream *u = x->plan.candidate[x->candidate].upstream;
+	const struct route_candidate *c = walk_candidate(x);
 	struct outgoing *out = &x->out;
 	int rc;
 
-	if (out->upstream != NULL && is_alike(out->upstream, u))
+	if (is_made(x))
 		return 0;
-	*out = (struct outgoing){ .provider = translate_provider(u) };
-	out->format = format_for(x, u);
+	*out = (struct outgoing){ .provider = translate_provider(c->upstream),
+		.model = span_is(c->model, x->ask.model)
+				 ? x->ask.model
+				 : arena_strndup(x->arena, c->model.at, c->model.len) };
+	if (out->model == NULL) {
+		out->model = "";
+		return no_memory(x);
+	}
+	out->format = format_for(x, c->upstream);
 	out->converted = out->format != NULL && out->format != x->match.format;
-	rc = out->converted ? convert(x, u) : pass_on(x);
+	rc = out->converted ? convert(x, c->upstream) : pass_on(x);
 	if (rc == 0)
-		out->upstream = u;
+		out->upstream = c->upstream;
 	return rc;
 }
 
@@ -203,10 +248,8 @@ translate_first(struct exchange *x)
 			return -1;
 		if (first.code == ERR_NONE)
 			first = x->err;
-		x->plan.count--;
-		memmove(x->plan.candidate, x->plan.candidate + 1,
-			(size_t)x->plan.count * sizeof x->plan.candidate[0]);
-		if (x->plan.count == 0) {
+		walk_pass_over(x);
+		if (x->candidate == x->plan.count) {
 			x->err = first;
 			return -1;
 		}

@@ -294,7 +294,7 @@ upstream_finish(struct edit *e)
 		return call_refuse(e->call, ERR_BAD_REQUEST,
 			u->ca_file[0] != '\0' && u->ca_file[0] != '/' ? "ca_file" : "client_cert",
 			"Files are named by absolute paths.");
-	return 0;
+	return upstream_check_routing(e);
 }
 
 static bool
@@ -353,6 +353,9 @@ upstream_passes(const void *record, const struct filter *f)
 
 const struct kind kind_upstream = {
 	.record = RECORD_UPSTREAM,
+	.member = upstream_member,
+	.hides = upstream_hides,
+	.extra = upstream_extra,
 	.finish = upstream_finish,
 	.written = upstream_written,
 	.passes = upstream_passes,
@@ -387,8 +390,10 @@ upstreams_delete(struct call *c)
 			return call_refuse(c, ERR_CONFLICT, NULL,
 				"This upstream still has keys; delete them first, or set is_active "
 				"to false.");
+		if (refuse_when_named(c, RECORD_UPSTREAM, u->head.id) != 0)
+			return -1;
 	}
-	return resource_delete(c, &kind_upstream);
+	return c->err.code != ERR_NONE ? -1 : resource_delete(c, &kind_upstream);
 }
 
 /* ---- keys ---- */
@@ -421,6 +426,10 @@ key_finish(struct edit *e)
 	struct key *k = e->record;
 	int rc;
 
+	if (k->is_enabled)
+		k->disabled_reason[0] = '\0';
+	if (rules_check(e) != 0)
+		return -1;
 	if (e->secret == NULL)
 		return e->before != NULL ? 0
 					 : call_refuse(e->call, ERR_BAD_REQUEST, "secret",
@@ -592,5 +601,18 @@ ENDPOINTS(projects, kind_project)
 ENDPOINTS(upstreams, kind_upstream)
 ENDPOINTS(keys, kind_key)
 ENDPOINTS(prices, kind_price)
-ENDPOINT(keys_delete, delete, kind_key)
+
+int
+keys_delete(struct call *c)
+{
+	struct key *k = arena_alloc(c->arena, sizeof *k);
+
+	if (k == NULL)
+		return call_no_memory(c);
+	if (store_find(c->m->store, RECORD_KEY, c->id, k, &c->err) > 0 &&
+		refuse_when_named(c, RECORD_KEY, k->head.id) != 0)
+		return -1;
+	return c->err.code != ERR_NONE ? -1 : resource_delete(c, &kind_key);
+}
+
 ENDPOINT(prices_delete, delete, kind_price)

@@ -140,7 +140,8 @@ struct kind {
 	/* Does the list's filter let this record through? */
 	bool (*passes)(const void *record, const struct filter *f);
 };
-extern const struct kind kind_project, kind_token, kind_upstream, kind_key, kind_price, kind_limit, kind_grant;
+extern const struct kind kind_project, kind_token, kind_upstream, kind_key, kind_price, kind_limit, kind_grant,
+	kind_route, kind_policy;
 
 struct edit {
 	struct call *call;
@@ -230,6 +231,34 @@ int tokens_revoke_all(struct edit *e);
 /* ---- lists.c: the lists that were sent, in a token or a project.  0, or -1 with c->err ---- */
 int lists_check_project(struct edit *e);
 int lists_check_token(struct edit *e, const struct project *project);
+
+/* ---- rules.c: what may stand in lists of routes, policies, upstreams and keys.  0, or -1 with c->err ---- */
+/* The lists of the record that were sent and that mean the same in every kind. */
+int rules_check(struct edit *e);
+/* One pattern: a glob, or "/regex/" that compiles. */
+int rules_check_pattern(struct call *c, const char *field, const char *pattern);
+bool rules_is_regex(const char *pattern);
+bool rules_pattern_fits(const char *pattern, const char *text);
+/* sum: of the shares. */
+int rules_check_objectives(struct call *c, const char *field, const char *list, int64_t *sum);
+int rules_check_aliases(struct call *c, const char *field, const char *list);
+int rules_check_requests(struct call *c, const char *field, const char *list);
+/* The list's next entry, cut to fit; false at its end. */
+bool rules_next(const char **list, char *out, size_t room);
+
+/* ---- upstreams.c: hooks of the kind, and what kinds.c does not look at ---- */
+int upstream_member(struct edit *e, const char *name, struct json_value v);
+bool upstream_hides(const struct field *f);
+int upstream_extra(struct call *c, const void *record, const struct filter *f, struct bytes *out);
+int upstream_check_routing(struct edit *e);
+
+/* ---- routes.c, policies.c ---- */
+endpoint_fn routes_list, routes_post, routes_get, routes_patch, routes_delete;
+endpoint_fn policies_list, policies_post, policies_get, policies_patch, policies_delete;
+bool route_names_upstream(const struct route *r, struct id upstream);
+/* Is that upstream, key or route named by a route, policy or upstream?  Then -1 with c->err, which names
+ * them. */
+int refuse_when_named(struct call *c, enum record_kind of, struct id id);
 
 /* ---- report.c ---- */
 endpoint_fn inflight_list, inflight_cut; /* inflight.c */

@@ -85,6 +85,17 @@ static const struct endpoint {
 	{ "GET",    "/manage/grants/{id}",                NEEDS_ADMIN,   0,         grants_get },
 	{ "DELETE", "/manage/grants/{id}",                NEEDS_ADMIN,   4 * KIB,   grants_delete },
 
+	{ "GET",    "/manage/routes",                     NEEDS_ADMIN,   0,         routes_list },
+	{ "POST",   "/manage/routes",                     NEEDS_ADMIN,   64 * KIB,  routes_post },
+	{ "GET",    "/manage/routes/{id}",                NEEDS_ADMIN,   0,         routes_get },
+	{ "PATCH",  "/manage/routes/{id}",                NEEDS_ADMIN,   64 * KIB,  routes_patch },
+	{ "DELETE", "/manage/routes/{id}",                NEEDS_ADMIN,   4 * KIB,   routes_delete },
+	{ "GET",    "/manage/policies",                   NEEDS_ADMIN,   0,         policies_list },
+	{ "POST",   "/manage/policies",                   NEEDS_ADMIN,   64 * KIB,  policies_post },
+	{ "GET",    "/manage/policies/{id}",              NEEDS_ADMIN,   0,         policies_get },
+	{ "PATCH",  "/manage/policies/{id}",              NEEDS_ADMIN,   64 * KIB,  policies_patch },
+	{ "DELETE", "/manage/policies/{id}",              NEEDS_ADMIN,   4 * KIB,   policies_delete },
+
 	{ "GET",    "/manage/requests",                   NEEDS_ADMIN,   0,         requests_list },
 	{ "GET",    "/manage/requests/{id}",              NEEDS_ADMIN,   0,         requests_get },
 	{ "GET",    "/manage/inflight",                   NEEDS_ADMIN,   0,         inflight_list },

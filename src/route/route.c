@@ -210,7 +210,7 @@ route_plan(const struct route_table *t, const struct route_ask *ask, struct rout
 {
 	struct board *board = t->board;
 	const struct snapshot *snapshot = t->snapshot;
-	struct pool all, live;
+	static _Thread_local struct pool all, live; /* large */
 	int64_t now_ms = board_now_ms(board), wakes_ms = INT64_MAX;
 	bool any_upstream;
 	int first;

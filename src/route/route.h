@@ -68,6 +68,7 @@ struct route_candidate {
 	uint8_t stage;          /* 0: the model asked for; else of the route's fallback stage - 1 */
 	uint8_t member;         /* in the record */
 	bool is_probe;          /* it rests, and its time has come for one request to find out */
+	uint8_t probes;         /* of its targets, those that this attempt probes; route_begin() sets it */
 	/* what may rest or break of it; NULL: the board's table is full, or it has no such */
 	struct board_target *target_key, *target_key_model, *target_upstream, *target_upstream_model, *target_group;
 	struct forecast_ticket forecast; /* of the attempt that is under way */
@@ -110,6 +111,7 @@ struct route_record {
 	struct id policy[4];   /* that forbade or set something, the first ones */
 	uint16_t considered;   /* keys that were looked at */
 	uint16_t out[ROUTE__REASONS]; /* of those, how many each reason kept out */
+	uint8_t member_left;   /* candidates of whom nothing is told: no room */
 	uint8_t member_count;
 	struct route_member {
 		struct id upstream, key;
@@ -173,16 +175,20 @@ struct route_outcome {
 	bool is_timeout;
 	bool is_account;        /* the evidence speaks of the account, not of the key alone */
 	bool is_quota;          /* … of a quota of days, not of a rate */
+	bool is_model;          /* … of this model alone */
 	bool counts;            /* for breakers, by failure rules; true where none says otherwise */
-	int64_t rest_ms;        /* by a failure rule; 0: as usual */
+	int64_t rest_ms;        /* by a failure rule; 0: as usual; -1: nothing rests */
 	const struct quota_told *told; /* by rate headers and body (wire/quota.h); NULL: nothing */
 	struct span evidence;   /* the provider's words, cut, without secrets: kept with a transition */
 };
 struct route_rests {
-	int64_t default_ms; /* for a rate limit that states no time, the first time */
-	int64_t most_ms;    /* however long a provider says; then one request may try again */
+	int64_t default_ms;  /* for a rate limit that states no time, the first time; then 3, 6 and 12 times */
+	int64_t most_ms;     /* the longest; then one request may try again */
+	int64_t hint_cap_ms; /* the first cap of what a provider states, and of one without credit; doubles
+	                      * with each probe in vain.  0: most_ms */
+	int64_t invalid_ms;  /* of a key that is refused, the first time; doubles.  0: five minutes */
 };
-/* After an attempt.  FAILURE_NONE and FAILURE_REQUEST wake what rested. */
+/* After an attempt.  FAILURE_NONE and FAILURE_REQUEST wake what was probed. */
 void route_report(struct board *board, const struct route_candidate *c, const struct route_outcome *o,
 	const struct route_rests *rests);
 

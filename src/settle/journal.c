@@ -38,7 +38,7 @@ struct journal {
 
 /* ---- a row as a line ---- */
 
-enum piece_type { PIECE_ID, PIECE_TEXT, PIECE_8, PIECE_16, PIECE_32, PIECE_64 };
+enum piece_type { PIECE_ID, PIECE_TEXT, PIECE_8, PIECE_16, PIECE_32, PIECE_64, PIECE_DECISION };
 
 struct piece {
 	const char *name;
@@ -90,9 +90,41 @@ static const struct piece pieces[] = {
 	PIECE("audio_output", 64, tokens.audio_output),
 	PIECE("images", 64, tokens.images),
 	PIECE("cost_nusd", 64, cost_nusd),
+	PIECE("cost_stated", 8, cost_stated),
+	PIECE("dropped", TEXT, dropped),
+	PIECE("decision", DECISION, decision_len),
 };
 #define PIECES (sizeof pieces / sizeof pieces[0])
 _Static_assert(USAGE_TAGS_MAX == 4, "a piece for each tag");
+_Static_assert(offsetof(struct usage_row, decision) ==
+		       offsetof(struct usage_row, decision_len) + sizeof(uint16_t),
+	"the bytes behind their number");
+
+static void
+write_decision(struct bytes *out, const char *name, const char *from)
+{
+	char text[2 * DECISION_BYTES + 1];
+	uint16_t len;
+
+	memcpy(&len, from, sizeof len);
+	if (len == 0 || len > DECISION_BYTES)
+		return;
+	hash_hex(from + sizeof len, len, text);
+	bytes_printf(out, ",\"%s\":\"%s\"", name, text);
+}
+
+static int
+read_decision(struct json_value v, char *to)
+{
+	char text[2 * DECISION_BYTES + 1];
+	ptrdiff_t chars = json_string(v, text, sizeof text);
+	uint16_t len = (uint16_t)(chars / 2);
+
+	if (chars < 0 || chars % 2 != 0 || hash_unhex(text, to + sizeof len, len) != 0)
+		return -1;
+	memcpy(to, &len, sizeof len);
+	return 0;
+}
 
 static int64_t
 number_of(const struct piece *p, const void *from)
@@ -162,6 +194,9 @@ write_piece(struct bytes *out, const struct piece *p, const char *from)
 		bytes_printf(out, ",\"%s\":", p->name);
 		bytes_json(out, (struct span){ from, strnlen(from, p->size) });
 		return;
+	case PIECE_DECISION:
+		write_decision(out, p->name, from);
+		return;
 	default:
 		if (number_of(p, from) != 0)
 			bytes_printf(out, ",\"%s\":%" PRId64, p->name, number_of(p, from));
@@ -187,6 +222,8 @@ read_piece(struct json_value v, const struct piece *p, char *to)
 			return -1;
 		(void)span_copy(span_of(text), to, p->size);
 		return 0;
+	case PIECE_DECISION:
+		return read_decision(v, to);
 	default:
 		return json_int(v, &n) != 0 ? -1 : put_number(p, n, to);
 	}

@@ -43,7 +43,7 @@ static const char *const secret_names[] = {
 
 /* ---- members that are alike in rows, sums and audit entries ---- */
 
-enum member_type { M_ID, M_TEXT, M_U8, M_U16, M_U32, M_U64, M_I64, M_TIME, M_COST };
+enum member_type { M_ID, M_TEXT, M_U8, M_U16, M_U32, M_U64, M_I64, M_TIME, M_COST, M_HEX };
 
 struct member {
 	const char *name;
@@ -93,7 +93,11 @@ static const struct member row_members[] = {
 	{ "audio_output", M_I64, IN(usage_row, tokens.audio_output), NULL },
 	{ "images", M_I64, IN(usage_row, tokens.images), NULL },
 	{ "cost", M_COST, IN(usage_row, cost_nusd), NULL },
+	{ "decision", M_HEX, IN(usage_row, decision_len), NULL }, /* and what follows it */
 };
+_Static_assert(offsetof(struct usage_row, decision) ==
+		       offsetof(struct usage_row, decision_len) + sizeof(uint16_t),
+	"the bytes behind their number");
 
 static const struct member audit_members[] = {
 	{ "audit", M_U64, IN(audit_entry, number), NULL },
@@ -164,6 +168,7 @@ member_number(const struct member *m, const void *from)
 	case M_U8:
 		return *at;
 	case M_U16:
+	case M_HEX:
 		memcpy(&u16, at, sizeof u16);
 		return u16;
 	case M_U32:
@@ -210,6 +215,18 @@ put_id(struct bytes *b, const char *prefix, struct id id)
 	(void)bytes_printf(b, "\"%s\"", text);
 }
 
+static void
+put_hex(struct bytes *b, const void *data, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+	const uint8_t *p = data;
+
+	(void)bytes_puts(b, "\"");
+	for (size_t i = 0; i < len; i++)
+		(void)bytes_add(b, (char[2]){ digits[p[i] >> 4], digits[p[i] & 15] }, 2);
+	(void)bytes_puts(b, "\"");
+}
+
 /* What is zero or empty is left out. */
 static void
 put_member(struct bytes *b, const struct member *m, const void *from)
@@ -232,7 +249,10 @@ put_member(struct bytes *b, const struct member *m, const void *from)
 		(void)bytes_puts(b, "null");
 	} else if (number != 0) {
 		put_name(b, m->name);
-		if (m->type == M_TIME)
+		if (m->type == M_HEX)
+			put_hex(b, (const uint8_t *)at + sizeof(uint16_t),
+				number < DECISION_BYTES ? number : DECISION_BYTES);
+		else if (m->type == M_TIME)
 			put_time(b, (int64_t)number);
 		else if (m->type == M_COST)
 			put_money(b, (int64_t)number);
@@ -266,6 +286,18 @@ take_number(const struct member *m, struct json_value v, uint8_t *at)
 	return 0;
 }
 
+static ptrdiff_t
+take_hex(struct json_value v, uint8_t *out, size_t room)
+{
+	char text[2 * SEALED_BYTES + 1];
+	ptrdiff_t len = json_string(v, text, sizeof text);
+
+	if (len < 0 || len % 2 != 0 || (size_t)len / 2 > room ||
+		hash_unhex(text, out, (size_t)len / 2) != 0)
+		return -1;
+	return len / 2;
+}
+
 static int
 take_member(const struct member *m, struct json_value v, void *to)
 {
@@ -273,6 +305,8 @@ take_member(const struct member *m, struct json_value v, void *to)
 	char text[64], *end;
 	int64_t number;
 	uint64_t wide;
+	uint16_t u16;
+	ptrdiff_t len;
 	struct id id;
 
 	switch (m->type) {
@@ -304,6 +338,12 @@ take_member(const struct member *m, struct json_value v, void *to)
 		if (errno != 0 || *end != '\0' || end == text)
 			return -1;
 		memcpy(at, &wide, sizeof wide);
+		return 0;
+	case M_HEX:
+		if ((len = take_hex(v, at + sizeof u16, DECISION_BYTES)) < 0)
+			return -1;
+		u16 = (uint16_t)len;
+		memcpy(at, &u16, sizeof u16);
 		return 0;
 	default:
 		return take_number(m, v, at);
@@ -338,18 +378,6 @@ end_line(struct dumping *d)
 	d->lines++;
 	care_step(&d->run, 1);
 	return !d->failed;
-}
-
-static void
-put_hex(struct bytes *b, const void *data, size_t len)
-{
-	static const char digits[] = "0123456789abcdef";
-	const uint8_t *p = data;
-
-	(void)bytes_puts(b, "\"");
-	for (size_t i = 0; i < len; i++)
-		(void)bytes_add(b, (char[2]){ digits[p[i] >> 4], digits[p[i] & 15] }, 2);
-	(void)bytes_puts(b, "\"");
 }
 
 static void
@@ -574,6 +602,8 @@ next_rows(struct attach *at, void *arg, struct err *err)
 		if (recno != 0 && (rc = row_read(at, recno, &b->rows[b->count], &there)) != 0 &&
 			rc != DB_NOTFOUND)
 			return rc;
+		if (there && (rc = row_decision(at, recno, &b->rows[b->count])) != 0)
+			return rc;
 		b->count += there;
 		recno++;
 	}
@@ -758,18 +788,6 @@ static int
 refuse(struct loading *l, const char *why)
 {
 	return err_set(l->err, ERR_BAD_REQUEST, "line %" PRId64 ": %s", l->lines + 1, why);
-}
-
-static ptrdiff_t
-take_hex(struct json_value v, uint8_t *out, size_t room)
-{
-	char text[2 * SEALED_BYTES + 1];
-	ptrdiff_t len = json_string(v, text, sizeof text);
-
-	if (len < 0 || len % 2 != 0 || (size_t)len / 2 > room ||
-		hash_unhex(text, out, (size_t)len / 2) != 0)
-		return -1;
-	return len / 2;
 }
 
 struct list_taking {

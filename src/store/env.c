@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /*
  * The thread sanitizer sees libdb's calls of pthread functions but not its memory, and takes the
@@ -49,6 +50,7 @@ static const struct table_kind {
 	[TABLE_BOOKED] = { "booked.db", DB_BTREE, 4096 },
 	[TABLE_ROLLUPS] = { "rollups.db", DB_BTREE, 4096 },
 	[TABLE_ROWS] = { "rows.db", DB_QUEUE, 8192 },
+	[TABLE_DECISIONS] = { "decisions.db", DB_BTREE, 4096 },
 };
 
 #define EXTENT_PAGES 512 /* 4 MB of rows a file: what retention drops at once */
@@ -152,14 +154,37 @@ env_open_tables(struct store *s, struct attach *at)
 			rc = db->set_q_extentsize(db, EXTENT_PAGES);
 		if (rc == 0 && kind->type == DB_BTREE)
 			rc = db->set_flags(db, DB_CHKSUM);
-		if (rc != 0 ||
-			(rc = db->open(db, NULL, kind->file, NULL, kind->type, flags, 0660)) != 0) {
-			(void)db->close(db, DB_NOSYNC);
-			return rc;
+		if (i == TABLE_DECISIONS) /* a store of an older program has none yet */
+			flags |= DB_CREATE;
+		if (rc == 0)
+			rc = db->open(db, NULL, kind->file, NULL, kind->type, flags, 0660);
+		if (rc == 0) {
+			at->table[i] = db;
+			continue;
 		}
-		at->table[i] = db;
+		(void)db->close(db, DB_NOSYNC);
+		if (i != TABLE_DECISIONS || rc != EINVAL)
+			return rc;
+		/* An older program restored the store: the log is new, this table it did not know. */
+		log_write(LOG_WARN, "store",
+			"%s/%s does not belong to this store any more: decisions with many keys "
+			"are "
+			"not kept; remove it while nothing runs, and it is made anew",
+			s->home, kind->file);
 	}
 	return 0;
+}
+
+/* A copy of an older program has no decisions. */
+static int
+forget_log(DB_ENV *env, const char *home, enum table table)
+{
+	char path[4096];
+
+	(void)snprintf(path, sizeof path, "%s/%s", home, tables[table].file);
+	if (table == TABLE_DECISIONS && access(path, F_OK) != 0 && errno == ENOENT)
+		return 0;
+	return env->lsn_reset(env, tables[table].file, 0);
 }
 
 int
@@ -174,7 +199,7 @@ env_forget_log(const char *home)
 	/* No log and no transactions: with them no table could be opened that is ahead of its log. */
 	rc = env->open(env, home, DB_CREATE | DB_PRIVATE | DB_INIT_MPOOL, 0660);
 	for (int i = 0; rc == 0 && i < TABLE__COUNT; i++)
-		rc = env->lsn_reset(env, tables[i].file, 0);
+		rc = forget_log(env, home, (enum table)i);
 	closed = env->close(env, 0);
 	return rc != 0 ? rc : closed;
 }

@@ -95,7 +95,8 @@ sync_bounds(struct attach *at, void *arg, struct err *err)
 bool
 expire_due(struct store *s)
 {
-	int64_t others = file_bytes(s, "rollups.db") + file_bytes(s, "booked.db");
+	int64_t others = file_bytes(s, "rollups.db") + file_bytes(s, "booked.db") +
+			 file_bytes(s, "decisions.db");
 	struct bounds b;
 	struct err err = { 0 };
 
@@ -273,6 +274,36 @@ expire_postings(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	return delete_blocks(at, txn, 0, from, &e->deleted);
 }
 
+static int
+delete_decisions(struct attach *at, DB_TXN *txn, uint32_t from, uint32_t to, int *deleted)
+{
+	uint8_t a[4], b[4];
+
+	put_be32(a, from);
+	put_be32(b, to);
+	return from < to ? delete_range(at->table[TABLE_DECISIONS], txn, a, sizeof a, b, sizeof b,
+				   deleted)
+			 : 0;
+}
+
+/* Of rows that are gone, as postings. */
+static int
+expire_decisions(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
+{
+	struct expiring *e = arg;
+	uint32_t first, next;
+	int rc = rows_bounds(at, &first, &next);
+
+	(void)err;
+	e->deleted = 0;
+	if (rc != 0 || at->table[TABLE_DECISIONS] == NULL)
+		return rc;
+	/* Who books has the number before us, so nothing near `next` is touched where numbers wrap. */
+	if (next < first)
+		return delete_decisions(at, txn, next + (1u << 24), first, &e->deleted);
+	return delete_decisions(at, txn, 0, first, &e->deleted);
+}
+
 /* One that was booked long after it began stays as long as its row. */
 static int
 delete_booked(DB *db, DB_TXN *txn, struct id to, uint32_t first, int *deleted)
@@ -425,7 +456,8 @@ store_expire(struct store *s, struct err *err)
 	sums_bytes = file_bytes(s, "rollups.db");
 	e.level = sums_level(s, e.cap, sums_bytes);
 	e.rows_before = s->rows_kept_ms > 0 ? e.now - s->rows_kept_ms : 0;
-	e.keep_rows = rows_allowed(e.cap, e.booked_bytes + sums_bytes);
+	e.keep_rows =
+		rows_allowed(e.cap, e.booked_bytes + sums_bytes + file_bytes(s, "decisions.db"));
 	for (e.by = 0; rc == 0 && e.by < BY__COUNT; e.by++)
 		for (e.step = STEP_MINUTE; rc == 0 && e.step <= STEP_DAY; e.step++)
 			rc = expire_kind(s, &e, expire_sums, err);
@@ -435,6 +467,8 @@ store_expire(struct store *s, struct err *err)
 		rc = drop_leftovers(s, err);
 	if (rc == 0)
 		rc = expire_kind(s, &e, expire_postings, err);
+	if (rc == 0)
+		rc = expire_kind(s, &e, expire_decisions, err);
 	if (rc == 0)
 		rc = expire_kind(s, &e, expire_booked, err);
 	store_resign(s, GATE_EXPIRE);

@@ -476,16 +476,17 @@ static const struct field policy_fields[] = {
 };
 
 static const struct kind {
-	const char *name, *prefix, *name_field;
+	const char *name, *plural, *prefix, *name_field;
 	size_t bytes;
 	const struct field *fields;
 	size_t count;
 } kinds[RECORD__COUNT] = {
-#define KIND(type, prefix, unique)                                                                 \
+#define KIND_OF(type, plural, prefix, unique)                                                      \
 	{                                                                                          \
-#type, prefix, unique, sizeof(struct type), type##_fields,                         \
+#type, plural, prefix, unique, sizeof(struct type), type##_fields,                 \
 			sizeof type##_fields / sizeof type##_fields[0]                             \
 	}
+#define KIND(type, prefix, unique) KIND_OF(type, #type "s", prefix, unique)
 	[RECORD_PROJECT] = KIND(project, "prj_", "name"),
 	[RECORD_TOKEN] = KIND(token, "tok_", NULL),
 	[RECORD_UPSTREAM] = KIND(upstream, "up_", "name"),
@@ -494,7 +495,7 @@ static const struct kind {
 	[RECORD_LIMIT] = KIND(limit, "lim_", NULL),
 	[RECORD_GRANT] = KIND(grant, "grt_", NULL),
 	[RECORD_ROUTE] = KIND(route, "rt_", "name"),
-	[RECORD_POLICY] = KIND(policy, "pol_", "name"),
+	[RECORD_POLICY] = KIND_OF(policy, "policies", "pol_", "name"),
 };
 
 const struct field *
@@ -520,6 +521,12 @@ const char *
 record_name(enum record_kind kind)
 {
 	return kinds[kind].name;
+}
+
+const char *
+record_plural(enum record_kind kind)
+{
+	return kinds[kind].plural;
 }
 
 const struct field *

@@ -312,7 +312,8 @@ struct grant {
 const struct field *record_fields(enum record_kind kind, size_t *count);
 size_t record_bytes(enum record_kind kind);       /* sizeof its struct */
 const char *record_prefix(enum record_kind kind); /* "tok_" */
-const char *record_name(enum record_kind kind);   /* "token"; the API's path is its plural */
+const char *record_name(enum record_kind kind);   /* "token" */
+const char *record_plural(enum record_kind kind); /* "tokens", "policies": the API's path */
 /* The field that is unique within the kind, or NULL: a name that may stand wherever an id may. */
 const struct field *record_name_field(enum record_kind kind);
 /* Zeroes and fills in the fallbacks. */

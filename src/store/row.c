@@ -5,7 +5,12 @@
  * has fields at fixed places, three texts, and behind the texts what was added later, in the order
  * in which it was added.  Whatever is behind it is zeros, so a row of an older program reads as if
  * the new fields were empty, and an older program reads a newer row up to where its knowledge ends.
- * A new field goes to the end of pass_added(), and its zero must mean "none".
+ * Its zero must mean "none".
+ *
+ * Last comes the decision, where the texts leave it room: they rarely take half of theirs, so that
+ * of a request with few keys it costs nothing.  A longer one stands in a table of its own, under the
+ * row's number: a btree, as their lengths differ tenfold and few rows have any.  A new field goes
+ * behind it, in pass_decision()'s place.
  */
 #include "store/store-int.h"
 
@@ -217,20 +222,42 @@ pass_added(struct pass *p, struct usage_row *r, uint32_t words[ROW_WORDS], const
 	pass_rare_text(p, r->dropped, sizeof r->dropped, end);
 }
 
-#define CRC_BYTES 4
+/* Behind all else, where there is room: hardly any row needs all of its texts'. */
+static void
+pass_decision(struct pass *p, struct usage_row *r, const uint8_t *end)
+{
+	size_t len = pass_varint(p, r->decision_len, end);
 
-void
+	if (p->reading && (len > sizeof r->decision || len > (size_t)(end - p->at)))
+		len = 0;
+	pass_bytes(p, r->decision, len);
+	r->decision_len = (uint16_t)len;
+}
+
+#define CRC_BYTES     4
+#define DECISION_HEAD 2 /* its length */
+
+static size_t
+texts_bytes(const struct usage_row *r)
+{
+	return 3 + strnlen(r->upstream_request_id, sizeof r->upstream_request_id - 1) +
+	       strnlen(r->session, sizeof r->session - 1) + strnlen(r->error, sizeof r->error - 1);
+}
+
+bool
 row_write(struct row_disk *disk, const struct usage_row *row, const uint32_t words[ROW_WORDS])
 {
 	struct usage_row copy = *row;
 	uint32_t numbers[ROW_WORDS];
 	uint8_t added[ADDED_MOST];
 	struct pass p = { .at = added };
-	size_t len;
+	uint8_t *const end = disk->at + ROW_BYTES - CRC_BYTES;
+	size_t len, whole;
+	bool fits;
 
 	memcpy(numbers, words, sizeof numbers);
 	pass_added(&p, &copy, numbers, NULL);
-	for (len = (size_t)(p.at - added); len > 0 && added[len - 1] == 0; len--)
+	for (len = whole = (size_t)(p.at - added); len > 0 && added[len - 1] == 0; len--)
 		;
 	if (len > 0 && len < ADDED_LEAST)
 		len = ADDED_LEAST;
@@ -238,9 +265,16 @@ row_write(struct row_disk *disk, const struct usage_row *row, const uint32_t wor
 	disk->at[0] = ROW_LAYOUT;
 	p.at = disk->at + 1;
 	pass_fixed(&p, &copy, numbers);
-	pass_texts(&p, &copy, disk->at + ROW_BYTES - CRC_BYTES - len);
+	fits = texts_bytes(row) + whole + DECISION_HEAD + row->decision_len <= (size_t)(end - p.at);
+	if (fits && row->decision_len > 0)
+		len = whole;
+	pass_texts(&p, &copy, end - len);
 	memcpy(p.at, added, len);
+	p.at += len;
+	if (fits && row->decision_len > 0)
+		pass_decision(&p, &copy, end);
 	put_be32(disk->at + ROW_BYTES - CRC_BYTES, hash_crc32(disk->at, ROW_BYTES - CRC_BYTES));
+	return fits || row->decision_len == 0;
 }
 
 /* 0, DB_NOTFOUND, DB_KEYEMPTY: a hole, or EILSEQ: damaged. */
@@ -334,4 +368,42 @@ row_read(struct attach *at, uint32_t recno, struct usage_row *row, bool *there)
 	if ((rc = row_name(at, &r)) == 0)
 		*row = r.row;
 	return rc;
+}
+
+static int
+decision_get(struct attach *at, uint32_t recno, struct usage_row *row)
+{
+	DB *db = at->table[TABLE_DECISIONS];
+	uint8_t number[4];
+	DBT key, data;
+	int rc;
+
+	if (db == NULL)
+		return 0;
+	put_be32(number, recno);
+	dbt_in(&key, number, sizeof number);
+	dbt_out(&data, row->decision, sizeof row->decision);
+	rc = db->get(db, NULL, &key, &data, 0);
+	row->decision_len = rc == 0 ? (uint16_t)data.size : 0;
+	/* longer: of a newer program, whose form nobody here can read */
+	return rc == DB_NOTFOUND || rc == DB_BUFFER_SMALL ? 0 : rc;
+}
+
+int
+row_decision(struct attach *at, uint32_t recno, struct usage_row *row)
+{
+	struct row_disk disk;
+	const uint8_t *end = disk.at + ROW_BYTES - CRC_BYTES;
+	struct pass p = { .at = disk.at + 1, .reading = true };
+	struct stored_row r = { 0 };
+	int rc = row_get(at, NULL, 0, recno, &disk);
+
+	row->decision_len = 0;
+	if (rc != 0)
+		return rc == DB_KEYEMPTY || rc == EILSEQ || rc == DB_NOTFOUND ? 0 : rc;
+	pass_fixed(&p, &r.row, r.words);
+	pass_texts(&p, &r.row, end);
+	pass_added(&p, &r.row, r.words, end);
+	pass_decision(&p, row, end);
+	return row->decision_len > 0 ? 0 : decision_get(at, recno, row);
 }

@@ -22,7 +22,9 @@
 #define REGIONS_MAX        8
 
 /* MAIN holds all that is written rarely, told apart by the key's first byte; see KEY_*. */
-enum table { TABLE_MAIN, TABLE_BOOKED, TABLE_ROLLUPS, TABLE_ROWS, TABLE__COUNT };
+enum table { TABLE_MAIN, TABLE_BOOKED, TABLE_ROLLUPS, TABLE_ROWS,
+	TABLE_DECISIONS, /* came later: NULL where it could not be opened (env.c) */
+	TABLE__COUNT };
 
 #define KEY_RECORD  'R' /* kind, id -> record */
 #define KEY_NAME    'N' /* kind, name -> id */
@@ -227,7 +229,8 @@ struct stored_row {
 	uint32_t words[ROW_WORDS];
 	struct usage_row row;
 };
-void row_write(struct row_disk *disk, const struct usage_row *row, const uint32_t words[ROW_WORDS]);
+/* True: the decision is in it, or there is none; false: it found no room. */
+bool row_write(struct row_disk *disk, const struct usage_row *row, const uint32_t words[ROW_WORDS]);
 /* 0, DB_NOTFOUND: behind the end.  *there false: a hole, or a row that is damaged. */
 int row_load(struct attach *at, DB_TXN *txn, u_int32_t flags, uint32_t recno,
 	struct stored_row *out, bool *there);
@@ -235,6 +238,8 @@ int row_name(struct attach *at, struct stored_row *r);
 int row_set_cost(struct attach *at, DB_TXN *txn, uint32_t recno, int64_t cost_nusd);
 /* Both of them. */
 int row_read(struct attach *at, uint32_t recno, struct usage_row *row, bool *there);
+/* Fills in the decision of a row that was read; decision_len 0: there is none. */
+int row_decision(struct attach *at, uint32_t recno, struct usage_row *row);
 
 /* ---- usage.c ---- */
 /* Which record an exchange was booked in, or DB_NOTFOUND. */

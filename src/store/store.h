@@ -170,7 +170,9 @@ bool audit_is_cut(const struct audit_entry *e);
  *
  * Kept of a row: names up to their dictionary's ceiling (beyond it "other"), tokens up to 2^40, and
  * of the texts (upstream_request_id, session, error, in this order) at least 108 bytes together,
- * 145 without address, tier and tags.  It takes 315 bytes, and some 60 for its id and postings.
+ * 145 without address, tier and tags.  It takes 315 bytes, and some 60 for its id and postings.  Its
+ * decision stands in what the texts leave of it; one that finds no room there takes its length and
+ * some 15 bytes more.
  */
 #define STORE_BOOK_MAX 64
 int store_book(struct store *s, const struct usage_row *rows, size_t count, bool *booked,
@@ -198,6 +200,7 @@ struct rows_filter {
 /* filter NULL: all.  ERR_BAD_REQUEST: a value that is no such id or status. */
 int store_rows_find(struct store *s, const struct rows_filter *filter, uint64_t *cursor,
 	bool (*fn)(void *ctx, const struct usage_row *row), void *ctx, struct err *err);
+/* With its decision, which the rows of the others above have not.  1, 0, -1. */
 int store_row_get(struct store *s, struct id exchange, struct usage_row *out, struct err *err);
 
 /* Gives a booked row another cost (or COST_UNKNOWN) and corrects every sum it is in, in one

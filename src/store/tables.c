@@ -804,7 +804,7 @@ create_all(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 		id_text(record_prefix(w->kind),
 			((const struct record *)(const void *)w->record)->id, object);
 	else
-		(void)snprintf(object, sizeof object, "%zu %ss", fresh, record_name(w->kind));
+		(void)snprintf(object, sizeof object, "%zu %s", fresh, record_plural(w->kind));
 	return audit_write(at, txn, w->change, object, &w->changes);
 }
 
@@ -933,7 +933,7 @@ replace_all(struct attach *at, DB_TXN *txn, void *arg, struct err *err)
 	if (rc != 0)
 		return rc;
 	(void)snprintf(
-		object, sizeof object, "%zu %ss", w->count + w->gone_count, record_name(w->kind));
+		object, sizeof object, "%zu %s", w->count + w->gone_count, record_plural(w->kind));
 	return audit_write(at, txn, w->change, object, &w->changes);
 }
 

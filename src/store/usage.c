@@ -135,7 +135,28 @@ struct booking {
 	bool settled[STORE_BOOK_MAX][ROW_WORDS]; /* its number is known */
 	bool missing;
 	bool booked[STORE_BOOK_MAX];
+	bool apart[STORE_BOOK_MAX]; /* its decision is too long for its row */
 };
+
+/* Last of all, as booked ids are: their pages are locked until the commit. */
+static int
+book_decisions(struct attach *at, DB_TXN *txn, const struct booking *b, const db_recno_t *recno)
+{
+	DB *db = at->table[TABLE_DECISIONS];
+	uint8_t number[4];
+	DBT key, data;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < b->count && db != NULL; i++) {
+		if (!b->apart[i] || !b->booked[i])
+			continue;
+		put_be32(number, recno[i]);
+		dbt_in(&key, number, sizeof number);
+		dbt_in(&data, b->rows[i].decision, b->rows[i].decision_len);
+		rc = db->put(db, txn, &key, &data, 0);
+	}
+	return rc;
+}
 
 static int
 book_rows(struct attach *at, DB_TXN *txn, struct booking *b)
@@ -149,7 +170,7 @@ book_rows(struct attach *at, DB_TXN *txn, struct booking *b)
 	/* Appending takes only its own record; `booked` is locked by the page, so its part is
 	 * kept short and last. */
 	for (size_t i = 0; i < b->count; i++) {
-		row_write(&disk, &b->rows[i], b->words[i]);
+		b->apart[i] = !row_write(&disk, &b->rows[i], b->words[i]);
 		dbt_out(&key, &recno[i], sizeof recno[i]);
 		dbt_in(&data, &disk, sizeof disk);
 		if ((rc = rows->put(rows, txn, &key, &data, DB_APPEND)) != 0)
@@ -170,7 +191,7 @@ book_rows(struct attach *at, DB_TXN *txn, struct booking *b)
 		if (rc != 0)
 			return rc;
 	}
-	return 0;
+	return book_decisions(at, txn, b, recno);
 }
 
 static int
@@ -297,7 +318,7 @@ find_booked(struct attach *at, void *arg, struct err *err)
 	}
 	if (f->there && !id_equal(f->row->exchange, f->exchange))
 		f->there = false;
-	return rc;
+	return rc == 0 && f->there ? row_decision(at, f->recno, f->row) : rc;
 }
 
 int

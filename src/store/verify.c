@@ -524,6 +524,42 @@ check_register(struct attach *at, void *arg, struct err *err)
 	return rc != 0 ? rc : closed;
 }
 
+/* Every decision is one of a row.  Those before the first row go with the next expiry. */
+static int
+check_decisions(struct attach *at, void *arg, struct err *err)
+{
+	struct rows_check *c = arg;
+	DB *db = at->table[TABLE_DECISIONS];
+	struct usage_row row;
+	uint8_t number[4], bytes[DECISION_BYTES];
+	DBT key, data;
+	DBC *cursor;
+	int rc, closed;
+
+	(void)err;
+	if (db == NULL || (rc = db->cursor(db, NULL, &cursor, 0)) != 0)
+		return db == NULL ? 0 : rc;
+	dbt_out(&key, number, sizeof number);
+	dbt_out(&data, bytes, sizeof bytes);
+	while ((rc = cursor->get(cursor, &key, &data, DB_NEXT)) == 0) {
+		bool there = false;
+
+		if (recno_before(get_be32(number), c->first))
+			continue;
+		rc = row_read(at, get_be32(number), &row, &there);
+		if (rc != 0 && rc != DB_NOTFOUND)
+			break;
+		if (!there)
+			care_problem(c->run, "the decision of row %u is there, but no such row",
+				get_be32(number));
+		care_step(c->run, 1);
+	}
+	closed = cursor->close(cursor);
+	if (rc == DB_NOTFOUND)
+		rc = 0;
+	return rc != 0 ? rc : closed;
+}
+
 /* ---- sums ---- */
 
 static bool
@@ -716,6 +752,8 @@ check_open(struct care_run *r, struct store *s, struct err *err)
 	}
 	if (rc == 0)
 		rc = store_call(s, "checking rows", check_register, &rows, err);
+	if (rc == 0)
+		rc = store_call(s, "checking rows", check_decisions, &rows, err);
 	if (rc == 0) {
 		care_begin(r, "checking sums", 0);
 		rc = check_sums(s, &rows, err);

@@ -3,7 +3,7 @@ import { api } from "../api.js";
 import { confirm, dialog, facts, field, form, h, later, say } from "../dom.js";
 import { ago, fullTime, plural } from "../format.js";
 import { pagedTable } from "../list.js";
-import { dialogs, every, filters, opener, page } from "../page.js";
+import { detail, dialogs, every, filters, opener, page } from "../page.js";
 import { choice, chooser, known, nameOf } from "../pick.js";
 import { href } from "../router.js";
 import { keyBadge } from "../show.js";
@@ -33,7 +33,7 @@ export function keysPage(ctx) {
 		empty: ["No key here. ", opener("Add one", { new: 1 })],
 		rowClass: (k) => (k.is_enabled ? null : "off"),
 		columns: [
-			{ head: "Key", cell: (k) => h("a", { href: href("keys", { ...ctx.now, id: k.id }) }, title(k)) },
+			{ head: "Key", cell: (k) => h("a", { href: detail(ctx, "keys", k.id) }, title(k)) },
 			{ head: "Secret", more: true, cell: (k) => h("code", {}, k.masked) },
 			{ head: "Upstream", cell: (k) => k.upstream_name || nameOf("upstreams", k.upstream) },
 			{ head: "State", cell: keyBadge },

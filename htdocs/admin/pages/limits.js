@@ -4,7 +4,7 @@ import { badge, confirm, dialog, facts, field, form, h, later, say, select } fro
 import { ago, fullTime } from "../format.js";
 import { pagedTable } from "../list.js";
 import { plain } from "../money.js";
-import { dialogs, filters, opener, page } from "../page.js";
+import { detail, dialogs, filters, opener, page } from "../page.js";
 import { choice, chooser, known, nameOf } from "../pick.js";
 import { href } from "../router.js";
 import { amount, capText, metrics, resets, scopeText, use } from "../show.js";
@@ -28,7 +28,7 @@ export function limitsPage(ctx) {
 		empty: ["No limit here. ", opener("Set one", { new: 1 })],
 		rowClass: (l) => (l.is_active === false ? "off" : null),
 		columns: [
-			{ head: "Limit", cell: (l) => h("a", { href: href("limits", { ...ctx.now, id: l.id }) }, capText(l)) },
+			{ head: "Limit", cell: (l) => h("a", { href: detail(ctx, "limits", l.id) }, capText(l)) },
 			{ head: "For", cell: (l) => scopeText(l.scope) },
 			{ head: "Used", cell: use },
 			{ head: "Left", num: true, cell: (l) => amount(l, l.remaining) },

@@ -4,9 +4,8 @@ import { confirm, dialog, field, form, h, later, say } from "../dom.js";
 import { fullTime, day } from "../format.js";
 import { pagedTable } from "../list.js";
 import { nano, plain } from "../money.js";
-import { dialogs, filters, opener, page } from "../page.js";
+import { detail, dialogs, filters, opener, page } from "../page.js";
 import { choice, known, nameOf } from "../pick.js";
-import { href } from "../router.js";
 
 const stated = (v) => v !== null && v !== undefined && (nano(v) ?? -1n) >= 0n;
 const rate = (v) => (stated(v) ? `$${plain(v)}` : h("span", { class: "dim" }, "–"));
@@ -34,7 +33,7 @@ export function pricesPage(ctx) {
 		load: (cursor, signal) => api.get("prices", { cursor, limit: 200, model: ctx.now.model }, signal),
 		empty: ["No price here. ", opener("Add one", { new: 1 })],
 		columns: [
-			{ head: "Model", cell: (p) => [h("a", { href: href("prices", { ...ctx.now, id: p.id }) }, p.model),
+			{ head: "Model", cell: (p) => [h("a", { href: detail(ctx, "prices", p.id) }, p.model),
 				h("span", { class: "dim" }, kindOf(p))] },
 			{ head: "Upstream", more: true, cell: (p) => (p.upstream ? nameOf("upstreams", p.upstream) : "any") },
 			{ head: "Input", num: true, cell: (p) => rate(p.input) },

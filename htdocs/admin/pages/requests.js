@@ -4,7 +4,7 @@ import { badge, copyButton, dialog, facts, h, later } from "../dom.js";
 import { adviceFor, fullTime, milliseconds, number, plural, short, when } from "../format.js";
 import { pagedTable } from "../list.js";
 import { usd } from "../money.js";
-import { dialogs, every, filters, page } from "../page.js";
+import { detail, dialogs, every, filters, page } from "../page.js";
 import { chooser, nameOf } from "../pick.js";
 import { href } from "../router.js";
 
@@ -76,7 +76,7 @@ export function requestsPage(ctx) {
 		load: (cursor, signal) => api.get("requests", { cursor, limit: 100, ...query() }, signal),
 		empty: "No request matches.",
 		columns: [
-			{ head: "Time", cell: (r) => h("a", { href: href("requests", { ...ctx.now, id: r.id }),
+			{ head: "Time", cell: (r) => h("a", { href: detail(ctx, "requests", r.id),
 				title: fullTime(r.time) }, when(r.time)) },
 			{ head: "Model", cell: (r) => h("span", { title: r.model }, r.model || "–") },
 			{ head: "Upstream", more: true, cell: (r) => nameOf("upstreams", r.upstream) },

@@ -5,7 +5,7 @@ import { badge, confirm, copyButton, dialog, facts, failure, field, form, h, lat
 import { ago, fullTime, list, number, when } from "../format.js";
 import { pagedTable } from "../list.js";
 import { nano, usd } from "../money.js";
-import { dialogs, filters, opener, page } from "../page.js";
+import { detail, dialogs, filters, opener, page } from "../page.js";
 import { choice, chooser, known, nameOf } from "../pick.js";
 import { href } from "../router.js";
 import { limitList } from "../show.js";
@@ -231,7 +231,7 @@ export function tokensPage(ctx) {
 		empty: ["No token here. ", opener("Mint one", { new: 1 })],
 		rowClass: (t) => (t.is_active && !t.revoked_at ? null : "off"),
 		columns: [
-			{ head: "Label", cell: (t) => h("a", { href: href("tokens", { ...ctx.now, id: t.id }) },
+			{ head: "Label", cell: (t) => h("a", { href: detail(ctx, "tokens", t.id) },
 				t.label || "(no label)") },
 			{ head: "Token", more: "wide", cell: (t) => h("code", {}, t.masked) },
 			{ head: "Project", cell: (t) => nameOf("projects", t.project_id) },

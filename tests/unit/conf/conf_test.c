@@ -113,7 +113,7 @@ defaults_are_as_promised(void **state)
 	assert_int_equal(c.total_timeout_ms, 3600000);
 	assert_int_equal(c.first_heartbeat_ms, 0);
 	assert_int_equal(c.heartbeat_ms, 10000);
-	assert_int_equal(c.rest_default_ms, 30000);
+	assert_int_equal(c.rest_default_ms, 10000);
 	assert_int_equal(c.rest_max_ms, 3600000);
 	assert_false(c.http2);
 	assert_int_equal(c.default_max_output_tokens, 4096);
