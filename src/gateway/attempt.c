@@ -367,6 +367,18 @@ keep_header(void *ctx, struct span name, struct span value)
 }
 
 static bool
+keep_quota(void *ctx, struct span name, struct span value)
+{
+	struct exchange *x = ctx;
+
+	/* "x-ratelimit-…", "anthropic-ratelimit-…", "ratelimit…" */
+	if (name.len > 10 && strchr("xXaArR", name.at[0]) != NULL)
+		quota_read_header(&x->told, name, value, forward_response_header(x->call, "date"),
+			clock_wall_ms());
+	return true;
+}
+
+static bool
 is_stream_type(struct span type)
 {
 	return type_is(type, "text/event-stream") ||
@@ -439,6 +451,8 @@ on_head(void *ctx, const struct forward_head *head)
 
 	x->passed_count = 0;
 	(void)forward_each_response_header(head->call, keep_header, x);
+	(void)forward_each_response_header(head->call, keep_quota, x);
+	x->told_us = clock_mono_us();
 	x->mode = mode_of(x, head);
 	name_type(x, head);
 	x->answer.limit =
@@ -586,6 +600,8 @@ attempt_start(struct exchange *x)
 
 	x->ended = false;
 	x->mode = ANSWER_NONE;
+	x->told.count = 0;
+	x->is_found = false;
 	bytes_free(&x->answer);
 	bytes_drop(&x->held, x->held.len);
 	passage_free(&x->passage);
@@ -661,17 +677,53 @@ judge_refusal(struct exchange *x)
 		walk_candidate(x)->upstream->name, bytes_span(&x->answer), &x->err);
 }
 
+static int64_t
+or_zero(int64_t n)
+{
+	return n < 0 ? 0 : n;
+}
+
+static void
+find_usage(struct exchange *x, struct wire_usage *u)
+{
+	if (x->is_found) {
+		*u = x->found;
+		return;
+	}
+	*u = WIRE_USAGE_NONE;
+	if (x->passage.way != PASSAGE_CLOSED)
+		*u = x->passage.usage;
+	else if (x->mode == ANSWER_WHOLE && x->out.converted)
+		*u = x->reply_usage;
+	else if (x->mode == ANSWER_WHOLE && x->out.format != NULL &&
+		 x->out.format->dialect != DIALECT_OPENAI)
+		x->out.format->usage(bytes_span(&x->answer), u);
+	else if (x->mode == ANSWER_WHOLE)
+		openai_usage(bytes_span(&x->answer), u);
+	else if (x->mode == ANSWER_BYTES && type_is(span_of(x->content_type), "application/json"))
+		openai_usage_tail(bytes_span(&x->answer), u);
+	x->found = *u;
+	x->is_found = true;
+}
+
 void
 attempt_conclude(struct exchange *x)
 {
+	struct wire_usage u;
+
 	const struct route_candidate *c = &x->plan.candidate[x->asked];
 
 	if (x->end.outcome == FORWARD_DONE && x->mode == ANSWER_ERROR && x->err.code == ERR_NONE)
 		judge_refusal(x);
+	find_usage(x, &u);
+	x->told.age_ms = (clock_mono_us() - x->told_us) / 1000;
 	if (x->end.outcome != FORWARD_CANCELLED)
 		walk_report(x, &(struct route_outcome){ .failure = x->failure,
 				       .status = x->end.status,
 				       .until_ms = x->retry_at_ms,
+				       .tokens = usage_input_total(&u) + or_zero(u.output),
+				       .output_tokens = or_zero(u.output),
+				       .told = x->told.count > 0 ? &x->told : NULL,
 				       .counts = true });
 	else
 		walk_release(x);
@@ -757,33 +809,12 @@ judge(struct exchange *x)
 			.unified_reset = response_header(x, "anthropic-ratelimit-unified-reset") };
 		x->failure = failure_classify(x->end.status, &h, bytes_span(&x->answer),
 			clock_wall_ms(), &x->retry_at_ms);
+		if (x->end.status == 429)
+			quota_read_body(&x->told, bytes_span(&x->answer));
 		if (credential_renews(x))
 			return; /* it says nothing of the key yet */
 	}
 	attempt_conclude(x);
-}
-
-static int64_t
-or_zero(int64_t n)
-{
-	return n < 0 ? 0 : n;
-}
-
-static void
-find_usage(struct exchange *x, struct wire_usage *u)
-{
-	*u = WIRE_USAGE_NONE;
-	if (x->passage.way != PASSAGE_CLOSED)
-		*u = x->passage.usage;
-	else if (x->mode == ANSWER_WHOLE && x->out.converted)
-		*u = x->reply_usage;
-	else if (x->mode == ANSWER_WHOLE && x->out.format != NULL &&
-		 x->out.format->dialect != DIALECT_OPENAI)
-		x->out.format->usage(bytes_span(&x->answer), u);
-	else if (x->mode == ANSWER_WHOLE)
-		openai_usage(bytes_span(&x->answer), u);
-	else if (x->mode == ANSWER_BYTES && type_is(span_of(x->content_type), "application/json"))
-		openai_usage_tail(bytes_span(&x->answer), u);
 }
 
 /* Something came back that a provider asks money for, or may ask for what it could not deliver. */

@@ -225,6 +225,10 @@ struct exchange {
 	struct bytes held;      /* what goes out once it is booked */
 	struct passage passage; /* of a stream */
 	struct wire_usage reply_usage; /* of a converted answer */
+	struct wire_usage found;       /* once it was looked for, as is_found says */
+	bool is_found;
+	struct quota_told told; /* of the provider's quotas, by the attempt's answer … */
+	int64_t told_us;        /* … whose head came then */
 	struct signatures *signatures; /* of what was signed in it; NULL: nothing is kept */
 	bool head_sent, full, gone, closing;
 	bool is_events; /* the head that was sent promises events */

@@ -230,17 +230,13 @@ forecast_begin(struct board *b, struct route_candidate *c)
 	return covered;
 }
 
+/* It stays counted: its provider may have had it before the client left. */
 void
 forecast_release(struct board *b, const struct route_candidate *c)
 {
-	const struct forecast_ticket *t = &c->forecast;
-
-	undo(t);
 	for (int i = 0; i < 2; i++)
-		if (t->quota[i] != NULL) {
-			add_rings(t->quota[i], 0, t->begun_ms, -1);
-			write_hold(t->quota[i], board_now_ms(b));
-		}
+		if (c->forecast.quota[i] != NULL)
+			write_hold(c->forecast.quota[i], board_now_ms(b));
 }
 
 static void

@@ -29,7 +29,8 @@ void forecast_switch(bool on);
 /* Right before an attempt: false when its quotas do not cover it, and then forecast_hold_ms says until when.
  * true: exactly one of the next two follows. */
 bool forecast_begin(struct board *b, struct route_candidate *c);
-void forecast_release(struct board *b, const struct route_candidate *c); /* it was not asked */
+/* It was not asked after all, or nobody knows what came of it: it stays counted. */
+void forecast_release(struct board *b, const struct route_candidate *c);
 /* After an attempt, whatever came of it. */
 void forecast_see(struct board *b, const struct route_candidate *c, const struct route_outcome *o);
 

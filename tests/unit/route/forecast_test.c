@@ -516,7 +516,7 @@ what_is_foreseen_comes_about_then(void **state)
 			late++;
 		}
 		if (late > 0 && off / late > 0.1)
-			printf("%s: off by %.1f %% of the time left", s->name, off * 100 / late);
+			fail_msg("%s: off by %.1f %% of the time left", s->name, off * 100 / late);
 		assert_true(truth[0].refused <= (s->from > 0));
 		close_board();
 	}
