@@ -479,6 +479,7 @@ key_extra(struct call *c, const void *record, const struct filter *f, struct byt
 		bytes_puts(out, ",\"last_error\":null");
 	shape_time(out, "failed_at", b != NULL ? b->failed_at_ms : 0);
 	shape_time(out, "ok_at", b != NULL ? b->ok_at_ms : 0);
+	shape_forecast(c, k->head.id, out);
 	return 0;
 }
 

@@ -608,3 +608,11 @@ forecast_quotas(struct board *b, struct id key, struct forecast_quota *out, int 
 	}
 	return count;
 }
+
+bool
+forecast_key_at(struct board *b, int n, struct id *key)
+{
+	const struct board_quota *q = board_quota_at(b, n, key);
+
+	return q != NULL && get(&q->linked) == 0;
+}

@@ -57,6 +57,8 @@ struct forecast_quota {
 };
 /* What is known of a key's (or upstream's without keys) quotas: how many were put into `out`. */
 int forecast_quotas(struct board *b, struct id key, struct forecast_quota *out, int most);
+/* The nth place of the board's table, 0 to BOARD_QUOTAS - 1: is it of a key (or upstream)? */
+bool forecast_key_at(struct board *b, int n, struct id *key);
 
 /* ---- the arithmetic, apart from where its numbers come from ---- */
 
