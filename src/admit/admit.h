@@ -62,7 +62,8 @@ struct admit_ask {
 
 /* One counter that was taken from. */
 struct admit_hold {
-	struct id limit;   /* none: max_requests of the token */
+	struct id limit;   /* none: max_requests of the token, or of_target */
+	bool of_target;    /* what the upstream or key itself may have running at once */
 	int32_t metric;    /* enum limit_metric */
 	bool is_hard;      /* refuses beyond its cap; the others only count */
 	int64_t cap;       /* with what is granted; INT64_MAX when it is not hard */
@@ -101,7 +102,8 @@ bool admit_has_attempt_limits(const struct snapshot *snapshot);
  * The same for one attempt at ask->upstream with ask->key, from the limits that name those: a lease
  * of its own, to be settled when the attempt has ended (with nothing spent when the provider did
  * nothing).  Without such limits 0 and no lease (pass->lease.serial is 0).  ask->repeat is not looked
- * at.  A refusal speaks of this candidate alone; another may have room.
+ * at.  A refusal speaks of this candidate alone; another may have room.  ERR_NO_KEY_AVAILABLE: the
+ * upstream or key has as many calls running as it may (pass->hold[0].of_target): soon it has room.
  */
 int admit_attempt(struct store *store, struct board *board, const struct snapshot *snapshot,
 	const struct admit_ask *ask, struct id exchange, const void *note, size_t note_bytes,

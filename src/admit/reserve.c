@@ -263,6 +263,11 @@ limit_text(const struct taking *t, int which, char *out, size_t room)
 		snprintf(out, room, "max_requests of the token");
 		return;
 	}
+	if (limit_is_of_target(r)) {
+		snprintf(out, room, "max_parallel of the %s",
+			r->how[DIMENSION_KEY] == SCOPE_ID ? "key" : "upstream");
+		return;
+	}
 	if (limit_rolling_ms(r->limit) > 0)
 		snprintf(window, sizeof window, " within %" PRId64 " s", r->limit->window_s);
 	else if (r->limit->metric != METRIC_PARALLEL)
@@ -277,7 +282,10 @@ hold_of(const struct taking *t, int i, int64_t used)
 	const struct board_claim *c = &t->claim[i];
 	const struct limit_rule *r = t->from[i].rule;
 
-	return (struct admit_hold){ .limit = r != NULL ? r->limit->head.id : ID_NONE,
+	bool of_target = r != NULL && limit_is_of_target(r);
+
+	return (struct admit_hold){ .limit = r == NULL || of_target ? ID_NONE : r->limit->head.id,
+		.of_target = of_target,
 		.metric = t->metric[i],
 		.is_hard = r == NULL || r->limit->mode == LIMIT_HARD,
 		.cap = c->cap,
@@ -310,7 +318,10 @@ refuse(const struct taking *t, const struct board *board, const struct board_ver
 			"smaller.",
 			want, what, cap);
 	}
-	err_set(err, metric == METRIC_COST ? ERR_BUDGET_EXCEEDED : ERR_RATE_LIMITED,
+	err_set(err,
+		pass->hold[0].of_target ? ERR_NO_KEY_AVAILABLE
+		: metric == METRIC_COST ? ERR_BUDGET_EXCEEDED
+					: ERR_RATE_LIMITED,
 		"%s: %s of %s used or held", what, used, cap);
 	if (metric == METRIC_PARALLEL || frees_ms == 0) { /* held by what runs: soon */
 		err->retry_boot_ms = clock_boot_ms() + 1000;

@@ -16,9 +16,11 @@
 #ifndef BOARD_BOARD_INT_H
 #define BOARD_BOARD_INT_H
 
+#include "board/affinity.h"
 #include "board/board.h"
 #include "board/event.h"
 #include "board/quota.h"
+#include "board/share.h"
 #include "board/target.h"
 #include "board/waiter.h"
 #include <pthread.h>
@@ -180,12 +182,19 @@ struct wait_flow {
 };
 _Static_assert(sizeof(struct wait_flow) == 32, "flows fill cache lines");
 
+struct affinity {
+	_Atomic int64_t key[2], member, first_ms, last_ms, spare[3];
+};
+_Static_assert(sizeof(struct affinity) == 64, "an affinity is a cache line");
+
 /* In this order in the file; a new one comes last. */
 enum region {
 	REGION_TARGETS,
 	REGION_EVENTS,
 	REGION_QUOTAS,
 	REGION_WAIT_HEAD, REGION_WAITERS, REGION_QUEUES, REGION_FLOWS,
+	REGION_SHARES,
+	REGION_AFFINITIES,
 	REGIONS
 };
 #define REGION_SIZES { /* of a record, and how many */ \
@@ -196,6 +205,8 @@ enum region {
 	{ sizeof(struct wait_place), BOARD_WAITERS }, \
 	{ sizeof(struct wait_queue), BOARD_QUEUES }, \
 	{ sizeof(struct wait_flow), BOARD_FLOWS }, \
+	{ sizeof(struct board_share), BOARD_SHARES }, \
+	{ sizeof(struct affinity), BOARD_AFFINITIES }, \
 }
 
 /* Board time as a line: base + time passed + slew, of which a tenth of the time passed is in. */

@@ -160,7 +160,8 @@ void board_generation_bump(struct board *b);      /* [loop] */
 
 enum board_count {
 	COUNT_EXCHANGES, COUNT_REFUSED, COUNT_FAILED, COUNT_ATTEMPTS, COUNT_STREAMS, COUNT_BYTES_IN, COUNT_BYTES_OUT,
-	COUNT_CLIENT_GONE, COUNT_REAPED, COUNT_MS_TOTAL, BOARD_COUNTS = 32
+	COUNT_CLIENT_GONE, COUNT_REAPED, COUNT_MS_TOTAL, COUNT_TARGETS,
+	COUNT_QUEUED, COUNT_QUEUED_MS, COUNT_QUEUE_REFUSED, BOARD_COUNTS = 32
 };
 void board_count(struct board *b, enum board_count m, int64_t add); /* [loop] */
 int64_t board_counted(const struct board *b, enum board_count m);

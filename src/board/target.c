@@ -42,9 +42,13 @@ board_target(struct board *b, struct id id)
 	halves_of(id, half);
 	for (uint64_t i = 0; i < BOARD_TARGETS; i++) {
 		struct target_slot *slot = &slots[(at + i) % BOARD_TARGETS];
+		bool is_new = word_get(&slot->id[1]) == 0;
 
-		if (claim(&slot->id[0], half[0]) && claim(&slot->id[1], half[1]))
-			return &slot->target;
+		if (!claim(&slot->id[0], half[0]) || !claim(&slot->id[1], half[1]))
+			continue;
+		if (is_new) /* tells those who looked for it in vain */
+			board_count(b, COUNT_TARGETS, 1);
+		return &slot->target;
 	}
 	return NULL;
 }

@@ -485,7 +485,7 @@ board_wait_order(struct board *b, struct id pool, struct board_waiter *out, int 
 bool
 board_waits(struct board *b, struct id pool)
 {
-	int index = queue_find(b, key_of_pool(pool));
+	int index = high_of(b) == 0 ? -1 : queue_find(b, key_of_pool(pool));
 
 	return index >= 0 && board_now_ms(b) - word_get(&queues_of(b)[index].seen_ms) < SEEN_MS;
 }

@@ -8,8 +8,9 @@
  *   mock*.c    mock                                        table.c    columns for people
  *   prices.c   price import                                reprice.c    reprice
  *   reconcile.c, csv.c  reconcile
- *   tokens.c   tokens: many at once, import
- *   care.c     backup, restore, verify, dump, load
+ *   tokens.c   tokens: many at once, import              explain.c  explain
+ *   care.c     backup, restore, verify, dump, load       changes.c  changes, undo
+ *   keys.c     key import
  *
  * The command changes things by the same calls as the page: manage_handle(), in this process.
  */
@@ -76,20 +77,27 @@ bool tokens_deletes(const char *action, struct span body);
 /* file NULL or "-": standard input.  options: {"from", "project_id"?, "dry_run"?}. */
 int token_import_main(const char *file, struct span options, bool json);
 
+/* ---- keys.c ---- */
+/* file NULL or "-": standard input.  options: {"dry_run"?}. */
+int key_import_main(const char *file, struct span options, bool json);
+
 /* ---- prices.c: words of the command line ---- */
 int words_time(const char *text, int64_t *wall_ms); /* RFC 3339 or a day; 0, or -1 */
 /* The whole file, or standard input for "-".  EXIT_DONE, or another after having complained. */
 int words_file(const char *name, struct bytes *text);
 
 /* ---- verbs ---- */
-int records_main(int argc, char **argv); /* project, token, key, upstream, limit, price */
+int records_main(int argc, char **argv); /* project, token, key, upstream, limit, price, route, policy */
 int price_import_main(int argc, char **argv); /* argv[0] is "import" */
 int reprice_main(int argc, char **argv);
 int reconcile_main(int argc, char **argv);
 int requests_main(int argc, char **argv);
 int usage_main(int argc, char **argv);
 int audit_main(int argc, char **argv);
+int changes_main(int argc, char **argv);
+int undo_main(int argc, char **argv);
 int inflight_main(int argc, char **argv);
+int explain_main(int argc, char **argv);
 int init_main(int argc, char **argv);
 int check_main(int argc, char **argv);
 int care_main(int argc, char **argv); /* backup, restore, verify, dump, load */

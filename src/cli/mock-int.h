@@ -14,7 +14,10 @@
 /* How an answer is to be spoiled. */
 enum mock_fault {
 	MOCK_FINE, MOCK_HANG, MOCK_HANG_STREAM, MOCK_CUT, MOCK_GARBAGE, MOCK_BADJSON, MOCK_REFUSE_ONCE,
-	MOCK_STREAM_ERROR /* an error of the protocol in mid-stream */
+	MOCK_STREAM_ERROR, /* an error of the protocol in mid-stream */
+	MOCK_BLANK,        /* a stream that just ends */
+	/* of status 200: without a body, a page, an error in JSON */
+	MOCK_EMPTY, MOCK_PAGE, MOCK_ERROR_200
 };
 
 /* Errors by their reason; what that looks like, each protocol has its own way. */
@@ -35,6 +38,8 @@ struct mock_script {
 	enum mock_fault fault;
 	enum mock_kind kind;
 	bool talks;        /* OpenAI too answers what was said; the others always do */
+	int64_t after;     /* pieces of a stream that come before its fault … */
+	bool has_after;    /* … where that was said */
 	bool numbered;     /* chunks or bytes were asked for: the text is numbered chunks */
 	bool python;       /* SAP: streams of Converse as Python writes a dict */
 };

@@ -86,6 +86,9 @@ const char mock_help[] =
 	"  mock-refuse-once        the first one of each key finds the connection closed\n"
 	"  mock:chunks=40,interval=50,bytes=20,delay=10,status=500,big=1000\n"
 	"  mock:stream-error       an error of the protocol in mid-stream\n"
+	"  mock:blank              a stream that ends without its last events\n"
+	"  mock:stream-error,after=N  the same, cut, badjson, blank, hang-stream: behind N pieces\n"
+	"  mock:empty, page, error-200  status 200, but no body, a page, or an error in JSON\n"
 	"  mock:split=N            a stream in pieces of N bytes\n"
 	"  mock:python             Converse by SAP: a stream as Python writes it\n"
 	"  mock:kind=WORD          an error by its reason: key, credit, access, rate, day,\n"
@@ -212,6 +215,10 @@ mock_script_read(struct mock_script *s, struct span text)
 		{ "badjson", MOCK_BADJSON },
 		{ "refuse-once", MOCK_REFUSE_ONCE },
 		{ "stream-error", MOCK_STREAM_ERROR },
+		{ "blank", MOCK_BLANK },
+		{ "empty", MOCK_EMPTY },
+		{ "page", MOCK_PAGE },
+		{ "error-200", MOCK_ERROR_200 },
 	};
 	const struct {
 		const char *word;
@@ -231,6 +238,7 @@ mock_script_read(struct mock_script *s, struct span text)
 		{ "status=", &s->status },
 		{ "big=", &s->big_bytes },
 		{ "split=", &s->split },
+		{ "after=", &s->after },
 	};
 
 	while (text.len > 0) {
@@ -252,6 +260,7 @@ mock_script_read(struct mock_script *s, struct span text)
 				*flags[i].to = true;
 		if (span_starts(word, "kind="))
 			s->kind = mock_kind_named((struct span){ word.at + 5, word.len - 5 });
+		s->has_after = s->has_after || span_starts(word, "after=");
 		s->numbered =
 			s->numbered || span_starts(word, "chunks=") || span_starts(word, "bytes=");
 		len += comma != NULL;
@@ -417,13 +426,18 @@ mock_stream_end(struct mock_exchange *x, struct span error)
 	struct mock_stream *s = &x->stream;
 	int64_t half = s->count / 2 > 0 ? s->count / 2 : 1;
 
+	if (x->script.has_after)
+		half = x->script.after < s->count ? x->script.after : s->count;
 	switch (x->script.fault) {
 	case MOCK_CUT:
 		s->count = half;
 		x->cut = true;
 		break;
 	case MOCK_HANG_STREAM:
-		s->count = s->count < 3 ? s->count : 3;
+		s->count = x->script.has_after ? half : s->count < 3 ? s->count : 3;
+		break;
+	case MOCK_BLANK:
+		s->count = half;
 		break;
 	case MOCK_STREAM_ERROR:
 		s->count = half;
@@ -784,7 +798,8 @@ proceed(struct connection *c)
 			compose_stream(c);
 			continue;
 		}
-		if (c->x.script.fault == MOCK_HANG_STREAM && c->x.stream.count > 0) {
+		if (c->x.script.fault == MOCK_HANG_STREAM &&
+			(c->x.stream.count > 0 || c->x.script.has_after)) {
 			c->state = HANGING;
 			return true;
 		}
@@ -1079,6 +1094,18 @@ answer_own(struct connection *c)
 }
 
 /* The request is whole: composes the answer.  false: the connection was closed. */
+/* In place of the answer there would have been. */
+static void
+say_200(struct mock_exchange *x, const char *type, const char *body)
+{
+	x->out->len = 0;
+	x->streams = false;
+	x->filler = 0;
+	(void)bytes_printf(x->out,
+		"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n%s", type,
+		strlen(body), body);
+}
+
 static bool
 answer(struct connection *c, const struct request *r)
 {
@@ -1127,6 +1154,17 @@ answer(struct connection *c, const struct request *r)
 			close_connection(c);
 			return false;
 		}
+		break;
+	case MOCK_EMPTY:
+		say_200(x, x->streams ? "text/event-stream" : "application/json", "");
+		break;
+	case MOCK_PAGE:
+		say_200(x, "text/html", "<html><body>The mock is being mended.</body></html>");
+		break;
+	case MOCK_ERROR_200:
+		say_200(x, "application/json",
+			"{\"error\":{\"message\":\"The mock plays being overloaded.\","
+			"\"code\":503}}");
 		break;
 	case MOCK_GARBAGE:
 		c->out.len = 0;

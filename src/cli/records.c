@@ -1,5 +1,6 @@
 /*
- * records.c - project, token, key, upstream, limit, grant and price: add, list, show, set and the rest.
+ * records.c - project, token, key, upstream, limit, grant, price, route and policy: add, list, show, set
+ * and the rest.
  *
  * The options of a kind are the fields of its record (store/fields.h), so a new field needs nothing
  * here.  They become the body of one call of the management API, which judges them.
@@ -43,6 +44,10 @@ static const struct extra extras[] = {
 	{ RECORD_KEY, "secret", FIELD_TEXT, "the provider's key; - reads it from standard input",
 		NULL },
 	{ RECORD_KEY, "project", FIELD_TEXT, "for this project alone", NULL },
+	{ RECORD_KEY, "dry_run", FIELD_BOOL, "import: only tell", NULL },
+	{ RECORD_UPSTREAM, "state", FIELD_TEXT, "breaker: auto, open or closed", NULL },
+	{ RECORD_ROUTE, "project", FIELD_TEXT, "for this project alone", NULL },
+	{ RECORD_POLICY, "project", FIELD_TEXT, "of scope project", NULL },
 	{ RECORD_LIMIT, "project", FIELD_TEXT, "one project, or each", "scope" },
 	{ RECORD_LIMIT, "token", FIELD_TEXT, "one token, or each", "scope" },
 	{ RECORD_LIMIT, "model", FIELD_TEXT, "one model or pattern, or each", "scope" },
@@ -89,6 +94,19 @@ static const struct column price_columns[] = { { "ID", "id", false, 0 },
 	{ "INPUT $", "input", true, 0 }, { "OUTPUT $", "output", true, 0 },
 	{ "CACHE READ $", "cache_read", true, 0 }, { "REQUEST $", "request", true, 0 } };
 
+static const struct column route_columns[] = { { "ID", "id", false, 0 },
+	{ "NAME", "name", false, 24 }, { "MODEL", "model", false, 32 },
+	{ "STRATEGY", "strategy", false, 0 }, { "ACTIVE", "is_active", false, 0 },
+	{ "TARGETS", "targets", false, 60 }, { "FALLBACKS", "fallbacks", false, 40 } };
+static const struct column history_columns[] = { { "TIME", "time", false, 20 },
+	{ "FROM", "from", false, 0 }, { "TO", "to", false, 0 }, { "CAUSE", "cause", false, 0 },
+	{ "MODEL", "model", false, 28 }, { "STATUS", "status", true, 0 },
+	{ "UNTIL", "until", false, 20 }, { "WHY", "evidence", false, 60 } };
+static const struct column policy_columns[] = { { "ID", "id", false, 0 },
+	{ "NAME", "name", false, 24 }, { "TYPE", "type", false, 0 }, { "SCOPE", "scope", false, 0 },
+	{ "OF", "scope_name", false, 24 }, { "PRIORITY", "priority", true, 0 },
+	{ "ACTIVE", "is_active", false, 0 } };
+
 #define COLUMNS(c) (c), sizeof(c) / sizeof((c)[0])
 static const struct {
 	const struct column *columns;
@@ -101,6 +119,8 @@ static const struct {
 	[RECORD_PRICE] = { COLUMNS(price_columns) },
 	[RECORD_LIMIT] = { COLUMNS(limit_columns) },
 	[RECORD_GRANT] = { COLUMNS(grant_columns) },
+	[RECORD_ROUTE] = { COLUMNS(route_columns) },
+	[RECORD_POLICY] = { COLUMNS(policy_columns) },
 };
 
 /* One command line, taken apart. */
@@ -173,7 +193,8 @@ print_options(enum record_kind kind)
 		if ((fields[i].flags & (FIELD_READ | FIELD_HIDDEN)) == 0 &&
 			strncmp(fields[i].name, "scope_", 6) != 0)
 			print_option(fields[i].name, fields[i].type, fields[i].help);
-	puts("\nLists are parted by commas; --no-OPTION turns a switch off.");
+	puts("\nLists are parted by commas, rules by line ends, or are JSON: '[\"a\", \"b\"]'; "
+	     "--no-OPTION turns a switch off.");
 }
 
 /* "-": the first line of standard input, or all of a JSON document, so that no secret stands in a list
@@ -199,11 +220,20 @@ read_secret(const char *value, char *room, size_t bytes)
 }
 
 static void
-add_list(struct bytes *b, const char *value, bool numbers)
+add_list(struct bytes *b, const char *name, const char *value, bool numbers)
 {
+	/* Rules hold commas of their own. */
+	const char *ends = strcmp(name, "failure_rules") == 0 || strcmp(name, "request_rules") == 0
+				   ? "\n"
+				   : ",\n";
+
+	if (value[0] == '[') { /* JSON already */
+		bytes_puts(b, value);
+		return;
+	}
 	bytes_puts(b, "[");
 	for (bool first = true; *value != '\0'; first = false) {
-		size_t len = strcspn(value, ",\n");
+		size_t len = strcspn(value, ends);
 
 		if (!first)
 			bytes_puts(b, ",");
@@ -233,7 +263,7 @@ add_member(struct bytes *b, const char *name, enum field_type type, const char *
 	if (type == FIELD_BOOL || ((type == FIELD_INT || type == FIELD_MS) && is_integer(value)))
 		bytes_puts(b, value);
 	else if (type == FIELD_LIST || type == FIELD_LIST_INT)
-		add_list(b, value, type == FIELD_LIST_INT);
+		add_list(b, name, value, type == FIELD_LIST_INT);
 	else if (strcmp(value, "null") == 0)
 		bytes_puts(b, "null");
 	else
@@ -381,6 +411,9 @@ struct action {
 	unsigned kinds;   /* 0: all */
 };
 #define KIND(k) (1u << RECORD_##k)
+#define DELETABLE                                                                                  \
+	(KIND(UPSTREAM) | KIND(KEY) | KIND(PRICE) | KIND(LIMIT) | KIND(GRANT) | KIND(ROUTE) |      \
+		KIND(POLICY))
 static const struct action actions[] = {
 	{ "add", "POST", "", false, false, NULL, ~KIND(GRANT) },
 	{ "list", "GET", "", false, false, "", 0 },
@@ -388,20 +421,24 @@ static const struct action actions[] = {
 	{ "set", "PATCH", "", true, false, NULL, ~KIND(GRANT) },
 	{ "reset", "POST", "/reset", true, true, NULL, KIND(LIMIT) },
 	{ "grant", "POST", "/grant", true, false, NULL, KIND(LIMIT) },
-	{ "revoke", "POST", "/revoke", true, true, "reason", KIND(TOKEN) },
-	{ "rotate", "POST", "/rotate", true, true, NULL, KIND(TOKEN) },
+	{ "revoke", "POST", "/revoke", true, true, "reason", KIND(TOKEN) | KIND(KEY) },
+	{ "rotate", "POST", "/rotate", true, true, NULL, KIND(TOKEN) | KIND(KEY) },
+	{ "retry", "POST", "/retry", true, false, "{}", KIND(KEY) },
+	{ "test", "POST", "/test", true, false, "{}", KIND(KEY) },
+	{ "history", "GET", "/history", true, false, "", KIND(KEY) },
+	{ "breaker", "POST", "/breaker", true, false, NULL, KIND(UPSTREAM) },
 	{ "mint", "POST", "/mint", false, false, NULL, KIND(TOKEN) },
 	{ "revoke-many", "POST", "/revoke", false, true, NULL, KIND(TOKEN) },
 	{ "cleanup", "POST", "/cleanup", false, false, NULL, KIND(TOKEN) },
 	{ "enable", "POST", "/enable", true, false, "{}", KIND(KEY) },
-	{ "disable", "POST", "/disable", true, true, "{}", KIND(KEY) },
+	{ "disable", "POST", "/disable", true, true, "reason", KIND(KEY) },
 	{ "activate", "PATCH", "", true, false, "{\"is_active\":true}",
-		KIND(PROJECT) | KIND(UPSTREAM) | KIND(TOKEN) },
+		KIND(PROJECT) | KIND(UPSTREAM) | KIND(TOKEN) | KIND(ROUTE) | KIND(POLICY) },
 	{ "deactivate", "PATCH", "", true, true, "{\"is_active\":false}",
-		KIND(PROJECT) | KIND(UPSTREAM) },
+		KIND(PROJECT) | KIND(UPSTREAM) | KIND(ROUTE) | KIND(POLICY) },
 	{ "revoke-tokens", "POST", "/revoke-tokens", true, true, "{}", KIND(PROJECT) },
-	{ "delete", "DELETE", "", true, true, "",
-		KIND(UPSTREAM) | KIND(KEY) | KIND(PRICE) | KIND(LIMIT) | KIND(GRANT) },
+	{ "delete", "DELETE", "", true, true, "", DELETABLE },
+	{ "remove", "DELETE", "", true, true, "", DELETABLE },
 };
 
 static const struct action *
@@ -445,6 +482,9 @@ show_reply(const struct words *w, const struct manage_reply *reply)
 		printf("%.*s\n", (int)body.len, body.at == NULL ? "" : body.at);
 	else if (strcmp(w->action, "list") == 0)
 		table_print(body, tables[w->kind].columns, tables[w->kind].count);
+	else if (strcmp(w->action, "history") == 0)
+		table_print(
+			body, history_columns, sizeof history_columns / sizeof history_columns[0]);
 	else if (strcmp(w->action, "mint") == 0)
 		tokens_print_minted(body, w->csv);
 	else if (strcmp(w->action, "cleanup") == 0)
@@ -518,6 +558,10 @@ records_main(int argc, char **argv)
 	}
 	if (w.kind == RECORD_TOKEN && strcmp(w.action, "import") == 0) {
 		rc = token_import_main(w.which, bytes_span(&w.body), w.json);
+		goto out;
+	}
+	if (w.kind == RECORD_KEY && strcmp(w.action, "import") == 0) {
+		rc = key_import_main(w.which, bytes_span(&w.body), w.json);
 		goto out;
 	}
 	if ((a = find_action(&w)) == NULL) {

@@ -48,7 +48,7 @@ print_usage(FILE *out, const char *verb, const char *const *parameters)
 	fputc('\n', out);
 }
 
-/* ---- the audit: an entry's line, and below it what changed ---- */
+/* ---- the audit: an entry's line, and below it what changed; of changes the id in front ---- */
 
 /* Raw JSON has no control bytes, so it may go to a terminal; a text without its quotes. */
 static struct span
@@ -86,12 +86,21 @@ print_field(void *ctx, const struct json_member *m)
 	return true;
 }
 
+struct listing {
+	bool with_id;
+	int count;
+};
+
 static bool
 print_entry(void *ctx, const struct json_member *m)
 {
 	struct span e = m->value.raw;
 
-	++*(int *)ctx;
+	struct listing *l = ctx;
+
+	l->count++;
+	if (l->with_id)
+		print_plain("", plain(e, "id"), 28);
 	print_plain("", plain(e, "time"), 24);
 	print_plain("  ", plain(e, "actor"), 16);
 	print_plain("  ", plain(e, "action"), 18);
@@ -104,12 +113,12 @@ print_entry(void *ctx, const struct json_member *m)
 }
 
 static void
-print_audit(struct span json)
+print_audit(struct span json, bool with_id)
 {
-	int count = 0;
+	struct listing l = { .with_id = with_id };
 
-	(void)json_each_element(json_get(json, "data").raw, print_entry, &count, NULL);
-	if (count == 0)
+	(void)json_each_element(json_get(json, "data").raw, print_entry, &l, NULL);
+	if (l.count == 0)
 		puts("nothing yet");
 	if (json_get(json, "next").type == JSON_STRING)
 		puts("(there is more: --limit N)");
@@ -175,7 +184,7 @@ report(int argc, char **argv, const char *const *parameters, const struct column
 	if (rc == EXIT_DONE && json)
 		printf("%.*s\n", (int)reply.body.len, reply.body.at);
 	else if (rc == EXIT_DONE && columns == NULL)
-		print_audit(bytes_span(&reply.body));
+		print_audit(bytes_span(&reply.body), strcmp(argv[0], "changes") == 0);
 	else if (rc == EXIT_DONE)
 		table_print(bytes_span(&reply.body), columns, count);
 	bytes_free(&reply.body);
@@ -209,6 +218,12 @@ audit_main(int argc, char **argv)
 		NULL };
 
 	return report(argc, argv, parameters, NULL, 0);
+}
+
+int
+changes_main(int argc, char **argv)
+{
+	return audit_main(argc, argv); /* by the same options */
 }
 
 static int

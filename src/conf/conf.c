@@ -150,6 +150,13 @@ static const struct setting settings[] = {
 	{ SETTING("retry_deadline", MS, retry_deadline_ms, "60s"), RANGE(100, DAY),
 		.help = "Time since a request's beginning in which another attempt may begin.\nA "
 			"route may say otherwise." },
+	{ SETTING("queue_most", INT, queue_most, "1000"), RANGE(0, 4096),
+		.help = "Requests that wait when all that could serve them are busy, for each "
+			"model "
+			"or route;\n"
+			"more are answered with 503.  0: none waits." },
+	{ SETTING("queue_wait", MS, queue_wait_ms, "10s"), RANGE(0, HOUR),
+		.help = "How long each of them waits for its turn; then 503." },
 	{ SETTING("rest_hint_cap", MS, rest_hint_cap_ms, "15m"), RANGE(SECOND, 31 * DAY),
 		.help = "Longest rest that a provider's word is taken for at once.\n"
 			"Then one request finds out, and the cap doubles up to rest_max. Also the "
@@ -203,6 +210,13 @@ static const struct setting settings[] = {
 		.help = "Addresses and networks that see\n.Pa /metrics\nwithout a token." },
 	{ SETTING("session_hours", INT, session_hours, "12"), RANGE(1, 8760),
 		.help = "Life of a sign-in to the admin page." },
+
+	{ SETTING("public_models", BOOL, public_models, "no"),
+		.help = "Show the list of models at\n.Pa /api/v1/models\nto everybody, as OpenRouter "
+			"does." },
+	{ SETTING("key_service_reveal", BOOL, key_service_reveal, "no"),
+		.help = "Let\n.Pa /get_next_key?reveal=1\nshow a provider's key in clear to who has "
+			"the management credential.\nEach time is kept in the audit." },
 
 	{ SETTING("store_cap", BYTES, store_cap_bytes, "500m"), RANGE(16 * MB, 1024 * GB),
 		.group = "Storage",

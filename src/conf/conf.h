@@ -68,6 +68,8 @@ struct conf {
 	int64_t heartbeat_ms;       /* 0: none */
 	int64_t rest_default_ms;    /* of a rate-limited key when the provider names no time */
 	int64_t rest_max_ms;
+	int64_t queue_most;         /* requests that wait for one pool; 0: none */
+	int64_t queue_wait_ms;
 	int64_t tries;             /* attempts of one request at most */
 	int64_t retry_deadline_ms; /* from the request's beginning to the last attempt's */
 	int64_t rest_hint_cap_ms; /* the first cap of a time that a provider states */
@@ -91,6 +93,8 @@ struct conf {
 	bool metrics_open;
 	char metrics_addresses[CONF_LIST_BYTES]; /* addresses, or networks as 10.0.0.0/8 */
 	int64_t session_hours;
+	bool public_models;      /* the model list at OpenRouter's address needs no token */
+	bool key_service_reveal; /* the key service may show keys in clear */
 
 	/* storage */
 	int64_t store_cap_bytes;

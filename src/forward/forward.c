@@ -462,6 +462,7 @@ head_complete(struct forward_call *c)
 		.status = c->status,
 		.content_type = forward_response_header(c, "content-type"),
 		.content_length = content_length(c),
+		.waited_ms = forward_now_ms() - c->mark_ms,
 		.call = c,
 	};
 

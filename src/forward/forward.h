@@ -63,6 +63,7 @@ struct forward_head {
 	int status;
 	struct span content_type;
 	int64_t content_length; /* -1: not stated */
+	int64_t waited_ms;      /* on the first byte's clock */
 	struct forward_call *call; /* for forward_response_header() */
 };
 

@@ -48,24 +48,6 @@ hash_terms(const struct access_terms *t)
 	return hash_text(t->client_cert, h);
 }
 
-/* What was bought for other terms is another token. */
-static int
-name_token(const struct access_terms *t, struct access_name *out)
-{
-	struct bytes text = BYTES_LIMIT(16384);
-	bool failed;
-
-	out->key = t->key;
-	bytes_printf(&text, "%d\n%s\n%s\n%s", (int)t->kind, t->token_url, t->scope, t->secret);
-	if (!text.failed)
-		hash_sha256(text.at, text.len, out->of);
-	if (text.at != NULL)
-		explicit_bzero(text.at, text.room);
-	failed = text.failed;
-	bytes_free(&text);
-	return failed ? -1 : 0;
-}
-
 static char *
 copy_of(const char *s, bool *failed)
 {
@@ -95,7 +77,8 @@ entry_new(struct access_desk *d, const struct access_terms *t, uint64_t quick)
 	e->scope = copy_of(t->scope, &failed);
 	e->ca_file = copy_of(t->ca_file, &failed);
 	e->client_cert = copy_of(t->client_cert, &failed);
-	if (failed || name_token(t, &e->name) != 0) {
+	if (failed || access_name_of(t->key, (int)t->kind, t->token_url, t->scope, t->secret,
+			      &e->name, NULL) != 0) {
 		entry_free(e);
 		return NULL;
 	}

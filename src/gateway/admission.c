@@ -246,8 +246,10 @@ drop_unpriced(struct exchange *x, int64_t input, int64_t output)
 	for (int i = 0; i < x->plan.count; i++) {
 		if (i == at)
 			x->candidate = kept;
-		if (price_worst(&x->price[i], input, output) == COST_UNKNOWN)
+		if (price_worst(&x->price[i], input, output) == COST_UNKNOWN) {
+			decision_skip(x, i, REASON_UNPRICED);
 			continue;
+		}
 		x->plan.candidate[kept] = x->plan.candidate[i];
 		x->price[kept++] = x->price[i];
 	}
@@ -267,6 +269,20 @@ makes_images(const struct exchange *x)
 	return span_starts(span_of(x->plain_path), "/v1/images/");
 }
 
+/* Of one candidate, at worst; or COST_UNKNOWN. */
+static int64_t
+cost_at(const struct exchange *x, int which, int64_t input, int64_t output)
+{
+	int64_t cost;
+
+	if (x->ask.model[0] == '\0' || x->is_count)
+		return 0;
+	cost = price_worst(&x->price[which], input, output);
+	if (cost != COST_UNKNOWN && makes_images(x))
+		cost = money_add(cost, price_worst_images(&x->price[which], x->ask.choices));
+	return cost;
+}
+
 /* The dearest of the plan's candidates, or COST_UNKNOWN when none has a price. */
 static int64_t
 worst_cost(const struct exchange *x, int64_t input, int64_t output)
@@ -276,10 +292,8 @@ worst_cost(const struct exchange *x, int64_t input, int64_t output)
 	if (x->ask.model[0] == '\0' || x->is_count)
 		return 0;
 	for (int i = 0; i < x->plan.count; i++) {
-		int64_t cost = price_worst(&x->price[i], input, output);
+		int64_t cost = cost_at(x, i, input, output);
 
-		if (cost != COST_UNKNOWN && makes_images(x))
-			cost = money_add(cost, price_worst_images(&x->price[i], x->ask.choices));
 		if (cost > worst)
 			worst = cost;
 	}
@@ -342,6 +356,7 @@ reserve(struct exchange *x)
 	need->usual_cost_nusd = worst_cost(x, need->input_tokens, need->usual_output);
 	x->need = *need;
 	x->by_attempt = admit_has_attempt_limits(x->snapshot);
+	decision_keep(x); /* should this process die, its plan is known */
 	note.row = x->row;
 	note.input_estimate = x->ask.input_estimate;
 	if (admit_reserve(gw->store, gw->board, x->snapshot, &ask, x->id, &note, sizeof note,
@@ -456,6 +471,34 @@ find_snapshot(struct exchange *x)
 	return 0;
 }
 
+/* OpenRouter shows its models to everybody; who shows a token that is none is nobody. */
+static bool
+is_public(struct exchange *x)
+{
+	if (!x->gw->conf.public_models || x->match.kind != ENDPOINT_MODELS ||
+		x->match.endpoint->face != FACE_OPENROUTER ||
+		(x->err.code != ERR_MISSING_TOKEN && x->err.code != ERR_INVALID_TOKEN))
+		return false;
+	memset(&x->err, 0, sizeof x->err);
+	memset(&x->caller, 0, sizeof x->caller);
+	x->known = false;
+	return true;
+}
+
+static int
+find_spent(struct exchange *x)
+{
+	struct usage_sum sum = { 0 };
+	char id[ID_TEXT_BYTES];
+
+	id_text("tok_", x->caller.token.head.id, id);
+	if (store_usage_sum(
+		    x->gw->store, BY_TOKEN, id, 0, clock_wall_ms() + 60000, &sum, &x->err) != 0)
+		return -1;
+	x->spent_nusd = sum.cost_nusd;
+	return 0;
+}
+
 /* All that is read from the store: who asks, for what, and whom we could ask. */
 static int
 look_up(struct exchange *x)
@@ -463,7 +506,7 @@ look_up(struct exchange *x)
 	int rc;
 
 	if (identify(x) != 0)
-		return -1;
+		return is_public(x) ? find_snapshot(x) : -1;
 	/* A full disk takes no row, neither of the exchange nor of its refusal: wait for none. */
 	if (x->match.kind == ENDPOINT_FORWARD && store_is_full(x->gw->store) &&
 		x->caller.project.fail_mode != FAIL_OPEN) {
@@ -476,7 +519,7 @@ look_up(struct exchange *x)
 	begin_row(x);
 	if (rc != 0 || tags_read(web_header(x->request, "x-sluice-tag"), x->row.tags, &x->err) != 0)
 		return -1;
-	if (check_allowed(x) != 0)
+	if (check_allowed(x) != 0 || (x->match.kind == ENDPOINT_KEY && find_spent(x) != 0))
 		return -1;
 	return find_snapshot(x);
 }
@@ -491,9 +534,33 @@ counts_itself(const struct exchange *x)
 	       provider_format(p, x->match.format) == x->match.format;
 }
 
-/* Whom could we ask? */
+/* After another plan than that which was reserved for: prices of its candidates, and those who cost
+ * more are left out. */
 static int
-find_candidates(struct exchange *x)
+narrow(struct exchange *x, struct err *err)
+{
+	const struct admit_need *need = &x->need;
+	int kept = 0;
+
+	find_prices(x);
+	for (int i = 0; i < x->plan.count; i++) {
+		if (cost_at(x, i, need->input_tokens, need->output_tokens) > need->cost_nusd)
+			continue;
+		x->plan.candidate[kept] = x->plan.candidate[i];
+		x->price[kept++] = x->price[i];
+	}
+	x->plan.count = kept;
+	if (kept == 0)
+		return err_set(
+			err, ERR_NO_KEY_AVAILABLE, "all that are free cost more than is held");
+	if (drop_unpriced(x, need->input_tokens, need->output_tokens) == 0)
+		return 0;
+	*err = x->err;
+	return -1;
+}
+
+int
+admission_plan(struct exchange *x, bool again, struct err *err)
 {
 	struct route_ask ask = { .model = span_of(x->ask.model),
 		.upstream = span_of(x->upstream_name),
@@ -501,8 +568,24 @@ find_candidates(struct exchange *x)
 		.dialect = endpoint_dialect(&x->match),
 		.is_conversation = x->match.format != NULL };
 
-	if (route_plan(x->snapshot->compiled, &ask, &x->plan, &x->err) != 0)
+	/* the turn of whom it calls is taken when it calls (route_begin()) */
+	ask.is_quote = x->waiting.again = again;
+	if (route_plan(x->snapshot->compiled, &ask, &x->plan, err) != 0)
 		return -1;
+	return again ? narrow(x, err) : 0;
+}
+
+/* Whom could we ask?  Where all are busy or rest a moment: whom soon? */
+static int
+find_candidates(struct exchange *x)
+{
+	memset(&x->waiting, 0, sizeof x->waiting);
+	if (admission_plan(x, false, &x->err) != 0) {
+		if (!queue_makes_sense(x, &x->err))
+			return -1;
+		x->waiting.nobody = true;
+		memset(&x->err, 0, sizeof x->err);
+	}
 	if (x->match.kind != ENDPOINT_COUNT || !counts_itself(x))
 		return 0;
 	x->is_count = true;

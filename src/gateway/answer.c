@@ -3,7 +3,6 @@
  */
 #include "gateway/gateway-int.h"
 
-#include "admit/allow.h"
 #include "base/clock.h"
 #include "base/money.h"
 #include "base/net.h"
@@ -13,9 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LINES_MAX     40
-#define DROPPED_BYTES 1024
-#define METRICS_BYTES (16 << 20)
+#define LINES_MAX      40
+#define DROPPED_BYTES  1024
+#define LIST_BYTES_MAX (16 << 20) /* LISTED_MAX models of OpenRouter's shape */
+#define METRICS_BYTES  (16 << 20)
 #define RETRY_AFTER_MAX                                                                            \
 	60 /* seconds an SDK may be told to sleep; interfaces.md, Response headers */
 
@@ -254,14 +254,17 @@ static void
 add_timing(struct lines *l, const struct exchange *x)
 {
 	int64_t admit = tenths(x->admitted_us - x->began_us), connect = tenths(x->end.connect_us);
-	int64_t first = tenths(x->first_byte_us);
+	int64_t first = tenths(x->first_byte_us), queue = tenths(x->waiting.us);
+	const char *waited = queue == 0 ? ""
+					: arena_printf(l->arena, "queue;dur=%" PRId64 ".%d, ",
+						  queue / 10, (int)(queue % 10));
 
 	add(l, "Server-Timing",
 		arena_printf(l->arena,
-			"admit;dur=%" PRId64 ".%d, connect;dur=%" PRId64 ".%d, ttfb;dur=%" PRId64
+			"admit;dur=%" PRId64 ".%d, %sconnect;dur=%" PRId64 ".%d, ttfb;dur=%" PRId64
 			".%d",
-			admit / 10, (int)(admit % 10), connect / 10, (int)(connect % 10),
-			first / 10, (int)(first % 10)));
+			admit / 10, (int)(admit % 10), waited == NULL ? "" : waited, connect / 10,
+			(int)(connect % 10), first / 10, (int)(first % 10)));
 }
 
 void
@@ -334,7 +337,7 @@ finish_error(struct exchange *x, struct lines *l)
 	if (x->head_sent) {
 		if (x->is_events) {
 			/* an event that was begun is over, so that ours is one */
-			if (d != DIALECT_BEDROCK && passage_in_event(&x->passage))
+			if (d != DIALECT_BEDROCK && !x->holding && passage_in_event(&x->passage))
 				web_write(x->request, "\n\n", 2);
 			if (error_event(d, &x->err, x->request_id, &body) == 0)
 				web_write(x->request, body.at, body.len);
@@ -346,6 +349,7 @@ finish_error(struct exchange *x, struct lines *l)
 		return;
 	}
 	say(&body, d, &x->err, x->request_id);
+	listing_add_detail(&x->match, x->snapshot, &x->err, &body);
 	add_common(l, x);
 	add_error_type(l, d, &x->err);
 	add_retry(l, &x->err);
@@ -400,118 +404,6 @@ answer_finish(struct exchange *x)
 
 /* ---- our own answers [intake] ---- */
 
-struct listing {
-	struct exchange *x;
-	struct bytes out;
-	struct span one; /* only this model; empty: all */
-	struct span first, last;
-	bool any;
-};
-
-static bool
-already_listed(const struct exchange *x, size_t upstream, const char *name_at, struct span name)
-{
-	for (size_t i = 0; i <= upstream; i++) {
-		const char *at = x->snapshot->upstreams[i].models;
-
-		while (*at != '\0') {
-			size_t len = strcspn(at, "\n,");
-
-			if (at == name_at)
-				return false;
-			if (len == name.len && memcmp(at, name.at, len) == 0)
-				return true;
-			at += len + (at[len] != '\0');
-		}
-	}
-	return false;
-}
-
-static void
-put_model(struct bytes *out, enum dialect d, const struct upstream *u, struct span name)
-{
-	char when[CLOCK_TEXT_BYTES];
-
-	switch (d) {
-	case DIALECT_ANTHROPIC:
-		clock_rfc3339(u->head.created_ms, when);
-		bytes_puts(out, "{\"type\":\"model\",\"id\":");
-		bytes_json(out, name);
-		bytes_puts(out, ",\"display_name\":");
-		bytes_json(out, name);
-		bytes_printf(out, ",\"created_at\":\"%s\"}", when);
-		break;
-	case DIALECT_GEMINI:
-		bytes_puts(out, "{\"name\":\"models/");
-		bytes_json_inside(out, name);
-		bytes_puts(out, "\",\"displayName\":");
-		bytes_json(out, name);
-		bytes_puts(out,
-			",\"supportedGenerationMethods\":[\"generateContent\",\"countTokens\"]}");
-		break;
-	default:
-		bytes_puts(out, "{\"id\":");
-		bytes_json(out, name);
-		bytes_printf(out, ",\"object\":\"model\",\"created\":%" PRId64 ",\"owned_by\":",
-			u->head.created_ms / 1000);
-		bytes_json(out, span_of(u->name));
-		bytes_puts(out, "}");
-	}
-}
-
-static void
-list_model(struct listing *l, const struct upstream *u, struct span name)
-{
-	struct err ignored;
-
-	if (admit_allow(&l->x->caller, name, clock_wall_ms(), &ignored) != 0)
-		return;
-	if (l->any)
-		bytes_puts(&l->out, ",");
-	else
-		l->first = name;
-	l->last = name;
-	l->any = true;
-	put_model(&l->out, endpoint_dialect(&l->x->match), u, name);
-}
-
-/* The names that upstreams state in full; a glob is a promise without a list. */
-static void
-list_models(struct listing *l)
-{
-	const struct snapshot *p = l->x->snapshot;
-
-	for (size_t i = 0; i < p->upstream_count; i++) {
-		const char *at = p->upstreams[i].models;
-
-		while (*at != '\0') {
-			size_t len = strcspn(at, "\n,");
-			struct span name = { at, len };
-
-			if (len > 0 && memchr(at, '*', len) == NULL &&
-				memchr(at, '?', len) == NULL &&
-				(l->one.len == 0 ||
-					(l->one.len == len && memcmp(l->one.at, at, len) == 0)) &&
-				!already_listed(l->x, i, at, name))
-				list_model(l, &p->upstreams[i], name);
-			at += len + (at[len] != '\0');
-		}
-	}
-}
-
-static void
-list_upstreams(struct listing *l)
-{
-	const struct snapshot *p = l->x->snapshot;
-
-	for (size_t i = 0; i < p->upstream_count; i++) {
-		bytes_puts(&l->out, i == 0 ? "{\"name\":" : ",{\"name\":");
-		bytes_json(&l->out, span_of(p->upstreams[i].name));
-		bytes_printf(&l->out, ",\"is_default\":%s}",
-			p->upstreams[i].is_default ? "true" : "false");
-	}
-}
-
 static void
 answer_error(struct exchange *x)
 {
@@ -521,46 +413,13 @@ answer_error(struct exchange *x)
 
 	board_count(x->gw->board, COUNT_REFUSED, 1);
 	say(&body, d, &x->err, x->request_id);
+	listing_add_detail(&x->match, x->snapshot, &x->err, &body);
 	add_common(&l, x);
 	add_error_type(&l, d, &x->err);
 	add_retry(&l, &x->err);
 	web_answer(x->request, error_status(d, x->err.code), "application/json", l.line, l.count,
 		bytes_span(&body));
 	bytes_free(&body);
-}
-
-static void
-put_name_or_null(struct bytes *out, struct span name)
-{
-	if (name.len == 0)
-		bytes_puts(out, "null");
-	else
-		bytes_json(out, name);
-}
-
-static void
-put_models(struct listing *l)
-{
-	switch (endpoint_dialect(&l->x->match)) {
-	case DIALECT_ANTHROPIC:
-		bytes_puts(&l->out, "{\"data\":[");
-		list_models(l);
-		bytes_puts(&l->out, "],\"has_more\":false,\"first_id\":");
-		put_name_or_null(&l->out, l->first);
-		bytes_puts(&l->out, ",\"last_id\":");
-		put_name_or_null(&l->out, l->last);
-		bytes_puts(&l->out, "}");
-		break;
-	case DIALECT_GEMINI:
-		bytes_puts(&l->out, "{\"models\":[");
-		list_models(l);
-		bytes_puts(&l->out, "]}");
-		break;
-	default:
-		bytes_puts(&l->out, "{\"object\":\"list\",\"data\":[");
-		list_models(l);
-		bytes_puts(&l->out, "]}");
-	}
 }
 
 /* An estimate, where the provider that would answer cannot count in the caller's dialect. */
@@ -580,45 +439,36 @@ void
 answer_now(struct exchange *x)
 {
 	struct lines l = { .arena = x->arena };
-	struct listing list = { .x = x, .out = BYTES_LIMIT(1 << 20) };
+	struct bytes out = BYTES_LIMIT(LIST_BYTES_MAX);
+	int rc = x->err.code == ERR_NONE ? 0 : -1;
 
-	if (x->err.code != ERR_NONE) {
+	if (rc == 0) {
+		switch (x->match.kind) {
+		case ENDPOINT_UPSTREAMS:
+			listing_upstreams(x, &out);
+			break;
+		case ENDPOINT_MODEL:
+			rc = listing_model(x, &out);
+			break;
+		case ENDPOINT_KEY:
+			listing_token(x, &out);
+			break;
+		case ENDPOINT_COUNT:
+			put_count(x, &out);
+			break;
+		default:
+			rc = listing_models(x, &out);
+			break;
+		}
+	}
+	if (rc != 0) {
+		bytes_free(&out);
 		answer_error(x);
 		return;
 	}
 	add_common(&l, x);
-	switch (x->match.kind) {
-	case ENDPOINT_UPSTREAMS:
-		bytes_puts(&list.out, "{\"data\":[");
-		list_upstreams(&list);
-		bytes_puts(&list.out, "]}");
-		break;
-	case ENDPOINT_MODEL: {
-		char name[128];
-
-		if (web_decode(x->match.rest, name, sizeof name) < 0)
-			name[0] = '\0';
-		list.one = span_of(name[0] == '\0' ? "?" : name);
-		list_models(&list);
-		if (!list.any) {
-			err_set(&x->err, ERR_NO_ROUTE, "model %s asked for", name);
-			err_say(&x->err, "There is no model '%s' here; GET /v1/models lists all.",
-				name);
-			bytes_free(&list.out);
-			answer_error(x);
-			return;
-		}
-		break;
-	}
-	case ENDPOINT_COUNT:
-		put_count(x, &list.out);
-		break;
-	default:
-		put_models(&list);
-		break;
-	}
-	web_answer(x->request, 200, "application/json", l.line, l.count, bytes_span(&list.out));
-	bytes_free(&list.out);
+	web_answer(x->request, 200, "application/json", l.line, l.count, bytes_span(&out));
+	bytes_free(&out);
 }
 
 /* Browsers ask beforehand, without a token. */
@@ -699,11 +549,14 @@ answer_metrics(struct gateway *gw, struct web_request *r)
 		{ COUNT_STREAMS, "streams_total", "answers streamed as events" },
 		{ COUNT_CLIENT_GONE, "client_gone_total", "clients that left early" },
 		{ COUNT_REAPED, "reaped_total", "exchanges settled for dead processes" },
+		{ COUNT_QUEUE_REFUSED, "queue_refused_total",
+			"requests for which too many waited already" },
 		{ COUNT_BYTES_IN, "received_bytes_total", "bytes of request bodies" },
 		{ COUNT_BYTES_OUT, "streamed_bytes_total", "bytes streamed to clients" },
 	};
 	struct bytes out = BYTES_LIMIT(METRICS_BYTES);
 	struct board_health health;
+	int64_t waited_ms;
 
 	for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
 		bytes_printf(&out,
@@ -717,6 +570,17 @@ answer_metrics(struct gateway *gw, struct web_request *r)
 		"# HELP sluice_counters rows of limits on the board\n# TYPE sluice_counters gauge\n"
 		"sluice_counters %" PRId64 "\n",
 		health.leases_used, health.rows_used);
+	waited_ms = board_counted(gw->board, COUNT_QUEUED_MS);
+	bytes_printf(&out,
+		"# HELP sluice_queue_waiting requests that wait for their turn\n"
+		"# TYPE sluice_queue_waiting gauge\nsluice_queue_waiting %d\n"
+		"# HELP sluice_queue_wait_seconds how long requests waited for their turn\n"
+		"# TYPE sluice_queue_wait_seconds summary\n"
+		"sluice_queue_wait_seconds_sum %" PRId64 ".%03d\n"
+		"sluice_queue_wait_seconds_count %" PRId64 "\n",
+		board_waiting(gw->board, NULL, 0), waited_ms / 1000, (int)(waited_ms % 1000),
+		board_counted(gw->board, COUNT_QUEUED));
+	listing_key_gauges(gw, &out);
 	bytes_puts(&out,
 		"# HELP sluice_key_quota_remaining what is left of a provider key's quota\n"
 		"# TYPE sluice_key_quota_remaining gauge\n");

@@ -1,5 +1,6 @@
 /*
- * attempt.c - FORWARD: one candidate is asked, and its answer goes to the client as it comes.
+ * attempt.c - FORWARD: one candidate is asked, and its answer goes to the client as it comes.  What it
+ * meant is judged in judge.c, what it cost in spent.c.
  *
  * What the client may see last is held back until the charge is booked: the closing event of a
  * stream, the newest piece of other answers, a short JSON answer whole.  All on the loop.
@@ -234,8 +235,31 @@ send_bytes(struct exchange *x, const char *data, size_t len)
 		x->full = true;
 }
 
+void
+attempt_show(struct exchange *x)
+{
+	if (!x->holding)
+		return;
+	x->holding = false;
+	if (!x->head_sent && !x->gone)
+		answer_stream_head(x);
+	x->content_sent = true;
+	send_bytes(x, x->early.at, x->early.len);
+	bytes_free(&x->early);
+}
+
+/* Towards the client, or to those that wait for something to show; beyond the ceiling they all go. */
 static void
-pass_event(void *ctx, const char *data, size_t len, bool last)
+send_or_hold(struct exchange *x, const char *data, size_t len)
+{
+	if (x->holding && bytes_add(&x->early, data, len) == 0)
+		return;
+	attempt_show(x);
+	send_bytes(x, data, len);
+}
+
+void
+attempt_pass_event(void *ctx, const char *data, size_t len, bool last)
 {
 	struct exchange *x = ctx;
 
@@ -243,10 +267,10 @@ pass_event(void *ctx, const char *data, size_t len, bool last)
 	if (last && !x->held.failed && bytes_add(&x->held, data, len) == 0)
 		return;
 	if (x->held.len > 0) {
-		send_bytes(x, x->held.at, x->held.len);
+		send_or_hold(x, x->held.at, x->held.len);
 		bytes_drop(&x->held, x->held.len);
 	}
-	send_bytes(x, data, len);
+	send_or_hold(x, data, len);
 }
 
 /* The newest piece waits for the next one, the last one for the books. */
@@ -367,18 +391,6 @@ keep_header(void *ctx, struct span name, struct span value)
 }
 
 static bool
-keep_quota(void *ctx, struct span name, struct span value)
-{
-	struct exchange *x = ctx;
-
-	/* "x-ratelimit-…", "anthropic-ratelimit-…", "ratelimit…" */
-	if (name.len > 10 && strchr("xXaArR", name.at[0]) != NULL)
-		quota_read_header(&x->told, name, value, forward_response_header(x->call, "date"),
-			clock_wall_ms());
-	return true;
-}
-
-static bool
 is_stream_type(struct span type)
 {
 	return type_is(type, "text/event-stream") ||
@@ -405,7 +417,8 @@ mode_of(const struct exchange *x, const struct forward_head *head)
 	/* where a heartbeat has promised events nothing else can go out as it is */
 	if (x->head_sent && !x->out.converted)
 		return ANSWER_ERROR;
-	return json || x->out.converted ? ANSWER_WHOLE : ANSWER_BYTES;
+	/* of a conversation whatever comes is looked at before it counts as an answer */
+	return json || x->out.format != NULL ? ANSWER_WHOLE : ANSWER_BYTES;
 }
 
 /* What the client is told that it gets: its own format's type, where it is converted. */
@@ -444,6 +457,21 @@ open_passage(struct exchange *x)
 	return passage_init(&x->passage, &o);
 }
 
+/* From an answer's head on: nothing goes out before there is something to show. */
+static void
+begin_hold(struct exchange *x, const struct forward_head *head)
+{
+	const struct route *r = x->plan.route;
+	int64_t now_ms = (int64_t)uv_now(&x->gw->loop);
+	int64_t left_ms = x->first_byte_ms - head->waited_ms;
+
+	x->holding = true;
+	x->content_due_ms =
+		x->first_byte_ms <= 0 ? INT64_MAX : now_ms + (left_ms > 0 ? left_ms : 0);
+	if (r != NULL && r->slow_chars_s > 0 && r->slow_after_ms > 0)
+		x->judged_ms = now_ms + r->slow_after_ms;
+}
+
 static void
 on_head(void *ctx, const struct forward_head *head)
 {
@@ -451,8 +479,6 @@ on_head(void *ctx, const struct forward_head *head)
 
 	x->passed_count = 0;
 	(void)forward_each_response_header(head->call, keep_header, x);
-	(void)forward_each_response_header(head->call, keep_quota, x);
-	x->told_us = clock_mono_us();
 	x->mode = mode_of(x, head);
 	name_type(x, head);
 	x->answer.limit =
@@ -465,8 +491,49 @@ on_head(void *ctx, const struct forward_head *head)
 		forward_cancel(x->call);
 		return;
 	}
-	if (x->mode == ANSWER_EVENTS && !x->head_sent && !x->gone)
-		answer_stream_head(x);
+	begin_hold(x, head);
+}
+
+/* The provider of a stream has something to show, or it has failed before it had. */
+static void
+judge_hold(struct exchange *x)
+{
+	const struct passage *p = &x->passage;
+
+	if (!x->holding)
+		return;
+	if (p->content && x->content_us == 0)
+		x->content_us = clock_mono_us();
+	if (x->guard.stopped || (p->content && x->judged_ms == 0))
+		attempt_show(x);
+	else if (p->failed)
+		forward_cancel(x->call);
+}
+
+/* So many characters a second, from the answer's first byte on, or another one is asked. */
+static bool
+is_too_slow(const struct exchange *x)
+{
+	const struct route *r = x->plan.route;
+
+	return r != NULL && x->passage.output_chars * 1000 < r->slow_chars_s * r->slow_after_ms;
+}
+
+void
+attempt_tick(struct exchange *x, int64_t now_ms)
+{
+	if (x->judged_ms != 0 && now_ms >= x->judged_ms) {
+		x->judged_ms = 0;
+		x->failure = FAILURE_TRANSIENT;
+		x->is_slow = is_too_slow(x) && walk_could_go_on(x);
+		if (!x->is_slow && x->passage.content)
+			attempt_show(x);
+	}
+	if (!x->holding || x->mode != ANSWER_EVENTS)
+		return;
+	x->stalled = !x->passage.content && now_ms >= x->content_due_ms;
+	if (x->stalled || x->is_slow)
+		forward_cancel(x->call);
 }
 
 static bool
@@ -499,8 +566,9 @@ on_data(void *ctx, const char *data, size_t len)
 	case ANSWER_EVENTS:
 		if (x->full || guard_rests(x))
 			return false;
-		if (guard_feed(x, data, len, pass_event) != 0)
+		if (guard_feed(x, data, len, attempt_pass_event) != 0)
 			forward_cancel(x->call);
+		judge_hold(x);
 		atomic_store_explicit(
 			&x->note->output_chars, x->passage.output_chars, memory_order_relaxed);
 		if (x->passage.done && x->done_ms == 0)
@@ -515,8 +583,6 @@ on_data(void *ctx, const char *data, size_t len)
 	return true;
 }
 
-static void judge(struct exchange *x);
-
 static void
 on_end(void *ctx, const struct forward_end *end)
 {
@@ -527,12 +593,11 @@ on_end(void *ctx, const struct forward_end *end)
 	if (end->sent_any)
 		x->sent = true;
 	if (x->mode == ANSWER_EVENTS && !x->guard.stopped)
-		(void)passage_end(&x->passage, pass_event, x);
+		(void)passage_end(&x->passage, attempt_pass_event, x);
 	if (end->first_byte_us > 0)
 		x->first_byte_us =
 			clock_mono_us() - x->began_us - end->total_us + end->first_byte_us;
-	x->failure = FAILURE_NONE;
-	judge(x);
+	judge_attempt(x);
 	x->call = NULL;
 	exchange_run(x);
 }
@@ -600,10 +665,13 @@ attempt_start(struct exchange *x)
 
 	x->ended = false;
 	x->mode = ANSWER_NONE;
-	x->told.count = 0;
-	x->is_found = false;
 	bytes_free(&x->answer);
 	bytes_drop(&x->held, x->held.len);
+	bytes_drop(&x->early, x->early.len);
+	x->early.failed = x->held.failed = false;
+	x->holding = x->stalled = x->is_slow = false;
+	x->judged_ms = x->content_us = 0;
+	x->first_byte_ms = q.first_byte_ms;
 	passage_free(&x->passage);
 	signed_forget(x);
 	if (x->wrote_ms == 0)
@@ -612,297 +680,4 @@ attempt_start(struct exchange *x)
 	board_count(x->gw->board, COUNT_ATTEMPTS, 1);
 	x->call = forward_start(x->gw->forward, &q, &sink, &x->err);
 	return x->call == NULL ? -1 : 0;
-}
-
-/* ---- afterwards ---- */
-
-static struct span
-response_header(const struct exchange *x, const char *name)
-{
-	return x->call == NULL ? SPAN_NONE : forward_response_header(x->call, name);
-}
-
-/* No answer at all: what it means, and what the client is told should it be the last attempt. */
-static void
-judge_silence(struct exchange *x)
-{
-	const char *what = forward_outcome_text(x->end.outcome);
-	const char *upstream = walk_candidate(x)->upstream->name;
-
-	x->failure = FAILURE_TRANSIENT;
-	switch (x->end.outcome) {
-	case FORWARD_CANCELLED:
-		x->failure = FAILURE_NONE;
-		if (x->guard.no_event)
-			err_set(&x->err, ERR_BUDGET_EXCEEDED, "stopped in the stream");
-		else if (x->cut)
-			err_set(&x->err, ERR_CUT, "cut by the operator");
-		else if (x->gone)
-			err_set(&x->err, ERR_CLIENT_GONE, "the client left");
-		return;
-	case FORWARD_TIMEOUT_FIRST_BYTE:
-	case FORWARD_TIMEOUT_IDLE:
-	case FORWARD_TIMEOUT_TOTAL:
-		x->failure =
-			FAILURE_REQUEST; /* it may be at work: asking another would pay twice */
-		err_set(&x->err, ERR_UPSTREAM_TIMEOUT, "upstream %s: %s (%s)", upstream, what,
-			x->end.text);
-		return;
-	default:
-		err_set(&x->err, ERR_UPSTREAM_UNREACHABLE, "upstream %s: %s (%s)", upstream, what,
-			x->end.text);
-		return;
-	}
-}
-
-/* Of a moment by the wall clock; 0: none. */
-static int64_t
-boot_of(int64_t wall_ms)
-{
-	int64_t wait_ms = wall_ms - clock_wall_ms();
-
-	return wall_ms == 0 ? 0 : clock_boot_ms() + (wait_ms > 0 ? wait_ms : 0);
-}
-
-/* What an answer of status >= 400 means for the client when no other key is left. */
-static void
-judge_refusal(struct exchange *x)
-{
-	bool own_fault = x->failure == FAILURE_NONE || x->failure == FAILURE_MODEL ||
-			 x->failure == FAILURE_REQUEST;
-
-	if (own_fault && !x->head_sent && x->out.provider->dialect == endpoint_dialect(&x->match))
-		return; /* its own answer goes through */
-	(void)failure_tell(x->failure, x->end.status, boot_of(x->retry_at_ms),
-		walk_candidate(x)->upstream->name, bytes_span(&x->answer), &x->err);
-}
-
-static int64_t
-or_zero(int64_t n)
-{
-	return n < 0 ? 0 : n;
-}
-
-static void
-find_usage(struct exchange *x, struct wire_usage *u)
-{
-	if (x->is_found) {
-		*u = x->found;
-		return;
-	}
-	*u = WIRE_USAGE_NONE;
-	if (x->passage.way != PASSAGE_CLOSED)
-		*u = x->passage.usage;
-	else if (x->mode == ANSWER_WHOLE && x->out.converted)
-		*u = x->reply_usage;
-	else if (x->mode == ANSWER_WHOLE && x->out.format != NULL &&
-		 x->out.format->dialect != DIALECT_OPENAI)
-		x->out.format->usage(bytes_span(&x->answer), u);
-	else if (x->mode == ANSWER_WHOLE)
-		openai_usage(bytes_span(&x->answer), u);
-	else if (x->mode == ANSWER_BYTES && type_is(span_of(x->content_type), "application/json"))
-		openai_usage_tail(bytes_span(&x->answer), u);
-	x->found = *u;
-	x->is_found = true;
-}
-
-void
-attempt_conclude(struct exchange *x)
-{
-	struct wire_usage u;
-
-	const struct route_candidate *c = &x->plan.candidate[x->asked];
-
-	if (x->end.outcome == FORWARD_DONE && x->mode == ANSWER_ERROR && x->err.code == ERR_NONE)
-		judge_refusal(x);
-	find_usage(x, &u);
-	x->told.age_ms = (clock_mono_us() - x->told_us) / 1000;
-	if (x->end.outcome != FORWARD_CANCELLED)
-		walk_report(x, &(struct route_outcome){ .failure = x->failure,
-				       .status = x->end.status,
-				       .until_ms = x->retry_at_ms,
-				       .tokens = usage_input_total(&u) + or_zero(u.output),
-				       .output_tokens = or_zero(u.output),
-				       .told = x->told.count > 0 ? &x->told : NULL,
-				       .counts = true });
-	else
-		walk_release(x);
-	if (x->failure != FAILURE_NONE)
-		log_request(LOG_WARN, "attempt", x->request_id,
-			"upstream %s, key %s, status %d: %s %s", c->upstream->name,
-			c->key == NULL ? "none" : "set", x->end.status, failure_name(x->failure),
-			x->err.text);
-}
-
-/* A whole answer for a client of another format. */
-static void
-judge_whole(struct exchange *x)
-{
-	const char *upstream = walk_candidate(x)->upstream->name;
-
-	if (x->answer.failed)
-		err_set(&x->err, ERR_UPSTREAM_UNREACHABLE,
-			"upstream %s: an answer above %d MB cannot be converted", upstream,
-			CONVERT_REPLY_MAX >> 20);
-	else if (x->ask.stream) {
-		x->mode = ANSWER_EVENTS;
-		if (passage_whole(&x->passage, bytes_span(&x->answer), pass_event, x) != 0)
-			err_set(&x->err, ERR_MEMORY, "no memory to convert an answer");
-	} else if (translate_reply(x) != 0)
-		err_wrap(&x->err, "upstream %s", upstream);
-	if (x->err.code == ERR_NONE)
-		return;
-	x->failure = FAILURE_TRANSIENT;
-	x->mode = ANSWER_ERROR;
-}
-
-/* As its dialects call it. */
-static void
-note_request_id(struct exchange *x)
-{
-	static const char *const names[] = { "request-id", "x-amzn-requestid", "apim-request-id",
-		"x-request-id" };
-
-	for (size_t i = 0; i < sizeof names / sizeof names[0] && x->end.status != 0; i++) {
-		struct span id = response_header(x, names[i]);
-
-		if (id.len > 0)
-			span_copy(
-				id, x->row.upstream_request_id, sizeof x->row.upstream_request_id);
-	}
-}
-
-/* While the answer's headers are there: what it means for the key, the client and the next one. */
-static void
-judge(struct exchange *x)
-{
-	struct failure_headers h;
-
-	x->retry_at_ms = 0;
-	memset(&x->err, 0, sizeof x->err);
-	note_request_id(x);
-	if (((x->passage.done && !x->guard.stopped) || (x->guard.stopped && !x->guard.no_event)) &&
-		x->end.outcome == FORWARD_CANCELLED && !x->gone)
-		x->end.outcome = FORWARD_DONE; /* we had all of it */
-	if (x->end.outcome == FORWARD_DONE)
-		x->cut = false; /* too late */
-	if (x->end.outcome != FORWARD_DONE) {
-		judge_silence(x);
-	} else if (x->mode == ANSWER_EVENTS && x->passage.way == PASSAGE_BYTES &&
-		   x->passage.cut_short) {
-		x->failure = FAILURE_TRANSIENT;
-		err_set(&x->err, ERR_UPSTREAM_UNREACHABLE,
-			"upstream %s: a stream that ended before its answer was complete",
-			walk_candidate(x)->upstream->name);
-		err_say(&x->err, "The provider's stream ended before its answer was complete.");
-	} else if (x->mode == ANSWER_WHOLE && x->out.converted) {
-		judge_whole(x);
-	} else if (x->mode == ANSWER_ERROR) {
-		h = (struct failure_headers){ .retry_after = response_header(x, "retry-after"),
-			.retry_after_ms = response_header(x, "retry-after-ms"),
-			.reset_requests = response_header(x, "x-ratelimit-reset-requests"),
-			.reset_tokens = response_header(x, "x-ratelimit-reset-tokens"),
-			.remaining_requests = response_header(x, "x-ratelimit-remaining-requests"),
-			.remaining_tokens = response_header(x, "x-ratelimit-remaining-tokens"),
-			.date = response_header(x, "date"),
-			.error_type = response_header(x, "x-amzn-errortype"),
-			.unified_reset = response_header(x, "anthropic-ratelimit-unified-reset") };
-		x->failure = failure_classify(x->end.status, &h, bytes_span(&x->answer),
-			clock_wall_ms(), &x->retry_at_ms);
-		if (x->end.status == 429)
-			quota_read_body(&x->told, bytes_span(&x->answer));
-		if (credential_renews(x))
-			return; /* it says nothing of the key yet */
-	}
-	attempt_conclude(x);
-}
-
-/* Something came back that a provider asks money for, or may ask for what it could not deliver. */
-static bool
-may_cost(const struct exchange *x)
-{
-	if (x->mode == ANSWER_EVENTS || x->mode == ANSWER_WHOLE || x->mode == ANSWER_BYTES)
-		return true;
-	return x->sent && (x->gone || x->cut || x->err.code == ERR_UPSTREAM_TIMEOUT);
-}
-
-static bool
-is_watched(const struct exchange *x)
-{
-	return x->passage.way != PASSAGE_CLOSED;
-}
-
-/* Is what the provider reported all it had to say?  Claude's streams begin with the input. */
-static bool
-is_final(const struct exchange *x, const struct wire_usage *u)
-{
-	if (x->match.format != NULL && (u->input < 0 || u->output < 0))
-		return false;
-	return !is_watched(x) || x->passage.way == PASSAGE_OPENAI || x->passage.done;
-}
-
-/* Of the text that came: whatever is not reported, or not for all of it. */
-static void
-estimate_usage(struct exchange *x, const struct wire_usage *u)
-{
-	struct tokens *t = &x->row.tokens;
-	bool whole = x->mode == ANSWER_WHOLE && x->match.format != NULL;
-	int64_t chars = is_watched(x) ? x->passage.output_chars : 0, output;
-
-	if (whole)
-		chars = convert_reply_chars(x->match.format, bytes_span(&x->answer));
-	/* where it was seen to its end, or ended by us, the text was all there was */
-	x->row.usage_source =
-		(whole && chars > 0) ||
-				(is_watched(x) && ((x->passage.done && !x->passage.failed) ||
-							  (x->guard.stopped && !x->guard.no_event)))
-			? USAGE_COUNTED
-			: USAGE_ESTIMATED;
-	if (u->input < 0)
-		t->input = x->ask.input_estimate;
-	output = openai_estimate_tokens(chars);
-	if (output > t->output)
-		t->output = output;
-}
-
-void
-attempt_usage(struct exchange *x)
-{
-	struct usage_row *row = &x->row;
-	struct wire_usage u;
-
-	if (!may_cost(x) || x->is_count) {
-		row->usage_source = USAGE_NONE;
-		row->cost_nusd = 0;
-		return;
-	}
-	find_usage(x, &u);
-	span_copy(span_of(u.tier), row->tier, sizeof row->tier);
-	if (u.seen)
-		row->tokens = (struct tokens){ .input = or_zero(u.input),
-			.cache_read = or_zero(u.cache_read),
-			.cache_write = or_zero(u.cache_write),
-			.cache_write_1h = or_zero(u.cache_write_1h),
-			.output = or_zero(u.output),
-			.reasoning = or_zero(u.reasoning),
-			.audio_input = or_zero(u.audio_input),
-			.audio_output = or_zero(u.audio_output) };
-	if (u.seen && is_final(x, &u)) {
-		row->usage_source = USAGE_REPORTED;
-	} else if (x->ask.model[0] != '\0' && x->is_json) {
-		estimate_usage(x, &u);
-	} else {
-		row->usage_source = USAGE_NONE;
-	}
-	/* they come as asked for or not at all */
-	row->tokens.images =
-		span_starts(span_of(x->plain_path), "/v1/images/") ? x->ask.choices : 0;
-	if (x->ask.model[0] == '\0') {
-		row->cost_nusd = 0;
-		return;
-	}
-	row->cost_stated = u.seen && u.cost_nusd >= 0;
-	row->cost_nusd = row->cost_stated
-				 ? u.cost_nusd
-				 : price_cost(&x->price[x->asked], row->tier, &row->tokens);
 }

@@ -143,6 +143,12 @@ candidate_ask(struct exchange *x)
 	return runs;
 }
 
+bool
+candidate_is_full(const struct exchange *x)
+{
+	return x->may == CANDIDATE_REFUSED && x->attempt.count == 1 && x->attempt.hold[0].of_target;
+}
+
 void
 candidate_release(struct exchange *x)
 {

@@ -1,20 +1,14 @@
 /*
- * credential.c - what an upstream is to know us by, put into the head or the address of one attempt.
- *
- * A credential is the last thing that goes in: it replaces a line of the same name, whoever it came
- * from, and a signature has to see all else.
+ * credential.c - what an upstream is to know us by: access tokens are waited for, and errand/credential.c
+ * puts it into the head or the address of one attempt.
  */
 #include "gateway/gateway-int.h"
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "wire/auth.h"
-#include "wire/sigv4.h"
+#include "errand/errand.h"
 
 #include <string.h>
-#include <strings.h>
-
-#define VALUE_MAX (16 * 1024) /* of a header or an address with a credential in it */
 
 /* Does that upstream take access tokens, which its keys buy? */
 static bool
@@ -59,6 +53,7 @@ none(struct exchange *x, bool refused, const char *why)
 	const struct route_candidate *c = walk_candidate(x);
 
 	x->is_context = x->is_filter = x->one_try = false;
+	memset(&x->rules, 0, sizeof x->rules);
 	x->failure = refused ? FAILURE_KEY_INVALID : FAILURE_TRANSIENT;
 	x->renewing = false;
 	x->row.upstream = c->upstream->head.id;
@@ -158,165 +153,16 @@ credential_renews(struct exchange *x)
 
 /* ---- one attempt's head ---- */
 
-static int
-no_memory(struct exchange *x)
-{
-	return err_set(&x->err, ERR_MEMORY, "no memory for a credential");
-}
-
-static int
-set_header(struct exchange *x, struct header_list *l, const char *name, const char *value)
-{
-	size_t kept = 0;
-
-	if (value == NULL)
-		return no_memory(x);
-	for (size_t i = 0; i < l->count; i++)
-		if (strcasecmp(l->line[i].name, name) != 0)
-			l->line[kept++] = l->line[i];
-	l->count = kept;
-	if (l->count == HEADERS_MAX)
-		return err_set(&x->err, ERR_BAD_REQUEST,
-			"more than %d headers: no room for the credential", HEADERS_MAX - 1);
-	l->line[l->count++] = (struct forward_header){ name, value };
-	return 0;
-}
-
-static int
-set_parameter(struct exchange *x, struct forward_request *q, struct span name, struct span value)
-{
-	struct bytes url = BYTES_LIMIT(VALUE_MAX + WEB_HEADERS_BYTES);
-	const char *copy = NULL;
-
-	if (auth_add_query(span_of(q->url), name, value, &url) == 0)
-		copy = arena_strndup(x->arena, url.at, url.len);
-	if (url.at != NULL)
-		explicit_bzero(url.at, url.room);
-	bytes_free(&url);
-	if (copy == NULL)
-		return no_memory(x);
-	q->url = copy;
-	return 0;
-}
-
-static int
-add_in_query(
-	struct exchange *x, struct forward_request *q, const struct upstream *u, struct span key)
-{
-	struct bytes value = BYTES_LIMIT(VALUE_MAX);
-	int rc = auth_escape(key, &value) != 0
-			 ? no_memory(x)
-			 : set_parameter(x, q, span_of(u->auth_parameter), bytes_span(&value));
-
-	if (value.at != NULL)
-		explicit_bzero(value.at, value.room);
-	bytes_free(&value);
-	return rc;
-}
-
-static int
-add_by_template(struct exchange *x, struct header_list *l, struct forward_request *q,
-	const struct upstream *u, struct span key)
-{
-	struct bytes value = BYTES_LIMIT(VALUE_MAX);
-	struct auth_template t;
-	int rc = auth_template_parse(u->auth_template, &t, &x->err);
-
-	if (rc == 0 && auth_template_fill(&t, key, &value) != 0)
-		rc = err_set(&x->err, ERR_UPSTREAM_CREDENTIALS,
-			"the key of upstream %s does not fit its auth_template", u->name);
-	if (rc == 0)
-		rc = t.in_query ? set_parameter(x, q, t.name, bytes_span(&value))
-				: set_header(x, l, arena_strndup(x->arena, t.name.at, t.name.len),
-					  arena_strndup(x->arena, value.at, value.len));
-	if (value.at != NULL)
-		explicit_bzero(value.at, value.room);
-	bytes_free(&value);
-	return rc;
-}
-
-static struct span
-header_of(const struct header_list *l, const char *name)
-{
-	for (size_t i = 0; i < l->count; i++)
-		if (strcasecmp(l->line[i].name, name) == 0)
-			return span_of(l->line[i].value);
-	return SPAN_LIT("");
-}
-
-static int
-add_signature(struct exchange *x, struct header_list *l, const struct forward_request *q,
-	const struct upstream *u, struct span secret)
-{
-	struct sigv4_headers made;
-	struct auth_aws_key key;
-	struct sigv4_request r;
-	char region[64], service[64];
-
-	if (auth_aws_key(secret, &key, &x->err) != 0)
-		return err_set(&x->err, ERR_UPSTREAM_CREDENTIALS,
-			"the key of upstream %s is no key of an AWS account", u->name);
-	auth_aws_place(u->base_url, region, service);
-	r = (struct sigv4_request){ .method = q->method,
-		.url = span_of(q->url),
-		.content_type = header_of(l, "content-type"),
-		.body = q->has_body ? q->body : SPAN_LIT(""),
-		.id = key.id,
-		.secret = key.secret,
-		.session = key.session,
-		.region = span_of(u->region[0] != '\0' ? u->region : region),
-		.service = span_of(u->signing_service[0] != '\0' ? u->signing_service
-				   : service[0] != '\0'          ? service
-								 : "bedrock"),
-		.now_ms = clock_wall_ms() };
-
-	if (q->body_fd >= 0 || sigv4_sign(&r, &made) != 0)
-		return err_set(&x->err, ERR_UPSTREAM_CREDENTIALS,
-			"a request to upstream %s cannot be signed", u->name);
-	if (set_header(x, l, "x-amz-date", arena_strdup(x->arena, made.x_amz_date)) != 0 ||
-		(key.session.len > 0 &&
-			set_header(x, l, "x-amz-security-token",
-				arena_strndup(x->arena, key.session.at, key.session.len)) != 0))
-		return -1;
-	return set_header(x, l, "authorization", arena_strdup(x->arena, made.authorization));
-}
-
 int
 credential_add(struct exchange *x, struct header_list *l, struct forward_request *q)
 {
 	const struct route_candidate *c = walk_candidate(x);
-	const struct upstream *u = c->upstream;
+	struct credential_lines lines = {
+		.arena = x->arena, .line = l->line, .count = l->count, .most = HEADERS_MAX
+	};
+	int rc = credential_put(&lines, c->upstream, c->key == NULL ? NULL : c->key->secret,
+		x->access_token, q, &x->err);
 
-	if (c->key == NULL)
-		return 0;
-	switch ((enum upstream_auth)u->auth) {
-	case AUTH_BEARER:
-		return set_header(
-			x, l, "authorization", arena_printf(x->arena, "Bearer %s", c->key->secret));
-	case AUTH_X_API_KEY:
-		return set_header(x, l, "x-api-key", c->key->secret);
-	case AUTH_API_KEY:
-		return set_header(x, l, "api-key", c->key->secret);
-	case AUTH_X_GOOG_API_KEY:
-		return set_header(x, l, "x-goog-api-key", c->key->secret);
-	case AUTH_QUERY:
-		return add_in_query(x, q, u, span_of(c->key->secret));
-	case AUTH_TEMPLATE:
-		return add_by_template(x, l, q, u, span_of(c->key->secret));
-	case AUTH_NONE:
-		return 0;
-	case AUTH_SAP:
-		if (set_header(x, l, "ai-resource-group",
-			    u->resource_group[0] == '\0' ? "default" : u->resource_group) != 0)
-			return -1;
-		/* fall through */
-	case AUTH_GOOGLE:
-	case AUTH_ENTRA:
-		return set_header(x, l, "authorization",
-			arena_printf(x->arena, "Bearer %s", x->access_token));
-	case AUTH_SIGV4:
-		return add_signature(x, l, q, u, span_of(c->key->secret));
-	}
-	return err_set(&x->err, ERR_UPSTREAM_CREDENTIALS,
-		"upstream %s has an auth that this version does not know", u->name);
+	l->count = lines.count;
+	return rc;
 }

@@ -16,6 +16,7 @@ enum endpoint_kind {
 	ENDPOINT_MODELS,    /* what this token may use */
 	ENDPOINT_MODEL,     /* one of them */
 	ENDPOINT_UPSTREAMS, /* their names */
+	ENDPOINT_KEY,       /* the caller's own token */
 	ENDPOINT_COUNT,     /* how many tokens a conversation has */
 	ENDPOINT_HEALTH,    /* open to all */
 	ENDPOINT_METRICS,   /* to those the settings name */
@@ -30,6 +31,9 @@ enum endpoint_shape {
 	SHAPE_AZURE    /* "my-deployment/chat/completions" */
 };
 
+/* Other gateways' addresses: what their clients look for in an error stands beside ours. */
+enum endpoint_face { FACE_PLAIN, FACE_PROXY, FACE_OPENROUTER };
+
 struct endpoint {
 	const char *methods; /* "GET POST"; "*" any */
 	const char *path;    /* a last segment of "*" takes any rest */
@@ -39,6 +43,7 @@ struct endpoint {
 	bool by_prefix;            /* stands below the proxy prefix */
 	bool upload;               /* the larger body limit */
 	enum endpoint_shape shape;
+	enum endpoint_face face;
 	const char *
 		format; /* of a conversation, as wire/format.h names it; NULL: none, or by its shape */
 };

@@ -43,11 +43,13 @@ exchange_free(void *object)
 	struct exchange *x = object;
 
 	walk_release(x);
+	queue_leave(x);
 	guard_end(x);
 	signed_forget(x);
 	passage_free(&x->passage);
 	bytes_free(&x->answer);
 	bytes_free(&x->held);
+	bytes_free(&x->early);
 	snapshot_drop(x->snapshot);
 	free(x->item);
 	arena_free(x->arena);
@@ -75,6 +77,7 @@ exchange_new(struct gateway *gw, struct web_request *r, const struct endpoint_ma
 	id_text("req_", x->id, x->request_id);
 	x->answer = BYTES_LIMIT(ANSWER_HOLD_BYTES);
 	x->held = BYTES_LIMIT(HELD_BYTES);
+	x->early = BYTES_LIMIT(EARLY_BYTES);
 	return x;
 }
 
@@ -236,20 +239,32 @@ step_nobody(struct exchange *x)
 static enum exchange_state
 step_route(struct exchange *x)
 {
+	if (queue_must(x))
+		return EX_QUEUE;
 	while (!x->gone && walk_has_more(x)) {
 		if (x->may == CANDIDATE_NEW && (x->by_attempt || translate_may_block(x)) &&
 			candidate_ask(x))
 			return EX_ROUTE; /* not ours until it comes back */
 		if (x->may == CANDIDATE_REFUSED) {
 			x->err = x->attempt_err;
-		} else if (translate_request(x) == 0 && walk_begin(x)) {
+			decision_skip(
+				x, x->candidate, candidate_is_full(x) ? REASON_FULL : REASON_LIMIT);
+			x->waiting.was_full |= candidate_is_full(x);
+		} else if (translate_request(x) != 0) {
+			decision_skip(x, x->candidate, REASON_UNSUPPORTED);
+		} else if (!walk_begin(x)) {
+			decision_skip(x, x->candidate, REASON_RESTS);
+		} else {
 			memset(&x->err, 0, sizeof x->err);
+			queue_served(x);
 			credential_begin(x);
 			return EX_CREDENTIAL;
 		}
 		candidate_release(x);
 		walk_pass_over(x);
 	}
+	if (queue_may(x))
+		return EX_QUEUE;
 	return step_nobody(x);
 }
 
@@ -288,7 +303,7 @@ step_credential(struct exchange *x)
 	case CREDENTIAL_NONE:
 		break;
 	case CREDENTIAL_KEPT:
-		attempt_conclude(x);
+		judge_conclude(x);
 		break;
 	}
 	return after_attempt(x);
@@ -314,6 +329,7 @@ make_row(struct exchange *x)
 	if (x->gone && x->err.code == ERR_NONE) /* it was read to its end all the same */
 		err_set(&x->err, ERR_CLIENT_GONE, "the client left before the end");
 	row->err_code = (uint16_t)x->err.code;
+	decision_keep(x);
 	losses_text(&x->out.lost, row->dropped, sizeof row->dropped);
 	row->status = (uint16_t)(x->err.code == ERR_NONE || x->head_sent
 					 ? x->answer_status
@@ -340,7 +356,7 @@ make_row(struct exchange *x)
 		row->ended_by = ENDED_PROVIDER;
 	else
 		row->ended_by = ENDED_DONE;
-	attempt_usage(x);
+	spent_usage(x);
 	if (row->ended_by == ENDED_DONE && row->usage_source == USAGE_REPORTED)
 		admit_learn(row->token, row->model, row->tokens.output);
 }
@@ -387,6 +403,7 @@ static enum exchange_state
 step_settle(struct exchange *x)
 {
 	if (!x->submitted) {
+		queue_leave(x);
 		make_row(x);
 		if (!submit(x))
 			return EX_DONE;
@@ -399,7 +416,8 @@ step_done(struct exchange *x)
 {
 	if (!x->closing) {
 		x->closing = true;
-		answer_finish(x); /* may end in on_ended, so x may be gone */
+		queue_nudge(x->gw); /* whom it called is free */
+		answer_finish(x);   /* may end in on_ended, so x may be gone */
 	}
 	return EX_DONE;
 }
@@ -409,6 +427,7 @@ exchange_run(struct exchange *x)
 {
 	static enum exchange_state (*const steps[EX__COUNT])(struct exchange *) = {
 		[EX_ROUTE] = step_route,
+		[EX_QUEUE] = queue_step,
 		[EX_CREDENTIAL] = step_credential,
 		[EX_FORWARD] = step_forward,
 		[EX_SETTLE] = step_settle,
@@ -446,17 +465,16 @@ heartbeat(struct exchange *x, int64_t now_ms)
 	int64_t wait_ms = x->head_sent ? x->gw->conf.heartbeat_ms : x->gw->conf.first_heartbeat_ms;
 
 	if (x->state != EX_FORWARD || x->gone || wait_ms <= 0 || now_ms - x->wrote_ms < wait_ms ||
-		x->full || ping == NULL || passage_in_event(&x->passage))
+		x->full || ping == NULL || (!x->holding && passage_in_event(&x->passage)))
 		return;
 	if (!x->head_sent) {
 		if (!x->ask.stream)
 			return;
-		x->mode = ANSWER_EVENTS;
 		x->answer_status = 200;
 		span_copy(span_of("text/event-stream; charset=utf-8"), x->content_type,
 			sizeof x->content_type);
 		answer_stream_head(x);
-	} else if (x->mode != ANSWER_EVENTS) {
+	} else if (!x->is_events || x->mode == ANSWER_BYTES) {
 		return;
 	}
 	x->full = !web_write(x->request, ping, strlen(ping));
@@ -471,6 +489,8 @@ exchange_tick(struct gateway *gw)
 	for (struct exchange *x = gw->open, *next; x != NULL; x = next) {
 		next = x->next;
 		heartbeat(x, now_ms);
+		if (x->state == EX_FORWARD && x->holding && x->call != NULL)
+			attempt_tick(x, now_ms);
 		if (x->state == EX_FORWARD && x->call != NULL && must_end(x, now_ms))
 			forward_cancel(x->call);
 		if (x->state == EX_CREDENTIAL && (must_end(x, now_ms) || credential_is_late(x))) {

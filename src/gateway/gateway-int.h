@@ -5,12 +5,14 @@
 #define GATEWAY_GATEWAY_INT_H
 
 #include "admit/admit.h"
+#include "board/waiter.h"
 #include "conf/conf.h"
 #include "forward/forward.h"
 #include "gateway/access.h"
 #include "gateway/endpoint.h"
 #include "gateway/media.h"
 #include "gateway/remember.h"
+#include "route/failure_rule.h"
 #include "route/route.h"
 #include "settle/journal.h"
 #include "settle/ledger.h"
@@ -30,6 +32,7 @@
 #define ANSWER_HOLD_BYTES                                                                          \
 	(256 * 1024) /* a JSON answer up to this is read before its head goes out */
 #define ERROR_BODY_BYTES    (64 * 1024)  /* looked at of a provider's error */
+#define EARLY_BYTES (256 * 1024) /* of a stream, held until there is something to show */
 #define HELD_BYTES          (512 * 1024) /* of a stream's end, until it is booked */
 #define PASSED_HEADERS_MAX  12
 #define TAIL_BYTES          4096 /* of a long JSON answer: its usage stands at the end */
@@ -67,6 +70,8 @@ struct gateway {
 	struct snapshot *snapshot;
 	bool clerk_stop, clerk_ended;
 	pthread_cond_t clerk_wake;
+	enum { ROUNDS_NONE, ROUNDS_RUN, ROUNDS_ENDED } rounds; /* rounds.c; under the mutex too … */
+	struct errand_desk *desk;                              /* … as this, its thread's */
 	_Atomic int loading; /* a thread is making a new snapshot; see gateway_snapshot() */
 	_Atomic int abandoned;
 
@@ -74,6 +79,10 @@ struct gateway {
 	_Atomic int64_t media_bytes;   /* held of what was fetched, in all forms */
 
 	struct exchange *open;  /* [loop] those it owns */
+
+	/* queue.c [loop] */
+	struct exchange *waiters;
+	uv_timer_t queue_timer; /* runs while there are any */
 
 	/* candidate.c */
 	pthread_mutex_t candidate_mutex; /* over the next three */
@@ -85,9 +94,11 @@ struct gateway {
 
 /*
  *   READ -> ADMIT -> ROUTE -> CREDENTIAL -> FORWARD -> SETTLE -> DONE
- *                      ^----------+------------'  next candidate, only while the client has been
- *                                                 sent nothing
+ *                    |   ^--------+------------'  next candidate, only while the client has been
+ *                    v   |                        sent nothing
+ *                    QUEUE
  *
+ * QUEUE waits, while all that could serve the request are busy, until it is its turn (queue.c).
  * CREDENTIAL waits for an access token where a key is not sent itself but buys one; FORWARD goes back
  * there once for each candidate, when the provider refuses a token before its time (credential.c).
  *
@@ -99,7 +110,8 @@ struct gateway {
 #define EXCHANGE_STATES(X) /* state, states it may go to */                                        \
 	X(READ, EX_BIT(ADMIT))                                                                     \
 	X(ADMIT, EX_BIT(ROUTE) | EX_BIT(SETTLE) | EX_BIT(DONE))                                    \
-	X(ROUTE, EX_BIT(CREDENTIAL) | EX_BIT(SETTLE))                                              \
+	X(ROUTE, EX_BIT(QUEUE) | EX_BIT(CREDENTIAL) | EX_BIT(SETTLE))                                              \
+	X(QUEUE, EX_BIT(ROUTE) | EX_BIT(SETTLE))                                                   \
 	X(CREDENTIAL, EX_BIT(FORWARD) | EX_BIT(ROUTE) | EX_BIT(SETTLE))                            \
 	X(FORWARD, EX_BIT(CREDENTIAL) | EX_BIT(ROUTE) | EX_BIT(SETTLE))                            \
 	X(SETTLE, EX_BIT(DONE))                                                                    \
@@ -155,6 +167,22 @@ struct outgoing {
 	struct losses lost;
 };
 
+/* One that waits for its turn; see queue.c.  [loop] */
+struct waiting {
+	struct board_waiter place; /* serial 0: it does not wait */
+	struct id pool;
+	struct exchange *next, *prev; /* of gw->waiters */
+	int64_t since_us, until_us;   /* 0: it never waited */
+	int64_t replan_us;            /* not before */
+	int64_t us;                   /* how long it waited */
+	bool nobody;   /* ADMIT found nobody who may be asked now; the plan tells who may be soon */
+	bool was_full; /* somebody of the plan was refused for having enough to do */
+	bool turn;     /* it is the first of its line … */
+	bool trying;   /* … and looks whom it may ask */
+	bool again;    /* the plan was made anew, and took nobody's turn */
+	bool over;     /* it does not wait a second time */
+};
+
 struct exchange {
 	struct gateway *gw;
 	struct web_request *request;
@@ -169,6 +197,7 @@ struct exchange {
 	char request_id[ID_TEXT_BYTES];
 	struct admit_caller caller;
 	bool known;       /* the token was found */
+	int64_t spent_nusd; /* by the token, since ever: ENDPOINT_KEY */
 	bool from_memory; /* … in memory, as the store is not to be had */
 	struct openai_request ask;
 	bool is_json;
@@ -196,6 +225,9 @@ struct exchange {
 	struct err attempt_err;
 	int64_t began_us, admitted_us;
 
+	/* QUEUE */
+	struct waiting waiting;
+
 	/* CREDENTIAL */
 	struct access_waiter waiter;
 	const char *access_token; /* that the candidate is asked with; NULL: it takes none */
@@ -212,6 +244,7 @@ struct exchange {
 	int64_t try_us; /* when it was begun */
 	bool is_context, is_filter; /* what the last attempt's failure was about, besides `failure` */
 	bool one_try;   /* it may have been acted on, and must not be asked of another */
+	struct failure_verdict rules; /* of route, upstream and policies, on that failure */
 
 	/* FORWARD */
 	struct forward_call *call;
@@ -223,12 +256,15 @@ struct exchange {
 	char content_type[128];
 	struct bytes answer;    /* collected: ERROR, WHOLE; the tail of a long one in BYTES */
 	struct bytes held;      /* what goes out once it is booked */
+	struct bytes early;     /* what came before there was something to show */
+	bool holding;           /* nothing is shown yet: another provider can take over unseen */
+	bool stalled, is_slow;  /* it was cancelled by us: no content in its time, or too little */
+	int64_t first_byte_ms;  /* most of the attempt; counts up to the first content */
+	int64_t content_due_ms; /* loop time */
+	int64_t judged_ms;      /* loop time at which a stream's rate is judged; 0: it is not */
+	int64_t content_us;     /* of the attempt's first content; 0: there was none yet */
 	struct passage passage; /* of a stream */
 	struct wire_usage reply_usage; /* of a converted answer */
-	struct wire_usage found;       /* once it was looked for, as is_found says */
-	bool is_found;
-	struct quota_told told; /* of the provider's quotas, by the attempt's answer … */
-	int64_t told_us;        /* … whose head came then */
 	struct signatures *signatures; /* of what was signed in it; NULL: nothing is kept */
 	bool head_sent, full, gone, closing;
 	bool is_events; /* the head that was sent promises events */
@@ -260,6 +296,21 @@ void exchange_tick(struct gateway *gw);  /* [loop] heartbeats and waits */
 
 /* admission.c: the work of ADMIT; 0, or -1 with x->err. */
 int admission_run(struct exchange *x);
+/* Whom could we ask?  Into x->plan.  again: one that was reserved for, within that; needs no thread of
+ * its own.  0, or -1 with *err as route_plan() says. */
+int admission_plan(struct exchange *x, bool again, struct err *err);
+
+/* queue.c [loop] */
+void queue_init(struct gateway *gw);
+void queue_close(struct gateway *gw);
+/* Is it worth waiting, when the plan failed as `why` tells?  Any thread. */
+bool queue_makes_sense(const struct exchange *x, const struct err *why);
+bool queue_must(const struct exchange *x); /* before anybody is asked: others wait, or nobody may be */
+bool queue_may(const struct exchange *x);  /* all had enough to do: it waits for one to be free */
+enum exchange_state queue_step(struct exchange *x);
+void queue_served(struct exchange *x); /* it had its turn */
+void queue_leave(struct exchange *x);  /* it waits no more; does nothing where it does not */
+void queue_nudge(struct gateway *gw);  /* somebody may be free now */
 
 /* walk.c [loop]: along the plan. */
 /* The candidate at hand; there is one. */
@@ -276,11 +327,27 @@ void walk_pass_over(struct exchange *x); /* the candidate at hand; the next one 
 bool walk_go_on(struct exchange *x);
 bool walk_could_go_on(const struct exchange *x); /* would it? */
 
+/* decision.c: why it went where it went.  Whoever owns x. */
+/* That candidate of the plan is not asked after all. */
+void decision_skip(struct exchange *x, int candidate, enum route_reason why);
+void decision_keep(struct exchange *x); /* as far as known, into x->row */
+
 /* attempt.c [loop] */
 int attempt_start(struct exchange *x); /* 0, or -1 when this candidate cannot be tried */
-void
-attempt_conclude(struct exchange *x);   /* what was answered counts: for the key and the client */
-void attempt_usage(struct exchange *x); /* tokens, source and cost into x->row */
+/* Looks after an attempt that shows nothing yet. */
+void attempt_tick(struct exchange *x, int64_t now_ms);
+void attempt_show(struct exchange *x); /* what is held goes out; nobody else may be asked any more */
+/* For passage.h: towards the client, or held back. */
+void attempt_pass_event(void *ctx, const char *data, size_t len, bool last);
+
+/* judge.c [loop] */
+void judge_attempt(struct exchange *x);  /* it is over; x->failure and x->err tell */
+void judge_conclude(struct exchange *x); /* it counts: for the key, the provider and the client */
+
+/* spent.c [loop] */
+/* As the last attempt's provider reports it. */
+void spent_find(struct exchange *x, struct wire_usage *u);
+void spent_usage(struct exchange *x); /* tokens, source and cost into x->row */
 
 /* credential.c [loop]: what an upstream is to know us by. */
 void credential_begin(struct exchange *x); /* a new candidate */
@@ -331,6 +398,8 @@ struct ledger_keep *signed_keep(struct exchange *x);
 int candidate_init(struct gateway *gw, struct err *err);
 /* [loop] True: it is not the loop's until it comes back by gateway_to_loop().  False: x->may tells. */
 bool candidate_ask(struct exchange *x);
+/* Was it refused, as its upstream or key has as many calls running as it may? */
+bool candidate_is_full(const struct exchange *x);
 void candidate_release(struct exchange *x); /* [loop] that one has spent nothing */
 /* Work taken over from an abandoned thread (store.h).  True when it was of here. */
 bool candidate_take_over(struct gateway *gw, const void *work);
@@ -345,6 +414,16 @@ int guard_feed(struct exchange *x, const char *data, size_t len,
 void guard_raised(struct exchange *x, const struct ledger_raise *r);
 void guard_end(struct exchange *x); /* no answer of the ledger comes any more */
 
+/* listing.c [intake]: our own answers into out; -1 with x->err. */
+int listing_models(struct exchange *x, struct bytes *out);
+int listing_model(struct exchange *x, struct bytes *out); /* the one that the path names */
+void listing_upstreams(const struct exchange *x, struct bytes *out);
+void listing_token(const struct exchange *x, struct bytes *out);
+void listing_key_gauges(struct gateway *gw, struct bytes *out);
+/* Beside our error object in out, a whole body, what clients of that face look for.  p: NULL too. */
+void listing_add_detail(const struct endpoint_match *m, const struct snapshot *p,
+	const struct err *e, struct bytes *out);
+
 /* answer.c */
 const char *answer_error_body(void *ctx, const struct web_request *r, const struct err *why,
 	struct bytes *out); /* for web's own refusals */
@@ -355,6 +434,11 @@ void answer_now(struct exchange *x);         /* [intake] an error or one of our 
 /* A request that needs no exchange: unknown path, OPTIONS, health. [intake] */
 void
 answer_plain(struct gateway *gw, struct web_request *r, int found, const struct endpoint_match *m);
+
+/* rounds.c: checks and lists of providers that are due. */
+int rounds_start(struct gateway *gw);
+void rounds_stop(struct gateway *gw); /* under gw->mutex: what it is at is cut off */
+bool rounds_take_over(struct gateway *gw, const void *work);
 
 /* gateway.c */
 void gateway_to_loop(struct exchange *x);    /* any thread */

@@ -98,6 +98,7 @@ finish_drain(struct gateway *gw)
 	access_close(gw->access);
 	uv_close((uv_handle_t *)&gw->wake, NULL);
 	uv_close((uv_handle_t *)&gw->tick, NULL);
+	queue_close(gw);
 	uv_close((uv_handle_t *)&gw->term, NULL);
 	forward_free(gw->forward, on_forward_closed, gw);
 }
@@ -257,6 +258,13 @@ duty_reap(struct gateway *gw, struct err *err)
 }
 
 static void
+duty_queue(struct gateway *gw, struct err *err)
+{
+	(void)err;
+	(void)board_wait_sweep(gw->board);
+}
+
+static void
 duty_journal(struct gateway *gw, struct err *err)
 {
 	(void)journal_replay(gw->journal, gw->store, err);
@@ -308,6 +316,7 @@ clerk_run(void *arg)
 	struct gateway *gw = arg;
 	struct duty duties[] = {
 		{ 250, 0, duty_reap },
+		{ 250, 0, duty_queue },
 		{ 500, 0, duty_fold },
 		{ 1000, 0, duty_journal },
 		{ 1000, 0, duty_tick },
@@ -373,7 +382,7 @@ on_abandoned(void *ctx, void *work)
 
 	atomic_store(&gw->loading, 0);
 	if (work == NULL || ledger_take_over(gw->ledger, work) || candidate_take_over(gw, work) ||
-		access_take_over(gw->access, work)) {
+		access_take_over(gw->access, work) || rounds_take_over(gw, work)) {
 		;
 	} else if (work == gw) {
 		if (process_start_thread(clerk_run, gw) != 0)
@@ -472,6 +481,7 @@ open_loop(struct gateway *gw, struct err *err)
 	uv_async_init(&gw->loop, &gw->wake, on_wake);
 	uv_timer_init(&gw->loop, &gw->tick);
 	uv_signal_init(&gw->loop, &gw->term);
+	queue_init(gw);
 	gw->wake.data = gw->tick.data = gw->term.data = gw;
 	uv_timer_start(&gw->tick, on_tick, TICK_MS, TICK_MS);
 	if (!gw->cgi) /* there SIGTERM says that the client left, and web listens to it */
@@ -538,8 +548,11 @@ close_state(struct gateway *gw)
 	} else {
 		pthread_mutex_lock(&gw->mutex);
 		gw->clerk_stop = true;
+		rounds_stop(gw);
 		pthread_cond_broadcast(&gw->clerk_wake);
-		for (int i = 0; i < LEDGER_STOP_MS / CLERK_ROUND_MS && !gw->clerk_ended; i++) {
+		for (int i = 0; i < LEDGER_STOP_MS / CLERK_ROUND_MS * 10 &&
+				(!gw->clerk_ended || gw->rounds == ROUNDS_RUN);
+			i++) {
 			pthread_mutex_unlock(&gw->mutex);
 			nap_ms(CLERK_ROUND_MS / 10);
 			pthread_mutex_lock(&gw->mutex);
@@ -597,6 +610,9 @@ gateway_main(int argc, char **argv)
 		err_set(&err, ERR_MEMORY, "the clerk's thread could not be started");
 		return fail(&gw, &err);
 	}
+	if (!gw.cgi && rounds_start(&gw) != 0)
+		log_write(
+			LOG_ERROR, "rounds", "no thread: providers are not checked by this worker");
 	log_write(LOG_INFO, "start", "sluice %s, %s", SLUICE_VERSION, gw.cgi ? "CGI" : "FastCGI");
 	uv_run(&gw.loop, UV_RUN_DEFAULT);
 	close_state(&gw);

@@ -248,6 +248,7 @@ translate_first(struct exchange *x)
 			return -1;
 		if (first.code == ERR_NONE)
 			first = x->err;
+		decision_skip(x, x->candidate, REASON_UNSUPPORTED);
 		walk_pass_over(x);
 		if (x->candidate == x->plan.count) {
 			x->err = first;

@@ -27,16 +27,22 @@ walk_candidate(const struct exchange *x)
 	return &x->plan.candidate[x->candidate];
 }
 
-bool
-walk_has_more(const struct exchange *x)
+static bool
+may_ask(const struct exchange *x, int candidate)
 {
 	const struct conf *conf = &x->gw->conf;
 	int64_t tries = x->plan.tries > 0 ? x->plan.tries : conf->tries;
 	int64_t most_ms = x->plan.deadline_ms > 0 ? x->plan.deadline_ms : conf->retry_deadline_ms;
 
-	if (x->candidate >= x->plan.count)
+	if (candidate >= x->plan.count)
 		return false;
 	return x->tries == 0 || (x->tries < tries && passed_ms(x) < most_ms);
+}
+
+bool
+walk_has_more(const struct exchange *x)
+{
+	return may_ask(x, x->candidate);
 }
 
 bool
@@ -45,7 +51,7 @@ walk_begin(struct exchange *x)
 	struct route_record *r = &x->plan.record;
 	struct route_candidate *c = &x->plan.candidate[x->candidate];
 
-	if (!route_begin(x->gw->board, c, x->candidate == 0))
+	if (!route_begin(x->gw->board, c, x->candidate == 0 && !x->waiting.again))
 		return false;
 	x->begun = true;
 	x->asked = x->candidate;
@@ -104,19 +110,20 @@ walk_pass_over(struct exchange *x)
 	x->candidate = route_next(&x->plan, x->candidate, FAILURE_TRANSIENT, false, false);
 }
 
+/* Behind the candidate at hand, by what it failed with. */
+static int
+next_of(const struct exchange *x)
+{
+	bool forced = x->rules.then == RULE_NEXT && !route_goes_on(x->failure);
+
+	return route_next(&x->plan, x->candidate, forced ? FAILURE_TRANSIENT : x->failure,
+		x->is_context, x->is_filter);
+}
+
 bool
 walk_could_go_on(const struct exchange *x)
 {
-	struct exchange ahead = { .gw = x->gw,
-		.plan = { .tries = x->plan.tries,
-			.deadline_ms = x->plan.deadline_ms,
-			.count = x->plan.count },
-		.tries = x->tries,
-		.began_us = x->began_us };
-
-	ahead.candidate =
-		route_next(&x->plan, x->candidate, x->failure, x->is_context, x->is_filter);
-	return !x->one_try && walk_has_more(&ahead);
+	return !x->one_try && x->rules.then != RULE_STOP && may_ask(x, next_of(x));
 }
 
 bool
@@ -127,8 +134,6 @@ walk_go_on(struct exchange *x)
 	/* where the fault is the request's own it stays with whom said so */
 	if (!more && x->failure == FAILURE_REQUEST)
 		return false;
-	x->candidate =
-		more ? route_next(&x->plan, x->candidate, x->failure, x->is_context, x->is_filter)
-		     : x->plan.count;
+	x->candidate = more ? next_of(x) : x->plan.count;
 	return more;
 }

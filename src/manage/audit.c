@@ -16,8 +16,8 @@
 /* ---- showing ---- */
 
 /* Times sort, and a number that another store gave another change is not taken for it. */
-static struct id
-change_id(const struct audit_entry *e)
+struct id
+audit_change_id(const struct audit_entry *e)
 {
 	uint64_t time_ms = (uint64_t)e->time_ms, number = e->number;
 	struct id id = ID_NONE;
@@ -124,7 +124,7 @@ put_entry(struct call *c, const struct audit_entry *e)
 	char id[ID_TEXT_BYTES], request[ID_TEXT_BYTES];
 
 	memcpy(s.object, e->object, sizeof s.object);
-	id_text(CHANGE_PREFIX, change_id(e), id);
+	id_text(CHANGE_PREFIX, audit_change_id(e), id);
 	id_text("req_", e->request, request);
 	bytes_puts(out, "{");
 	shape_text(out, "id", id);
@@ -148,9 +148,27 @@ struct audit {
 	char actor[64], action[48], object[ID_TEXT_BYTES];
 	size_t most, count, looked;
 	uint64_t last;
-	bool ended;
+	bool ended, changes_only;
 	struct audit_entry *at;
 };
+
+static bool
+is_any(void *ctx, const struct audit_change *ch)
+{
+	(void)ch;
+	*(bool *)ctx = true;
+	return false;
+}
+
+static bool
+changed_records(const struct audit_entry *e)
+{
+	struct err ignored = { 0 };
+	bool any = false;
+
+	(void)audit_changes_each(e, is_any, &any, &ignored);
+	return any;
+}
 
 static bool
 take_entry(void *ctx, const struct audit_entry *e)
@@ -159,17 +177,18 @@ take_entry(void *ctx, const struct audit_entry *e)
 
 	if ((l->actor[0] == '\0' || strcmp(l->actor, e->actor) == 0) &&
 		(l->action[0] == '\0' || glob_match(l->action, span_of(e->action))) &&
-		(l->object[0] == '\0' || strcmp(l->object, e->object) == 0))
+		(l->object[0] == '\0' || strcmp(l->object, e->object) == 0) &&
+		(!l->changes_only || changed_records(e)))
 		l->at[l->count++] = *e;
 	l->last = e->number;
 	l->ended = l->count == l->most || ++l->looked == LOOK_MOST;
 	return !l->ended;
 }
 
-int
-audit_list(struct call *c)
+static int
+list(struct call *c, bool changes_only)
 {
-	struct audit l = { 0 };
+	struct audit l = { .changes_only = changes_only };
 	struct bytes *out = &c->out->body;
 	char text[32], *end;
 	uint64_t before = 0;
@@ -205,4 +224,16 @@ audit_list(struct call *c)
 		bytes_puts(out, "],\"next\":null}");
 	c->out->status = 200;
 	return 0;
+}
+
+int
+audit_list(struct call *c)
+{
+	return list(c, false);
+}
+
+int
+changes_list(struct call *c)
+{
+	return list(c, true);
 }

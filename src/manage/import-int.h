@@ -27,4 +27,9 @@ bool import_knows(const char *from);
 /* row: a JSON object, or a line of a CSV file as one, every value a string then. */
 void import_row(const char *from, struct span row, struct draft *d);
 
+/* One field of CSV off the text, unquoted into out.  *last: it ends its record.  0, or -1: its quotes. */
+int import_csv_field(struct span *text, struct bytes *out, bool *last);
+/* Without byte order mark, and white space at both ends. */
+struct span import_trimmed(struct span text);
+
 #endif

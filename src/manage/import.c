@@ -327,9 +327,8 @@ read_json(struct importing *im, struct span text)
 
 /* ---- files in CSV (RFC 4180; line ends of any kind) ---- */
 
-/* One field off the text, unquoted into out.  *last: it ends its record. */
-static int
-csv_field(struct span *text, struct bytes *out, bool *last)
+int
+import_csv_field(struct span *text, struct bytes *out, bool *last)
 {
 	const char *p = text->at, *end = p + text->len;
 
@@ -371,7 +370,7 @@ read_csv(struct importing *im, struct span text)
 	int rc = 0;
 
 	while (!last && rc == 0) {
-		rc = columns == COLUMNS_MAX ? -1 : csv_field(&text, &field, &last);
+		rc = columns == COLUMNS_MAX ? -1 : import_csv_field(&text, &field, &last);
 		if (rc == 0)
 			(void)span_copy(bytes_span(&field), names[columns++], sizeof names[0]);
 	}
@@ -387,7 +386,7 @@ read_csv(struct importing *im, struct span text)
 		}
 		row.len = 0;
 		for (last = false; !last && rc == 0; n++) {
-			rc = n == columns ? -1 : csv_field(&text, &field, &last);
+			rc = n == columns ? -1 : import_csv_field(&text, &field, &last);
 			if (rc != 0)
 				break;
 			bytes_puts(&row, n == 0 ? "{" : ",");
@@ -456,8 +455,8 @@ begin(struct importing *im)
 	return rc < 0 ? -1 : 0;
 }
 
-static struct span
-trimmed(struct span text)
+struct span
+import_trimmed(struct span text)
 {
 	if (span_starts(text, "\xEF\xBB\xBF")) { /* byte order mark */
 		text.at += 3;
@@ -486,7 +485,7 @@ manage_import_tokens(struct manage *m, struct span text, const struct manage_tok
 	bool is_json;
 	int rc = begin(&im);
 
-	text = trimmed(text);
+	text = import_trimmed(text);
 	is_json = text.len > 0 && (text.at[0] == '{' || text.at[0] == '[');
 	im.change.request = id_timed(clock_wall_ms());
 	bytes_puts(report, "{\"data\":[");

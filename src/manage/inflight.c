@@ -3,6 +3,7 @@
  * one, which its owner does within a quarter of a second.
  */
 #include "base/clock.h"
+#include "board/waiter.h"
 #include "manage/manage-int.h"
 #include "settle/settle.h"
 #include "wire/openai.h"
@@ -18,13 +19,42 @@ struct running {
 	struct usage_row row;
 	int64_t output_chars, bytes;
 	bool leaving;
+	const struct board_waiting *waits; /* for its turn; NULL: it does not */
 };
 
 struct running_list {
 	struct running *at;
 	size_t count, most, total;
 	struct id project, token;
+	struct board_waiting *waiting; /* by id of their exchanges */
+	size_t waiting_count;
 };
+
+static int
+by_exchange(const void *a, const void *b)
+{
+	const struct board_waiting *x = a, *y = b;
+
+	return memcmp(&x->exchange, &y->exchange, sizeof x->exchange);
+}
+
+static int
+load_waiting(struct call *c, struct running_list *l)
+{
+	int count = board_waiting(c->m->board, NULL, 0);
+
+	if (count == 0)
+		return 0;
+	l->waiting = arena_alloc(c->arena, (size_t)count * sizeof *l->waiting);
+	if (l->waiting == NULL)
+		return call_no_memory(c);
+	l->waiting_count = (size_t)count;
+	count = board_waiting(c->m->board, l->waiting, count);
+	if ((size_t)count < l->waiting_count)
+		l->waiting_count = (size_t)count;
+	qsort(l->waiting, l->waiting_count, sizeof *l->waiting, by_exchange);
+	return 0;
+}
 
 static bool
 take_running(void *ctx, struct id exchange, struct roster_owner owner, const void *bytes)
@@ -47,6 +77,9 @@ take_running(void *ctx, struct id exchange, struct roster_owner owner, const voi
 	r->output_chars = n->output_chars;
 	r->bytes = n->bytes;
 	r->leaving = n->leaving != 0;
+	if (l->waiting_count > 0)
+		r->waits = bsearch(&(struct board_waiting){ .exchange = exchange }, l->waiting,
+			l->waiting_count, sizeof *l->waiting, by_exchange);
 	return true;
 }
 
@@ -95,6 +128,12 @@ put_running(struct call *c, const struct running *r, int64_t now_ms)
 	shape_text(out, "model", r->row.model);
 	shape_text(out, "end_user", r->row.end_user);
 	bytes_printf(out, ",\"stream\":%s", r->row.stream != 0 ? "true" : "false");
+	shape_text(out, "state", r->waits != NULL ? "waiting" : "running");
+	if (r->waits != NULL) {
+		shape_int(out, "position", r->waits->position);
+		shape_time(out, "waiting_since",
+			clock_wall_ms() - board_now_ms(c->m->board) + r->waits->since_ms);
+	}
 	shape_int(out, "bytes", r->bytes);
 	shape_int(out, "output_tokens", openai_estimate_tokens(r->output_chars));
 	bytes_printf(out, ",\"client_gone\":%s}", r->leaving ? "true" : "false");
@@ -118,6 +157,8 @@ inflight_list(struct call *c)
 	l.at = arena_alloc(c->arena, l.most * sizeof *l.at);
 	if (l.at == NULL)
 		return call_no_memory(c);
+	if (load_waiting(c, &l) != 0)
+		return -1;
 	if (board_inflight(c->m->board, take_running, &l) < 0)
 		return err_set(&c->err, ERR_OVERLOADED, "the board's mutex was not to be had");
 	qsort(l.at, l.count, sizeof *l.at, older_first);

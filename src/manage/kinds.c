@@ -5,7 +5,6 @@
 #include "base/hash.h"
 #include "base/money.h"
 #include "conf/conf.h"
-#include "board/target.h"
 #include "manage/manage-int.h"
 #include "store/snapshot.h"
 #include "store/window.h"
@@ -361,16 +360,6 @@ const struct kind kind_upstream = {
 	.passes = upstream_passes,
 };
 
-static bool
-key_passes(const void *record, const struct filter *f)
-{
-	const struct key *k = record;
-
-	return (id_is_none(f->upstream) || id_equal(f->upstream, k->upstream)) &&
-	       (id_is_none(f->project) || id_equal(f->project, k->project)) &&
-	       (f->active < 0 || k->is_enabled == (f->active != 0));
-}
-
 int
 upstreams_delete(struct call *c)
 {
@@ -383,154 +372,18 @@ upstreams_delete(struct call *c)
 		return call_no_memory(c);
 	if (store_find(c->m->store, RECORD_UPSTREAM, c->id, u, &c->err) > 0) {
 		f.upstream = u->head.id;
-		if (resource_collect(c, RECORD_KEY, ID_NONE, 1, key_passes, &f, &records, &count) !=
-			0)
+		if (resource_collect(
+			    c, RECORD_KEY, ID_NONE, 1, kind_key.passes, &f, &records, &count) != 0)
 			return -1;
 		if (count > 0)
 			return call_refuse(c, ERR_CONFLICT, NULL,
 				"This upstream still has keys; delete them first, or set is_active "
 				"to false.");
-		if (refuse_when_named(c, RECORD_UPSTREAM, u->head.id) != 0)
+		if (refuse_when_named(c, RECORD_UPSTREAM, u->head.id) != 0 ||
+			providers_forget(c, u->head.id) != 0)
 			return -1;
 	}
 	return c->err.code != ERR_NONE ? -1 : resource_delete(c, &kind_upstream);
-}
-
-/* ---- keys ---- */
-
-static int
-key_member(struct edit *e, const char *name, struct json_value v)
-{
-	if (strcmp(name, "secret") != 0)
-		return 0;
-	e->secret = call_string(e->call, name, v, AUTH_GIVEN_MOST);
-	return e->secret != NULL ? 1 : -1; /* key_finish() knows what it has to be */
-}
-
-/* What the workers know of a key's failures was about the old secret. */
-static void
-forget_failures(struct call *c, struct id key)
-{
-	struct board_target *b = board_target(c->m->board, key);
-
-	if (b == NULL)
-		return;
-	b->rest_until_ms = 0;
-	b->failures = 0;
-	b->standing = 0;
-}
-
-static int
-key_finish(struct edit *e)
-{
-	struct key *k = e->record;
-	int rc;
-
-	if (k->is_enabled)
-		k->disabled_reason[0] = '\0';
-	if (rules_check(e) != 0)
-		return -1;
-	if (e->secret == NULL)
-		return e->before != NULL ? 0
-					 : call_refuse(e->call, ERR_BAD_REQUEST, "secret",
-						   "secret is required.");
-	rc = auth_seal_key(e->call, k, e->secret);
-	wipe_text(e->secret);
-	return rc;
-}
-
-static int
-key_written(struct edit *e)
-{
-	const struct key *k = e->record, *before = e->before;
-
-	if (before != NULL && (e->secret != NULL || (k->is_enabled && !before->is_enabled)))
-		forget_failures(e->call, k->head.id);
-	return 0;
-}
-
-static int
-key_extra(struct call *c, const void *record, const struct filter *f, struct bytes *out)
-{
-	const struct key *k = record;
-	struct board_target *b = board_target(c->m->board, k->head.id);
-	int64_t now_ms = board_now_ms(c->m->board);
-	int64_t rest_ms = b != NULL ? b->rest_until_ms : 0;
-	int64_t failures = b != NULL ? b->failures : 0;
-	unsigned reason = b != NULL ? (unsigned)(b->standing >> 16) : 0;
-	const char *state = !k->is_enabled     ? "disabled"
-			    : rest_ms > now_ms ? "resting"
-			    : failures > 0     ? "failing"
-					       : "live";
-	char why[64];
-
-	(void)f;
-	shape_text(out, "upstream_name", resource_name(c, RECORD_UPSTREAM, k->upstream));
-	shape_text(out, "state", state);
-	shape_time(out, "rests_until", rest_ms > now_ms ? rest_ms : 0);
-	/* Statuses are three digits, our own codes fewer. */
-	if (reason >= 100)
-		snprintf(why, sizeof why, "HTTP %u", reason);
-	else
-		snprintf(why, sizeof why, "%s", reason < ERR__COUNT ? err_name(reason) : "");
-	if (why[0] != '\0' && (failures > 0 || rest_ms > now_ms))
-		shape_text(out, "last_error", why);
-	else
-		bytes_puts(out, ",\"last_error\":null");
-	shape_time(out, "failed_at", b != NULL ? b->failed_at_ms : 0);
-	shape_time(out, "ok_at", b != NULL ? b->ok_at_ms : 0);
-	shape_forecast(c, k->head.id, out);
-	return 0;
-}
-
-const struct kind kind_key = {
-	.record = RECORD_KEY,
-	.member = key_member,
-	.finish = key_finish,
-	.written = key_written,
-	.extra = key_extra,
-	.passes = key_passes,
-};
-
-static int
-switch_key(struct call *c, void *record, void *ctx)
-{
-	struct key *k = record;
-	bool on = *(bool *)ctx;
-
-	(void)c;
-	if (k->is_enabled == on)
-		return 0;
-	k->is_enabled = on;
-	return 1;
-}
-
-static int
-keys_switch(struct call *c, bool on)
-{
-	struct key *k = arena_alloc(c->arena, sizeof *k);
-
-	if (k == NULL)
-		return call_no_memory(c);
-	if (resource_find(c, RECORD_KEY, c->id, k) != 0 ||
-		resource_change(c, RECORD_KEY, k->head.id, on ? "key.enable" : "key.disable",
-			switch_key, &on, k) != 0)
-		return -1;
-	if (on)
-		forget_failures(c, k->head.id);
-	return resource_reply(c, 200, &kind_key, NULL, k);
-}
-
-int
-keys_enable(struct call *c)
-{
-	return keys_switch(c, true);
-}
-
-int
-keys_disable(struct call *c)
-{
-	return keys_switch(c, false);
 }
 
 /* ---- prices ---- */
@@ -600,20 +453,5 @@ const struct kind kind_price = {
 
 ENDPOINTS(projects, kind_project)
 ENDPOINTS(upstreams, kind_upstream)
-ENDPOINTS(keys, kind_key)
 ENDPOINTS(prices, kind_price)
-
-int
-keys_delete(struct call *c)
-{
-	struct key *k = arena_alloc(c->arena, sizeof *k);
-
-	if (k == NULL)
-		return call_no_memory(c);
-	if (store_find(c->m->store, RECORD_KEY, c->id, k, &c->err) > 0 &&
-		refuse_when_named(c, RECORD_KEY, k->head.id) != 0)
-		return -1;
-	return c->err.code != ERR_NONE ? -1 : resource_delete(c, &kind_key);
-}
-
 ENDPOINT(prices_delete, delete, kind_price)

@@ -46,6 +46,7 @@ struct call {
 	bool has_grants;
 	struct project_key *project_keys; /* read for this call (kinds.c) */
 	bool has_project_keys;
+	bool is_undo; /* what is written is called so in the audit */
 };
 
 /* An endpoint's function: 0 with c->out filled, or -1 with c->err. */
@@ -187,6 +188,8 @@ int resource_change(struct call *c, enum record_kind kind, struct id id, const c
 	int (*fn)(struct call *c, void *record, void *ctx), void *ctx, void *record);
 /* store_create() that takes a record that is there already, by this call's own id, for a success. */
 int resource_create(struct call *c, enum record_kind kind, void *record, const char *action);
+/* "route.create", in the arena; whatever the verb, "route.undo" while a change is taken back. */
+const char *resource_action(struct call *c, enum record_kind kind, const char *verb);
 int resource_reply(struct call *c, int status, const struct kind *k, const struct edit *e,
 	const void *record);
 
@@ -199,9 +202,21 @@ int resource_delete(struct call *c, const struct kind *k);
 /* ---- kinds.c ---- */
 endpoint_fn projects_list, projects_post, projects_get, projects_patch;
 endpoint_fn upstreams_list, upstreams_post, upstreams_get, upstreams_patch, upstreams_delete;
-endpoint_fn keys_list, keys_post, keys_get, keys_patch, keys_delete, keys_enable, keys_disable;
 endpoint_fn prices_list, prices_post, prices_get, prices_patch, prices_delete;
 endpoint_fn prices_import; /* prices.c */
+
+/* ---- keys.c, key_import.c ---- */
+endpoint_fn keys_list, keys_post, keys_get, keys_patch, keys_delete, keys_enable, keys_disable;
+endpoint_fn keys_rotate, keys_revoke, keys_import;
+/* ---- providers.c ---- */
+endpoint_fn upstream_models_get, upstream_models_refresh, upstream_health_get;
+/* Upstreams, keys in clear and all, until the call ends.  NULL with c->err. */
+struct snapshot *providers_snapshot(struct call *c);
+/* What was found of an upstream that is deleted.  0 or -1. */
+int providers_forget(struct call *c, struct id upstream);
+
+/* ---- keyservice.c ---- */
+endpoint_fn key_service_next, key_service_disable;
 
 /* ---- auth.c ---- */
 #define AUTH_KEY_MOST   3500  /* bytes of a provider's key */
@@ -248,11 +263,12 @@ int rules_check_requests(struct call *c, const char *field, const char *list);
 /* The list's next entry, cut to fit; false at its end. */
 bool rules_next(const char **list, char *out, size_t room);
 
-/* ---- upstreams.c: hooks of the kind, and what kinds.c does not look at ---- */
+/* ---- upstreams.c: the breaker's endpoint, hooks of the kind, and what kinds.c does not look at ---- */
 int upstream_member(struct edit *e, const char *name, struct json_value v);
 bool upstream_hides(const struct field *f);
 int upstream_extra(struct call *c, const void *record, const struct filter *f, struct bytes *out);
 int upstream_check_routing(struct edit *e);
+endpoint_fn upstreams_breaker;
 
 /* ---- routes.c, policies.c ---- */
 endpoint_fn routes_list, routes_post, routes_get, routes_patch, routes_delete;
@@ -265,12 +281,17 @@ int refuse_when_named(struct call *c, enum record_kind of, struct id id);
 /* ---- report.c ---- */
 endpoint_fn inflight_list, inflight_cut; /* inflight.c */
 endpoint_fn requests_list, requests_get, usage_get, health_get;
+void requests_put(struct call *c, const struct usage_row *r); /* {…} */
+endpoint_fn requests_explain;                                 /* explain.c */
 /* Once a process: is the state where the web server's files are?  Says so in the log, and keeps the
  * root for `sluice check`. */
 void health_look_at_root(struct call *c);
 
 /* ---- audit.c ---- */
 endpoint_fn audit_list;
+endpoint_fn changes_list; /* those entries that changed records */
+endpoint_fn changes_undo; /* changes.c */
+struct id audit_change_id(const struct audit_entry *e);
 
 /* ---- backup.c ---- */
 endpoint_fn backup_list, backup_post;

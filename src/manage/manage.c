@@ -58,14 +58,23 @@ static const struct endpoint {
 	{ "GET",    "/manage/upstreams/{id}",             NEEDS_ADMIN,   0,         upstreams_get },
 	{ "PATCH",  "/manage/upstreams/{id}",             NEEDS_ADMIN,   64 * KIB,  upstreams_patch },
 	{ "DELETE", "/manage/upstreams/{id}",             NEEDS_ADMIN,   4 * KIB,   upstreams_delete },
+	{ "POST",   "/manage/upstreams/{id}/breaker",     NEEDS_ADMIN,   4 * KIB,   upstreams_breaker },
+
+	{ "GET",    "/manage/upstreams/{id}/models",      NEEDS_ADMIN,   0,         upstream_models_get },
+	{ "POST",   "/manage/upstreams/{id}/models/refresh", NEEDS_ADMIN, 4 * KIB,  upstream_models_refresh },
+	{ "GET",    "/manage/upstreams/{id}/health",      NEEDS_ADMIN,   0,         upstream_health_get },
 
 	{ "GET",    "/manage/keys",                       NEEDS_ADMIN,   0,         keys_list },
 	{ "POST",   "/manage/keys",                       NEEDS_ADMIN,   64 * KIB,  keys_post },
+	{ "POST",   "/manage/keys/import",                NEEDS_ADMIN,   MANAGE_LIST_MAX, keys_import },
 	{ "GET",    "/manage/keys/{id}",                  NEEDS_ADMIN,   0,         keys_get },
 	{ "PATCH",  "/manage/keys/{id}",                  NEEDS_ADMIN,   64 * KIB,  keys_patch },
 	{ "DELETE", "/manage/keys/{id}",                  NEEDS_ADMIN,   4 * KIB,   keys_delete },
 	{ "POST",   "/manage/keys/{id}/enable",           NEEDS_ADMIN,   4 * KIB,   keys_enable },
 	{ "POST",   "/manage/keys/{id}/disable",          NEEDS_ADMIN,   4 * KIB,   keys_disable },
+
+	{ "POST",   "/manage/keys/{id}/rotate",           NEEDS_ADMIN,   64 * KIB,  keys_rotate },
+	{ "POST",   "/manage/keys/{id}/revoke",           NEEDS_ADMIN,   4 * KIB,   keys_revoke },
 
 	{ "GET",    "/manage/prices",                     NEEDS_ADMIN,   0,         prices_list },
 	{ "POST",   "/manage/prices",                     NEEDS_ADMIN,   64 * KIB,  prices_post },
@@ -98,13 +107,21 @@ static const struct endpoint {
 
 	{ "GET",    "/manage/requests",                   NEEDS_ADMIN,   0,         requests_list },
 	{ "GET",    "/manage/requests/{id}",              NEEDS_ADMIN,   0,         requests_get },
+	{ "GET",    "/manage/requests/{id}/explain",      NEEDS_ADMIN,   0,         requests_explain },
 	{ "GET",    "/manage/inflight",                   NEEDS_ADMIN,   0,         inflight_list },
 	{ "POST",   "/manage/inflight/{id}/cut",          NEEDS_ADMIN,   4 * KIB,   inflight_cut },
 	{ "GET",    "/manage/usage",                      NEEDS_ADMIN,   0,         usage_get },
 	{ "GET",    "/manage/audit",                      NEEDS_ADMIN,   0,         audit_list },
+	{ "GET",    "/manage/changes",                    NEEDS_ADMIN,   0,         changes_list },
+	{ "POST",   "/manage/changes/{id}/undo",          NEEDS_ADMIN,   4 * KIB,   changes_undo },
 	{ "GET",    "/manage/backup",                     NEEDS_ADMIN,   0,         backup_list },
 	{ "POST",   "/manage/backup",                     NEEDS_ADMIN,   4 * KIB,   backup_post },
 	{ "GET",    "/manage/health",                     NEEDS_ADMIN,   0,         health_get },
+	/* the key service has names of its own outside too: see strip_mount() */
+	{ "GET",    "/manage/get_next_key",               NEEDS_ADMIN,   0,         key_service_next },
+	{ "POST",   "/manage/disable_key",                NEEDS_ADMIN,   8 * KIB,   key_service_disable },
+	{ "GET",    "/get_next_key",                      NEEDS_ADMIN,   0,         key_service_next },
+	{ "POST",   "/disable_key",                       NEEDS_ADMIN,   8 * KIB,   key_service_disable },
 	/* clang-format on */
 };
 
@@ -327,6 +344,24 @@ call_body(struct call *c, bool (*fn)(void *ctx, const char *name, struct json_va
 
 /* ---- finding the endpoint ---- */
 
+/* The key service's own paths, below any mount. */
+static bool
+strip_key_service(struct span path, struct span *mount, struct span *rest)
+{
+	static const char *const names[] = { "/get_next_key", "/disable_key" };
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		size_t len = strlen(names[i]);
+
+		if (path.len < len || memcmp(path.at + path.len - len, names[i], len) != 0)
+			continue;
+		*mount = (struct span){ path.at, path.len - len };
+		*rest = (struct span){ path.at + mount->len, len };
+		return true;
+	}
+	return false;
+}
+
 /* Splits off the mount: the leftmost "/manage/". */
 static bool
 strip_mount(struct span path, struct span *mount, struct span *rest)
@@ -337,7 +372,7 @@ strip_mount(struct span path, struct span *mount, struct span *rest)
 	if (path.at != NULL)
 		at = memmem(path.at, path.len, word, sizeof word - 1);
 	if (at == NULL)
-		return false;
+		return strip_key_service(path, mount, rest);
 	*mount = (struct span){ path.at, (size_t)(at - path.at) };
 	*rest = (struct span){ at, path.len - mount->len };
 	return true;

@@ -160,6 +160,27 @@ int manage_import_price_list(struct manage *m, const struct conf *conf, const ch
 	size_t *changed, struct err *err);
 
 /*
+ * Imports provider keys, a thousand as well as one.  text: a JSON list of what POST /manage/keys takes, or
+ * CSV, with a line of such names or, without one, as upstream,secret,label,weight,priority; lists within a
+ * field are parted by ';'.  Keys that their upstream has already are skipped, so it may be repeated; those
+ * that cannot be taken are told of by row and change nothing for the others.  Written in batches, each
+ * in one transaction with one audit entry.
+ *
+ * *report: {"data":[{"row","upstream","masked","label","id" or "skipped" or "refused"}],"dry_run","read",
+ * "imported","skipped","refused"}.  No secret is in it.  -1: the file cannot be read (ERR_BAD_REQUEST) or
+ * the store not be written.
+ */
+struct manage_key_import {
+	const char *actor;
+	const char *upstream; /* name or id, of rows that name none; NULL: they are refused */
+	bool dry_run;
+	void (*progress)(void *ctx, int64_t done, int64_t total); /* NULL: nobody watches */
+	void *ctx;
+};
+int manage_import_keys(struct manage *m, struct span text, const struct manage_key_import *how,
+	struct bytes *report, struct err *err);
+
+/*
  * Imports tokens that another gateway exported, as JSON or CSV, with what limits them there; their
  * secrets, or the hashes of them, stay as they are, so no client notices.  Tokens that are here
  * already are left alone: it may be repeated.

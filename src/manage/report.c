@@ -92,8 +92,8 @@ protocol_of(const char *endpoint)
 	return "openai";
 }
 
-static void
-put_row(struct call *c, const struct usage_row *r)
+void
+requests_put(struct call *c, const struct usage_row *r)
 {
 	struct bytes *out = &c->out->body;
 	char id[ID_TEXT_BYTES];
@@ -241,7 +241,7 @@ requests_list(struct call *c)
 	for (size_t i = 0; i < l.count; i++) {
 		if (i > 0)
 			bytes_puts(&c->out->body, ",");
-		put_row(c, &l.at[i]);
+		requests_put(c, &l.at[i]);
 	}
 	if (l.ended && cursor > 0)
 		bytes_printf(&c->out->body, "],\"next\":\"%llu\"}", (unsigned long long)cursor);
@@ -267,7 +267,7 @@ requests_get(struct call *c)
 	if (rc == 0)
 		return call_refuse(c, ERR_NOT_FOUND, NULL,
 			"There is no such request, or it is past its keeping.");
-	put_row(c, row);
+	requests_put(c, row);
 	c->out->status = 200;
 	return 0;
 }

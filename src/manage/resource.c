@@ -377,10 +377,11 @@ resource_apply(struct edit *e)
 	return e->kind->finish != NULL ? e->kind->finish(e) : 0;
 }
 
-static const char *
-action_name(struct call *c, enum record_kind kind, const char *verb)
+const char *
+resource_action(struct call *c, enum record_kind kind, const char *verb)
 {
-	const char *text = arena_printf(c->arena, "%s.%s", record_name(kind), verb);
+	const char *text =
+		arena_printf(c->arena, "%s.%s", record_name(kind), c->is_undo ? "undo" : verb);
 
 	return text != NULL ? text : verb;
 }
@@ -422,14 +423,14 @@ resource_post(struct call *c, const struct kind *k)
 		return call_no_memory(c);
 	record_init(k->record, e.record);
 	((struct record *)e.record)->id = c->q->once->record[0];
-	if (resource_apply(&e) != 0 ||
-		resource_create(c, k->record, e.record, action_name(c, k->record, "create")) != 0)
+	if (resource_apply(&e) != 0 || resource_create(c, k->record, e.record,
+					       resource_action(c, k->record, "create")) != 0)
 		return -1;
 	rc = k->written != NULL ? k->written(&e) : 0;
 	if (rc != 0) { /* all or nothing: what was made just now goes again */
 		failed = c->err;
 		(void)store_delete(c->m->store, k->record, c->q->once->record[0],
-			call_change(c, action_name(c, k->record, "create_undone")), &c->err);
+			call_change(c, resource_action(c, k->record, "create_undone")), &c->err);
 		c->err = failed;
 		return -1;
 	}
@@ -487,7 +488,7 @@ resource_patch(struct call *c, const struct kind *k)
 			if (!matches)
 				return err_set(&c->err, ERR_STALE, "If-Match");
 			if (store_update(c->m->store, k->record, record, version,
-				    call_change(c, action_name(c, k->record, "update")),
+				    call_change(c, resource_action(c, k->record, "update")),
 				    &c->err) != 0) {
 				if (c->err.code == ERR_STALE &&
 					call_header(c, "if-match").len == 0) {
@@ -525,7 +526,7 @@ resource_delete(struct call *c, const struct kind *k)
 	if (!if_match(c, record->version))
 		return err_set(&c->err, ERR_STALE, "If-Match");
 	if (store_delete(c->m->store, k->record, record->id,
-		    call_change(c, action_name(c, k->record, "delete")), &c->err) != 0)
+		    call_change(c, resource_action(c, k->record, "delete")), &c->err) != 0)
 		return -1;
 	c->out->status = 204;
 	return 0;

@@ -4,6 +4,7 @@
  * decision meets one that cannot be understood.
  */
 #include "manage/manage-int.h"
+#include "route/failure_rule.h"
 
 #include <regex.h>
 #include <stdio.h>
@@ -269,7 +270,21 @@ check_state(struct call *c, const char *field, const char *entry)
 		field, entry);
 }
 
-/* ---- rules of requests ---- */
+/* ---- rules of failures and of requests ---- */
+
+static int
+check_failures(struct call *c, const char *field, const char *list)
+{
+	struct err why = { 0 };
+
+	if (failure_rules_check(span_of(list), &why) == 0)
+		return 0;
+	if (why.code != ERR_BAD_REQUEST) {
+		c->err = why;
+		return -1;
+	}
+	return call_refuse(c, ERR_BAD_REQUEST, field, "%s", err_public(&why));
+}
 
 int
 rules_check_requests(struct call *c, const char *field, const char *list)
@@ -328,6 +343,8 @@ check_list(struct edit *e, const struct field *f)
 				return -1;
 	if (strcmp(f->name, "objectives") == 0)
 		return rules_check_objectives(e->call, f->name, list, &sum);
+	if (strcmp(f->name, "failure_rules") == 0)
+		return check_failures(e->call, f->name, list);
 	if (strcmp(f->name, "aliases") == 0)
 		return rules_check_aliases(e->call, f->name, list);
 	return 0;

@@ -185,3 +185,64 @@ upstream_check_routing(struct edit *e)
 			"health_path must be a path behind base_url, such as /models.");
 	return 0;
 }
+
+/* ---- its circuit breaker, by hand ---- */
+
+struct forcing {
+	struct call *call;
+	int32_t state;
+	bool given;
+};
+
+static bool
+forcing_member(void *ctx, const char *name, struct json_value v)
+{
+	struct forcing *f = ctx;
+	struct upstream *u;
+
+	if (strcmp(name, "state") != 0) {
+		call_refuse(f->call, ERR_BAD_REQUEST, name, "There is no member %s here.", name);
+		return false;
+	}
+	if ((u = arena_alloc(f->call->arena, sizeof *u)) == NULL)
+		return call_no_memory(f->call) == 0;
+	if (shape_set(f->call,
+		    shape_field_at(RECORD_UPSTREAM, offsetof(struct upstream, breaker_forced)), v,
+		    u) != 0)
+		return false;
+	f->state = u->breaker_forced;
+	f->given = true;
+	return true;
+}
+
+static int
+force(struct call *c, void *record, void *state)
+{
+	struct upstream *u = record;
+
+	(void)c;
+	if (u->breaker_forced == *(const int32_t *)state)
+		return 0;
+	u->breaker_forced = *(const int32_t *)state;
+	return 1;
+}
+
+int
+upstreams_breaker(struct call *c)
+{
+	struct upstream *u = arena_alloc(c->arena, sizeof *u);
+	struct forcing f = { .call = c };
+
+	if (u == NULL)
+		return call_no_memory(c);
+	if (call_body(c, forcing_member, &f) != 0)
+		return -1;
+	if (!f.given)
+		return call_refuse(
+			c, ERR_BAD_REQUEST, "state", "state is required: auto, open or closed.");
+	if (resource_find(c, RECORD_UPSTREAM, c->id, u) != 0 ||
+		resource_change(c, RECORD_UPSTREAM, u->head.id, "upstream.breaker", force, &f.state,
+			u) != 0)
+		return -1;
+	return resource_reply(c, 200, &kind_upstream, NULL, u);
+}

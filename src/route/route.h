@@ -5,8 +5,10 @@
  * processes share: it never blocks, so the loop may decide too.  What is learned from an attempt is
  * written by route_report() (standing.h).  Nothing of it lives in one process.
  *
- *   table.c     routes, upstreams and keys of a snapshot, compiled: pools of candidates
+ *   table.c     routes, upstreams and keys of a snapshot, compiled;  pattern.c  globs and regexes
+ *   view.c      what is known of a model and project before the moment, kept in the table
  *   pool.c      who may be asked: model, project, policies, constraints, what rests
+ *   plan.c      one decision: those who may be asked in order, and why the others are not
  *   share.c     smooth weighted shares over shared words
  *   strategy.c  who of those first, and next;  score.c  objectives;  affinity.c  who the last time
  *   standing.c  rests, probes, breakers: what an attempt's outcome means;  forecast.c  when a quota is
@@ -149,7 +151,8 @@ struct route_plan {
 /*
  * Fills in whom to try, in order: 0, or -1 with ERR_UNKNOWN_UPSTREAM (lists the names), ERR_NO_ROUTE
  * (nobody serves the model), ERR_NO_KEY_AVAILABLE (all rest, are full or forbidden; the text says why of
- * each, err->retry_boot_ms is when the first wakes), ERR_MODEL_NOT_ALLOWED (policies forbid).  plan->record tells why
+ * each, err->retry_boot_ms is when the first wakes; plan->candidate and pool then tell whom to wait for, but
+ * nobody of them may be asked without another plan), ERR_MODEL_NOT_ALLOWED (policies forbid).  plan->record tells why
  * also then.  Takes a turn of the first candidate's share, unless ask->is_quote.
  */
 int route_plan(const struct route_table *t, const struct route_ask *ask, struct route_plan *plan,

@@ -7,6 +7,7 @@
  *   standing.c  states and what an outcome does to them     probe.c    who may find out
  *   cooldown.c  how long somebody rests                     breaker.c  circuit breakers
  *   clerk.c     what is kept in the store, and put back     person.c   what a person can do
+ *   recount.c   attempts in flight, mended
  *
  * States (systems.md B2.2).  A key that is not its own fault stays as it is.
  *
@@ -127,13 +128,13 @@ int standing_parts(struct board *b, struct store *s, struct id record,
 	bool (*fn)(void *ctx, enum board_scope scope, const char *model, const struct standing *st),
 	void *ctx, struct err *err);
 
-/* Mends `inflight` that deaths left wrong.  Count what runs between begin and end: begin, add each
- * running attempt, end.  Called every second by any number of clerks, one of them works. */
+/* Mends `inflight` that deaths left wrong: begin, add key and upstream of each attempt that runs, end.
+ * Once a second, by one clerk of all processes; one thread at a time. */
 struct standing_recount;
 struct standing_recount *standing_recount_new(void); /* NULL: no memory */
-void standing_recount_free(struct standing_recount *r);
-bool standing_recount_begin(struct board *b, struct standing_recount *r);
-void standing_recount_add(struct board *b, struct standing_recount *r, struct id upstream, struct id key);
+void standing_recount_free(struct standing_recount *r); /* NULL too */
+void standing_recount_begin(struct standing_recount *r);
+void standing_recount_add(struct standing_recount *r, struct id id); /* none: nothing */
 int standing_recount_end(struct board *b, struct standing_recount *r); /* how many were mended */
 
 #endif

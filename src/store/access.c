@@ -54,6 +54,24 @@ struct work {
 	bool done;
 };
 
+int
+access_name_of(struct id key, int kind, const char *token_url, const char *scope,
+	const char *secret, struct access_name *out, struct err *err)
+{
+	struct bytes text = BYTES_LIMIT(16384);
+	bool failed;
+
+	out->key = key;
+	bytes_printf(&text, "%d\n%s\n%s\n%s", kind, token_url, scope, secret);
+	if (!text.failed)
+		hash_sha256(text.at, text.len, out->of);
+	if (text.at != NULL)
+		explicit_bzero(text.at, text.room);
+	failed = text.failed;
+	bytes_free(&text);
+	return failed ? err_set(err, ERR_MEMORY, "no memory to name an access token") : 0;
+}
+
 int64_t
 access_wait_ms(uint32_t failures, bool refused)
 {

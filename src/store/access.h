@@ -29,6 +29,10 @@ struct access_name {
 	uint8_t of[SHA256_BYTES];
 };
 
+/* What a key buys for these terms has a name of its own.  0, or -1 with ERR_MEMORY. */
+int access_name_of(struct id key, int kind, const char *token_url, const char *scope,
+	const char *secret, struct access_name *out, struct err *err);
+
 struct access_answer {
 	enum {
 		ACCESS_THERE,   /* token; when it is past its refresh_ms, somebody fetches a new one, or

@@ -527,14 +527,15 @@ dump_record(void *ctx, const void *record)
 	return !d->failed && end_line(d);
 }
 
-/* Signing in again is easier than keeping somebody else signed in. */
+/* Signing in again is easier than keeping somebody else signed in; what providers said they say
+ * again. */
 static bool
 dump_value(void *ctx, const char *name, struct span value)
 {
 	struct dumping *d = ctx;
 	bool plain = true;
 
-	if (strncmp(name, SESSION, strlen(SESSION)) == 0 ||
+	if (strncmp(name, SESSION, strlen(SESSION)) == 0 || strncmp(name, "cache.", 6) == 0 ||
 		(d->o->secrets == DUMP_NO_SECRETS && strcmp(name, PASSWORD) == 0))
 		return true;
 	for (size_t i = 0; i < value.len; i++)

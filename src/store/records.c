@@ -47,6 +47,8 @@ static const struct field project_fields[] = {
 		"without the store: closed refuses, open lets known tokens pass and books later" },
 	{ 25, "refuse_unpriced", FIELD_BOOL, 0, AT(project, refuse_unpriced), 0, 0, NULL, "false",
 		"refuse requests whose price is not known" },
+	{ 26, "weight", FIELD_INT, 0, AT(project, weight), 1, 1000, NULL, "1",
+		"its share when requests wait" },
 };
 
 static const struct field token_fields[] = {

@@ -46,6 +46,7 @@ struct project {
 	char disconnect[24]; /* "cancel", "drain" or "drain:<seconds>"; empty: the settings' */
 	int32_t fail_mode;   /* enum fail_mode: when the store is not to be had */
 	bool refuse_unpriced; /* requests whose price is not known */
+	int64_t weight;      /* its share when requests wait, 1..1000 */
 };
 
 struct token {

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/models.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -208,6 +209,34 @@ grant_wanted(const void *record)
 	return g->until_ms == 0 || g->until_ms > clock_wall_ms();
 }
 
+/* What upstreams and keys may have running at once, behind the limits. */
+static int
+add_own_limits(struct snapshot *p, struct err *err)
+{
+	size_t most = p->limit_count;
+	struct limit *all;
+
+	for (size_t i = 0; i < p->upstream_count; i++)
+		most += p->upstreams[i].max_parallel > 0;
+	for (size_t i = 0; i < p->key_count; i++)
+		most += p->keys[i].max_parallel > 0;
+	if (most == p->limit_count)
+		return 0;
+	all = realloc(p->limits, most * sizeof *all);
+	if (all == NULL)
+		return err_set(err, ERR_MEMORY, "no memory for %zu limits", most);
+	p->limits = all;
+	for (size_t i = 0; i < p->upstream_count; i++)
+		if (p->upstreams[i].max_parallel > 0)
+			limit_of_target(p->upstreams[i].head.id, false,
+				p->upstreams[i].max_parallel, &all[p->limit_count++]);
+	for (size_t i = 0; i < p->key_count; i++)
+		if (p->keys[i].max_parallel > 0)
+			limit_of_target(p->keys[i].id, true, p->keys[i].max_parallel,
+				&all[p->limit_count++]);
+	return 0;
+}
+
 static int
 load_limits(struct store *s, struct snapshot *p, struct err *err)
 {
@@ -217,8 +246,11 @@ load_limits(struct store *s, struct snapshot *p, struct err *err)
 	if (load_kind(s, RECORD_LIMIT, SNAPSHOT_LIMITS_MAX, limit_wanted, (void **)&p->limits,
 		    &p->limit_count, err) != 0 ||
 		load_kind(s, RECORD_GRANT, SNAPSHOT_GRANTS_MAX, grant_wanted, (void **)&grants,
-			&count, err) != 0)
+			&count, err) != 0 ||
+		add_own_limits(p, err) != 0) {
+		free(grants);
 		return -1;
+	}
 	p->limit_index =
 		limit_index_new(p->limits, p->limit_count, grants, count, clock_wall_ms(), err);
 	free(grants);
@@ -355,6 +387,126 @@ index_prices(struct snapshot *p, struct err *err)
 	return 0;
 }
 
+/* ---- what providers say that they have ---- */
+
+static size_t
+discovered_slot(const struct snapshot *p, struct id upstream, struct span name)
+{
+	uint64_t seed = hash_64(&upstream, sizeof upstream, 0);
+
+	return hash_64(name.at, name.len, seed) & (p->discovered_slot_count - 1);
+}
+
+static int
+index_discovered(struct snapshot *p, struct err *err)
+{
+	size_t slots = 16;
+
+	if (p->discovered_count == 0)
+		return 0;
+	while (slots < 2 * p->discovered_count)
+		slots *= 2;
+	p->discovered_slots = calloc(slots, sizeof *p->discovered_slots);
+	if (p->discovered_slots == NULL)
+		return err_set(
+			err, ERR_MEMORY, "no memory to index %zu models", p->discovered_count);
+	p->discovered_slot_count = slots;
+	for (size_t i = 0; i < p->discovered_count; i++) {
+		const struct snapshot_model *m = &p->discovered[i];
+		size_t at = discovered_slot(p, p->upstreams[m->upstream].head.id, m->name);
+
+		while (p->discovered_slots[at] != 0)
+			at = (at + 1) & (slots - 1);
+		p->discovered_slots[at] = (uint32_t)i + 1;
+	}
+	return 0;
+}
+
+/* Lists as they lie in one text; the models' spans are made when it no longer moves. */
+struct found_list {
+	size_t from, len;
+};
+
+static int
+read_lists(struct store *s, struct snapshot *p, struct bytes *all, struct found_list *found,
+	struct err *err)
+{
+	struct bytes text = BYTES_LIMIT(MODELS_TEXT_MAX);
+	int rc = 0;
+
+	for (size_t i = 0; i < p->upstream_count && rc == 0; i++) {
+		const struct upstream *u = &p->upstreams[i];
+		struct models_head head = { 0 };
+		int has;
+
+		if (!u->discover)
+			continue;
+		has = store_models_get(s, u->head.id, &head, &text, err);
+		if (has < 0)
+			rc = -1;
+		if (has <= 0 || head.at_ms == 0 || head.of != models_of(u))
+			continue;
+		p->lists[i].at_ms = head.at_ms;
+		p->lists[i].count = head.count;
+		p->discovered_count += head.count;
+		found[i] = (struct found_list){ all->len, text.len };
+		if (bytes_add(all, text.at, text.len) != 0)
+			rc = err_set(err, ERR_MEMORY, "no memory for lists of models");
+	}
+	bytes_free(&text);
+	return rc;
+}
+
+static void
+read_list(struct snapshot *p, size_t upstream, struct span text, size_t most)
+{
+	struct snapshot_list *list = &p->lists[upstream];
+	struct model_line line;
+	size_t count = list->count;
+
+	list->first = p->discovered_count;
+	list->count = 0;
+	while (list->count < count && p->discovered_count < most && models_next(&text, &line)) {
+		p->discovered[p->discovered_count++] =
+			(struct snapshot_model){ .upstream = (uint32_t)upstream,
+				.is_free = line.is_free,
+				.context = line.context,
+				.name = line.name,
+				.modality = line.modality };
+		list->count++;
+	}
+	if (list->count < count)
+		log_write(LOG_WARN, "snapshot", "upstream %s: %zu of its %zu models are left out",
+			p->upstreams[upstream].name, count - list->count, count);
+}
+
+static int
+load_discovered(struct store *s, struct snapshot *p, struct err *err)
+{
+	struct bytes all = BYTES_LIMIT(SNAPSHOT_DISCOVERED_MAX * (size_t)MODELS_LINE_MAX);
+	struct found_list *found = calloc(p->upstream_count + 1, sizeof *found);
+	size_t most;
+	int rc = 0;
+
+	p->lists = calloc(p->upstream_count + 1, sizeof *p->lists);
+	if (p->lists == NULL || found == NULL)
+		rc = err_set(err, ERR_MEMORY, "no memory for lists of models");
+	if (rc == 0)
+		rc = read_lists(s, p, &all, found, err);
+	p->discovered_text = all.at;
+	most = p->discovered_count < SNAPSHOT_DISCOVERED_MAX ? p->discovered_count
+							     : SNAPSHOT_DISCOVERED_MAX;
+	p->discovered_count = 0;
+	if (rc == 0 && most > 0 && (p->discovered = calloc(most, sizeof *p->discovered)) == NULL)
+		rc = err_set(err, ERR_MEMORY, "no memory for %zu models", most);
+	for (size_t i = 0; rc == 0 && i < p->upstream_count; i++)
+		if (p->lists[i].at_ms != 0)
+			read_list(
+				p, i, (struct span){ all.at + found[i].from, found[i].len }, most);
+	free(found);
+	return rc == 0 ? index_discovered(p, err) : -1;
+}
+
 struct snapshot *
 snapshot_load(struct store *s, uint64_t generation, struct err *err)
 {
@@ -372,7 +524,7 @@ snapshot_load(struct store *s, uint64_t generation, struct err *err)
 		load_kind(s, RECORD_PRICE, SNAPSHOT_PRICES_MAX, price_wanted, (void **)&p->prices,
 			&p->price_count, err) != 0 ||
 		load_limits(s, p, err) != 0 || load_routes(s, p, err) != 0 ||
-		index_prices(p, err) != 0) {
+		load_discovered(s, p, err) != 0 || index_prices(p, err) != 0) {
 		snapshot_drop(p);
 		return NULL;
 	}
@@ -406,7 +558,35 @@ snapshot_drop(struct snapshot *p)
 	free(p->limits);
 	free(p->routes);
 	free(p->policies);
+	free(p->lists);
+	free(p->discovered);
+	free(p->discovered_slots);
+	free(p->discovered_text);
 	free(p);
+}
+
+const struct snapshot_list *
+snapshot_list_of(const struct snapshot *p, struct id upstream)
+{
+	const struct upstream *u = snapshot_upstream(p, upstream);
+
+	return u == NULL || p->lists == NULL ? NULL : &p->lists[u - p->upstreams];
+}
+
+const struct snapshot_model *
+snapshot_discovered(const struct snapshot *p, struct id upstream, struct span model)
+{
+	if (p->discovered_slot_count == 0)
+		return NULL;
+	for (size_t at = discovered_slot(p, upstream, model); p->discovered_slots[at] != 0;
+		at = (at + 1) & (p->discovered_slot_count - 1)) {
+		const struct snapshot_model *m = &p->discovered[p->discovered_slots[at] - 1];
+
+		if (m->name.len == model.len && memcmp(m->name.at, model.at, model.len) == 0 &&
+			id_equal(p->upstreams[m->upstream].head.id, upstream))
+			return m;
+	}
+	return NULL;
 }
 
 const struct upstream *

@@ -20,6 +20,7 @@
 #define SNAPSHOT_GRANTS_MAX    65536 /* that have not ended */
 #define SNAPSHOT_ROUTES_MAX    4096
 #define SNAPSHOT_POLICIES_MAX  1024
+#define SNAPSHOT_DISCOVERED_MAX 100000 /* models of all upstreams together; more are left out */
 
 struct snapshot_key {
 	struct id id, upstream, project;
@@ -39,6 +40,19 @@ struct price_run {
 	uint8_t head_len;
 };
 
+/* A model that a provider says it has. */
+struct snapshot_model {
+	uint32_t upstream;          /* of `upstreams` */
+	bool is_free;               /* it costs nothing there, or is named "…:free" */
+	int64_t context;            /* tokens; 0: not said */
+	struct span name, modality; /* the latter "" when not said */
+};
+/* What an upstream with `discover` was found to have. */
+struct snapshot_list {
+	int64_t at_ms; /* board time of the list; 0: none yet, and nothing is known of its models */
+	size_t first, count; /* of `discovered` */
+};
+
 struct snapshot {
 	_Atomic int references;
 	uint64_t generation;
@@ -56,13 +70,21 @@ struct snapshot {
 	uint32_t *price_slots;      /* by hash of the name: 1 + the name's first row, 0 free */
 	size_t price_slot_count;    /* a power of two, or 0 */
 	bool prices_of_upstreams;   /* some are for one upstream alone */
-	struct limit *limits;       /* the active ones */
+	/* The active ones, and behind them what upstreams and keys may have running at once
+	 * (limit_of_target()). */
+	struct limit *limits;
 	size_t limit_count;
 	struct limit_index *limit_index; /* them again, by whom they bind */
 	struct route *routes;       /* the active ones, in the order in which they are looked at */
 	size_t route_count;
 	struct policy *policies;    /* the active ones, the narrowest scope first, then by priority */
 	size_t policy_count;
+	struct snapshot_list *lists; /* of each upstream; zeros where nothing is discovered */
+	struct snapshot_model *discovered;
+	size_t discovered_count;
+	uint32_t *discovered_slots; /* by hash of upstream and name: 1 + index, 0 free */
+	size_t discovered_slot_count; /* a power of two, or 0 */
+	char *discovered_text;
 	/* What somebody made of it once for all requests (route.h), freed with it; NULL: nothing. */
 	void *compiled;
 	void (*compiled_free)(void *compiled);
@@ -77,6 +99,16 @@ void snapshot_drop(struct snapshot *p); /* NULL is fine */
 
 const struct upstream *snapshot_upstream(const struct snapshot *p, struct id id);
 const struct upstream *snapshot_upstream_named(const struct snapshot *p, struct span name);
+/*
+ * For who asks whether an upstream serves a model (route's pool.c): with `discover`, what was found is
+ * added to `models`; where `models` is empty it takes the place of "all", once there is a list
+ * (snapshot_list_of()->at_ms != 0).  `free_only` lets those pass whose is_free is set.
+ * NULL: it is not among those found.  One hash look-up.
+ */
+const struct snapshot_model *snapshot_discovered(const struct snapshot *p, struct id upstream,
+	struct span model);
+/* NULL when there is no such upstream. */
+const struct snapshot_list *snapshot_list_of(const struct snapshot *p, struct id upstream);
 /* The rows whose name is exactly that model's; NULL and 0 when there are none. */
 const struct price *snapshot_price_named(const struct snapshot *p, struct span model, size_t *count);
 

@@ -128,8 +128,8 @@ int store_value_each(struct store *s, const char *prefix,
 	bool (*fn)(void *ctx, const char *name, struct span value), void *ctx, struct err *err);
 
 /* ---- audit ---- */
-#define AUDIT_CHANGES_MAX 4096 /* of an entry, in bytes; what does not fit is cut */
-#define AUDIT_VALUE_MAX   512  /* of one value of a text or a list */
+#define AUDIT_CHANGES_MAX 16384 /* of an entry, in bytes; what does not fit is cut */
+#define AUDIT_VALUE_MAX   2000  /* of one value of a text or a list */
 struct audit_entry {
 	int64_t time_ms;
 	uint64_t number;

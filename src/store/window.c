@@ -158,6 +158,30 @@ limit_rule(const struct limit *l, const struct zone *zone, struct limit_rule *ou
 		out->how[DIMENSION_UPSTREAM] != SCOPE_ANY || out->how[DIMENSION_KEY] != SCOPE_ANY;
 }
 
+void
+limit_of_target(struct id target, bool is_key, int64_t max_parallel, struct limit *out)
+{
+	enum limit_dimension d = is_key ? DIMENSION_KEY : DIMENSION_UPSTREAM;
+
+	record_init(RECORD_LIMIT, out);
+	out->head.id = target;
+	id_text(is_key ? "key_" : "up_", target, out->scope[d]);
+	out->metric = METRIC_PARALLEL;
+	out->window = WINDOW_TOTAL;
+	out->mode = LIMIT_HARD;
+	out->cap = max_parallel;
+	out->is_active = true;
+}
+
+bool
+limit_is_of_target(const struct limit_rule *r)
+{
+	enum limit_dimension d =
+		r->how[DIMENSION_KEY] == SCOPE_ID ? DIMENSION_KEY : DIMENSION_UPSTREAM;
+
+	return r->how[d] == SCOPE_ID && id_equal(r->id[d], r->limit->head.id);
+}
+
 static bool
 id_fits(const struct limit_rule *r, enum limit_dimension d, struct id value)
 {

@@ -45,6 +45,11 @@ struct limit_rule {
 };
 void limit_rule(const struct limit *l, const struct zone *zone, struct limit_rule *out);
 
+/* What an upstream or key may have running at once is a limit like any other that requests meet, but
+ * made of its own record: it has that one's id, and no record of its own. */
+void limit_of_target(struct id target, bool is_key, int64_t max_parallel, struct limit *out);
+bool limit_is_of_target(const struct limit_rule *r);
+
 /* The window of now_ms: [*start_ms, *end_ms).  Minutes and hours are UTC's; days, weeks (from Monday)
  * and months begin at local midnight of the zone (NULL: UTC), so a day may have 23 or 25 hours.
  * WINDOW_TOTAL and WINDOW_ROLLING: 0 and WINDOW_FOREVER. */

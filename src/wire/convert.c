@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define EVIDENCE_MAX 4096
+
 /* ---- requests ---- */
 
 static int
@@ -153,6 +155,7 @@ convert_stream_init(struct convert_stream *s, const struct format *from, const s
 		.options = *o,
 		.spliced = format_kin(from, to),
 		.out = BYTES_LIMIT(STREAM_OUT_MAX),
+		.evidence = BYTES_LIMIT(EVIDENCE_MAX),
 		.usage = WIRE_USAGE_NONE };
 	s->frames = frames_new(from->framing);
 	s->reader = calloc(1, *from->reader_bytes);
@@ -174,6 +177,7 @@ convert_stream_free(struct convert_stream *s)
 	free(s->reader);
 	free(s->writer);
 	bytes_free(&s->out);
+	bytes_free(&s->evidence);
 	s->frames = NULL;
 	s->reader = s->writer = NULL;
 }
@@ -209,6 +213,12 @@ end_begins(struct convert_stream *s)
 	s->ending = true;
 }
 
+static bool
+is_text_part(enum part_kind k)
+{
+	return k == PART_TEXT || k == PART_REASONING || k == PART_REFUSAL;
+}
+
 static void
 note_event(struct convert_stream *s, const struct neutral_event *e)
 {
@@ -221,12 +231,15 @@ note_event(struct convert_stream *s, const struct neutral_event *e)
 		break;
 	case EVENT_DELTA:
 		s->output_chars += (int64_t)text_inside(e->text).len;
-		s->content = true;
+		s->content = s->content || text_inside(e->text).len > 0 || e->signature.len > 0;
 		break;
+	case EVENT_FINISH:
+		s->finish = e->finish;
+		/* fall through */
 	case EVENT_PART:
 	case EVENT_PART_END:
-	case EVENT_FINISH:
-		s->content = true;
+		/* parts of text are begun before there is any */
+		s->content = s->content || (e->kind == EVENT_PART && !is_text_part(e->part.kind));
 		note_choice(s, e);
 		if (e->kind == EVENT_FINISH && all_finished(s))
 			end_begins(s);
@@ -265,6 +278,30 @@ on_event(void *ctx, const struct neutral_event *e)
 		return 0;
 	return s->to->write_event(s->writer, &s->options, e, &s->out) != 0 || s->out.failed ? -1
 											    : 0;
+}
+
+static int
+note_only(void *ctx, const struct neutral_event *e)
+{
+	note_event(ctx, e);
+	return 0;
+}
+
+int
+convert_reply_content(const struct format *f, struct span body, bool *content, enum finish *finish)
+{
+	struct arena *a = arena_new(CONVERT_REPLY_MAX);
+	struct neutral_reply r = { .arena = a, .usage = WIRE_USAGE_NONE };
+	struct convert_stream seen = { .usage = WIRE_USAGE_NONE };
+	struct err ignored = { 0 };
+	int rc = -1;
+
+	if (a != NULL && f->read_reply(body, &r, &ignored) == 0)
+		rc = neutral_replay(&r, note_only, &seen);
+	arena_free(a);
+	*content = seen.content;
+	*finish = seen.finish;
+	return rc;
 }
 
 /* ---- an early end ---- */
@@ -315,6 +352,26 @@ fail(struct convert_stream *s, const char *text)
 	return on_event(s, &e);
 }
 
+/* An exception's name stands beside its payload; here it becomes a part of it. */
+static void
+keep_evidence(struct convert_stream *s, const struct frame *f)
+{
+	struct span data = f->data;
+
+	if (data.len > EVIDENCE_MAX / 2)
+		data.len = EVIDENCE_MAX / 2;
+	if (!f->exception) {
+		(void)bytes_add(&s->evidence, data.at, data.len);
+		return;
+	}
+	(void)bytes_puts(&s->evidence, "{\"error\":{\"type\":");
+	(void)bytes_json(&s->evidence, f->name);
+	if (data.len > 2 && data.at[0] == '{')
+		(void)bytes_printf(&s->evidence, ",%.*s}", (int)data.len - 1, data.at + 1);
+	else
+		(void)bytes_puts(&s->evidence, "}}");
+}
+
 static int
 on_frame(void *ctx, const struct frame *f)
 {
@@ -323,6 +380,8 @@ on_frame(void *ctx, const struct frame *f)
 
 	if (s->from->read_frame(s->reader, f, on_event, s) != 0)
 		return -1;
+	if (s->failed && !over)
+		keep_evidence(s, f);
 	if (!s->spliced || s->silent || over || s->failed)
 		return 0;
 	return s->to->splice_frame(f, &s->options, &s->out) != 0 || s->out.failed ? -1 : 0;

@@ -33,6 +33,9 @@ int convert_reply(struct arena *a, const struct format *from, const struct forma
  * where it cannot be read. */
 int64_t convert_reply_chars(const struct format *f, struct span body);
 
+/* Does a whole answer hold anything to show, and how did it end?  -1: it is no answer. */
+int convert_reply_content(const struct format *f, struct span body, bool *content, enum finish *finish);
+
 /*
  * A stream on its way.  see(), where not NULL, is shown each event before it is written.  A reader's
  * ERROR is written in the client's dialect.  Bytes of `out` are the client's; take and drop them as
@@ -45,12 +48,14 @@ struct convert_stream {
 	struct bytes out;
 	struct wire_usage usage;
 	int64_t output_chars; /* of what was streamed, as JSON strings; for an estimate */
-	bool content;         /* something that a client may see came: a failover is over */
+	bool content;         /* something to show came: text, a call, reasoning, media */
+	enum finish finish;   /* of the choice that ended last */
 	bool done;            /* END was given: from there on `out` holds the last bytes */
 	bool ending;          /* nothing but figures and the end is to come: from last_at on `out` is last */
 	size_t last_at;       /* since the last feed; 0 when it had begun before */
 	bool failed;          /* ERROR was given */
 	struct err err;       /* then */
+	struct bytes evidence; /* … and the provider's words that it came of, cut; a name of theirs in it */
 	int (*see)(void *ctx, const struct neutral_event *e);
 	void *ctx;
 	bool silent;          /* set behind init: events are seen and counted, but nothing is written */

@@ -52,6 +52,18 @@ struct failure_headers { /* "" where absent */
 enum failure failure_classify(int status, const struct failure_headers *h, struct span body,
 	int64_t now_ms, int64_t *until_ms);
 const char *failure_name(enum failure f);
+/* Of a failure that is the request's own: does its text not fit the model's context, or was it turned
+ * down by a filter?  Another model may take it. */
+bool failure_is_context(struct span body);
+bool failure_is_filter(struct span body);
+/* What the evidence speaks of besides the key: its account, a quota of days rather than a rate, this
+ * model alone (by its name, which may be empty). */
+struct failure_scope {
+	bool is_account, is_quota, is_model;
+};
+struct failure_scope failure_scope(struct span body, const char *model);
+/* The error's own words for itself (code, type, status), with blanks between, into out; returns out. */
+char *failure_words(struct span body, char *out, size_t room);
 /*
  * What the client is told of it when nobody else can be asked; returns -1.  The provider's own sentence
  * is passed on, cut, where the fault is the request's; a full context is said as agents look for

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "wire/usage.h"
 #include "wire/wire-int.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -681,6 +682,63 @@ is_context(const struct said *s)
 		if (holds(s->message, phrases[i]))
 			return true;
 	return false;
+}
+
+bool
+failure_is_context(struct span body)
+{
+	struct said s;
+
+	read_said(body, &s);
+	return is_context(&s);
+}
+
+bool
+failure_is_filter(struct span body)
+{
+	static const char *const kinds[] = { "content_filter", "content_policy", "moderation",
+		"ResponsibleAI", "sensitive_words", "data_inspection_failed", "flagged" };
+	static const char *const phrases[] = { "content filter", "content management policy",
+		"content policy", "safety system", "moderation", "guardrail" };
+	struct said s;
+
+	read_said(body, &s);
+	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+		if (holds(s.code, kinds[i]) || holds(s.type, kinds[i]) || holds(s.status, kinds[i]))
+			return true;
+	for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++)
+		if (holds(s.message, phrases[i]))
+			return true;
+	return find_nocase(s.error, "\"flagged_input\"") != NULL;
+}
+
+struct failure_scope
+failure_scope(struct span body, const char *model)
+{
+	static const char *const accounts[] = { "organization", "your account", "workspace",
+		"account-wide", "subscription" };
+	static const char *const quotas[] = { "PerDay", "per day", "Daily", "(RPD)", "(TPD)",
+		"per month", "monthly", "PerMonth", "insufficient_quota" };
+	struct failure_scope out = { .is_model = false };
+	struct said s;
+
+	read_said(body, &s);
+	for (size_t i = 0; i < sizeof accounts / sizeof accounts[0]; i++)
+		out.is_account = out.is_account || holds(s.message, accounts[i]);
+	for (size_t i = 0; i < sizeof quotas / sizeof quotas[0]; i++)
+		out.is_quota = out.is_quota || find_nocase(s.error, quotas[i]) != NULL;
+	out.is_model = model[0] != '\0' && holds(s.message, model);
+	return out;
+}
+
+char *
+failure_words(struct span body, char *out, size_t room)
+{
+	struct said s;
+
+	read_said(body, &s);
+	(void)snprintf(out, room, "%s %s %s", s.code, s.type, s.status);
+	return out;
 }
 
 /* The two largest numbers of a sentence about a full context: what came, and what fits. */

@@ -73,6 +73,10 @@ struct openai_watch {
 	bool done;                 /* [DONE] or a terminal response.* event went by */
 	bool failed;               /* an error object in the stream */
 	char error[160];           /* its message, cut */
+	bool content;              /* something to show went by: text, a call, reasoning, a refusal, media */
+	bool any_content;          /* set behind init: whatever is no error is such, as it is no conversation */
+	char finish[24];           /* a reason to finish, of what went by without content: "stop", "length" … */
+	struct bytes evidence;     /* the event that failed, cut */
 	int64_t output_chars;      /* of deltas, for an estimate when usage never comes: bytes as they
 	                            * stand in JSON, which suits scripts of few characters a token too */
 	/* the rest is private: both ends of an event too long to be kept (a terminal event repeats the

@@ -11,13 +11,15 @@
 #include "wire/wire-int.h"
 #include <string.h>
 
-#define NAME_BYTES 7 /* "usage" with its quotes */
+#define NAME_BYTES     7 /* "usage" with its quotes */
+#define EVIDENCE_BYTES 4096
 
 void
 openai_watch_init(struct openai_watch *w, bool hide_usage)
 {
 	*w = (struct openai_watch){ .usage = WIRE_USAGE_NONE,
 		.hide_usage = hide_usage,
+		.evidence = BYTES_LIMIT(EVIDENCE_BYTES),
 		.tail = BYTES_LIMIT(2 * OPENAI_TAIL_BYTES) };
 	sse_init(&w->sse);
 }
@@ -27,6 +29,7 @@ openai_watch_free(struct openai_watch *w)
 {
 	sse_free(&w->sse);
 	bytes_free(&w->tail);
+	bytes_free(&w->evidence);
 }
 
 /* ---- what stands in an event ---- */
@@ -206,6 +209,14 @@ note_error(struct openai_watch *w, struct json_value error, struct json_value me
 	wire_copy_string(message, w->error, sizeof w->error);
 }
 
+static void
+keep_evidence(struct openai_watch *w, struct span data)
+{
+	if (w->evidence.len == 0)
+		(void)bytes_add(&w->evidence, data.at,
+			data.len < EVIDENCE_BYTES ? data.len : EVIDENCE_BYTES);
+}
+
 /* Reads an event that has figures or an error somewhere.  type: as far as it is known without. */
 static enum openai_seen
 read_event(struct openai_watch *w, struct span data, struct span type)
@@ -228,10 +239,12 @@ read_event(struct openai_watch *w, struct span data, struct span type)
 
 	if (is_something(e.error) || span_is(type, "error")) {
 		note_error(w, e.error, e.message);
+		keep_evidence(w, data);
 		return OPENAI_ERROR;
 	}
 	if (span_is(type, "response.failed")) {
 		note_error(w, inner.error, inner.message);
+		keep_evidence(w, data);
 		return OPENAI_ERROR;
 	}
 	if (is_terminal(type))
@@ -266,6 +279,143 @@ add_completion(struct span data, int64_t *bytes)
 		(void)add_delta(value, end, bytes);
 }
 
+/* ---- is there anything to show? ---- */
+
+static bool
+is_blank(struct json_value v)
+{
+	if (v.type == JSON_STRING)
+		return v.raw.len <= 2;
+	if (v.type == JSON_OBJECT || v.type == JSON_ARRAY) {
+		for (size_t i = 1; i + 1 < v.raw.len; i++)
+			if (strchr(" \t\r\n", v.raw.at[i]) == NULL)
+				return false;
+		return true;
+	}
+	return v.type == JSON_NONE || v.type == JSON_NULL || v.type == JSON_FALSE;
+}
+
+static bool
+look_in_delta(void *ctx, const struct json_member *m)
+{
+	struct openai_watch *w = ctx;
+
+	if (!span_is(m->key, "role") && !is_blank(m->value))
+		w->content = true;
+	return !w->content;
+}
+
+static bool
+look_in_choice(void *ctx, const struct json_member *m)
+{
+	struct openai_watch *w = ctx;
+
+	if (span_is(m->key, "finish_reason"))
+		wire_copy_string(m->value, w->finish, sizeof w->finish);
+	else if (span_is(m->key, "text") && !is_blank(m->value))
+		w->content = true;
+	else if ((span_is(m->key, "delta") || span_is(m->key, "message")) &&
+		 m->value.type == JSON_OBJECT)
+		(void)json_each(m->value.raw, look_in_delta, w, NULL);
+	return true;
+}
+
+static bool
+look_at_choice(void *ctx, const struct json_member *m)
+{
+	if (m->value.type == JSON_OBJECT)
+		(void)json_each(m->value.raw, look_in_choice, ctx, NULL);
+	return true;
+}
+
+/* Text, arguments or reasoning that is not empty, anywhere in an item or a whole answer. */
+static bool
+holds_text(struct span s)
+{
+	static const char *const names[] = { "\"text\"", "\"arguments\"", "\"refusal\"",
+		"\"encrypted_content\"", "\"result\"", "\"input\"" };
+	const char *end = s.at + s.len;
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		for (const char *p = s.at;
+			(p = memmem(p, (size_t)(end - p), names[i], strlen(names[i]))) != NULL;) {
+			const char *value = value_behind(p += strlen(names[i]), end);
+
+			if (value != NULL && end - value > 1 && value[0] == '"' && value[1] != '"')
+				return true;
+		}
+	return false;
+}
+
+static bool
+ends_with(struct span s, const char *tail)
+{
+	size_t len = strlen(tail);
+
+	return s.len >= len && memcmp(s.at + s.len - len, tail, len) == 0;
+}
+
+/* An event of the Responses API. */
+static void
+look_in_typed(struct openai_watch *w, struct span data, struct span type)
+{
+	static const char *const preludes[] = { "response.created", "response.in_progress",
+		"response.queued", "response.content_part.added",
+		"response.reasoning_summary_part.added", "response.failed", "keepalive", "ping",
+		NULL };
+	struct json_value item;
+
+	for (size_t i = 0; preludes[i] != NULL; i++)
+		if (span_is(type, preludes[i]))
+			return;
+	if (span_is(type, "response.completed") || span_is(type, "response.incomplete")) {
+		bool filtered = memmem(data.at, data.len, "\"content_filter\"", 16) != NULL;
+
+		(void)span_copy(span_of(span_is(type, "response.completed") ? "stop"
+					: filtered                          ? "content_filter"
+									    : "length"),
+			w->finish, sizeof w->finish);
+		item = json_path(data, "response.output");
+		w->content = item.type == JSON_ARRAY && holds_text(item.raw);
+	} else if (span_is(type, "response.output_item.added") ||
+		   span_is(type, "response.output_item.done")) {
+		struct json_value kind;
+
+		item = json_get(data, "item");
+		kind = item.type == JSON_OBJECT ? json_get(item.raw, "type") : item;
+		w->content =
+			!(span_is(inside(kind), "message") || span_is(inside(kind), "reasoning")) ||
+			holds_text(item.raw);
+	} else if (ends_with(type, ".delta")) {
+		w->content = !is_blank(json_get(data, "delta"));
+	} else if (ends_with(type, ".done")) {
+		w->content = holds_text(data);
+	} else {
+		w->content = true;
+	}
+}
+
+/* Until something to show has come each event is read for it. */
+static void
+look_for_content(struct openai_watch *w, const struct sse_event *s)
+{
+	struct event e = { .usage = { .type = JSON_NONE } };
+	struct span type = quick_type(s->name, s->data);
+
+	if (json_each(s->data, note_member, &e, NULL) != 0 || is_something(e.error))
+		return;
+	if (e.type.type == JSON_STRING)
+		type = inside(e.type);
+	if (span_is(type, "error"))
+		return;
+	if (w->any_content)
+		w->content = true;
+	else if (e.choices.type == JSON_ARRAY)
+		(void)json_each_element(e.choices.raw, look_at_choice, w, NULL);
+	else if (type.len > 0)
+		look_in_typed(w, s->data, type);
+}
+
 static enum openai_seen
 judge(struct openai_watch *w, const struct sse_event *e)
 {
@@ -275,6 +425,8 @@ judge(struct openai_watch *w, const struct sse_event *e)
 
 	if (e->data.len == 0)
 		return OPENAI_PASS;
+	if (!w->content)
+		look_for_content(w, e);
 	end = p + e->data.len;
 	if (span_starts(e->data, "[DONE]"))
 		return OPENAI_LAST;
@@ -386,6 +538,7 @@ on_event(void *ctx, const struct sse_event *e)
 	enum openai_seen seen;
 
 	if (e->too_long) {
+		w->content = true;
 		keep_ends(w, e->raw);
 		seen = e->ended ? judge_long(w) : OPENAI_PASS;
 	} else {

@@ -18,6 +18,7 @@ passage_init(struct passage *p, const struct passage_options *o)
 	if (o->from == NULL || (same && o->from->dialect == DIALECT_OPENAI)) {
 		p->way = PASSAGE_OPENAI;
 		openai_watch_init(&p->watch, o->hide_usage);
+		p->watch.any_content = o->from == NULL;
 		p->stop = (struct openai_stop){ .endpoint = o->endpoint,
 			.model = o->reply.model,
 			.created_s = o->reply.now_s,
@@ -47,6 +48,18 @@ passage_free(struct passage *p)
 	else if (p->way != PASSAGE_CLOSED)
 		convert_stream_free(&p->stream);
 	p->way = PASSAGE_CLOSED;
+	p->evidence = SPAN_NONE;
+	p->content = p->failed = p->done = p->cut_short = false;
+}
+
+static enum finish
+finish_of(const char *reason)
+{
+	if (reason[0] == '\0')
+		return FINISH_NONE;
+	if (strcmp(reason, "length") == 0 || strcmp(reason, "max_output_tokens") == 0)
+		return FINISH_LENGTH;
+	return strcmp(reason, "content_filter") == 0 ? FINISH_FILTER : FINISH_STOP;
 }
 
 static void
@@ -55,6 +68,9 @@ take_watch(struct passage *p)
 	p->usage = p->watch.usage;
 	p->done = p->watch.done;
 	p->output_chars = p->watch.output_chars;
+	p->content = p->watch.content;
+	p->finish = finish_of(p->watch.finish);
+	p->evidence = bytes_span(&p->watch.evidence);
 	if (p->watch.failed && !p->failed) {
 		p->failed = true;
 		(void)snprintf(p->error, sizeof p->error, "%s", p->watch.error);
@@ -67,6 +83,9 @@ take_stream(struct passage *p)
 	p->usage = p->stream.usage;
 	p->done = p->stream.done;
 	p->output_chars = p->stream.output_chars;
+	p->content = p->stream.content;
+	p->finish = p->stream.finish;
+	p->evidence = bytes_span(&p->stream.evidence);
 	if (p->stream.failed && !p->failed) {
 		p->failed = true;
 		(void)snprintf(p->error, sizeof p->error, "%.*s", 159, err_public(&p->stream.err));

@@ -23,6 +23,9 @@ struct passage {
 	bool failed;          /* … or an error in its place */
 	bool cut_short;       /* it ended before its answer was complete; CONVERTED tells the client itself */
 	char error[160];      /* its message, cut */
+	struct span evidence; /* the provider's words that it failed with, cut; until the next call */
+	bool content;         /* something to show went by: text, a call, reasoning, a refusal, media */
+	enum finish finish;   /* as it was told, where nothing of that went by before */
 	int64_t output_chars; /* of text that went by, as it stands in JSON */
 	/* private */
 	bool may_stop;

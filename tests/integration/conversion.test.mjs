@@ -422,7 +422,8 @@ test("answers that are broken", async (t) => {
       all[all.length >> 1] ^= 1;
       provider.streams(all, { type: typeOf(from), size: 64 });
       const got = await ask(client, `${from}-model`, { stream: true }), heard = hears[client](got.bytes);
-      assert.ok(heard.error && !heard.complete, got.text);
+      // before anything was shown it is an error of its own, no stream
+      assert.ok(got.status === 502 || (heard.error && !heard.complete), got.text);
       assert.equal((await rowOf(got.headers["x-request-id"])).ended_by, "provider");
     }
   });

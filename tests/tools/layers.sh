@@ -15,9 +15,10 @@ may() {
 	admit) echo "base conf store board wire admit" ;;
 	route) echo "base conf store board wire route" ;;
 	settle) echo "base conf store board wire settle" ;;
-	gateway) echo "base conf store board wire web admit route forward settle gateway" ;;
-	manage) echo "base conf store board wire web admit route settle manage" ;;
-	cli) echo "base conf store board wire web admit route forward settle gateway manage cli" ;;
+	errand) echo "base conf store board wire route forward errand" ;;
+	gateway) echo "base conf store board wire web admit route forward settle errand gateway" ;;
+	manage) echo "base conf store board wire web admit route settle errand manage" ;;
+	cli) echo "base conf store board wire web admit route forward settle errand gateway manage cli" ;;
 	esac
 }
 for room in src/*/; do

@@ -92,6 +92,15 @@ the_schemas_have_every_field(void **state)
 		{ RECORD_UPSTREAM, "Upstream", FIELD_HIDDEN },
 		{ RECORD_UPSTREAM, "UpstreamNew", FIELD_HIDDEN | FIELD_READ },
 		{ RECORD_UPSTREAM, "UpstreamChange", FIELD_HIDDEN | FIELD_READ | FIELD_FIXED },
+		{ RECORD_KEY, "Key", FIELD_HIDDEN },
+		{ RECORD_KEY, "KeyNew", FIELD_HIDDEN | FIELD_READ },
+		{ RECORD_KEY, "KeyChange", FIELD_HIDDEN | FIELD_READ | FIELD_FIXED },
+		{ RECORD_ROUTE, "Route", FIELD_HIDDEN },
+		{ RECORD_ROUTE, "RouteNew", FIELD_HIDDEN | FIELD_READ },
+		{ RECORD_ROUTE, "RouteChange", FIELD_HIDDEN | FIELD_READ | FIELD_FIXED },
+		{ RECORD_POLICY, "Policy", FIELD_HIDDEN },
+		{ RECORD_POLICY, "PolicyNew", FIELD_HIDDEN | FIELD_READ },
+		{ RECORD_POLICY, "PolicyChange", FIELD_HIDDEN | FIELD_READ | FIELD_FIXED },
 	};
 	FILE *f = fopen("htdocs/openapi.json", "r");
 	char path[128];

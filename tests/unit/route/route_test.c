@@ -1,10 +1,7 @@
-/* route_test.c - each key gets exactly its share, a resting key is left alone, and a failure rests
- * it for as long as it should. */
+/* route_test.c - each key gets exactly its share, and a resting key is left alone. */
 #include "../admit/house.h"
 
 #include "route/route.h"
-
-static const struct route_rests rests = { .default_ms = 30000, .most_ms = 3600000 };
 
 /* Compiled anew each time, as a table of a snapshot that changes would be. */
 static int
@@ -24,19 +21,6 @@ plan_ask(struct house *h, const struct route_ask *ask, struct route_plan *plan)
 	return plan_of(h->board, h->snapshot, ask, plan);
 }
 
-static void
-report(struct house *h, struct route_candidate c, enum failure failure, int status,
-	int64_t until_ms)
-{
-	c.target_key = c.key == NULL ? NULL : board_target(h->board, c.key->id);
-	route_report(h->board, &c,
-		&(struct route_outcome){ .failure = failure,
-			.status = status,
-			.until_ms = until_ms,
-			.counts = true },
-		&rests);
-}
-
 static int
 plan_for(struct house *h, const char *model, const char *upstream, struct id project,
 	struct route_plan *plan)
@@ -47,18 +31,6 @@ plan_for(struct house *h, const char *model, const char *upstream, struct id pro
 
 	err = (struct err){ 0 };
 	return plan_ask(h, &ask, plan);
-}
-
-static struct route_candidate
-candidate_of(struct house *h, struct id key)
-{
-	for (size_t i = 0; i < h->snapshot->key_count; i++)
-		if (id_equal(h->snapshot->keys[i].id, key))
-			return (struct route_candidate){ .upstream = snapshot_upstream(h->snapshot,
-								 h->snapshot->keys[i].upstream),
-				.key = &h->snapshot->keys[i] };
-	fail_msg("no such key in the snapshot");
-	return (struct route_candidate){ 0 };
 }
 
 static void
@@ -347,97 +319,6 @@ nothing_is_served_by_an_empty_house(void **state)
 	REFUSED(plan_for(h, "", "x", ID_NONE, &plan), ERR_UNKNOWN_UPSTREAM);
 }
 
-#define NONE_STATED INT64_MIN
-
-static void
-a_failure_rests_the_key_as_long_as_it_should(void **state)
-{
-	static const struct {
-		const char *why;
-		enum failure failure;
-		int before;        /* failures in a row until then */
-		int64_t stated_ms; /* from now */
-		int64_t want_ms;
-	} cases[] = {
-		{ "a key that is no good: as long as can be", FAILURE_KEY_INVALID, 0, NONE_STATED,
-			3600000 },
-		{ "no credit: the same", FAILURE_NO_CREDIT, 0, NONE_STATED, 3600000 },
-		{ "no credit until", FAILURE_NO_CREDIT, 0, 600000, 600000 },
-		{ "a rate limit without a time", FAILURE_RATE_LIMITED, 0, NONE_STATED, 30000 },
-		{ "until its reset", FAILURE_RATE_LIMITED, 0, 7000, 7000 },
-		{ "a reset tomorrow is capped", FAILURE_RATE_LIMITED, 0, 86400000, 3600000 },
-		{ "a reset that is over states none", FAILURE_RATE_LIMITED, 0, -5000, 30000 },
-		{ "overloaded once is chance", FAILURE_OVERLOADED, 0, NONE_STATED, 0 },
-		{ "twice as well", FAILURE_OVERLOADED, 1, NONE_STATED, 0 },
-		{ "three times is not", FAILURE_OVERLOADED, 2, NONE_STATED, 5000 },
-		{ "overloaded and says until when", FAILURE_OVERLOADED, 0, 9000, 9000 },
-		{ "a broken connection is chance", FAILURE_TRANSIENT, 0, NONE_STATED, 0 },
-		{ "the third in a row is not", FAILURE_TRANSIENT, 2, NONE_STATED, 2000 },
-		{ "nor those after it", FAILURE_TRANSIENT, 9, NONE_STATED, 2000 },
-		{ "a model it cannot use", FAILURE_MODEL, 9, NONE_STATED, 0 },
-		{ "the request's own fault", FAILURE_REQUEST, 9, NONE_STATED, 0 },
-		{ "an answer", FAILURE_NONE, 9, NONE_STATED, 0 },
-	};
-	struct house *h = *state;
-	struct upstream u = house_upstream(h, "one");
-	struct key k = house_key(h, u.head.id, ID_NONE, 1);
-	struct route_candidate c;
-	struct board_target *b = board_target(h->board, k.head.id);
-
-	house_snapshot(h);
-	c = candidate_of(h, k.head.id);
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		int64_t got;
-
-		rest(h, k.head.id, 0);
-		atomic_store(&b->failures, (uint32_t)cases[i].before);
-		report(h, c, cases[i].failure, 429,
-			cases[i].stated_ms == NONE_STATED ? 0
-							  : clock_wall_ms() + cases[i].stated_ms);
-		got = atomic_load(&b->rest_until_ms);
-		got = got == 0 ? 0 : got - board_now_ms(h->board);
-		if (got > cases[i].want_ms + 100 || got < cases[i].want_ms - 1500)
-			fail_msg("%s: rests %lld ms", cases[i].why, (long long)got);
-		if (route_goes_on(cases[i].failure) !=
-			(cases[i].failure != FAILURE_NONE && cases[i].failure != FAILURE_REQUEST))
-			fail_msg("%s: the next one", cases[i].why);
-	}
-}
-
-static void
-an_answer_wakes_a_key_and_forgets_its_failures(void **state)
-{
-	struct house *h = *state;
-	struct upstream u = house_upstream(h, "one");
-	struct key k = house_key(h, u.head.id, ID_NONE, 1);
-	struct route_candidate c, keyless;
-	struct board_target *b = board_target(h->board, k.head.id);
-	struct route_plan plan;
-
-	house_snapshot(h);
-	c = candidate_of(h, k.head.id);
-	report(h, c, FAILURE_RATE_LIMITED, 429, 0);
-	assert_int_equal(atomic_load(&b->failures), 1);
-	assert_int_equal(atomic_load(&b->standing) >> 16, 429);
-	assert_true(atomic_load(&b->failed_at_ms) > 0);
-	REFUSED(plan_for(h, "m", "", ID_NONE, &plan), ERR_NO_KEY_AVAILABLE);
-	report(h, c, FAILURE_NONE, 200, 0);
-	assert_int_equal(atomic_load(&b->failures), 0);
-	assert_true(atomic_load(&b->ok_at_ms) > 0);
-	WORKS(plan_for(h, "m", "", ID_NONE, &plan));
-	/* failures apart do not add up */
-	for (int i = 0; i < 5; i++) {
-		report(h, c, FAILURE_TRANSIENT, 0, 0);
-		report(h, c, FAILURE_TRANSIENT, 0, 0);
-		WORKS(plan_for(h, "m", "", ID_NONE, &plan));
-		report(h, c, FAILURE_REQUEST, 400, 0);
-	}
-	/* an upstream without keys has none to rest */
-	keyless = (struct route_candidate){ .upstream = c.upstream };
-	report(h, keyless, FAILURE_KEY_INVALID, 401, 0);
-	WORKS(plan_for(h, "m", "", ID_NONE, &plan));
-}
-
 int
 main(void)
 {
@@ -450,8 +331,6 @@ main(void)
 		TEST(models_and_names_decide_who_is_asked),
 		TEST(without_a_model_a_single_upstream_is_the_default),
 		TEST(nothing_is_served_by_an_empty_house),
-		TEST(a_failure_rests_the_key_as_long_as_it_should),
-		TEST(an_answer_wakes_a_key_and_forgets_its_failures),
 	};
 
 	return cmocka_run_group_tests_name("route", tests, NULL, NULL);

@@ -1,0 +1,130 @@
+/*
+ * person.c - what a person can do to how somebody stands.
+ */
+#include "route/standing-int.h"
+
+#include <string.h>
+
+/* What a person does is told as an attempt's outcome is, by the record alone. */
+struct deed {
+	struct upstream upstream;
+	struct snapshot_key key;
+	struct route_candidate c;
+	struct route_outcome o;
+	struct report r;
+	enum board_scope scope;
+};
+
+/* is_upstream only matters for the event's scope. */
+static void
+deed_make(struct deed *d, struct board *b, struct id record, struct span model, const char *why)
+{
+	struct board_target *t =
+		model.len == 0 ? board_target(b, record)
+			       : board_target_find(b,
+					 board_target_part(record, "model", model.at, model.len));
+
+	memset(d, 0, sizeof *d);
+	d->key.id = record;
+	d->c = (struct route_candidate){ .upstream = &d->upstream, .key = &d->key, .model = model };
+	d->scope = model.len == 0 ? SCOPE_KEY : SCOPE_KEY_MODEL;
+	d->c.target_key = d->scope == SCOPE_KEY ? t : NULL;
+	d->c.target_key_model = d->scope == SCOPE_KEY ? NULL : t;
+	d->o.evidence = span_of(why);
+	d->r = (struct report){ .board = b, .c = &d->c, .o = &d->o, .now_ms = board_now_ms(b) };
+}
+
+int
+standing_retry(struct board *b, struct id record, struct span model, struct err *err)
+{
+	struct deed d;
+	struct board_target *t;
+	int64_t until;
+
+	deed_make(&d, b, record, model, "a person asks to try again");
+	if ((t = standing_target(&d.c, d.scope)) == NULL)
+		return 0;
+	if (state_of(t) == TARGET_DISABLED) {
+		err_set(err, ERR_CONFLICT, "it is disabled");
+		return err_say(err, "It is disabled; enable it.");
+	}
+	until = atomic_load(&t->rest_until_ms);
+	do {
+		if (until <= d.r.now_ms)
+			return 0;
+	} while (!atomic_compare_exchange_weak(&t->rest_until_ms, &until, d.r.now_ms));
+	standing_tell(&d.r, d.scope, EVENT_REST, state_of(t), state_of(t), CAUSE_PERSON);
+	return 1;
+}
+
+static int
+illegal(enum target_state from, enum target_state to, struct err *err)
+{
+	char list[80] = "";
+
+	for (int s = 0; s < TARGET__STATES; s++) {
+		if (s == (int)from || !standing_is_legal(from, (enum target_state)s))
+			continue;
+		(void)strncat(list, list[0] == '\0' ? "" : ", ", sizeof list - strlen(list) - 1);
+		(void)strncat(list, standing_state_name((enum target_state)s),
+			sizeof list - strlen(list) - 1);
+	}
+	err_set(err, ERR_CONFLICT, "invalid transition from %s to %s", standing_state_name(from),
+		standing_state_name(to));
+	return err_say(err, "From %s it cannot become %s; it may become: %s.",
+		standing_state_name(from), standing_state_name(to), list);
+}
+
+/* Whatever kept it from being asked is over. */
+static void
+wake(struct board_target *t)
+{
+	poke(&t->rests, 0);
+	poke(&t->stated_ms, 0);
+	poke(&t->failures, 0);
+	poke(&t->successes, 0);
+	poke(&t->breaker, 0);
+	poke(&t->share_ppm, 0);
+	atomic_store(&t->rest_until_ms, 0);
+}
+
+int
+standing_set(
+	struct board *b, struct id record, enum target_state to, const char *why, struct err *err)
+{
+	struct deed d;
+	struct board_target *t;
+	enum target_state from;
+
+	deed_make(&d, b, record, SPAN_NONE, why);
+	if ((t = d.c.target_key) == NULL)
+		return err_set(err, ERR_OVERLOADED, "the board has no room for this record");
+	from = state_of(t);
+	if (from == to)
+		return 0;
+	if (!standing_is_legal(from, to))
+		return illegal(from, to, err);
+	if (to == TARGET_AVAILABLE)
+		wake(t);
+	return standing_move(&d.r, SCOPE_KEY, to, CAUSE_PERSON) ? 1 : illegal(from, to, err);
+}
+
+void
+standing_renew(struct board *b, struct id record)
+{
+	struct deed d;
+	struct board_target *t;
+	enum target_state from;
+
+	deed_make(&d, b, record, SPAN_NONE, "its secret is a new one");
+	if ((t = d.c.target_key) == NULL)
+		return;
+	from = state_of(t);
+	if (from == TARGET_DISABLED)
+		return;
+	wake(t);
+	if (from == TARGET_AVAILABLE)
+		return;
+	(void)standing_move(&d.r, SCOPE_KEY, TARGET_RECOVERING, CAUSE_PERSON);
+	(void)standing_move(&d.r, SCOPE_KEY, TARGET_AVAILABLE, CAUSE_PERSON);
+}

@@ -1,0 +1,525 @@
+/*
+ * plan.c - one decision: the stages of a view looked at one after another, those who may be asked put
+ * in order, and why the others are not.
+ */
+#include "base/clock.h"
+#include "route/route-int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define STAGE_ROOM     3     /* candidates kept free for each fallback */
+#define PROBE_WAITS_MS 60000 /* for a request that has no affinity */
+
+/* What is being decided. */
+struct deciding {
+	const struct view *view;
+	const struct route_ask *ask;
+	struct route_plan *plan;
+	struct look *look;
+	int stage, room; /* room: how many candidates there may be after this stage */
+	double weights;  /* of those that are ranked together */
+};
+
+/* A view's own copy of what was asked for becomes the asker's. */
+static struct span
+model_of(const struct deciding *d, struct span model)
+{
+	if (model.at >= d->view->model && model.at <= d->view->model + d->view->model_len)
+		return (struct span){ d->ask->model.at + (model.at - d->view->model), model.len };
+	return model;
+}
+
+static struct route_member *
+add_member(struct route_record *r, struct id upstream, struct id key, uint8_t reason, int stage)
+{
+	struct route_member *m;
+
+	if (r->member_count == ROUTE_ATTEMPTS_MAX + ROUTE_SHOWN_MAX)
+		return NULL;
+	m = &r->member[r->member_count++];
+	memset(m, 0, sizeof *m);
+	m->upstream = upstream;
+	m->key = key;
+	m->reason = reason;
+	m->stage = (uint8_t)stage;
+	return m;
+}
+
+static void
+add_candidate(struct deciding *d, const struct live *who)
+{
+	struct route_plan *plan = d->plan;
+	const struct seat *s = &d->look->pool->seats[who->seat];
+	const struct unit *u = &d->look->pool->units[s->unit];
+	struct route_candidate *c;
+	struct route_member *m;
+
+	if (plan->count >= d->room)
+		return;
+	c = &plan->candidate[plan->count++];
+	c->upstream = u->upstream->record;
+	c->key = s->key == NULL ? NULL : s->key->record;
+	c->model = model_of(d, u->model);
+	c->stage = (uint8_t)d->stage;
+	c->member = plan->record.member_count;
+	c->is_probe = who->standing == STANDS_DUE;
+	c->target_key = s->key == NULL ? NULL : s->key->target;
+	c->target_key_model = atomic_load_explicit(&s->at_model, memory_order_relaxed);
+	c->target_upstream = u->upstream->target;
+	c->target_upstream_model = atomic_load_explicit(&u->at_model, memory_order_relaxed);
+	c->target_group = u->upstream->target_group;
+	m = add_member(&plan->record, c->upstream->head.id, c->key == NULL ? ID_NONE : c->key->id,
+		who->standing == STANDS_HELD ? REASON_FORECAST : REASON_NEXT, d->stage);
+	if (m == NULL)
+		return;
+	m->until_ms = who->until_ms;
+	m->score = who->score;
+	m->cost = who->scores[OBJECTIVE_COST];
+	m->reliability = who->scores[OBJECTIVE_RELIABILITY];
+	m->fairness = who->scores[OBJECTIVE_FAIRNESS];
+	m->quality = who->scores[OBJECTIVE_QUALITY];
+	m->latency = who->scores[OBJECTIVE_LATENCY];
+	m->forecast = who->forecast;
+	if (d->weights > 0)
+		m->share_permille = (uint16_t)(who->weight / d->weights * 1000 + 0.5);
+}
+
+static bool
+goes_before(const struct live *a, const struct live *b)
+{
+	if (a->class != b->class)
+		return a->class < b->class;
+	return a->rank < b->rank;
+}
+
+/* The best of some[], as many as there is room for, in order. */
+static void
+add_best(struct deciding *d, const uint32_t *some, int count)
+{
+	const struct live *all = d->look->live;
+	uint32_t best[ROUTE_ATTEMPTS_MAX];
+	int n = 0, most = d->room - d->plan->count;
+
+	for (int i = 0; i < count && most > 0; i++) {
+		int at = n;
+
+		if (n == most && !goes_before(&all[some[i]], &all[best[n - 1]]))
+			continue;
+		if (n < most)
+			n++;
+		else
+			at--;
+		for (; at > 0 && goes_before(&all[some[i]], &all[best[at - 1]]); at--)
+			best[at] = best[at - 1];
+		best[at] = some[i];
+	}
+	for (int i = 0; i < n; i++)
+		add_candidate(d, &all[best[i]]);
+}
+
+static bool
+is_open(const struct deciding *d, const struct live *who)
+{
+	if (who->standing == STANDS_DUE)
+		return strategy_in_order(d->look->pool->strategy);
+	return who->standing == STANDS_LIVE;
+}
+
+/* Those of the next tier behind `after`, without `but`, in some[]. */
+static int
+next_tier(struct deciding *d, int64_t after, int but, int64_t *tier)
+{
+	struct look *l = d->look;
+	int count = 0;
+
+	*tier = INT64_MAX;
+	for (int i = 0; i < l->count; i++) {
+		const struct live *who = &l->live[i];
+
+		if ((int64_t)who->tier <= after || (int64_t)who->tier > *tier || i == but ||
+			!is_open(d, who))
+			continue;
+		if ((int64_t)who->tier < *tier) {
+			*tier = who->tier;
+			count = 0;
+			d->weights = 0;
+		}
+		l->some[count++] = (uint32_t)i;
+		d->weights += who->weight;
+	}
+	return count;
+}
+
+/* Whose time has come the longest ago, of those that are as good as who is asked first. */
+static int
+due_first(const struct look *l, bool has_kept)
+{
+	uint32_t best_tier = UINT32_MAX;
+	int due = -1;
+
+	if (strategy_in_order(l->pool->strategy))
+		return -1;
+	for (int i = 0; i < l->count; i++)
+		if (l->live[i].standing == STANDS_LIVE && l->live[i].tier < best_tier)
+			best_tier = l->live[i].tier;
+	for (int i = 0; i < l->count; i++) {
+		const struct live *who = &l->live[i];
+
+		if (who->standing != STANDS_DUE || who->tier > best_tier)
+			continue;
+		if (has_kept && l->now_ms - who->until_ms < PROBE_WAITS_MS)
+			continue;
+		if (due < 0 || who->until_ms < l->live[due].until_ms)
+			due = i;
+	}
+	return due;
+}
+
+/* Those that are only asked when nobody else can be: in order of tier and seat, or of time. */
+static void
+add_last(struct deciding *d, enum standing standing, int but)
+{
+	struct look *l = d->look;
+	int count = 0;
+
+	d->weights = 0;
+	for (int i = 0; i < l->count; i++) {
+		struct live *who = &l->live[i];
+
+		if (who->standing != standing || i == but)
+			continue;
+		who->class = 0;
+		who->rank = standing == STANDS_HELD ? (double)who->until_ms : (double)who->tier;
+		l->some[count++] = (uint32_t)i;
+	}
+	add_best(d, l->some, count);
+}
+
+static void
+charge(const struct look *l, const struct live *who)
+{
+	const struct seat *s = &l->pool->seats[who->seat];
+	struct share_member m = { .word = s->word, .step = s->step };
+
+	share_charge(&m);
+}
+
+static void
+add_tiers(struct deciding *d, int kept, bool takes)
+{
+	int64_t tier = -1;
+	int count;
+
+	while (d->plan->count < d->room && (count = next_tier(d, tier, kept, &tier)) > 0) {
+		strategy_rank(d->look, d->look->some, count, takes && d->plan->count == 0);
+		add_best(d, d->look->some, count);
+	}
+}
+
+/* The seat of a candidate of this stage. */
+static const struct live *
+live_of(const struct look *l, const struct route_candidate *c)
+{
+	for (int i = 0; i < l->count; i++) {
+		const struct seat *s = &l->pool->seats[l->live[i].seat];
+		const struct unit *u = &l->pool->units[s->unit];
+
+		if (u->upstream->record == c->upstream &&
+			(s->key == NULL ? NULL : s->key->record) == c->key &&
+			u->model.len == c->model.len &&
+			(u->model.len == 0 || memcmp(u->model.at, c->model.at, u->model.len) == 0))
+			return &l->live[i];
+	}
+	return NULL;
+}
+
+/* What the choice changes: turns, uses, who went last, whom the session went to. */
+static void
+remember(struct deciding *d, int from, const uint64_t key[2], uint8_t how)
+{
+	struct look *l = d->look;
+	const struct live *first = NULL, *stays = NULL;
+
+	if (d->plan->count == from)
+		return;
+	if (from == 0)
+		first = live_of(l, &d->plan->candidate[0]);
+	if (first != NULL)
+		strategy_chosen(l, first);
+	for (int i = from; how != AFFINITY_IS_NONE && i < d->plan->count && stays == NULL; i++)
+		if (!d->plan->candidate[i].is_probe)
+			stays = live_of(l, &d->plan->candidate[i]);
+	if (stays != NULL)
+		affinity_keep(l, key, stays->seat, how);
+}
+
+static void
+decide_stage(struct deciding *d)
+{
+	struct look *l = d->look;
+	int from = d->plan->count, kept = -1, due;
+	uint64_t key[2] = { 0 };
+	uint8_t how = AFFINITY_IS_NONE;
+	bool takes = !d->ask->is_quote;
+
+	if (d->stage == 0) {
+		kept = affinity_find(l, d->ask, key, &how);
+		d->plan->record.affinity = how;
+	}
+	d->weights = 0;
+	due = due_first(l, kept >= 0);
+	if (due >= 0)
+		add_candidate(d, &l->live[due]);
+	if (kept >= 0)
+		add_candidate(d, &l->live[kept]);
+	if (takes && from == 0 && (due >= 0 || kept >= 0))
+		charge(l, &l->live[due >= 0 ? due : kept]);
+	add_tiers(d, kept, takes);
+	if (!strategy_in_order(l->pool->strategy))
+		add_last(d, STANDS_DUE, due);
+	add_last(d, STANDS_HELD, -1);
+	if (takes)
+		remember(d, from, key, how);
+}
+
+static void
+count_out(struct route_record *r, enum route_reason why, int add)
+{
+	r->out[why] = (uint16_t)(r->out[why] + add > UINT16_MAX ? UINT16_MAX : r->out[why] + add);
+}
+
+/* Who of this stage was not chosen, and why: numbers of all, a few by name. */
+static void
+tell_others(struct deciding *d)
+{
+	const struct look *l = d->look;
+	const struct pool *p = l->pool;
+	struct route_record *r = &d->plan->record;
+	uint32_t best_tier = UINT32_MAX, considered = r->considered + p->considered;
+	int shown = 0;
+
+	r->considered = (uint16_t)(considered > UINT16_MAX ? UINT16_MAX : considered);
+	for (int i = 0; i < ROUTE__REASONS; i++)
+		count_out(r, (enum route_reason)i, l->out[i] + p->out[i]);
+	for (int i = 0; i < l->count; i++)
+		if (l->live[i].standing == STANDS_LIVE && l->live[i].tier < best_tier)
+			best_tier = l->live[i].tier;
+	for (int i = 0; i < l->count; i++)
+		if (l->live[i].standing == STANDS_HELD)
+			count_out(r, REASON_FORECAST, 1);
+		else if (l->live[i].tier > best_tier)
+			count_out(r, REASON_PRIORITY, 1);
+	for (int i = 0; i < l->away_count && shown < ROUTE_SHOWN_MAX; i++, shown++) {
+		const struct seat *s = &p->seats[l->away[i].seat];
+		struct route_member *m = add_member(r, p->units[s->unit].upstream->record->head.id,
+			s->key == NULL ? ID_NONE : s->key->record->id, l->away[i].reason, d->stage);
+
+		if (m != NULL)
+			m->until_ms = l->away[i].until_ms;
+	}
+	for (int i = 0; i < p->shut_count && shown < ROUTE_SHOWN_MAX; i++, shown++)
+		(void)add_member(
+			r, p->shut[i].upstream, p->shut[i].key, p->shut[i].reason, d->stage);
+}
+
+static void
+note_waits(struct deciding *d)
+{
+	const struct look *l = d->look;
+	struct route_plan *plan = d->plan;
+
+	plan->may_free |= l->may_free;
+	if (l->wakes_ms != 0 && (plan->wakes_ms == 0 || l->wakes_ms < plan->wakes_ms))
+		plan->wakes_ms = l->wakes_ms;
+}
+
+/* While nobody is in the plan, a fallback must be for that: those for later turns do not begin it. */
+static bool
+stage_helps(const struct deciding *d, const struct pool *p)
+{
+	const struct route_record *r = &d->plan->record;
+	bool above = r->out[REASON_COST] + r->out[REASON_UNPRICED] > 0;
+
+	if (p->on == ON_PRICE)
+		return d->plan->count == 0 && above;
+	return d->plan->count > 0 || p->on == ON_START || p->on == ON_ERROR;
+}
+
+/* Policies forbid what was asked for: that is no reason to do something else instead. */
+static bool
+is_forbidden(const struct route_record *r)
+{
+	return r->considered > 0 && r->out[REASON_POLICY] == r->considered;
+}
+
+static void
+decide(struct deciding *d)
+{
+	const struct view *v = d->view;
+
+	for (d->stage = 0; d->stage < v->stage_count; d->stage++) {
+		const struct pool *p = &v->stage[d->stage];
+
+		d->plan->record.stages_on[d->stage] = (uint8_t)p->on;
+		if (!stage_helps(d, p))
+			continue;
+		d->room = ROUTE_ATTEMPTS_MAX - STAGE_ROOM * (v->stage_count - 1 - d->stage);
+		d->look->pool = p;
+		pool_look(d->look);
+		decide_stage(d);
+		tell_others(d);
+		note_waits(d);
+		if (d->stage == 0 && is_forbidden(&d->plan->record))
+			return;
+	}
+}
+
+/* ---- when nobody can be asked ---- */
+
+static int
+no_route(const struct route_ask *ask, struct err *err)
+{
+	err_set(err, ERR_NO_ROUTE, "no active upstream serves model '%.*s'", (int)ask->model.len,
+		ask->model.at);
+	if (ask->model.len == 0)
+		return err_say(err, "This path names no model; name an upstream in the "
+				    "header X-Upstream-Name, or make one the default.");
+	return err_say(err,
+		"No upstream serves the model '%.*s'; GET /v1/models lists those served.",
+		(int)(ask->model.len > 100 ? 100 : ask->model.len), ask->model.at);
+}
+
+/* "3 rests, 1 policy" */
+static const char *
+counts_of(const struct route_record *r, char *text, size_t bytes)
+{
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (int i = 0; i < ROUTE__REASONS && used < bytes; i++)
+		if (r->out[i] > 0)
+			used += (size_t)snprintf(text + used, bytes - used, "%s%u %s",
+				used == 0 ? "" : ", ", r->out[i],
+				route_reason_name((enum route_reason)i));
+	return text;
+}
+
+static int
+nobody_left(const struct route_table *t, const struct route_ask *ask, const struct route_plan *plan,
+	struct err *err)
+{
+	const struct route_record *r = &plan->record;
+	char counts[160];
+	int model_len = (int)(ask->model.len > 80 ? 80 : ask->model.len);
+	unsigned costs = (unsigned)r->out[REASON_COST] + r->out[REASON_UNPRICED];
+
+	if (r->considered == 0) {
+		err_set(err, ERR_NO_KEY_AVAILABLE, "no enabled key for model '%.*s'", model_len,
+			ask->model.at);
+		return err_say(err,
+			"No provider key is enabled for this model; tell the gateway's operator.");
+	}
+	if (is_forbidden(r)) {
+		err_set(err, ERR_MODEL_NOT_ALLOWED, "policies forbid model '%.*s'", model_len,
+			ask->model.at);
+		return err_say(err, "Policies of this gateway do not allow the model '%.*s'.",
+			model_len, ask->model.at);
+	}
+	err_set(err, ERR_NO_KEY_AVAILABLE, "none of %u keys for model '%.*s' can be asked: %s",
+		r->considered, model_len, ask->model.at, counts_of(r, counts, sizeof counts));
+	if (plan->wakes_ms != 0)
+		err->retry_boot_ms = clock_boot_ms() + board_wait_ms(t->board, plan->wakes_ms);
+	if (costs > 0 && plan->wakes_ms == 0 && !plan->may_free)
+		return err_say(err,
+			"The model '%.*s' costs more than is allowed for this request, or "
+			"its price is not known.",
+			model_len, ask->model.at);
+	return -1;
+}
+
+static void
+begin_plan(const struct view *v, struct route_plan *plan)
+{
+	const struct pool *first = &v->stage[0];
+	const struct route *r = first->route == NULL ? NULL : first->route->record;
+
+	plan->route = r;
+	plan->pool = first->id;
+	plan->tries = v->tries;
+	plan->deadline_ms = v->deadline_ms;
+	plan->queue_most = r == NULL ? -1 : r->queue_most;
+	plan->queue_wait_ms = r == NULL ? -1 : r->queue_wait_ms;
+	plan->record.route = r == NULL ? ID_NONE : r->head.id;
+	plan->record.strategy = (uint8_t)first->strategy;
+	plan->record.policy_count = (uint8_t)v->policy_count;
+	memcpy(plan->record.policy, v->policy, sizeof plan->record.policy);
+}
+
+int
+route_plan(const struct route_table *table, const struct route_ask *ask, struct route_plan *plan,
+	struct err *err)
+{
+	struct route_table *t = (struct route_table *)table; /* its views and scratch memory */
+	struct view *v;
+	struct deciding d = { .ask = ask, .plan = plan };
+	size_t seats = 0, units = 0;
+
+	memset(plan, 0, sizeof *plan);
+	plan->queue_most = plan->queue_wait_ms = -1;
+	if ((v = view_of(t, ask, err)) == NULL)
+		return -1;
+	if (!v->is_known && v->stage[0].considered == 0) {
+		view_drop(t, v);
+		return no_route(ask, err);
+	}
+	for (int i = 0; i < v->stage_count; i++) {
+		seats = v->stage[i].seat_count > seats ? v->stage[i].seat_count : seats;
+		units = v->stage[i].unit_count > units ? v->stage[i].unit_count : units;
+	}
+	d.view = v;
+	d.look = look_take(t, seats, units);
+	if (d.look == NULL) {
+		view_drop(t, v);
+		return err_set(err, ERR_MEMORY, "no memory to choose among %zu keys", seats);
+	}
+	d.look->board = t->board;
+	d.look->ask = ask;
+	d.look->now_ms = board_now_ms(t->board);
+	begin_plan(v, plan);
+	decide(&d);
+	look_give(t, d.look);
+	view_drop(t, v);
+	return plan->count > 0 ? 0 : nobody_left(t, ask, plan, err);
+}
+
+/* ---- and then ---- */
+
+static int
+first_on(const struct route_plan *plan, int at, enum route_on on)
+{
+	uint8_t stage = plan->candidate[at].stage;
+
+	for (int i = at + 1; i < plan->count; i++)
+		if (plan->candidate[i].stage != stage &&
+			plan->record.stages_on[plan->candidate[i].stage] == on)
+			return i;
+	return plan->count;
+}
+
+int
+route_next(const struct route_plan *plan, int at, enum failure failure, bool is_context,
+	bool is_filter)
+{
+	if (at < 0 || at >= plan->count)
+		return plan->count;
+	if (is_context)
+		return first_on(plan, at, ON_CONTEXT);
+	if (is_filter)
+		return first_on(plan, at, ON_FILTER);
+	if (!route_goes_on(failure))
+		return plan->count;
+	if (at + 1 < plan->count && plan->candidate[at + 1].stage == plan->candidate[at].stage)
+		return at + 1;
+	return first_on(plan, at, ON_ERROR);
+}

@@ -1,0 +1,846 @@
+/*
+ * pool.c - who may be asked: what holds as long as the snapshot (pool_make), and what may be another
+ * thing at the next moment (pool_look).
+ */
+#include "base/hash.h"
+#include "route/route-int.h"
+#include "store/usage.h"
+#include "wire/provider.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ALL_STATES ((1u << TARGET__STATES) - 1)
+
+/* Where figures go that nobody keeps, when the board is full. */
+static struct board_target nobody;
+
+/* ---- made once ---- */
+
+/* A pool being made. */
+struct making {
+	const struct route_table *t;
+	struct view *view;
+	struct pool *p;
+	const struct table_route *by[2]; /* whose constraints hold */
+	size_t seat_room, unit_room;
+	bool failed;
+};
+
+/* One target of it. */
+struct branch {
+	const struct table_upstream *u;
+	struct span model, own; /* as it is asked for, and as it goes out */
+	bool is_alias, is_explicit;
+	int64_t weight, priority[2];
+	struct bounds bounds;
+	size_t first_seat;
+};
+
+static void *
+grown(void *at, size_t *room, size_t count, size_t most, size_t bytes)
+{
+	size_t more = *room == 0 ? 16 : *room * 2;
+
+	if (count < *room || *room >= most)
+		return at;
+	at = reallocarray(at, more, bytes);
+	if (at != NULL)
+		*room = more;
+	return at;
+}
+
+static void
+count_shut(struct pool *p, const struct table_upstream *u, const struct table_key *k,
+	enum route_reason why)
+{
+	p->considered++;
+	if (p->out[why] < UINT16_MAX)
+		p->out[why]++;
+	if (p->shut_count == ROUTE_SHOWN_MAX)
+		return;
+	p->shut[p->shut_count++] = (struct shut){ .upstream = u->record->head.id,
+		.key = k == NULL ? ID_NONE : k->record->id,
+		.reason = (uint8_t)why };
+}
+
+static bool
+is_own(const struct table_key *k, struct id project)
+{
+	return !id_is_none(k->record->project) && id_equal(k->record->project, project);
+}
+
+static bool
+has_own(const struct table_upstream *u, struct id project)
+{
+	for (size_t i = 0; i < u->key_count; i++)
+		if (is_own(&u->keys[i], project))
+			return true;
+	for (size_t i = 0; i < u->lent_count; i++)
+		if (is_own(&u->lent[i], project))
+			return true;
+	return false;
+}
+
+static const struct table_key *
+nth_key(const struct table_upstream *u, size_t n)
+{
+	return n < u->key_count ? &u->keys[n] : &u->lent[n - u->key_count];
+}
+
+static size_t
+keys_of(const struct table_upstream *u)
+{
+	return u->record->auth == AUTH_NONE ? 0 : u->key_count + u->lent_count;
+}
+
+static void
+shut_branch(struct making *m, const struct table_upstream *u, enum route_reason why)
+{
+	size_t count = keys_of(u);
+
+	if (count == 0)
+		count_shut(m->p, u, NULL, why);
+	for (size_t i = 0; i < count; i++)
+		count_shut(m->p, u, nth_key(u, i), why);
+}
+
+/* Policies that bind this pool and that upstream whole; those of keys are for later. */
+static bool
+binds_branch(const struct making *m, const struct table_policy *p, const struct table_upstream *u)
+{
+	const struct route *route = m->p->route == NULL ? NULL : m->p->route->record;
+
+	return p->record->scope != POLICY_OF_KEY && policy_binds(p, route, m->view->project) &&
+	       policy_is_of(p, u, NULL);
+}
+
+static enum route_reason
+constrained(const struct making *m, const struct branch *b)
+{
+	struct span name = span_of(b->u->record->name);
+
+	for (int i = 0; i < 2; i++) {
+		const struct route *r = m->by[i] == NULL ? NULL : m->by[i]->record;
+
+		if (r == NULL)
+			continue;
+		if (!glob_list_match(r->allowed_upstreams, name) ||
+			(r->blocked_upstreams[0] != '\0' &&
+				glob_list_match(r->blocked_upstreams, name)))
+			return REASON_CONSTRAINT;
+	}
+	for (size_t i = 0; i < m->t->policy_count; i++) {
+		const struct table_policy *p = &m->t->policies[i];
+
+		if (!binds_branch(m, p, b->u) || !policy_forbids_unit(p, b->u, b->model, b->own))
+			continue;
+		policy_tell(m->view, p);
+		return REASON_POLICY;
+	}
+	return b->u->record->breaker_forced == BREAKER_FORCED_OPEN ? REASON_BREAKER : REASON_CHOSEN;
+}
+
+static void
+bound(const struct making *m, struct branch *b)
+{
+	b->bounds = (struct bounds){ .max_cost_nusd = INT64_MAX,
+		.states = ALL_STATES,
+		.free_only = b->u->record->free_only };
+	for (int i = 0; i < 2; i++) {
+		const struct route *r = m->by[i] == NULL ? NULL : m->by[i]->record;
+
+		if (r != NULL && r->max_cost_nusd > 0 && r->max_cost_nusd < b->bounds.max_cost_nusd)
+			b->bounds.max_cost_nusd = r->max_cost_nusd;
+		if (r != NULL && r->min_reliability > b->bounds.min_reliability)
+			b->bounds.min_reliability = r->min_reliability;
+	}
+	for (size_t i = 0; i < m->t->policy_count; i++)
+		if (binds_branch(m, &m->t->policies[i], b->u) &&
+			policy_bounds(&m->t->policies[i], &b->bounds))
+			policy_tell(m->view, &m->t->policies[i]);
+}
+
+/* What a target is called among the pool's words: the same key at two models is two of them. */
+static struct id
+member_id(const struct branch *b, struct id of)
+{
+	struct id id =
+		board_target_part(of, "at", &b->u->record->head.id, sizeof b->u->record->head.id);
+
+	return b->is_explicit ? board_target_part(id, "as", b->own.at, b->own.len) : id;
+}
+
+static struct unit *
+add_unit(struct making *m, const struct branch *b, const struct bounds *bounds)
+{
+	struct pool *p = m->p;
+	struct unit *u;
+
+	p->units = grown(p->units, &m->unit_room, p->unit_count, UNITS_MAX, sizeof *p->units);
+	if (p->units == NULL || p->unit_count >= m->unit_room) {
+		m->failed = p->units == NULL;
+		return NULL;
+	}
+	u = &p->units[p->unit_count++];
+	memset(u, 0, sizeof *u);
+	u->upstream = b->u;
+	u->model = b->own;
+	u->bounds = *bounds;
+	u->weight = (double)b->weight;
+	u->first = (uint32_t)p->seat_count;
+	u->branch = p->branches;
+	u->word = board_share(m->t->board, p->id, member_id(b, b->u->record->head.id));
+	return u;
+}
+
+static void
+add_seat(struct making *m, const struct branch *b, const struct table_key *k)
+{
+	struct pool *p = m->p;
+	const struct upstream *r = b->u->record;
+	struct id of = k == NULL ? r->head.id : k->record->id;
+	struct seat *s;
+
+	p->seats = grown(p->seats, &m->seat_room, p->seat_count, SEATS_MAX, sizeof *p->seats);
+	if (p->seats == NULL || p->seat_count >= m->seat_room) {
+		m->failed = p->seats == NULL;
+		return;
+	}
+	s = &p->seats[p->seat_count++];
+	memset(s, 0, sizeof *s);
+	s->key = k;
+	s->target = k == NULL ? b->u->target : k->target;
+	if (s->target == NULL)
+		s->target = &nobody;
+	s->weight = (double)b->weight * (double)(k == NULL ? 1 : k->record->weight);
+	s->step = share_step(s->weight);
+	s->word = board_share(m->t->board, p->id,
+		k == NULL ? member_id(b, board_target_part(of, "key", "", 0)) : member_id(b, of));
+	s->max_parallel = k == NULL ? 0 : (int32_t)k->record->max_parallel;
+	s->rank = (uint16_t)(k == NULL || k->record->priority < 0 ? 0
+			     : k->record->priority > UINT16_MAX   ? UINT16_MAX
+								  : k->record->priority);
+	s->unit = (uint16_t)(p->unit_count - 1);
+	p->units[p->unit_count - 1].count++;
+}
+
+/* What keeps a key out for good; narrows *bounds by the policies of the key itself. */
+static enum route_reason
+key_out(struct making *m, const struct branch *b, const struct table_key *k, bool own,
+	struct bounds *bounds)
+{
+	const struct route *route = m->p->route == NULL ? NULL : m->p->route->record;
+
+	if (k != NULL && (own ? !is_own(k, m->view->project) : !id_is_none(k->record->project)))
+		return REASON_PROJECT;
+	if (k != NULL && !table_key_serves(k, b->model, b->own, b->is_alias))
+		return REASON_MODEL;
+	for (int i = 0; i < 2; i++)
+		if (m->by[i] != NULL &&
+			!place_fits(m->by[i]->record->regions, m->by[i]->record->tenants, b->u, k))
+			return REASON_CONSTRAINT;
+	for (size_t i = 0; i < m->t->policy_count; i++) {
+		const struct table_policy *p = &m->t->policies[i];
+		bool is_keys = p->record->scope == POLICY_OF_KEY;
+
+		if (!policy_binds(p, route, m->view->project) || !policy_is_of(p, b->u, k))
+			continue;
+		if (policy_forbids_key(p, b->u, k) ||
+			(is_keys && policy_forbids_unit(p, b->u, b->model, b->own))) {
+			policy_tell(m->view, p);
+			return REASON_POLICY;
+		}
+		if (is_keys && policy_bounds(p, bounds))
+			policy_tell(m->view, p);
+	}
+	return REASON_CHOSEN;
+}
+
+static bool
+bound_alike(const struct bounds *a, const struct bounds *b)
+{
+	return a->max_cost_nusd == b->max_cost_nusd && a->min_reliability == b->min_reliability &&
+	       a->states == b->states && a->free_only == b->free_only &&
+	       a->refuse_unpriced == b->refuse_unpriced;
+}
+
+/* Its keys in units: those bound alike, one after another, are one. */
+static void
+add_branch(struct making *m, struct branch *b)
+{
+	bool own = has_own(b->u, m->view->project);
+	size_t count = keys_of(b->u), most = count == 0 ? 1 : count;
+	struct unit *unit = NULL;
+
+	bound(m, b);
+	for (size_t i = 0; i < most && !m->failed; i++) {
+		const struct table_key *k = count == 0 ? NULL : nth_key(b->u, i);
+		struct bounds bounds = b->bounds;
+		enum route_reason why;
+
+		if (k == NULL && b->u->record->auth != AUTH_NONE)
+			return; /* it has none yet */
+		why = key_out(m, b, k, own, &bounds);
+		if (why != REASON_CHOSEN) {
+			count_shut(m->p, b->u, k, why);
+			continue;
+		}
+		if (unit == NULL || !bound_alike(&unit->bounds, &bounds))
+			unit = add_unit(m, b, &bounds);
+		if (unit == NULL)
+			return;
+		unit->tier = 0;
+		m->p->considered++;
+		add_seat(m, b, k);
+	}
+	m->p->branches++;
+}
+
+/* Does it understand what is asked for?  Plain HTTP APIs are asked when they are named, or the default. */
+static bool
+understands(const struct upstream *u, const struct view *v)
+{
+	const struct provider *p = provider_at(u->protocol);
+
+	if (p == NULL || !p->is_model)
+		return v->model_len == 0;
+	return v->is_conversation || p->dialect == v->dialect;
+}
+
+/* ---- tiers ---- */
+
+/* A unit's target and upstream priority, while tiers are not yet dense. */
+struct rung {
+	int64_t of[2];
+};
+
+static int
+by_rung(const void *a, const void *b)
+{
+	const struct rung *x = a, *y = b;
+
+	for (int i = 0; i < 2; i++)
+		if (x->of[i] != y->of[i])
+			return x->of[i] < y->of[i] ? -1 : 1;
+	return 0;
+}
+
+/* The targets of a pool, before their units are made. */
+struct targets {
+	struct branch *of;
+	size_t count, room;
+};
+
+static int
+order_tiers(struct pool *p, const struct targets *targets, const uint32_t *branch_target)
+{
+	struct rung *all = calloc(targets->count + 1, sizeof *all);
+	size_t kept = 0;
+
+	if (all == NULL)
+		return -1;
+	for (size_t i = 0; i < targets->count; i++)
+		memcpy(all[i].of, targets->of[i].priority, sizeof all[i].of);
+	qsort(all, targets->count, sizeof *all, by_rung);
+	for (size_t i = 0; i < targets->count; i++)
+		if (kept == 0 || by_rung(&all[kept - 1], &all[i]) != 0)
+			all[kept++] = all[i];
+	for (size_t i = 0; i < p->unit_count; i++) {
+		struct rung mine;
+
+		memcpy(mine.of, targets->of[branch_target[p->units[i].branch]].priority,
+			sizeof mine.of);
+		for (size_t k = 0; k < kept; k++)
+			if (by_rung(&all[k], &mine) == 0)
+				p->units[i].tier = (uint32_t)k;
+	}
+	free(all);
+	return 0;
+}
+
+static int
+by_number(const void *a, const void *b)
+{
+	const uint16_t x = *(const uint16_t *)a, y = *(const uint16_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Priorities of a target's keys become 0, 1, 2 …  Seats of one branch stand together. */
+static int
+order_ranks(struct pool *p)
+{
+	uint16_t *ranks = calloc(p->seat_count + 1, sizeof *ranks);
+	size_t end;
+
+	if (ranks == NULL)
+		return -1;
+	for (size_t i = 0; i < p->seat_count; i = end) {
+		uint32_t branch = p->units[p->seats[i].unit].branch;
+		size_t kept = 0;
+
+		for (end = i; end < p->seat_count && p->units[p->seats[end].unit].branch == branch;
+			end++)
+			ranks[end - i] = p->seats[end].rank;
+		qsort(ranks, end - i, sizeof *ranks, by_number);
+		for (size_t k = 0; k < end - i; k++)
+			if (kept == 0 || ranks[kept - 1] != ranks[k])
+				ranks[kept++] = ranks[k];
+		p->has_ranks |= kept > 1;
+		for (size_t s = i; s < end; s++) {
+			uint16_t *at =
+				bsearch(&p->seats[s].rank, ranks, kept, sizeof *ranks, by_number);
+
+			p->seats[s].rank = (uint16_t)(at - ranks);
+		}
+	}
+	free(ranks);
+	return 0;
+}
+
+static struct id
+group_id(const struct table_upstream *u)
+{
+	const char *name = u->record->group;
+
+	return name[0] == '\0' ? u->record->head.id
+			       : board_target_part(ID_NONE, "group", name, strlen(name));
+}
+
+/* Upstreams without a group are one each. */
+static void
+order_groups(const struct making *m)
+{
+	struct pool *p = m->p;
+
+	for (size_t i = 0; i < p->unit_count; i++) {
+		struct id id = group_id(p->units[i].upstream);
+		size_t k = 0;
+
+		while (k < i && !id_equal(group_id(p->units[k].upstream), id))
+			k++;
+		if (k < i) {
+			p->units[i].group = p->units[k].group;
+			p->units[i].group_word = p->units[k].group_word;
+			continue;
+		}
+		p->units[i].group = p->groups++;
+		p->units[i].group_word =
+			board_share(m->t->board, p->id, board_target_part(id, "turns", "group", 5));
+	}
+}
+
+/* ---- targets ---- */
+
+static void
+add_target(struct making *m, struct targets *all, const struct table_upstream *u,
+	const struct table_target *line, bool admits)
+{
+	struct branch b = { .u = u, .model = m->p->model };
+	enum route_reason why = REASON_CHOSEN;
+
+	b.weight = line != NULL ? line->weight : u->record->weight < 1 ? 1 : u->record->weight;
+	b.priority[0] = line == NULL ? 0 : line->priority;
+	b.priority[1] = u->record->priority;
+	if (line != NULL && line->model.len > 0) {
+		b.model = line->model;
+		b.is_explicit = admits = true;
+	}
+	b.own = b.model.len == 0 ? b.model : table_own_name(u, b.model, &b.is_alias);
+	if (b.model.len > 0 && !table_serves(u, b.model, b.own, b.is_alias, admits))
+		why = REASON_MODEL;
+	else if (m->view->named == NULL && !understands(u->record, m->view))
+		why = REASON_DIALECT;
+	if (why != REASON_CHOSEN) {
+		if (line != NULL || m->view->named != NULL) /* else it is none of the pool's */
+			shut_branch(m, u, why);
+		return;
+	}
+	m->p->is_served = true;
+	why = constrained(m, &b);
+	if (why != REASON_CHOSEN) {
+		shut_branch(m, u, why);
+		return;
+	}
+	all->of = grown(all->of, &all->room, all->count, UNITS_MAX, sizeof *all->of);
+	if (all->of == NULL || all->count >= all->room) {
+		m->failed = all->of == NULL;
+		return;
+	}
+	all->of[all->count++] = b;
+}
+
+static void
+find_targets(struct making *m, struct targets *all, bool again)
+{
+	const struct table_route *r = m->p->route;
+	const struct table_upstream *named = m->view->named;
+	bool any = false;
+
+	for (size_t i = 0; r != NULL && i < r->target_count && !m->failed; i++) {
+		const struct table_target *line = &r->target[i];
+
+		/* what a fallback's own target says is what was asked before */
+		if (line->upstream == NULL || (named != NULL && line->upstream != named) ||
+			(again && line->model.len > 0))
+			continue;
+		any = true;
+		add_target(m, all, line->upstream, line, named != NULL);
+	}
+	if (any || (r != NULL && r->target_count > 0 && named == NULL && !again))
+		return;
+	if (named != NULL) {
+		add_target(m, all, named, NULL, true);
+		return;
+	}
+	for (size_t i = 0; i < m->t->upstream_count && !m->failed; i++) {
+		const struct table_upstream *u = &m->t->upstreams[i];
+
+		if (m->p->model.len == 0 && !u->record->is_default && m->t->upstream_count > 1)
+			continue;
+		add_target(m, all, u, NULL, false);
+	}
+}
+
+/* Without a route the pool is who serves it: the same ones share the same turns. */
+static struct id
+pool_id(const struct pool *p, const struct targets *all)
+{
+	uint64_t half[2] = { 5, 7 };
+	struct id id;
+
+	if (p->route != NULL)
+		return p->route->record->head.id;
+	for (size_t i = 0; i < all->count; i++)
+		for (int h = 0; h < 2; h++)
+			half[h] =
+				hash_64(&all->of[i].u->record->head.id, sizeof(struct id), half[h]);
+	memcpy(&id, half, sizeof id);
+	return id;
+}
+
+static void
+set_strategy(struct making *m)
+{
+	struct pool *p = m->p;
+	const struct route *route = p->route == NULL ? NULL : p->route->record;
+	bool has_strategy = false, has_objectives = false;
+
+	p->strategy = route == NULL ? STRATEGY_WEIGHTED : (enum route_strategy)route->strategy;
+	if (p->route != NULL)
+		p->objectives = p->route->objectives;
+	for (size_t i = 0; i < m->t->policy_count; i++) {
+		const struct table_policy *policy = &m->t->policies[i];
+		const struct policy *r = policy->record;
+
+		if (r->scope == POLICY_OF_KEY || r->scope == POLICY_OF_UPSTREAM ||
+			!policy_binds(policy, route, m->view->project))
+			continue;
+		if (r->strategy > 0 && r->strategy <= STRATEGY__COUNT && !has_strategy) {
+			p->strategy = (enum route_strategy)(r->strategy - 1);
+			has_strategy = true;
+			policy_tell(m->view, policy);
+		}
+		if (r->objectives[0] != '\0' && !has_objectives) {
+			p->objectives = policy->objectives;
+			has_objectives = true;
+			policy_tell(m->view, policy);
+		}
+	}
+}
+
+int
+pool_make(const struct route_table *t, struct view *v, struct pool *p,
+	const struct table_route *bound_by, bool again)
+{
+	struct making m = { .t = t,
+		.view = v,
+		.p = p,
+		.by = { p->route, bound_by == p->route ? NULL : bound_by } };
+	struct targets all = { 0 };
+	uint32_t *branch_target = NULL;
+
+	find_targets(&m, &all, again);
+	p->id = pool_id(p, &all);
+	p->turn = board_share(t->board, p->id, board_target_part(p->id, "turn", "", 0));
+	p->last = board_share(t->board, p->id, board_target_part(p->id, "last", "", 0));
+	set_strategy(&m);
+	branch_target = calloc(all.count + 1, sizeof *branch_target);
+	for (size_t i = 0; i < all.count && !m.failed && branch_target != NULL; i++) {
+		branch_target[p->branches] = (uint32_t)i;
+		add_branch(&m, &all.of[i]);
+	}
+	if (branch_target == NULL || order_tiers(p, &all, branch_target) != 0 ||
+		order_ranks(p) != 0)
+		m.failed = true;
+	order_groups(&m);
+	free(branch_target);
+	free(all.of);
+	return m.failed ? -1 : 0;
+}
+
+void
+pool_free(struct pool *p)
+{
+	free(p->units);
+	free(p->seats);
+}
+
+struct id
+route_target_at(struct id whole, struct span model)
+{
+	return board_target_part(whole, "model", model.at, model.len);
+}
+
+static void
+find_at_model(
+	struct board *b, _Atomic(struct board_target *) *at, struct id whole, struct span model)
+{
+	if (atomic_load_explicit(at, memory_order_relaxed) == NULL)
+		atomic_store_explicit(at, board_target_find(b, route_target_at(whole, model)),
+			memory_order_relaxed);
+}
+
+void
+pool_refresh(const struct route_table *t, struct pool *p)
+{
+	for (size_t i = 0; i < p->unit_count; i++) {
+		struct unit *u = &p->units[i];
+
+		if (u->model.len == 0)
+			continue;
+		find_at_model(t->board, &u->at_model, u->upstream->record->head.id, u->model);
+		for (uint32_t s = u->first; s < u->first + u->count; s++)
+			if (p->seats[s].key != NULL)
+				find_at_model(t->board, &p->seats[s].at_model,
+					p->seats[s].key->record->id, u->model);
+	}
+}
+
+/* ---- at the moment of a decision ---- */
+
+static enum route_reason
+why_rests(const struct board_target *t)
+{
+	int64_t standing = now_at(&t->standing);
+
+	if ((standing & 0xFF) == TARGET_INVALID)
+		return REASON_INVALID;
+	return (standing >> 8 & 0xFF) == CAUSE_FAILURES ? REASON_BREAKER : REASON_RESTS;
+}
+
+/* What one part of a candidate says.  Its worst reason and latest time stand in *u. */
+static void
+look_at(const struct look *l, struct board_target *t, struct unit_now *u)
+{
+	int64_t until_ms = t == NULL ? 0 : now_at(&t->rest_until_ms);
+
+	if (until_ms == 0)
+		return;
+	if (until_ms > l->now_ms) {
+		if (u->reason != REASON_CHOSEN && u->reason != REASON_PROBED &&
+			u->until_ms >= until_ms)
+			return;
+		u->reason = (uint8_t)why_rests(t);
+		u->until_ms = until_ms;
+		return;
+	}
+	if (u->reason != REASON_CHOSEN)
+		return;
+	if (!board_owner_is_dead(l->board, now_at(&t->prober))) {
+		u->reason = REASON_PROBED;
+		return;
+	}
+	u->is_due = true;
+	if (u->until_ms == 0 || until_ms < u->until_ms)
+		u->until_ms = until_ms;
+}
+
+static bool
+is_free_model(const struct unit *u, const struct unit_now *now)
+{
+	static const char mark[] = ":free";
+	const size_t len = sizeof mark - 1;
+
+	return now->usual == 0 ||
+	       (u->model.len >= len && memcmp(u->model.at + u->model.len - len, mark, len) == 0);
+}
+
+static bool
+asks_costs(const struct look *l, const struct bounds *b)
+{
+	return b->max_cost_nusd != INT64_MAX || b->free_only || b->refuse_unpriced ||
+	       (l->pool->strategy == STRATEGY_OBJECTIVE &&
+		       l->pool->objectives.share[OBJECTIVE_COST] > 0);
+}
+
+static void
+look_at_costs(const struct look *l, const struct unit *u, struct unit_now *now)
+{
+	const struct route_ask *ask = l->ask;
+	const struct upstream *r = u->upstream->record;
+
+	now->worst = now->usual = COST_UNKNOWN;
+	if (!asks_costs(l, &u->bounds))
+		return;
+	if (ask->cost != NULL) {
+		now->usual = ask->cost(ask->ctx, r, u->model, true);
+		if (u->bounds.max_cost_nusd != INT64_MAX || u->bounds.refuse_unpriced)
+			now->worst = ask->cost(ask->ctx, r, u->model, false);
+		if (now->worst == COST_UNKNOWN &&
+			(u->bounds.refuse_unpriced || u->bounds.max_cost_nusd != INT64_MAX))
+			now->reason = REASON_UNPRICED;
+		else if (u->bounds.max_cost_nusd != INT64_MAX &&
+			 now->worst > u->bounds.max_cost_nusd)
+			now->reason = REASON_COST;
+	}
+	if (u->bounds.free_only && !is_free_model(u, now))
+		now->reason = REASON_COST;
+}
+
+static void
+look_at_unit(const struct look *l, const struct unit *u, struct unit_now *now)
+{
+	const struct upstream *r = u->upstream->record;
+	struct board_target *t = u->upstream->target;
+
+	*now = (struct unit_now){ .reason = REASON_CHOSEN };
+	look_at_costs(l, u, now);
+	if (now->reason != REASON_CHOSEN)
+		return;
+	look_at(l, t, now);
+	look_at(l, atomic_load_explicit(&u->at_model, memory_order_relaxed), now);
+	look_at(l, u->upstream->target_group, now);
+	if (now->reason == REASON_CHOSEN && r->max_parallel > 0 && t != NULL &&
+		now_at(&t->inflight) >= r->max_parallel)
+		now->reason = REASON_FULL;
+}
+
+static void
+turn_away(struct look *l, uint32_t seat, enum route_reason why, int64_t until_ms)
+{
+	l->out[why]++;
+	if (why == REASON_FULL || why == REASON_PROBED)
+		l->may_free = true;
+	if (until_ms > l->now_ms && (l->wakes_ms == 0 || until_ms < l->wakes_ms))
+		l->wakes_ms = until_ms;
+	if (l->away_count < ROUTE_SHOWN_MAX)
+		l->away[l->away_count++] = (struct turned_away){
+			.seat = seat, .reason = (uint8_t)why, .until_ms = until_ms
+		};
+}
+
+#define ENOUGH_CALLS 20 /* before a key's reliability is held against it */
+
+static bool
+is_unreliable(const struct board_target *t, int64_t least_percent)
+{
+	int64_t ppm = now_at(&t->success_ppm);
+
+	return ppm > 0 && ppm - 1 < least_percent * 10000 && now_at(&t->picks) >= ENOUGH_CALLS;
+}
+
+/* What of its weight is left: it is coming back, or must last until its quota's reset. */
+static double
+thinned(const struct board_target *t, double weight)
+{
+	int64_t ramp = now_at(&t->share_ppm), lasts = now_at(&t->forecast_share_ppm);
+
+	if (ramp > 0 && ramp < 1000000)
+		weight *= (double)ramp * 1e-6;
+	if (lasts > 0 && lasts < 1000000)
+		weight *= (double)lasts * 1e-6;
+	return weight;
+}
+
+static void
+look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct unit_now *un)
+{
+	const struct seat *s = &l->pool->seats[i];
+	struct board_target *t = s->target,
+			    *at = atomic_load_explicit(&s->at_model, memory_order_relaxed);
+	struct unit_now now = { .is_due = un->is_due, .until_ms = un->until_ms };
+	struct live *live = &l->live[l->count];
+	int64_t hold_ms = now_at(&t->forecast_hold_ms);
+
+	if (s->key != NULL && now_at(&t->rest_until_ms) != 0)
+		look_at(l, t, &now);
+	if (at != NULL) {
+		int64_t hold_at_ms = now_at(&at->forecast_hold_ms);
+
+		look_at(l, at, &now);
+		hold_ms = hold_at_ms > hold_ms ? hold_at_ms : hold_ms;
+	}
+	if (now.reason == REASON_CHOSEN && s->max_parallel > 0 &&
+		now_at(&t->inflight) >= s->max_parallel)
+		now.reason = REASON_FULL;
+	if (unit->bounds.states != ALL_STATES &&
+		(unit->bounds.states >> (now_at(&t->standing) & 7) & 1) == 0)
+		now.reason = REASON_POLICY;
+	if (unit->bounds.min_reliability > 0 && is_unreliable(t, unit->bounds.min_reliability))
+		now.reason = REASON_RELIABILITY;
+	if (now.reason != REASON_CHOSEN) {
+		turn_away(l, i, now.reason, now.until_ms);
+		return;
+	}
+	live->seat = i;
+	live->tier = unit->tier << 16 | s->rank;
+	live->standing = now.is_due ? STANDS_DUE : STANDS_LIVE;
+	live->until_ms = now.until_ms;
+	live->weight = thinned(t, s->weight);
+	live->forecast = live->score = 0;
+	if (hold_ms > l->now_ms) {
+		live->standing = STANDS_HELD;
+		live->until_ms = hold_ms;
+	}
+	l->count++;
+}
+
+/* Keys of a target count from the best of them that is live. */
+static void
+lift_ranks(struct look *l)
+{
+	uint32_t branch = UINT32_MAX, best = 0;
+
+	for (int i = 0, from = 0; i <= l->count; i++) {
+		uint32_t mine = i == l->count ? UINT32_MAX : unit_of(l, &l->live[i])->branch;
+
+		if (mine != branch || i == l->count) {
+			for (; from < i; from++)
+				l->live[from].tier -= (l->live[from].tier & 0xFFFF) < best
+							      ? l->live[from].tier & 0xFFFF
+							      : best;
+			branch = mine;
+			best = UINT32_MAX;
+		}
+		if (i < l->count && l->live[i].standing == STANDS_LIVE &&
+			(l->live[i].tier & 0xFFFF) < best)
+			best = l->live[i].tier & 0xFFFF;
+	}
+}
+
+void
+pool_look(struct look *l)
+{
+	const struct pool *p = l->pool;
+
+	l->count = l->away_count = 0;
+	l->wakes_ms = 0;
+	l->may_free = false;
+	memset(l->out, 0, sizeof l->out);
+	l->turn = p->turn == NULL ? l->now_ms : now_at(&p->turn->at);
+	for (size_t i = 0; i < p->unit_count; i++) {
+		const struct unit *u = &p->units[i];
+		struct unit_now *now = &l->unit[i];
+
+		look_at_unit(l, u, now);
+		for (uint32_t s = u->first; s < u->first + u->count; s++)
+			if (now->reason != REASON_CHOSEN)
+				turn_away(l, s, now->reason, now->until_ms);
+			else
+				look_at_seat(l, s, u, now);
+	}
+	if (p->has_ranks)
+		lift_ranks(l);
+}
