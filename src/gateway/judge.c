@@ -185,9 +185,11 @@ report(struct exchange *x)
 	struct wire_usage u = WIRE_USAGE_NONE;
 	/* resets are told as of the head, which may have come long before a stream's end */
 	struct quota_told told = { .age_ms = x->end.first_byte_us == 0
-							     ? 0
-							     : (x->end.total_us - x->end.first_byte_us) / 1000 };
-	struct telling telling = { &told, response_header(x, "date"), clock_wall_ms() - told.age_ms };
+						     ? 0
+						     : (x->end.total_us - x->end.first_byte_us) /
+							       1000 };
+	struct telling telling = { &told, response_header(x, "date"),
+		clock_wall_ms() - told.age_ms };
 	struct route_outcome o = { .failure = x->failure,
 		.status = x->end.status,
 		.until_ms = x->retry_at_ms,

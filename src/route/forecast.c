@@ -123,12 +123,14 @@ open_records(struct board *b, struct route_candidate *c, int64_t now_ms)
 			set(&t->quota[i]->born_ms, now_ms);
 }
 
-/* Changes what is counted of a call that began at at_ms. */
+/* Changes what is counted of a call that began at at_ms.  What is told remaining counts against `begun`,
+ * which says nothing of the time before a mark: a call that failed stays in it, for that its provider
+ * may know of it, and taking it back would make room for one more than there is. */
 static void
 count(struct board_quota *q, const int64_t add[QUOTA__UNITS], int64_t at_ms,
-	int64_t mark[QUOTA__UNITS])
+	int64_t mark[QUOTA__UNITS], bool in_slots_only)
 {
-	for (int u = 0; u < QUOTA_SHARE; u++) {
+	for (int u = 0; u < QUOTA_SHARE && !in_slots_only; u++) {
 		int64_t was = add[u] == 0 ? get(&q->begun[u])
 					  : atomic_fetch_add_explicit(
 						    &q->begun[u], add[u], memory_order_relaxed);
@@ -183,7 +185,7 @@ undo(const struct forecast_ticket *t)
 		back[u] = -t->held[u];
 	for (int i = 0; i < 2; i++)
 		if (t->quota[i] != NULL)
-			count(t->quota[i], back, t->begun_ms, NULL);
+			count(t->quota[i], back, t->begun_ms, NULL, false);
 }
 
 bool
@@ -211,8 +213,10 @@ forecast_begin(struct board *b, struct route_candidate *c)
 		for (int n = 0; n < BOARD_QUOTA_WINDOWS; n++)
 			if (get(&q->window[n].what) != 0)
 				window_turn(b, q, &q->window[n], now_ms);
-		count(q, t->held, now_ms, t->mark[i]);
-		covered = covered && (atomic_load(&is_off) || is_covered(q, t->held, now_ms));
+		count(q, t->held, now_ms, t->mark[i], false);
+		/* a probe is one request at a time: it finds out */
+		covered = covered && (atomic_load(&is_off) || c->probes != 0 ||
+					     is_covered(q, t->held, now_ms));
 	}
 	if (!covered)
 		undo(t);
@@ -521,11 +525,13 @@ forecast_see(struct board *b, const struct route_candidate *c, const struct rout
 	for (int i = 0; i < 2; i++) {
 		if (t->quota[i] == NULL)
 			continue;
-		count(t->quota[i], changed, t->begun_ms, NULL);
+		count(t->quota[i], changed, t->begun_ms, NULL, o->failure != FAILURE_NONE);
 		add_rings(t->quota[i], 1, t->begun_ms, used[QUOTA_TOKENS]);
 		if (refused)
 			add_rings(t->quota[i], 0, t->begun_ms, -1);
 	}
+	if (o->failure != FAILURE_NONE)
+		memset(changed, 0, sizeof changed);
 	if (o->told != NULL)
 		explained = see_told(b, t, o->told, changed, wait_ms, refused, now_ms);
 	if (refused && !explained)

@@ -21,6 +21,7 @@
 #define SAMPLE_MS    200
 #define OTHERS_MS    FORECAST_MINUTE_MS /* or a fiftieth of a window: then others' use can be told */
 #define WELL_USED    0.8
+#define USED_LEAST   5 /* calls that say what a capacity is */
 
 static void
 window_begin(struct board_quota_window *w, int64_t length_ms, int64_t capacity)
@@ -153,7 +154,7 @@ window_told(struct board_quota *q, const struct quota_window *t)
 {
 	struct window_what what = { .unit = t->unit,
 		.kind = t->limit >= 0 ? FORECAST_EXACT : FORECAST_BOUNDED,
-		.turn = t->refills ? TURN_BUCKET : TURN_FIXED,
+		.turn = TURN_FIXED,
 		.nameless = t->length_ms == 0 };
 	struct board_quota_window *w;
 
@@ -170,7 +171,7 @@ window_told(struct board_quota *q, const struct quota_window *t)
 	}
 	w = window_make(q, what, t->length_ms, t->limit);
 	if (w != NULL)
-		set(&w->votes, t->refills ? 2 : 0);
+		set(&w->votes, t->refills ? VOTES_MAX - 1 : 0);
 	return w;
 }
 
@@ -270,7 +271,7 @@ tell(struct board_quota *q, struct board_quota_window *w, const struct quota_win
 	if (told->limit >= 0) {
 		set(&w->capacity, told->limit);
 		what.kind = FORECAST_EXACT;
-	} else if (t->remaining > get(&w->capacity)) {
+	} else if (t->remaining > 0 && t->remaining > get(&w->capacity)) {
 		set(&w->capacity, t->remaining);
 	}
 	t->capacity = get(&w->capacity);
@@ -281,7 +282,10 @@ tell(struct board_quota *q, struct board_quota_window *w, const struct quota_win
 		return; /* an answer to a call that began before the one we know of */
 	if (anchor_ms != 0 && !turned && t->at_ms - anchor_ms >= SAMPLE_MS && t->reset_ms != 0)
 		vote(w, t);
-	what.turn = get(&w->votes) > 0 && t->capacity > 0 ? TURN_BUCKET : TURN_FIXED;
+	/* in doubt nothing comes back before the reset */
+	what.turn = get(&w->votes) == VOTES_MAX && t->capacity > 0 ? TURN_BUCKET : TURN_FIXED;
+	if (what.turn != what_unpack(get(&w->what)).turn && told->length_ms == 0)
+		length_ms = 0;
 	if (what.turn == TURN_BUCKET) {
 		implied = (int64_t)length_implied(t->capacity, t->remaining, t->reset_in_ms);
 		/* near the top it is mostly rounding */
@@ -293,10 +297,6 @@ tell(struct board_quota *q, struct board_quota_window *w, const struct quota_win
 	} else if (told->length_ms == 0 && t->reset_in_ms > length_ms) {
 		length_ms = round_length(t->reset_in_ms, false);
 	}
-	if (what.turn != what_unpack(get(&w->what)).turn && told->length_ms == 0)
-		length_ms = what.turn == TURN_FIXED && t->reset_in_ms > 0
-				    ? round_length(t->reset_in_ms, false)
-				    : length_ms;
 	set(&w->what, what_pack(what));
 	set(&w->length_ms, length_ms);
 	if (what.turn == TURN_FIXED && t->reset_ms == 0 && get(&w->reset_ms) <= t->at_ms)
@@ -387,8 +387,12 @@ learn_refusal(struct board *b, struct board_quota *q, enum quota_unit unit, int6
 	used = what.turn == TURN_CALENDAR && get(&w->told_ms) > 0
 		       ? get(&q->begun[unit]) - get(&w->mark)
 		       : window_used(w, now_ms);
-	used = used < 1 ? 1 : used;
 	capacity = get(&w->capacity);
+	if (used < USED_LEAST && capacity < 0) { /* somebody else's use, or another reason */
+		board_quota_release(w);
+		return;
+	}
+	used = used < 1 ? 1 : used;
 	if (what.kind == FORECAST_UNKNOWN || capacity < 0) {
 		capacity = used;
 	} else if (used < capacity) {

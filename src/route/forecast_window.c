@@ -95,6 +95,8 @@ window_left(const struct board_quota *q, const struct board_quota_window *w, int
 		*left = (double)capacity;
 	*left -= (double)(get(&q->begun[what.unit]) - get(&w->mark)) +
 		 (double)get(&w->foreign) / 1e9 * since;
+	if (capacity > 0 && *left > (double)capacity)
+		*left = (double)capacity;
 	return true;
 }
 
