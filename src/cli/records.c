@@ -80,7 +80,8 @@ static const struct column found_columns[] = { { "MODEL", "id", false, 80 },
 static const struct column key_columns[] = { { "ID", "id", false, 0 },
 	{ "UPSTREAM", "upstream_name", false, 24 }, { "KEY", "masked", false, 0 },
 	{ "LABEL", "label", false, 24 }, { "STATE", "state", false, 0 },
-	{ "RESTS UNTIL", "rests_until", false, 19 }, { "LAST ERROR", "last_error", false, 40 } };
+	{ "RESTS UNTIL", "rests_until", false, 19 }, { "RUNS DRY", "runs_dry", false, 0 },
+	{ "LAST ERROR", "last_error", false, 40 } };
 static const struct column limit_columns[] = { { "ID", "id", false, 0 },
 	{ "SCOPE", "scope", false, 60 }, { "METRIC", "metric", false, 0 },
 	{ "WINDOW", "window", false, 0 }, { "CAP", "cap", true, 0 }, { "USED", "used", true, 0 },

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "route/forecast.h"
 #include "web/outage.h"
 
 #include <errno.h>
@@ -238,6 +239,13 @@ duty_tick(struct gateway *gw, struct err *err)
 }
 
 static void
+duty_forecast(struct gateway *gw, struct err *err)
+{
+	(void)err;
+	forecast_clerk(gw->board);
+}
+
+static void
 duty_flush(struct gateway *gw, struct err *err)
 {
 	(void)store_flush(gw->store, err);
@@ -346,6 +354,7 @@ clerk_run(void *arg)
 		{ 500, 0, duty_fold },
 		{ 1000, 0, duty_journal },
 		{ 1000, 0, duty_tick },
+		{ 1000, 0, duty_forecast },
 		{ 1000, 0, duty_flush },
 		{ 1000, 0, duty_log },
 		{ 500, 0, duty_standing },
@@ -554,6 +563,7 @@ open_state(struct gateway *gw, struct err *err)
 		(gw->remember = remember_new(err)) == NULL ||
 		(gw->access = access_new(gw, err)) == NULL || candidate_init(gw, err) != 0)
 		return -1;
+	forecast_switch(gw->conf.forecast);
 	ledger_keep_journal(gw->ledger, gw->journal);
 	store_on_change(gw->store, on_change, gw);
 	store_watch(gw->store, on_abandoned, gw);

@@ -110,6 +110,7 @@ key_extra(struct call *c, const void *record, const struct filter *f, struct byt
 
 	(void)f;
 	shape_text(out, "upstream_name", resource_name(c, RECORD_UPSTREAM, k->upstream));
+	shape_forecast(c, k->head.id, out);
 	return key_put_standing(c, k, out);
 }
 

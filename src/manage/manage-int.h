@@ -103,6 +103,8 @@ void shape_time(struct bytes *out, const char *name, int64_t wall_ms);   /* 0: n
 void shape_money(struct bytes *out, const char *name, int64_t nusd);     /* < 0 too; COST_UNKNOWN: null */
 void shape_text(struct bytes *out, const char *name, const char *text);
 void shape_int(struct bytes *out, const char *name, int64_t value);
+/* forecast.c: the members forecast, runs_dry_at and runs_dry of a key. */
+void shape_forecast(struct call *c, struct id key, struct bytes *out);
 void shape_tokens(struct bytes *out, const struct tokens *t);
 /* A money member: string or number of dollars.  0, or -1 with c->err. */
 int shape_parse_money(struct call *c, const char *field, struct json_value v, int64_t *out);

@@ -5,6 +5,7 @@
  */
 #include "manage/manage-int.h"
 #include "route/failure_rule.h"
+#include "wire/quota.h"
 #include "wire/request_rule.h"
 
 #include <regex.h>
@@ -179,22 +180,12 @@ rules_check_objectives(struct call *c, const char *field, const char *list, int6
 static int
 check_quota(struct call *c, const char *field, const char *entry)
 {
-	static const char *const metrics[] = { "requests", "input_tokens", "output_tokens",
-		"tokens", "cost" };
-	static const char *const windows[] = { "second", "minute", "hour", "day", "week", "month" };
-	size_t metric = strcspn(entry, "/");
-	int64_t value;
-	bool known = false;
+	struct quota_window w;
 
-	for (size_t i = 0; i < sizeof metrics / sizeof metrics[0]; i++)
-		known |= strlen(metrics[i]) == metric && memcmp(metrics[i], entry, metric) == 0;
-	if (!known || entry[metric] != '/' ||
-		read_share(entry + metric + 1, windows, sizeof windows / sizeof windows[0],
-			AMOUNT_MOST, &value) < 0 ||
-		value < 1)
+	if (quota_parse_given(span_of(entry), &w) != 0)
 		return call_refuse(c, ERR_BAD_REQUEST, field,
-			"%s holds what a key may use, such as requests/minute=60 or "
-			"tokens/day=1000000; '%.60s' is none.",
+			"%s holds what a key may use, such as requests/minute=60, "
+			"requests/10s=20 or tokens/day=1000000; '%.60s' is none.",
 			field, entry);
 	return 0;
 }

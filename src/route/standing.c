@@ -6,6 +6,7 @@
  * blame, and speaks for all others that must have worked for it.
  */
 #include "base/clock.h"
+#include "route/forecast.h"
 #include "route/standing-int.h"
 
 #include <stdio.h>
@@ -378,6 +379,7 @@ route_report(struct board *board, const struct route_candidate *planned,
 		r.stated_ms = wait_ms > 0 ? r.now_ms + wait_ms : 0;
 	}
 	standing_judge(&r);
+	forecast_see(board, c, o);
 	no_more_in_flight(c);
 	probe_leave(board, c);
 }
@@ -385,6 +387,7 @@ route_report(struct board *board, const struct route_candidate *planned,
 void
 route_release(struct board *board, const struct route_candidate *c)
 {
+	forecast_release(board, c);
 	no_more_in_flight(c);
 	probe_leave(board, c);
 }
