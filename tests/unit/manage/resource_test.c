@@ -62,7 +62,6 @@ what_cannot_be_understood_is_refused_by_name(void **state)
 	} cases[] = {
 		{ "unknown field", "projects", "{\"name\":\"a\",\"nam\":1}", "nam" },
 		{ "of another kind", "projects", "{\"name\":\"a\",\"base_url\":1}", "base_url" },
-			"base_url" },
 		{ "set by sluice", "projects", "{\"name\":\"a\",\"created_at\":null}",
 			"created_at" },
 		{ "the id too", "projects", "{\"id\":\"prj_x\",\"name\":\"a\"}", "id" },
