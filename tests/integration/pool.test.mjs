@@ -185,3 +185,43 @@ test("a pool of 50 keys of which 20 turn", { timeout: 180000 * SLOW }, async (t)
     assert.equal(await stack.stop(), 0, "nothing is left running");
   }
 });
+
+test("a lost board gets its rests back", { timeout: 60000 * SLOW }, async () => {
+  const stack = await Stack.start({ seed: false, settings: { workers: 2 } });
+  const tell = (what) => fetch(`${stack.mock.url}/mock/keys`, { method: "POST", body: JSON.stringify(what) });
+  try {
+    stack.command(["project", "add", "--name", "first", "--json"]);
+    await stack.manage("POST", "upstreams", { name: "mock", base_url: stack.mock.url + "/v1", allow_private: true,
+      models: ["gpt-test"] });
+    for (const last4 of ["K001", "K002", "K003", "K004"])
+      await stack.manage("POST", "keys", { upstream: "mock", secret: `sk-pool-of-keys-${last4}` });
+    stack.token = stack.command(["token", "add", "--project", "first", "--json"]).token;
+    await tell({ K001: { status: 429, head: "retry-after: 300\r\n", body: error("slower") },
+      K002: { status: 401, body: error("Incorrect API key provided") } });
+    const asked = async () => {
+      for (let i = 0; i < 12; i++) assert.equal((await stack.chat()).status, 200);
+      const { keys } = await stack.mockStats();
+      return [keys.K001?.requests ?? 0, keys.K002?.requests ?? 0];
+    };
+    assert.deepEqual(await asked(), [1, 1]);
+    await until("both to be kept", 10000, () =>
+      (fs.readFileSync(path.join(stack.log, "serve.out"), "utf8").match(/"event":"standing"/g) ?? []).length === 2);
+    const stopAndStart = async (between) => {
+      const { pid } = stack.serving;
+      process.kill(pid, "SIGTERM");
+      await until("its end", 15000, () => !fs.existsSync(`/proc/${pid}`));
+      between();
+      fs.rmSync(path.join(stack.sockets, "gateway.sock"), { force: true });
+      fs.rmSync(path.join(stack.sockets, "manage.sock"), { force: true });
+      await stack.serve();
+      await until("its health", 10000, async () => (await fetch(stack.url + "/health")).ok);
+    };
+    await stopAndStart(() => {});
+    assert.deepEqual(await asked(), [1, 1], "after a restart");
+    await stopAndStart(() => fs.rmSync(path.join(stack.state, "board")));
+    assert.deepEqual(await asked(), [1, 1], "without its board");
+    assert.match(fs.readFileSync(path.join(stack.log, "serve.out"), "utf8"), /2 rests and breakers are back/);
+  } finally {
+    assert.equal(await stack.stop(), 0, "nothing is left running");
+  }
+});
