@@ -712,13 +712,40 @@ failure_is_filter(struct span body)
 	return find_nocase(s.error, "\"flagged_input\"") != NULL;
 }
 
+static bool
+is_of_a_name(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       c == '-' || c == '_';
+}
+
+/* The name, and not a longer one that holds it: "gpt-4" is not named by "gpt-4o" or "gpt-4.1". */
+static bool
+names(struct span in, const char *name)
+{
+	size_t len = strlen(name);
+	const char *end = in.at + in.len, *at;
+
+	while (len > 0 && (at = find_nocase(in, name)) != NULL) {
+		const char *behind = at + len;
+		bool goes_on = behind < end &&
+			       (is_of_a_name(*behind) || (*behind == '.' && behind + 1 < end &&
+								 is_of_a_name(behind[1])));
+
+		if (!goes_on && (at == in.at || (!is_of_a_name(at[-1]) && at[-1] != '.')))
+			return true;
+		in = (struct span){ behind, (size_t)(end - behind) };
+	}
+	return false;
+}
+
 struct failure_scope
 failure_scope(struct span body, const char *model)
 {
 	static const char *const accounts[] = { "organization", "your account", "workspace",
 		"account-wide", "subscription" };
 	static const char *const quotas[] = { "PerDay", "per day", "Daily", "(RPD)", "(TPD)",
-		"per month", "monthly", "PerMonth", "insufficient_quota" };
+		"per month", "monthly", "PerMonth" };
 	struct failure_scope out = { .is_model = false };
 	struct said s;
 
@@ -727,7 +754,7 @@ failure_scope(struct span body, const char *model)
 		out.is_account = out.is_account || holds(s.message, accounts[i]);
 	for (size_t i = 0; i < sizeof quotas / sizeof quotas[0]; i++)
 		out.is_quota = out.is_quota || find_nocase(s.error, quotas[i]) != NULL;
-	out.is_model = model[0] != '\0' && holds(s.message, model);
+	out.is_model = names(s.error, model);
 	return out;
 }
 

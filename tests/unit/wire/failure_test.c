@@ -424,6 +424,61 @@ a_quota_of_a_day_ends_at_midnight_in_california(void **state)
 }
 
 static void
+the_words_say_of_whom_they_speak(void **state)
+{
+	static const struct {
+		const char *why, *model, *body;
+		bool account, quota, of_model;
+	} cases[] = {
+		{ "OpenAI: an organization's rate at a model", "gpt-4o",
+			ERROR("tokens", "rate_limit_exceeded",
+				"Rate limit reached for gpt-4o in organization org-x on tokens per "
+				"min (TPM)"),
+			true, false, true },
+		{ "a longer name is another", "gpt-4",
+			ERROR("tokens", "rate_limit_exceeded", "Rate limit reached for gpt-4o"),
+			false, false, false },
+		{ "and so is a version", "gpt-4",
+			ERROR("tokens", "rate_limit_exceeded", "for gpt-4.1, and my-gpt-4"), false,
+			false, false },
+		{ "the sentence may end with it", "gpt-4",
+			ERROR("tokens", "rate_limit_exceeded", "for gpt-4o, and for gpt-4."), false,
+			false, true },
+		{ "OpenAI: no credit is no quota of a day", "gpt-4o",
+			ERROR("insufficient_quota", "insufficient_quota",
+				"You exceeded your current quota"),
+			false, false, false },
+		{ "Groq: a day's requests", "llama-3",
+			ERROR("requests", "rate_limit_exceeded",
+				"on requests per day (RPD): Limit 200"),
+			false, true, false },
+		{ "Anthropic: the organization", "claude-x",
+			"{\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":"
+			"\"This request would exceed your organization's rate limit\"}}",
+			true, false, false },
+		{ "Gemini: the day of a model", "gemini-2.0-flash",
+			"{\"error\":{\"code\":429,\"message\":\"Quota exceeded\",\"details\":[{"
+			"\"violations\":[{\"quotaId\":\"GenerateRequestsPerDayPerProjectPerModel\","
+			"\"quotaDimensions\":{\"model\":\"gemini-2.0-flash\"}}]}]}}",
+			false, true, true },
+		{ "Bedrock: a day's tokens", "claude", "{\"message\":\"Too many tokens per day\"}",
+			false, true, false },
+		{ "nothing is said", "m", "", false, false, false },
+		{ "no model is asked for", "", ERROR("x", "y", "z"), false, false, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct failure_scope got = failure_scope(span_of(cases[i].body), cases[i].model);
+
+		if (got.is_account != cases[i].account || got.is_quota != cases[i].quota ||
+			got.is_model != cases[i].of_model)
+			fail_msg("%s: account %d, quota %d, model %d", cases[i].why, got.is_account,
+				got.is_quota, got.is_model);
+	}
+}
+
+static void
 every_class_has_a_name(void **state)
 {
 	(void)state;
@@ -441,6 +496,7 @@ main(void)
 		cmocka_unit_test(waits_are_found_wherever_they_are_stated),
 		cmocka_unit_test(an_error_type_in_the_header_counts),
 		cmocka_unit_test(a_quota_of_a_day_ends_at_midnight_in_california),
+		cmocka_unit_test(the_words_say_of_whom_they_speak),
 		cmocka_unit_test(every_class_has_a_name),
 	};
 
