@@ -205,6 +205,7 @@ add_unit(struct making *m, const struct branch *b, const struct bounds *bounds)
 	u->first = (uint32_t)p->seat_count;
 	u->branch = p->branches;
 	u->is_free = is_free_model(m->t, b);
+	u->is_plain = bounds->states == ALL_STATES && bounds->min_reliability == 0;
 	u->word = board_share(m->t->board, p->id, member_id(b, b->u->record->head.id));
 	return u;
 }
@@ -760,56 +761,83 @@ thins(const struct board_target *t, float *weight)
 	return is_thin;
 }
 
-static void
-look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct unit_now *un)
+/* Nearly all seats are live, and nothing but that is to be said of them. */
+static inline bool
+is_plain(const struct seat *s, const struct board_target *t, const struct unit *unit,
+	const struct unit_now *now)
 {
-	const struct seat *s = &l->pool->seats[i];
-	struct board_target *t = s->target,
-			    *at = atomic_load_explicit(&s->at_model, memory_order_relaxed);
-	struct unit_now now = { .is_due = un->is_due, .until_ms = un->until_ms };
-	struct live *live = &l->live[l->count];
-	int64_t hold_ms = now_at(&t->forecast_hold_ms);
+	return now_at(&t->rest_until_ms) == 0 &&
+	       atomic_load_explicit(&s->at_model, memory_order_relaxed) == NULL &&
+	       (now_at(&t->standing) & 0xFF) != TARGET_DISABLED && s->max_parallel == 0 &&
+	       unit->is_plain && !now->is_due;
+}
 
+/* The others.  *hold_ms: until when a forecast holds it. */
+static __attribute__((noinline)) enum route_reason
+look_closer(const struct look *l, const struct seat *s, const struct unit *unit,
+	struct unit_now *now, int64_t *hold_ms)
+{
+	const struct board_target *t = s->target;
+	const struct board_target *at = atomic_load_explicit(&s->at_model, memory_order_relaxed);
 	int64_t state = now_at(&t->standing) & 0xFF;
 
-	if (s->key != NULL && now_at(&t->rest_until_ms) != 0)
-		look_at_part(l, t, &now);
-	if (s->key != NULL && state == TARGET_DISABLED && now.reason == REASON_CHOSEN)
-		now.reason = REASON_INVALID; /* a person took it away a moment ago */
+	now->reason = REASON_CHOSEN;
+	if (s->key != NULL) /* else the unit was looked at */
+		look_at_part(l, t, now);
+	if (s->key != NULL && state == TARGET_DISABLED && now->reason == REASON_CHOSEN)
+		return REASON_INVALID; /* a person took it away a moment ago */
 	if (at != NULL) {
 		int64_t hold_at_ms = now_at(&at->forecast_hold_ms);
 
-		look_at_part(l, at, &now);
-		hold_ms = hold_at_ms > hold_ms ? hold_at_ms : hold_ms;
+		look_at_part(l, at, now);
+		*hold_ms = hold_at_ms > *hold_ms ? hold_at_ms : *hold_ms;
 	}
-	if (now.reason == REASON_CHOSEN && s->max_parallel > 0 &&
-		now_at(&t->inflight) >= s->max_parallel)
-		now.reason = REASON_FULL;
-	if (unit->bounds.states != ALL_STATES && (unit->bounds.states >> (state & 7) & 1) == 0)
-		now.reason = REASON_POLICY;
+	if ((unit->bounds.states >> (state & 7) & 1) == 0)
+		return REASON_POLICY;
 	if (unit->bounds.min_reliability > 0 && is_unreliable(t, unit->bounds.min_reliability))
-		now.reason = REASON_RELIABILITY;
-	if (now.reason != REASON_CHOSEN) {
-		turn_away(l, i, now.reason, now.until_ms);
-		return;
+		return REASON_RELIABILITY;
+	if (now->reason == REASON_CHOSEN && s->max_parallel > 0 &&
+		now_at(&t->inflight) >= s->max_parallel)
+		return REASON_FULL;
+	return (enum route_reason)now->reason;
+}
+
+static inline void
+look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct unit_now *un)
+{
+	const struct seat *s = &l->pool->seats[i];
+	const struct board_target *t = s->target;
+	struct live *live = &l->live[l->count];
+	int64_t hold_ms = now_at(&t->forecast_hold_ms);
+
+	live->until_ms = 0;
+	live->standing = STANDS_LIVE;
+	if (!is_plain(s, t, unit, un)) {
+		struct unit_now now = *un;
+		enum route_reason why = look_closer(l, s, unit, &now, &hold_ms);
+
+		if (why != REASON_CHOSEN) {
+			turn_away(l, i, why, now.until_ms);
+			return;
+		}
+		live->standing = now.is_due ? STANDS_DUE : STANDS_LIVE;
+		live->until_ms = now.until_ms;
 	}
-	live->seat = i;
-	live->tier = unit->tier << 16 | s->rank;
-	live->standing = now.is_due ? STANDS_DUE : STANDS_LIVE;
-	live->until_ms = now.until_ms;
-	live->weight = s->weight;
-	live->is_thin = thins(t, &live->weight);
 	if (hold_ms > l->now_ms) {
 		live->standing = STANDS_HELD;
 		live->until_ms = hold_ms;
 	}
+	live->seat = i;
+	live->tier = unit->tier << 16 | s->rank;
+	live->weight = s->weight;
 	live->rank = 0;
-	live->class = live->is_thin && strategy_sits_out(l, live, s);
+	live->is_thin = false;
+	live->class = 0;
+	if ((now_at(&t->share_ppm) | now_at(&t->forecast_share_ppm)) != 0) {
+		live->is_thin = thins(t, &live->weight);
+		live->class = live->is_thin && strategy_sits_out(l, live, s);
+	}
 	l->standing[live->standing]++;
-	if (live->standing == STANDS_LIVE)
-		l->weights += (double)live->weight;
-	if (l->wants_figures)
-		score_figures(l, s, &l->figures[l->count]);
 	l->count++;
 }
 
@@ -850,12 +878,16 @@ static void
 look_at_seats(struct look *l, const struct unit *u, const struct unit_now *now)
 {
 	uint32_t end = u->first + u->count;
+	int from = l->count;
 
 	for (uint32_t s = u->first; s < end; s++) {
 		if (s + AHEAD < l->pool->seat_count)
 			fetch(&l->pool->seats[s + AHEAD]);
 		look_at_seat(l, s, u, now);
 	}
+	if (l->wants_figures) /* what was read just now is at hand */
+		for (int i = from; i < l->count; i++)
+			score_figures(l, &l->pool->seats[l->live[i].seat], &l->figures[i]);
 }
 
 static void
@@ -894,7 +926,6 @@ pool_look(struct look *l)
 	l->count = l->away_count = 0;
 	l->wakes_ms = 0;
 	l->may_free = false;
-	l->weights = 0;
 	l->wants_figures = scores_matter(p);
 	memset(l->out, 0, sizeof l->out);
 	memset(l->standing, 0, sizeof l->standing);

@@ -147,6 +147,7 @@ struct unit {
 	uint32_t first, count; /* seats */
 	uint32_t tier;    /* 0 goes first; dense */
 	bool is_free;     /* the model is, whatever its price */
+	bool is_plain;    /* its bounds say nothing of single keys */
 	uint32_t branch;  /* units of one target have the same */
 	uint32_t group;
 };
@@ -313,8 +314,6 @@ struct look {
 	int64_t now_ms, wakes_ms, turn;
 	int count;
 	int standing[STANDS__COUNT]; /* how many of each */
-	int near;            /* of some[], those that the shares decide among */
-	double weights;      /* of all that are live */
 	uint32_t best_tier;  /* of those that are live */
 	int behind;          /* in tiers after it */
 	bool may_free, wants_figures;

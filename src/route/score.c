@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-#define SUCCESS_UNKNOWN 0.95
+#define SUCCESS_UNKNOWN 0.95f
 #define SPREAD_LEAST    0.05 /* of the greatest: less is no difference worth all of an objective */
 #define USES_LEAST      4    /* so many uses more or less neither */
 
@@ -89,17 +89,19 @@ low_is_good(const struct range *r, double v)
 	return r->width > 0 ? 1 - (v - r->least) / r->width : 1;
 }
 
-static double
+static float
 reliability(const struct board_target *t)
 {
 	int64_t ppm = now_at(&t->success_ppm), ramp = now_at(&t->share_ppm);
 	int64_t lasts = now_at(&t->forecast_share_ppm);
-	double success = ppm > 0 ? (double)(ppm - 1) * 1e-6 : SUCCESS_UNKNOWN;
-	double state = ramp > 0 && ramp < 1000000 ? 0.5 : 1;
-	double quota = lasts > 0 && lasts < 1000000 ? (double)lasts * 1e-6 : 1;
-	double score = 0.7 * success + 0.2 * state + 0.1 * quota;
+	float success = ppm > 0 ? (float)(ppm - 1) * 1e-6f : SUCCESS_UNKNOWN;
+	float score = 0.7f * success + 0.3f;
 
-	return success < 0.9 ? score * (1 - 0.5 * (1 - success)) : score;
+	if (ramp > 0 && ramp < 1000000)
+		score -= 0.1f;
+	if (lasts > 0 && lasts < 1000000)
+		score -= 0.1f - (float)lasts * 1e-7f;
+	return success < 0.9f ? score * (0.5f + 0.5f * success) : score;
 }
 
 void
@@ -116,7 +118,7 @@ score_figures(struct look *l, const struct seat *s, struct figures *f)
 
 	f->unit = s->unit;
 	f->ttft_us = (float)us;
-	f->reliability = (float)reliability(s->target);
+	f->reliability = reliability(s->target);
 	f->quality = s->quality >= 0 ? (float)s->quality * 0.01f : f->reliability;
 	f->use = s->word == NULL || share[OBJECTIVE_FAIRNESS] <= 0
 			 ? 0
