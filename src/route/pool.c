@@ -205,7 +205,6 @@ add_unit(struct making *m, const struct branch *b, const struct bounds *bounds)
 	u->first = (uint32_t)p->seat_count;
 	u->branch = p->branches;
 	u->is_free = is_free_model(m->t, b);
-	u->is_plain = bounds->states == ALL_STATES && bounds->min_reliability == 0;
 	u->word = board_share(m->t->board, p->id, member_id(b, b->u->record->head.id));
 	return u;
 }
@@ -761,15 +760,27 @@ thins(const struct board_target *t, float *weight)
 	return is_thin;
 }
 
+/* What a unit asks of all its seats alike. */
+struct asked {
+	unsigned states;        /* that a plain key may be in */
+	int64_t unreliable_ppm; /* up to which success_ppm wants a closer look; 0: none does */
+	int64_t now_ms;
+	uint32_t tier;
+	bool all_closer; /* the unit itself is due */
+};
+
 /* Nearly all seats are live, and nothing but that is to be said of them. */
 static inline bool
-is_plain(const struct seat *s, const struct board_target *t, const struct unit *unit,
-	const struct unit_now *now)
+is_plain(const struct seat *s, const struct board_target *t, const struct asked *a)
 {
-	return now_at(&t->rest_until_ms) == 0 &&
-	       atomic_load_explicit(&s->at_model, memory_order_relaxed) == NULL &&
-	       (now_at(&t->standing) & 0xFF) != TARGET_DISABLED && s->max_parallel == 0 &&
-	       unit->is_plain && !now->is_due;
+	int64_t success = now_at(&t->success_ppm);
+
+	return (now_at(&t->rest_until_ms) | s->max_parallel |
+		       (int64_t)(uintptr_t)atomic_load_explicit(
+			       &s->at_model, memory_order_relaxed) |
+		       (int64_t)a->all_closer) == 0 &&
+	       (a->states >> (now_at(&t->standing) & 7) & 1) != 0 &&
+	       (success > a->unreliable_ppm || success == 0);
 }
 
 /* The others.  *hold_ms: until when a forecast holds it. */
@@ -802,33 +813,43 @@ look_closer(const struct look *l, const struct seat *s, const struct unit *unit,
 	return (enum route_reason)now->reason;
 }
 
-static inline void
-look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct unit_now *un)
+/* Not plain: fills in what is to be said of it; false: it is turned away. */
+static __attribute__((noinline)) bool
+look_hard(struct look *l, uint32_t i, const struct unit *unit, const struct unit_now *un,
+	struct live *live)
 {
 	const struct seat *s = &l->pool->seats[i];
-	const struct board_target *t = s->target;
-	struct live *live = &l->live[l->count];
-	int64_t hold_ms = now_at(&t->forecast_hold_ms);
+	int64_t hold_ms = now_at(&s->target->forecast_hold_ms);
+	struct unit_now now = *un;
+	enum route_reason why = look_closer(l, s, unit, &now, &hold_ms);
 
-	live->until_ms = 0;
-	live->standing = STANDS_LIVE;
-	if (!is_plain(s, t, unit, un)) {
-		struct unit_now now = *un;
-		enum route_reason why = look_closer(l, s, unit, &now, &hold_ms);
-
-		if (why != REASON_CHOSEN) {
-			turn_away(l, i, why, now.until_ms);
-			return;
-		}
-		live->standing = now.is_due ? STANDS_DUE : STANDS_LIVE;
-		live->until_ms = now.until_ms;
+	if (why != REASON_CHOSEN) {
+		turn_away(l, i, why, now.until_ms);
+		return false;
 	}
+	live->standing = now.is_due ? STANDS_DUE : STANDS_LIVE;
+	live->until_ms = now.until_ms;
 	if (hold_ms > l->now_ms) {
 		live->standing = STANDS_HELD;
 		live->until_ms = hold_ms;
 	}
+	return true;
+}
+
+static inline bool
+look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct unit_now *un,
+	const struct asked *a, struct live *live)
+{
+	const struct seat *s = &l->pool->seats[i];
+	const struct board_target *t = s->target;
+
+	live->standing = STANDS_LIVE;
+	live->until_ms = 0;
+	if ((!is_plain(s, t, a) || now_at(&t->forecast_hold_ms) > a->now_ms) &&
+		!look_hard(l, i, unit, un, live))
+		return false;
 	live->seat = i;
-	live->tier = unit->tier << 16 | s->rank;
+	live->tier = a->tier | s->rank;
 	live->weight = s->weight;
 	live->rank = 0;
 	live->is_thin = false;
@@ -837,8 +858,7 @@ look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct u
 		live->is_thin = thins(t, &live->weight);
 		live->class = live->is_thin && strategy_sits_out(l, live, s);
 	}
-	l->standing[live->standing]++;
-	l->count++;
+	return true;
 }
 
 /* Keys of a target count from the best of them that is live. */
@@ -877,17 +897,27 @@ fetch(const struct seat *s)
 static void
 look_at_seats(struct look *l, const struct unit *u, const struct unit_now *now)
 {
-	uint32_t end = u->first + u->count;
+	const struct asked a = { .states = u->bounds.states & ~(1u << TARGET_DISABLED),
+		.unreliable_ppm = u->bounds.min_reliability * 10000,
+		.now_ms = l->now_ms,
+		.tier = u->tier << 16,
+		.all_closer = now->is_due };
+	const struct seat *seats = l->pool->seats;
+	uint32_t end = u->first + u->count, last = (uint32_t)l->pool->seat_count - 1;
 	int from = l->count;
+	struct live *live = &l->live[from];
 
 	for (uint32_t s = u->first; s < end; s++) {
-		if (s + AHEAD < l->pool->seat_count)
-			fetch(&l->pool->seats[s + AHEAD]);
-		look_at_seat(l, s, u, now);
+		fetch(&seats[s + AHEAD < last ? s + AHEAD : last]);
+		if (!look_at_seat(l, s, u, now, &a, live))
+			continue;
+		l->standing[live->standing]++;
+		live++;
 	}
+	l->count = (int)(live - l->live);
 	if (l->wants_figures) /* what was read just now is at hand */
 		for (int i = from; i < l->count; i++)
-			score_figures(l, &l->pool->seats[l->live[i].seat], &l->figures[i]);
+			score_figures(l, &seats[l->live[i].seat], &l->figures[i]);
 }
 
 static void

@@ -147,7 +147,6 @@ struct unit {
 	uint32_t first, count; /* seats */
 	uint32_t tier;    /* 0 goes first; dense */
 	bool is_free;     /* the model is, whatever its price */
-	bool is_plain;    /* its bounds say nothing of single keys */
 	uint32_t branch;  /* units of one target have the same */
 	uint32_t group;
 };
