@@ -161,25 +161,34 @@ double
 score_all(struct look *l, const uint32_t *some, int count)
 {
 	const double *share = l->pool->objectives.share;
-	double best = 0;
+	const float cost = (float)share[OBJECTIVE_COST];
+	const float reliable = (float)share[OBJECTIVE_RELIABILITY];
+	const float quality = (float)share[OBJECTIVE_QUALITY];
+	float by_use, by_ttft, fastest, all_good, best = 0;
 
 	if (share[OBJECTIVE_COST] > 0)
 		score_costs(l);
 	finish(&l->use, USES_LEAST);
 	finish(&l->latency, 0);
+	by_use = (float)(share[OBJECTIVE_FAIRNESS] / l->use.width);
+	by_ttft = l->latency.width > 0 ? (float)(share[OBJECTIVE_LATENCY] / l->latency.width) : 0;
+	fastest = (float)l->latency.least;
+	all_good = (float)(share[OBJECTIVE_FAIRNESS] * (1 + l->use.least / l->use.width) +
+			   share[OBJECTIVE_LATENCY]);
 	for (int i = 0; i < count; i++) {
 		const struct figures *f = &l->figures[some[i]];
 		struct live *who = &l->live[some[i]];
+		/* as low_is_good(), taken apart so that a thousand of them are quick */
+		float rank = by_use * f->use - cost * l->unit[f->unit].cost_score -
+			     reliable * f->reliability - quality * f->quality - all_good;
 
-		who->rank = -(share[OBJECTIVE_COST] * (double)l->unit[f->unit].cost_score +
-			      share[OBJECTIVE_RELIABILITY] * (double)f->reliability +
-			      share[OBJECTIVE_FAIRNESS] * low_is_good(&l->use, (double)f->use) +
-			      share[OBJECTIVE_QUALITY] * (double)f->quality +
-			      share[OBJECTIVE_LATENCY] * latency_of(l, f));
-		if (who->class == 0 && who->rank < best)
-			best = who->rank;
+		if (f->ttft_us > 0)
+			rank += by_ttft * (f->ttft_us - fastest);
+		who->rank = (double)rank;
+		if (who->class == 0 && rank < best)
+			best = rank;
 	}
-	return best;
+	return (double)best;
 }
 
 void
