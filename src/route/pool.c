@@ -915,9 +915,8 @@ look_at_seats(struct look *l, const struct unit *u, const struct unit_now *now)
 		live++;
 	}
 	l->count = (int)(live - l->live);
-	if (l->wants_figures) /* what was read just now is at hand */
-		for (int i = from; i < l->count; i++)
-			score_figures(l, &seats[l->live[i].seat], &l->figures[i]);
+	if (l->wants_figures)
+		score_figures(l, from);
 }
 
 static void
