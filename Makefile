@@ -24,7 +24,7 @@ VAR    ?= var
 CC     ?= gcc
 FUZZ_SECONDS ?= 60
 
-ROOMS ?= base conf store board wire web admit route forward settle errand gateway manage cli
+ROOMS ?= base conf store board wire web admit route forward settle quote errand gateway manage cli
 
 CSTD    = -std=c17 -D_GNU_SOURCE
 WARN    = -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror
@@ -50,7 +50,7 @@ HARDEN += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 endif
 
 ALL_CFLAGS = $(CSTD) $(WARN) $(CFLAGS) $(HARDEN) $(FLAVOUR) -Isrc -DSLUICE_VERSION='"$(VERSION)"' -MMD -MP
-LIBS       = -lfcgi -lcurl -ldb-5.3 -lcjson -lcrypto -luv -lpthread
+LIBS       = -lfcgi -lcurl -ldb-5.3 -lcjson -lcrypto -luv -lpthread -lm
 
 SRC      := $(sort $(foreach r,$(ROOMS),$(wildcard src/$r/*.c)))
 OBJ       = $(SRC:%.c=$O/%.o)

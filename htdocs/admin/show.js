@@ -19,6 +19,23 @@ export function keyBadge(k) {
 	}
 }
 
+/* "14:32 ± 3 min": when a key's quota is used up before its reset. */
+export function runsDry(k) {
+	if (!k.runs_dry_at)
+		return "–";
+	const spread = k.runs_dry.split(" ± ")[1];
+	const past = new Date(k.runs_dry_at) <= new Date();
+	return h("span", { title: fullTime(k.runs_dry_at) }, past ? "used up" : `${minute(k.runs_dry_at)} ± ${spread}`);
+}
+
+export function quotaText(q) {
+	const window = q.window_s === null ? "" : q.window_s % 86400 === 0 ? ` in ${q.window_s / 86400} d`
+		: q.window_s % 3600 === 0 ? ` in ${q.window_s / 3600} h` : q.window_s % 60 === 0
+			? ` in ${q.window_s / 60} min` : ` in ${q.window_s} s`;
+	return `${q.remaining === null ? "?" : number(q.remaining)} of ${q.capacity === null ? "?" : number(q.capacity)} `
+		+ `${q.unit.replace("_", " ")}${window}${q.model ? `, ${q.model}` : ""} (${q.kind})`;
+}
+
 /* A share of a whole, for limits: used and reserved against the cap. */
 function meter(used, reserved, label) {
 	const u = Math.min(Math.max(used, 0), 1), r = Math.min(Math.max(reserved, 0), 1 - u);

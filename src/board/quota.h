@@ -53,6 +53,7 @@ struct board_quota {
 	_Atomic int64_t parts; /* of a key: 1 + index of its latest record at a model; 0: none */
 	_Atomic int64_t next;  /* of such a record: the key's next one, the same way */
 	_Atomic int64_t linked;
+	_Atomic int64_t target; /* bytes from here to its target, in the same mapping; 0: not known yet */
 	_Atomic int64_t born_ms, seen_ms, made_ms; /* first and last call; when it was foreseen last */
 	_Atomic int64_t given; /* hash of what a person gave */
 	_Atomic int64_t begun[BOARD_QUOTA_UNITS];     /* used since ever, calls under way included */

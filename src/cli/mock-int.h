@@ -49,6 +49,12 @@ struct mock_keys {
 	struct span bearer, x_api_key, api_key, goog_key, query_key, authorization;
 };
 
+#define MOCK_QUOTAS 4
+/* How much of its quotas a key has used. */
+struct mock_quota_use {
+	int64_t end_us[MOCK_QUOTAS], used[MOCK_QUOTAS];
+};
+
 /* What a stream is made of: one event again and again, in which a number is written anew; or pieces. */
 struct mock_stream {
 	struct bytes event;
@@ -69,6 +75,7 @@ struct mock_exchange {
 	bool http11;
 	struct mock_script script;
 	struct mock_keys keys;
+	struct mock_quota_use *quota; /* of its key */
 	enum mock_dialect dialect;
 	bool sap;          /* behind SAP's gateway: its streams are text */
 	bool vertex;       /* Google's platform: bearer tokens only */
@@ -144,6 +151,18 @@ void mock_auth_refuse(struct mock_exchange *x); /* a key that is none, as x's ho
 /* Answers when the path is a token endpoint. */
 bool mock_auth_answer(struct mock_exchange *x);
 void mock_auth_expire(void); /* all tokens given so far */
+
+/* mock_keys.c: keys that are told how to behave, for POST and GET /mock/keys. */
+bool mock_keys_tell(struct span json); /* false: it is no JSON */
+void mock_keys_put(struct bytes *to);
+enum mock_told { MOCK_TOLD_NOTHING, MOCK_TOLD_ANSWER, MOCK_TOLD_HANG };
+enum mock_told mock_keys_answer(struct mock_exchange *x, const char *last4);
+
+/* mock_quota.c: "requests/10s=20,requests/day=500" of each key; silent: no header tells.  false: not read. */
+bool mock_quota_read(const char *list, bool silent);
+bool mock_quota_take(struct mock_exchange *x); /* false: used up */
+/* Lines as the protocol tells them; false: there are no quotas. */
+bool mock_quota_headers(const struct mock_exchange *x, int status, struct bytes *to);
 
 /* mock_last.c: the last requests, for GET /mock/last[?path=…]. */
 void mock_last_keep(const struct mock_exchange *x);

@@ -38,7 +38,8 @@
 #define PATH_BYTES     96
 #define NUMBER_DIGITS  6
 
-const char mock_help[] =
+/* In two, as C lets a string be 4,095 bytes. */
+static const char help_options[] =
 	"usage: sluice mock [options]\n"
 	"\n"
 	"A provider of every protocol, for tests and first steps.  Prints its address.\n"
@@ -56,6 +57,9 @@ const char mock_help[] =
 	"  --client ID:SECRET      what the token endpoints take (anyone)\n"
 	"  --jwt-key FILE          a public key, by which they verify assertions\n"
 	"  --token-seconds N       the life of their tokens (3600)\n"
+	"  --quota LIST            of each key: requests/10s=20,requests/day=500; 429 beyond, and "
+	"headers\n"
+	"  --quota-told 0          without the headers (1)\n"
 	"  --only NAME             nothing but openai, openai-chat, azure, openrouter, anthropic, "
 	"gemini,\n"
 	"                          vertex, bedrock, sap or plain\n"
@@ -68,7 +72,8 @@ const char mock_help[] =
 	"OpenRouter; SAP's /v2/inference/deployments/D/… and /v2/lm/deployments.  Tokens:\n"
 	"POST /oauth/token (SAP), /token (Google), /TENANT/oauth2/v2.0/token (Entra ID).\n"
 	"/plain/… is an API that is no model's.\n"
-	"\n"
+	"\n";
+static const char help_names[] =
 	"Every model is served.  These names do something else:\n"
 	"\n"
 	"  mock-error-STATUS       that error; 429 with Retry-After: 7\n"
@@ -95,7 +100,8 @@ const char mock_help[] =
 	"The same words stand in a header X-Mock.  A key with bad401 (or any badSTATUS) in it\n"
 	"always gets that error.  GET /mock/stats tells what came, POST /mock/reset forgets it;\n"
 	"GET /mock/last (?path=/v1/messages) shows the last request, POST /mock/expire ends all\n"
-	"tokens.\n"
+	"tokens.  POST /mock/keys tells keys, by their last four characters, how to behave:\n"
+	"{\"A001\":{\"status\":429,\"head\":\"retry-after: 2\\r\\n\",\"body\":\"…\"}}.\n"
 	"\n"
 	"Answers say what was heard: \"You said: …\", media with type and size, the results of\n"
 	"tools by name; JSON that fits when a schema is asked for.  Words in the last turn steer:\n"
@@ -119,6 +125,7 @@ struct key {
 	int64_t requests, in_flight, most_in_flight;
 	bool used;
 	bool refused; /* mock-refuse-once */
+	struct mock_quota_use quota;
 };
 
 struct connection {
@@ -146,6 +153,7 @@ struct connection {
 static struct {
 	struct mock_script script;
 	int listen_fd, epoll_fd, log_fd;
+	bool quotas;
 	int64_t until_us, now_us;
 	struct connection *free;
 	struct connection *made; /* every one there is, open or free */
@@ -340,7 +348,8 @@ put_status(struct mock_exchange *x, int status, const char *type)
 	mock_error_headers(x, status, x->out);
 	(void)bytes_puts(x->out, "x-request-id: req_mock_");
 	mock_number(x->out, (int64_t)x->number);
-	if (status == 429 && (x->dialect == MOCK_OPENAI || x->dialect == MOCK_OPENROUTER))
+	if (status == 429 && !mock.quotas &&
+		(x->dialect == MOCK_OPENAI || x->dialect == MOCK_OPENROUTER))
 		(void)bytes_puts(x->out,
 			"\r\nRetry-After: 7\r\nx-ratelimit-limit-requests: 100\r\n"
 			"x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: 7s\r\n"
@@ -624,6 +633,7 @@ reset_stats(void)
 		mock.keys[i].requests = 0;
 		mock.keys[i].most_in_flight = mock.keys[i].in_flight;
 		mock.keys[i].refused = false;
+		mock.keys[i].quota = (struct mock_quota_use){ 0 };
 	}
 }
 
@@ -1073,6 +1083,14 @@ answer_own(struct connection *c)
 	} else if (span_is(c->x.path, "/mock/expire") && span_is(c->x.method, "POST")) {
 		mock_auth_expire();
 		mock_reply(&c->x, 200, "application/json", SPAN_LIT("{}"));
+	} else if (span_is(c->x.path, "/mock/keys") && span_is(c->x.method, "POST")) {
+		if (mock_keys_tell(c->x.body))
+			mock_reply(&c->x, 200, "application/json", SPAN_LIT("{}"));
+		else
+			openai_error(&c->x, 400);
+	} else if (span_is(c->x.path, "/mock/keys")) {
+		mock_keys_put(&text);
+		mock_reply(&c->x, 200, "application/json", bytes_span(&text));
 	} else if (span_is(c->x.path, "/mock/last")) {
 		char path[PATH_BYTES * 4];
 
@@ -1128,12 +1146,24 @@ answer(struct connection *c, const struct request *r)
 	}
 	c->key = key_of(r->key);
 	c->key->requests++;
+	x->quota = &c->key->quota;
 	if (++c->key->in_flight > c->key->most_in_flight)
 		c->key->most_in_flight = c->key->in_flight;
 	if (++mock.open > mock.max_open)
 		mock.max_open = mock.open;
 	mock_last_keep(x);
 	mock_route(x, bad, is_good_key(r->key));
+	switch (mock_keys_answer(x, c->key->last4)) {
+	case MOCK_TOLD_HANG:
+		x->status = 0;
+		c->state = HANGING;
+		return true;
+	case MOCK_TOLD_ANSWER:
+		x->script.fault = MOCK_FINE;
+		break;
+	default:
+		break;
+	}
 	switch (x->script.fault) {
 	case MOCK_HANG:
 		x->status = 0;
@@ -1514,8 +1544,8 @@ mock_main(int argc, char **argv)
 {
 	struct rlimit files;
 	struct sigaction quit = { .sa_handler = on_signal };
-	const char *where = "127.0.0.1:0", *log = NULL, *keys = NULL;
-	int64_t seconds = 0, strict = 0, talk = 0;
+	const char *where = "127.0.0.1:0", *log = NULL, *keys = NULL, *quota = "";
+	int64_t told = 1, seconds = 0, strict = 0, talk = 0;
 	const struct {
 		const char *name;
 		int64_t *number;
@@ -1536,6 +1566,8 @@ mock_main(int argc, char **argv)
 		{ "--jwt-key", NULL, &mock_auth.jwt_key },
 		{ "--only", NULL, &mock_auth.only },
 		{ "--token-seconds", &mock_auth.token_seconds, NULL },
+		{ "--quota", NULL, &quota },
+		{ "--quota-told", &told, NULL },
 	};
 
 	mock.script = (struct mock_script){ .chunks = 5, .chunk_bytes = 20, .status = 200 };
@@ -1543,7 +1575,8 @@ mock_main(int argc, char **argv)
 		size_t o = 0;
 
 		if (strcmp(argv[i], "--help") == 0) {
-			(void)fputs(mock_help, stdout);
+			(void)fputs(help_options, stdout);
+			(void)fputs(help_names, stdout);
 			return 0;
 		}
 		while (o < sizeof options / sizeof options[0] &&
@@ -1560,6 +1593,11 @@ mock_main(int argc, char **argv)
 			*options[o].number = read_number(argv[i], strlen(argv[i]));
 	}
 	mock_auth.strict = strict != 0;
+	mock.quotas = quota[0] != '\0';
+	if (!mock_quota_read(quota, told == 0)) {
+		(void)fail(quota, "quotas are requests/TIME=COUNT, parted by commas, four at most");
+		return 2;
+	}
 	mock.script.talks = talk != 0;
 	mock_script_read(&mock.script, SPAN_NONE); /* holds it to sensible values */
 	mock.log.limit = MOCK_OUT_BYTES;

@@ -1,12 +1,10 @@
 /*
  * mock.h - `sluice mock`: a provider that is none, scripted by what is asked of it.
  *
- * What it can be told, and how, stands in mock_help.
+ * What it can be told, and how, stands in its --help.
  */
 #ifndef CLI_MOCK_H
 #define CLI_MOCK_H
-
-extern const char mock_help[];
 
 /* Runs until --seconds have passed, or SIGTERM or SIGINT.  argv[0] is "mock".  Returns the exit code. */
 int mock_main(int argc, char **argv);

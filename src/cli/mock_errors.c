@@ -317,20 +317,24 @@ mock_error_scripted(struct mock_exchange *x)
 	return true;
 }
 
-/* Those of rate limits are OpenAI's in mock.c already. */
+/* Those of rate limits are OpenAI's in mock.c already, unless there are quotas. */
 void
 mock_error_headers(const struct mock_exchange *x, int status, struct bytes *to)
 {
 	unsigned long long n = (unsigned long long)x->number;
+	bool told = mock_quota_headers(x, status, to);
 
 	switch (x->dialect) {
 	case MOCK_ANTHROPIC:
+		(void)bytes_printf(
+			to, "request-id: req_mock_%llu\r\nanthropic-organization-id: mock\r\n", n);
+		if (told)
+			break;
 		(void)bytes_printf(to,
-			"request-id: req_mock_%llu\r\nanthropic-organization-id: mock\r\n"
 			"anthropic-ratelimit-requests-limit: 100\r\n"
 			"anthropic-ratelimit-requests-remaining: %d\r\n"
 			"anthropic-ratelimit-requests-reset: 2026-01-15T12:00:30Z\r\n",
-			n, status == 429 ? 0 : 99);
+			status == 429 ? 0 : 99);
 		if (status == 429)
 			(void)bytes_puts(to, "retry-after: 7\r\n");
 		break;
@@ -344,7 +348,7 @@ mock_error_headers(const struct mock_exchange *x, int status, struct bytes *to)
 	case MOCK_AZURE:
 		(void)bytes_printf(
 			to, "apim-request-id: mock-%llu\r\nx-ms-region: Mock Central\r\n", n);
-		if (status == 429)
+		if (status == 429 && !told)
 			(void)bytes_puts(to,
 				"retry-after: 7\r\nx-ratelimit-remaining-requests: 0\r\n"
 				"x-ratelimit-reset-requests: 7\r\n");

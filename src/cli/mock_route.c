@@ -321,6 +321,10 @@ mock_route(struct mock_exchange *x, int bad, bool good)
 	x->deployment = w.name;
 	if (w.name[0] != '\0')
 		mock_script_model(x, w.name);
+	if (!mock_quota_take(x)) {
+		mock_error_kind(x, KIND_RATE, NULL);
+		return;
+	}
 	switch (w.to) {
 	case TO_OPENAI:
 		openai_answer(x, w.rest);

@@ -3,7 +3,7 @@
  *
  * Answers tell what was heard, so that a test sees what reached a provider: the text of the last
  * turn, media with type and size, results by the names of their tools.  Words in the text steer it,
- * see mock_help.  Everything is the same for the same request.
+ * see the mock's --help.  Everything is the same for the same request.
  */
 #include "cli/mock-talk-int.h"
 

@@ -163,6 +163,10 @@ static const struct setting settings[] = {
 			"first rest of a key without credit." },
 	{ SETTING("rest_invalid", MS, rest_invalid_ms, "5m"), RANGE(SECOND, 31 * DAY),
 		.help = "First rest of a key that its provider refuses; doubles up to rest_max." },
+	{ SETTING("forecast", BOOL, forecast, "yes"),
+		.help = "Keys are not asked while their quota is used up by all that is known of "
+			"it.\nOtherwise they are asked until they refuse; what is foreseen is "
+			"shown all the same." },
 	{ SETTING("http2", BOOL, http2, "no"),
 		.help = "HTTP/2 to providers: fewer connections, more memory for paused streams." },
 	{ SETTING("default_max_output_tokens", INT, default_max_output_tokens, "4096"),

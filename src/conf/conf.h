@@ -74,6 +74,7 @@ struct conf {
 	int64_t retry_deadline_ms; /* from the request's beginning to the last attempt's */
 	int64_t rest_hint_cap_ms; /* the first cap of a time that a provider states */
 	int64_t rest_invalid_ms;  /* of a key that is refused, the first time */
+	bool forecast;              /* hold back from keys whose quota is used up */
 	bool http2;
 	int64_t default_max_output_tokens;
 

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/money.h"
 #include "base/net.h"
+#include "route/forecast.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #define LINES_MAX      40
 #define DROPPED_BYTES  1024
 #define LIST_BYTES_MAX (16 << 20) /* LISTED_MAX models of OpenRouter's shape */
+#define METRICS_BYTES  (16 << 20)
 #define RETRY_AFTER_MAX                                                                            \
 	60 /* seconds an SDK may be told to sleep; interfaces.md, Response headers */
 
@@ -402,6 +404,16 @@ answer_finish(struct exchange *x)
 
 /* ---- our own answers [intake] ---- */
 
+void
+answer_quote(struct exchange *x)
+{
+	struct lines l = { .arena = x->arena };
+
+	add_common(&l, x);
+	add(&l, "X-Sluice-Dry-Run", "1");
+	web_answer(x->request, 200, "application/json", l.line, l.count, bytes_span(&x->quote));
+}
+
 static void
 answer_error(struct exchange *x)
 {
@@ -488,6 +500,50 @@ answer_options(struct gateway *gw, struct web_request *r)
 	web_answer(r, 204, NULL, l.line, l.count, SPAN_NONE);
 }
 
+/* A label's value: what would end it is left out. */
+static void
+put_label(struct bytes *out, const char *name, const char *value)
+{
+	bytes_printf(out, "%s=\"", name);
+	for (; *value != '\0'; value++)
+		if (*value != '"' && *value != '\\' && (unsigned char)*value >= ' ')
+			bytes_add(out, value, 1);
+	bytes_puts(out, "\"");
+}
+
+/* One gauge of all quotas that are known. */
+static void
+put_quotas(struct gateway *gw, struct bytes *out, bool dry)
+{
+	int64_t now_ms = board_now_ms(gw->board);
+	struct forecast_quota quota[24];
+	char text[ID_TEXT_BYTES];
+	struct id key;
+
+	for (int n = 0; n < BOARD_QUOTAS && !out->failed; n++) {
+		int count = !forecast_key_at(gw->board, n, &key)
+				    ? 0
+				    : forecast_quotas(gw->board, key, quota, 24);
+
+		for (int i = 0; i < count; i++) {
+			const struct forecast_quota *q = &quota[i];
+
+			if (dry ? q->dry_ms == 0 : q->remaining < 0)
+				continue;
+			id_text("key_", key, text);
+			bytes_printf(out,
+				"sluice_key_%s{key=\"%s\",quota=\"%s\",seconds=\"%" PRId64 "\",",
+				dry ? "runs_dry_seconds" : "quota_remaining", text,
+				quota_unit_name(q->unit), q->length_ms / 1000);
+			put_label(out, "model", q->model);
+			bytes_printf(out, "} %" PRId64 "\n",
+				!dry                 ? q->remaining
+				: q->dry_ms > now_ms ? (q->dry_ms - now_ms) / 1000
+						     : 0);
+		}
+	}
+}
+
 /* Prometheus' text format, version 0.0.4: counts of all processes since the board was made. */
 static void
 answer_metrics(struct gateway *gw, struct web_request *r)
@@ -508,7 +564,7 @@ answer_metrics(struct gateway *gw, struct web_request *r)
 		{ COUNT_BYTES_IN, "received_bytes_total", "bytes of request bodies" },
 		{ COUNT_BYTES_OUT, "streamed_bytes_total", "bytes streamed to clients" },
 	};
-	struct bytes out = BYTES_LIMIT(16384);
+	struct bytes out = BYTES_LIMIT(METRICS_BYTES);
 	struct board_health health;
 	int64_t waited_ms;
 
@@ -535,6 +591,14 @@ answer_metrics(struct gateway *gw, struct web_request *r)
 		board_waiting(gw->board, NULL, 0), waited_ms / 1000, (int)(waited_ms % 1000),
 		board_counted(gw->board, COUNT_QUEUED));
 	listing_key_gauges(gw, &out);
+	bytes_puts(&out,
+		"# HELP sluice_key_quota_remaining what is left of a provider key's quota\n"
+		"# TYPE sluice_key_quota_remaining gauge\n");
+	put_quotas(gw, &out, false);
+	bytes_puts(&out,
+		"# HELP sluice_key_runs_dry_seconds until a quota is used up before its reset\n"
+		"# TYPE sluice_key_runs_dry_seconds gauge\n");
+	put_quotas(gw, &out, true);
 	web_answer(r, 200, "text/plain; version=0.0.4", NULL, 0, bytes_span(&out));
 	bytes_free(&out);
 }

@@ -183,8 +183,13 @@ report(struct exchange *x)
 	struct span evidence = evidence_of(x);
 	struct failure_scope scope = { .is_model = false };
 	struct wire_usage u = WIRE_USAGE_NONE;
-	struct quota_told told = { .count = 0 };
-	struct telling telling = { &told, response_header(x, "date"), clock_wall_ms() };
+	/* resets are told as of the head, which may have come long before a stream's end */
+	struct quota_told told = { .age_ms = x->end.first_byte_us == 0
+						     ? 0
+						     : (x->end.total_us - x->end.first_byte_us) /
+							       1000 };
+	struct telling telling = { &told, response_header(x, "date"),
+		clock_wall_ms() - told.age_ms };
 	struct route_outcome o = { .failure = x->failure,
 		.status = x->end.status,
 		.until_ms = x->retry_at_ms,

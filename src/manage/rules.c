@@ -5,6 +5,8 @@
  */
 #include "manage/manage-int.h"
 #include "route/failure_rule.h"
+#include "wire/quota.h"
+#include "wire/request_rule.h"
 
 #include <regex.h>
 #include <stdio.h>
@@ -178,22 +180,12 @@ rules_check_objectives(struct call *c, const char *field, const char *list, int6
 static int
 check_quota(struct call *c, const char *field, const char *entry)
 {
-	static const char *const metrics[] = { "requests", "input_tokens", "output_tokens",
-		"tokens", "cost" };
-	static const char *const windows[] = { "second", "minute", "hour", "day", "week", "month" };
-	size_t metric = strcspn(entry, "/");
-	int64_t value;
-	bool known = false;
+	struct quota_window w;
 
-	for (size_t i = 0; i < sizeof metrics / sizeof metrics[0]; i++)
-		known |= strlen(metrics[i]) == metric && memcmp(metrics[i], entry, metric) == 0;
-	if (!known || entry[metric] != '/' ||
-		read_share(entry + metric + 1, windows, sizeof windows / sizeof windows[0],
-			AMOUNT_MOST, &value) < 0 ||
-		value < 1)
+	if (quota_parse_given(span_of(entry), &w) != 0)
 		return call_refuse(c, ERR_BAD_REQUEST, field,
-			"%s holds what a key may use, such as requests/minute=60 or "
-			"tokens/day=1000000; '%.60s' is none.",
+			"%s holds what a key may use, such as requests/minute=60, "
+			"requests/10s=20 or tokens/day=1000000; '%.60s' is none.",
 			field, entry);
 	return 0;
 }
@@ -289,21 +281,14 @@ check_failures(struct call *c, const char *field, const char *list)
 int
 rules_check_requests(struct call *c, const char *field, const char *list)
 {
-	static const char *const verbs[] = { "set ", "default ", "remove ", "system ", "header ",
-		"cap " };
 	char entry[ENTRY_BYTES];
 
 	while (rules_next(&list, entry, sizeof entry)) {
-		bool known = false;
+		struct err why = { 0 };
 
-		for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
-			known |= strncmp(entry, verbs[i], strlen(verbs[i])) == 0 &&
-				 entry[strlen(verbs[i])] != '\0';
-		if (!known)
-			return call_refuse(c, ERR_BAD_REQUEST, field,
-				"%s begins with set, default, remove, system, header or cap; "
-				"'%.60s' does not.",
-				field, entry);
+		if (request_rule_check(span_of(entry), &why) != 0)
+			return call_refuse(
+				c, ERR_BAD_REQUEST, field, "%s: %s", field, err_public(&why));
 	}
 	return 0;
 }

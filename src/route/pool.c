@@ -605,18 +605,14 @@ pool_free(struct pool *p)
 	free(p->seats);
 }
 
-struct id
-route_target_at(struct id whole, struct span model)
-{
-	return board_target_part(whole, "model", model.at, model.len);
-}
-
 static void
 find_at_model(
 	struct board *b, _Atomic(struct board_target *) *at, struct id whole, struct span model)
 {
 	if (atomic_load_explicit(at, memory_order_relaxed) == NULL)
-		atomic_store_explicit(at, board_target_find(b, route_target_at(whole, model)),
+		atomic_store_explicit(at,
+			board_target_find(
+				b, board_target_part(whole, "model", model.at, model.len)),
 			memory_order_relaxed);
 }
 

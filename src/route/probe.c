@@ -8,6 +8,8 @@
 #include "route/share.h"
 #include "route/standing-int.h"
 
+#include "route/forecast.h"
+
 enum standing_may
 standing_upstream_may(const struct board *b, const struct upstream *u, const struct board_target *t,
 	int64_t now_ms)
@@ -65,8 +67,11 @@ may_begin(struct board *b, struct route_candidate *c, enum board_scope scope)
 					? standing_upstream_may(b, c->upstream, t, now_ms)
 					: standing_may(b, t, now_ms);
 
+	/* at once, though this process's snapshot may still have it */
+	if (scope == SCOPE_KEY && t != NULL && state_of(t) == TARGET_DISABLED)
+		return false;
 	if (may == STANDING_MAY)
-		return scope != SCOPE_KEY || t == NULL || state_of(t) != TARGET_DISABLED;
+		return true;
 	if (may != STANDING_DUE)
 		return false;
 	if (probe_claim(b, t)) {
@@ -111,6 +116,15 @@ count_pick(struct board_target *t)
 		(void)atomic_fetch_add_explicit(&t->picks, 1, memory_order_relaxed);
 }
 
+static void
+give_places(const struct route_candidate *c)
+{
+	if (c->target_upstream != NULL)
+		(void)atomic_fetch_sub(&c->target_upstream->inflight, 1);
+	if (c->target_key != NULL)
+		(void)atomic_fetch_sub(&c->target_key->inflight, 1);
+}
+
 bool
 route_begin(struct board *board, struct route_candidate *c, bool is_first)
 {
@@ -119,7 +133,13 @@ route_begin(struct board *board, struct route_candidate *c, bool is_first)
 	c->probes = 0;
 	for (enum board_scope s = 0; s < SCOPE__COUNT && may; s++)
 		may = may_begin(board, c, s);
-	if (!may || !take_places(c)) {
+	if (may)
+		may = take_places(c);
+	if (may && !forecast_begin(board, c)) {
+		give_places(c);
+		may = false;
+	}
+	if (!may) {
 		probe_leave(board, c);
 		c->probes = 0;
 		return false;

@@ -221,8 +221,6 @@ void views_free(struct route_table *t);
 int pool_make(const struct route_table *t, struct view *v, struct pool *p,
 	const struct table_route *bound_by, bool again);
 void pool_free(struct pool *p);
-/* The part of an upstream or key that is what it is at that model, by its own name. */
-struct id route_target_at(struct id whole, struct span model);
 /* Looks for targets at models that were made since. */
 void pool_refresh(const struct route_table *t, struct pool *p);
 

@@ -405,9 +405,10 @@ quota_read_body(struct quota_told *t, struct span body)
 	used = count_behind(text, "used");
 	/* headers that name no length tell of the same window */
 	for (int i = 0; i < t->count && w == NULL; i++)
-		if (t->window[i].unit == m.unit && t->window[i].limit == limit)
+		if (t->window[i].unit == m.unit &&
+			(t->window[i].limit == limit || (limit < 0 && t->window[i].remaining == 0)))
 			w = &t->window[i];
-	if (w == NULL)
+	if (w == NULL && limit >= 0)
 		w = window_of(t, m.unit, m.length_ms);
 	if (w == NULL)
 		return;

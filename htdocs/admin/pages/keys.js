@@ -6,7 +6,7 @@ import { pagedTable } from "../list.js";
 import { detail, dialogs, every, filters, opener, page } from "../page.js";
 import { choice, chooser, known, nameOf } from "../pick.js";
 import { href } from "../router.js";
-import { keyBadge } from "../show.js";
+import { keyBadge, quotaText, runsDry } from "../show.js";
 
 const title = (k) => k.label || k.masked;
 
@@ -37,6 +37,7 @@ export function keysPage(ctx) {
 			{ head: "Secret", more: true, cell: (k) => h("code", {}, k.masked) },
 			{ head: "Upstream", cell: (k) => k.upstream_name || nameOf("upstreams", k.upstream) },
 			{ head: "State", cell: keyBadge },
+			{ head: "Runs dry", more: true, cell: runsDry },
 			{ head: "Last trouble", grow: true, cell: (k) => h("span", { title: k.last_error }, k.last_error || "–") },
 			{ head: "For project", more: true, cell: (k) => (k.project_id
 				? nameOf("projects", k.project_id) : "all") },
@@ -99,6 +100,8 @@ export function keysPage(ctx) {
 		const label = labelField(k.label ?? ""), weight = weightField(String(k.weight ?? 1));
 		return [facts([["State", keyBadge(k)],
 			["Rests until", k.rests_until && `${fullTime(k.rests_until)} (${ago(k.rests_until)})`],
+			["Runs dry at", k.runs_dry_at && runsDry(k)],
+			["Quotas left", !k.forecast?.length ? null : h("div", {}, k.forecast.map((q) => h("div", {}, quotaText(q))))],
 			["Last trouble", k.last_error], ["Secret", h("code", {}, k.masked)],
 			["Upstream", k.upstream_name || nameOf("upstreams", k.upstream)],
 			["For project", k.project_id ? nameOf("projects", k.project_id) : "all"],

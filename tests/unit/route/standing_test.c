@@ -2,6 +2,8 @@
  * whoever rests comes back by himself. */
 #include "standing_fixture.h"
 
+#include "route/forecast.h"
+
 static void
 transitions_are_those_of_the_table(void **state)
 {
@@ -584,5 +586,6 @@ main(void)
 		TEST(one_request_probes_and_gives_its_claim_back),
 	};
 
+	forecast_switch(false); /* what a refusal says of a quota is forecast_test's */
 	return cmocka_run_group_tests_name("route/standing", tests, NULL, NULL);
 }
