@@ -38,8 +38,8 @@ touch(struct board_share *s, int64_t now_ms, int64_t add)
 {
 	int64_t was = word_get(&s->use);
 
-	(void)atomic_compare_exchange_strong(
-		&s->use, &was, use_word(board_share_use(was, now_ms) + add, now_ms));
+	(void)atomic_compare_exchange_strong(&s->use, &was,
+		use_word((int64_t)board_share_use(was, (uint32_t)(now_ms / 1000)) + add, now_ms));
 }
 
 void

@@ -32,12 +32,12 @@ struct board_share *board_share(struct board *b, struct id pool, struct id membe
 /* Counts a use. */
 void board_share_used(struct board_share *s, int64_t now_ms);
 
-/* How much of `use` is left now. */
-static inline int64_t
-board_share_use(int64_t use, int64_t now_ms)
+/* How much of `use` is left at that second of board time. */
+static inline uint64_t
+board_share_use(int64_t use, uint32_t now_s)
 {
-	uint32_t passed = (uint32_t)(now_ms / 1000) - (uint32_t)use;
-	int64_t left = (int64_t)((uint64_t)use >> 32);
+	uint32_t passed = now_s - (uint32_t)use;
+	uint64_t left = (uint64_t)use >> 32;
 
 	/* A clock that is a little behind another process's has nothing passed. */
 	if (passed > UINT32_MAX / 2)
@@ -45,7 +45,7 @@ board_share_use(int64_t use, int64_t now_ms)
 	if (passed / BOARD_SHARE_HALF_S > 31)
 		return 0;
 	left >>= passed / BOARD_SHARE_HALF_S;
-	return left - left * (int64_t)(passed % BOARD_SHARE_HALF_S) / (2 * BOARD_SHARE_HALF_S);
+	return left - left * (passed % BOARD_SHARE_HALF_S) / (2 * BOARD_SHARE_HALF_S);
 }
 
 #endif

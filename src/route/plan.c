@@ -112,19 +112,25 @@ add_best(struct deciding *d, const uint32_t *some, int count)
 	const struct live *all = d->look->live;
 	uint32_t best[ROUTE_ATTEMPTS_MAX];
 	int n = 0, most = d->room - d->plan->count;
+	uint8_t worst_class = 0;
+	double worst_rank = 0;
 
 	for (int i = 0; i < count && most > 0; i++) {
+		const struct live *who = &all[some[i]];
 		int at = n;
 
-		if (n == most && !goes_before(&all[some[i]], &all[best[n - 1]]))
+		if (n == most && (who->class > worst_class ||
+					 (who->class == worst_class && who->rank >= worst_rank)))
 			continue;
 		if (n < most)
 			n++;
 		else
 			at--;
-		for (; at > 0 && goes_before(&all[some[i]], &all[best[at - 1]]); at--)
+		for (; at > 0 && goes_before(who, &all[best[at - 1]]); at--)
 			best[at] = best[at - 1];
 		best[at] = some[i];
+		worst_class = all[best[n - 1]].class;
+		worst_rank = all[best[n - 1]].rank;
 	}
 	for (int i = 0; i < n; i++)
 		add_candidate(d, &all[best[i]]);
@@ -149,12 +155,15 @@ next_tier(struct deciding *d, int64_t after, int but, int64_t *tier)
 	*tier = INT64_MAX;
 	if (p->tiers <= 1 && !p->has_ranks && after >= 0)
 		return 0;
-	if (p->tiers <= 1 && !p->has_ranks && l->standing[STANDS_LIVE] == l->count && but < 0) {
-		for (int i = 0; i < l->count; i++) /* the usual case */
-			l->some[i] = (uint32_t)i;
-		d->weights = l->weights;
-		*tier = 0;
-		return l->count;
+	if (p->tiers <= 1 && !p->has_ranks && !strategy_in_order(p->strategy)) {
+		*tier = 0; /* the usual case */
+		d->weights = 0;
+		for (int i = 0; i < l->count; i++)
+			if (l->live[i].standing == STANDS_LIVE && i != but) {
+				l->some[count++] = (uint32_t)i;
+				d->weights += (double)l->live[i].weight;
+			}
+		return count;
 	}
 	for (int i = 0; i < l->count; i++) {
 		const struct live *who = &l->live[i];

@@ -756,57 +756,105 @@ thins(const struct board_target *t, float *weight)
 	return is_thin;
 }
 
-static void
-look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct unit_now *un)
-{
-	const struct seat *s = &l->pool->seats[i];
-	struct board_target *t = s->target,
-			    *at = atomic_load_explicit(&s->at_model, memory_order_relaxed);
-	struct unit_now now = { .is_due = un->is_due, .until_ms = un->until_ms };
-	struct live *live = &l->live[l->count];
-	int64_t hold_ms = now_at(&t->forecast_hold_ms);
+/* What a unit asks of all its seats alike. */
+struct asked {
+	unsigned states;        /* that a plain key may be in */
+	int64_t unreliable_ppm; /* up to which success_ppm wants a closer look; 0: none does */
+	int64_t now_ms;
+	uint32_t tier;
+	bool all_closer; /* the unit itself is due */
+};
 
+/* Nearly all seats are live, and nothing but that is to be said of them. */
+static inline bool
+is_plain(const struct seat *s, const struct board_target *t, const struct asked *a)
+{
+	int64_t success = now_at(&t->success_ppm);
+
+	return (now_at(&t->rest_until_ms) | s->max_parallel |
+		       (int64_t)(uintptr_t)atomic_load_explicit(
+			       &s->at_model, memory_order_relaxed) |
+		       (int64_t)a->all_closer) == 0 &&
+	       (a->states >> (now_at(&t->standing) & 7) & 1) != 0 &&
+	       (success > a->unreliable_ppm || success == 0);
+}
+
+/* The others.  *hold_ms: until when a forecast holds it. */
+static __attribute__((noinline)) enum route_reason
+look_closer(const struct look *l, const struct seat *s, const struct unit *unit,
+	struct unit_now *now, int64_t *hold_ms)
+{
+	const struct board_target *t = s->target;
+	const struct board_target *at = atomic_load_explicit(&s->at_model, memory_order_relaxed);
 	int64_t state = now_at(&t->standing) & 0xFF;
 
-	if (s->key != NULL && now_at(&t->rest_until_ms) != 0)
-		look_at_part(l, t, &now);
-	if (s->key != NULL && state == TARGET_DISABLED && now.reason == REASON_CHOSEN)
-		now.reason = REASON_INVALID; /* a person took it away a moment ago */
+	now->reason = REASON_CHOSEN;
+	if (s->key != NULL) /* else the unit was looked at */
+		look_at_part(l, t, now);
+	if (s->key != NULL && state == TARGET_DISABLED && now->reason == REASON_CHOSEN)
+		return REASON_INVALID; /* a person took it away a moment ago */
 	if (at != NULL) {
 		int64_t hold_at_ms = now_at(&at->forecast_hold_ms);
 
-		look_at_part(l, at, &now);
-		hold_ms = hold_at_ms > hold_ms ? hold_at_ms : hold_ms;
+		look_at_part(l, at, now);
+		*hold_ms = hold_at_ms > *hold_ms ? hold_at_ms : *hold_ms;
 	}
-	if (now.reason == REASON_CHOSEN && s->max_parallel > 0 &&
-		now_at(&t->inflight) >= s->max_parallel)
-		now.reason = REASON_FULL;
-	if (unit->bounds.states != ALL_STATES && (unit->bounds.states >> (state & 7) & 1) == 0)
-		now.reason = REASON_POLICY;
+	if ((unit->bounds.states >> (state & 7) & 1) == 0)
+		return REASON_POLICY;
 	if (unit->bounds.min_reliability > 0 && is_unreliable(t, unit->bounds.min_reliability))
-		now.reason = REASON_RELIABILITY;
-	if (now.reason != REASON_CHOSEN) {
-		turn_away(l, i, now.reason, now.until_ms);
-		return;
+		return REASON_RELIABILITY;
+	if (now->reason == REASON_CHOSEN && s->max_parallel > 0 &&
+		now_at(&t->inflight) >= s->max_parallel)
+		return REASON_FULL;
+	return (enum route_reason)now->reason;
+}
+
+/* Not plain: fills in what is to be said of it; false: it is turned away. */
+static __attribute__((noinline)) bool
+look_hard(struct look *l, uint32_t i, const struct unit *unit, const struct unit_now *un,
+	struct live *live)
+{
+	const struct seat *s = &l->pool->seats[i];
+	int64_t hold_ms = now_at(&s->target->forecast_hold_ms);
+	struct unit_now now = *un;
+	enum route_reason why = look_closer(l, s, unit, &now, &hold_ms);
+
+	if (why != REASON_CHOSEN) {
+		turn_away(l, i, why, now.until_ms);
+		return false;
 	}
-	live->seat = i;
-	live->tier = unit->tier << 16 | s->rank;
 	live->standing = now.is_due ? STANDS_DUE : STANDS_LIVE;
 	live->until_ms = now.until_ms;
-	live->weight = s->weight;
-	live->is_thin = thins(t, &live->weight);
 	if (hold_ms > l->now_ms) {
 		live->standing = STANDS_HELD;
 		live->until_ms = hold_ms;
 	}
+	return true;
+}
+
+static inline bool
+look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct unit_now *un,
+	const struct asked *a, struct live *live)
+{
+	const struct seat *s = &l->pool->seats[i];
+	const struct board_target *t = s->target;
+
+	live->standing = STANDS_LIVE;
+	live->until_ms = 0;
+	if ((!is_plain(s, t, a) || now_at(&t->forecast_hold_ms) > a->now_ms) &&
+		!look_hard(l, i, unit, un, live))
+		return false;
+	live->seat = i;
+	live->tier = a->tier | s->rank;
+	live->weight = s->weight;
 	live->rank = 0;
-	live->class = live->is_thin && strategy_sits_out(l, live, s);
-	l->standing[live->standing]++;
-	if (live->standing == STANDS_LIVE)
-		l->weights += (double)live->weight;
-	if (l->wants_figures)
-		score_figures(l, s, &l->figures[l->count]);
-	l->count++;
+	live->is_thin = false;
+	live->class = 0;
+	if ((now_at(&t->share_ppm) | now_at(&t->forecast_share_ppm)) != 0) {
+		live->is_thin = thins(t, &live->weight);
+		live->class = live->is_thin && strategy_sits_out(l, live, s);
+	}
+	return true;
 }
 
 /* Keys of a target count from the best of them that is live. */
@@ -845,13 +893,26 @@ fetch(const struct seat *s)
 static void
 look_at_seats(struct look *l, const struct unit *u, const struct unit_now *now)
 {
-	uint32_t end = u->first + u->count;
+	const struct asked a = { .states = u->bounds.states & ~(1u << TARGET_DISABLED),
+		.unreliable_ppm = u->bounds.min_reliability * 10000,
+		.now_ms = l->now_ms,
+		.tier = u->tier << 16,
+		.all_closer = now->is_due };
+	const struct seat *seats = l->pool->seats;
+	uint32_t end = u->first + u->count, last = (uint32_t)l->pool->seat_count - 1;
+	int from = l->count;
+	struct live *live = &l->live[from];
 
 	for (uint32_t s = u->first; s < end; s++) {
-		if (s + AHEAD < l->pool->seat_count)
-			fetch(&l->pool->seats[s + AHEAD]);
-		look_at_seat(l, s, u, now);
+		fetch(&seats[s + AHEAD < last ? s + AHEAD : last]);
+		if (!look_at_seat(l, s, u, now, &a, live))
+			continue;
+		l->standing[live->standing]++;
+		live++;
 	}
+	l->count = (int)(live - l->live);
+	if (l->wants_figures)
+		score_figures(l, from);
 }
 
 static void
@@ -890,7 +951,6 @@ pool_look(struct look *l)
 	l->count = l->away_count = 0;
 	l->wakes_ms = 0;
 	l->may_free = false;
-	l->weights = 0;
 	l->wants_figures = scores_matter(p);
 	memset(l->out, 0, sizeof l->out);
 	memset(l->standing, 0, sizeof l->standing);

@@ -285,7 +285,7 @@ struct level {
 
 /* The widths of what is scored. */
 struct range {
-	double least, most, width; /* width: what counts as the whole of it */
+	float least, most, width; /* width: what counts as the whole of it */
 };
 
 /* A key that may not be asked now, for the record. */
@@ -311,8 +311,6 @@ struct look {
 	int64_t now_ms, wakes_ms, turn;
 	int count;
 	int standing[STANDS__COUNT]; /* how many of each */
-	int near;            /* of some[], those that the shares decide among */
-	double weights;      /* of all that are live */
 	uint32_t best_tier;  /* of those that are live */
 	int behind;          /* in tiers after it */
 	bool may_free, wants_figures;
@@ -338,8 +336,8 @@ void strategy_rank(struct look *l, uint32_t *some, int count, bool takes);
 void strategy_chosen(struct look *l, const struct live *who);
 /* Some only go when what should be first cannot: who is due to be probed waits for that. */
 bool strategy_in_order(enum route_strategy s);
-/* What is scored of a key, while it is looked at. */
-void score_figures(struct look *l, const struct seat *s, struct figures *f);
+/* What is scored of the lives from that one on, while the words they were judged by are at hand. */
+void score_figures(struct look *l, int from);
 void score_begin(struct look *l); /* before the first of them */
 /* The rank of some: their scores from 0 to 1, negative.  The lowest. */
 double score_all(struct look *l, const uint32_t *some, int count);

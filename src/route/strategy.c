@@ -226,7 +226,8 @@ static double
 use_of(const struct look *l, const struct seat *s)
 {
 	return s->word == NULL ? 0
-			       : (double)board_share_use(now_at(&s->word->use), l->now_ms) /
+			       : (double)board_share_use(
+					 now_at(&s->word->use), (uint32_t)(l->now_ms / 1000)) /
 					 BOARD_SHARE_ONE;
 }
 

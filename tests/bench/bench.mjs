@@ -132,8 +132,8 @@ try {
     cpu_ratio_workers: streams > 0 && median(workerCpu) / m.nginx.cpu,
   };
   console.log(JSON.stringify(result, null, 2));
-  // wire_bench comes last: it fails where a target is missed
-  for (const [name, ...words] of [["board_bench"], ["ledger_bench", options.tokens], ["wire_bench"]]) {
+  // those that fail where a target is missed come last
+  for (const [name, ...words] of [["board_bench"], ["ledger_bench", options.tokens], ["route_bench"], ["wire_bench"]]) {
     const run = spawnSync(path.join(programs, "tests/bench", name), words, { encoding: "utf8" });
     console.log(run.stdout);
     if (run.status !== 0) throw new Error(`${name}: ${run.stderr.slice(-2000)}`);

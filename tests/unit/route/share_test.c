@@ -297,17 +297,17 @@ uses_are_forgotten_by_half(void **state)
 	struct house *h = *state;
 	struct board_share *s = board_share(h->board, pool, member_id(1));
 	int64_t now_ms = board_now_ms(h->board), use;
+	uint32_t now_s = (uint32_t)(now_ms / 1000);
 
 	for (int i = 0; i < 64; i++)
 		board_share_used(s, now_ms);
 	use = atomic_load(&s->use);
-	assert_int_equal(board_share_use(use, now_ms), 64 * BOARD_SHARE_ONE);
-	assert_int_equal(
-		board_share_use(use, now_ms + BOARD_SHARE_HALF_S * 1000), 32 * BOARD_SHARE_ONE);
-	assert_in_range(board_share_use(use, now_ms + BOARD_SHARE_HALF_S * 500),
-		32 * BOARD_SHARE_ONE, 50 * BOARD_SHARE_ONE);
-	assert_int_equal(board_share_use(use, now_ms + INT64_C(86400000)), 0);
-	assert_int_equal(board_share_use(use, now_ms - 5000), 64 * BOARD_SHARE_ONE);
+	assert_int_equal(board_share_use(use, now_s), 64 * BOARD_SHARE_ONE);
+	assert_int_equal(board_share_use(use, now_s + BOARD_SHARE_HALF_S), 32 * BOARD_SHARE_ONE);
+	assert_in_range(board_share_use(use, now_s + BOARD_SHARE_HALF_S / 2), 32 * BOARD_SHARE_ONE,
+		50 * BOARD_SHARE_ONE);
+	assert_int_equal(board_share_use(use, now_s + 86400), 0);
+	assert_int_equal(board_share_use(use, now_s - 5), 64 * BOARD_SHARE_ONE);
 }
 
 int
