@@ -24,7 +24,7 @@ VAR    ?= var
 CC     ?= gcc
 FUZZ_SECONDS ?= 60
 
-ROOMS ?= base conf store board wire web admit route forward settle errand gateway manage cli
+ROOMS ?= base conf store board wire web admit route forward settle quote errand gateway manage cli
 
 CSTD    = -std=c17 -D_GNU_SOURCE
 WARN    = -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror
@@ -137,7 +137,7 @@ bench:
 	@$(MAKE) --no-print-directory all $(NODE_MODULES) $(BENCHES)
 	@cd tests && SLUICE_BUILD=$O node bench/bench.mjs
 
-BENCHES = $O/tests/bench/board_bench $O/tests/bench/ledger_bench $O/tests/bench/wire_bench
+BENCHES = $O/tests/bench/board_bench $O/tests/bench/ledger_bench $O/tests/bench/route_bench $O/tests/bench/wire_bench
 $(BENCHES) $O/tests/soak/usage_soak: %: %.o $O/libsluice.a
 	@$(CC) $(ALL_CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 

@@ -329,10 +329,11 @@ write_log(const struct board_event *e)
 {
 	static const char *const scopes[SCOPE__COUNT] = { "key", "key at a model", "upstream",
 		"upstream at a model", "account" };
-	char until[CLOCK_TEXT_BYTES] = "", id[33];
+	char until[CLOCK_TEXT_BYTES] = "", id[ID_TEXT_BYTES];
 	bool is_breaker = e->kind == EVENT_BREAKER;
 
-	id_hex(record_of(e), id);
+	id_text(e->scope == SCOPE_KEY || e->scope == SCOPE_KEY_MODEL ? "key_" : "up_", e->record,
+		id);
 	if (e->until_ms != 0)
 		clock_rfc3339(e->until_ms, until);
 	log_write(LOG_INFO, "standing", "%s %s%s%s: %s%s -> %s (%s), status %d%s%s%s%s",
@@ -347,6 +348,12 @@ write_log(const struct board_event *e)
 		e->evidence);
 }
 
+bool
+standing_is_clerk(struct board *b)
+{
+	return board_events_read(b);
+}
+
 int
 standing_drain(struct board *b, struct store *s, struct err *err)
 {
@@ -354,7 +361,7 @@ standing_drain(struct board *b, struct store *s, struct err *err)
 	int64_t lost = 0;
 	int count = 0, rc = 0;
 
-	if (!board_events_read(b))
+	if (!standing_is_clerk(b) || standing_restore(b, s, err) < 0)
 		return 0;
 	while (count < DRAIN_MOST && board_events_next(b, &e, &lost) == 1) {
 		if (keep_standing(s, b, &e, err) != 0 || keep_history(s, &e, err) != 0) {
@@ -365,7 +372,6 @@ standing_drain(struct board *b, struct store *s, struct err *err)
 		board_events_done(b, &e);
 		count++;
 	}
-	board_events_leave(b);
 	if (lost > 0)
 		log_write(LOG_WARN, "standing", "%lld transitions could not be kept",
 			(long long)lost);
