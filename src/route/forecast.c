@@ -483,13 +483,16 @@ foresee(struct board *b, struct board_quota *q, struct id id, int64_t now_ms)
 		atomic_load(&is_off) || o.share_ppm == SHARE_WHOLE ? 0 : o.share_ppm);
 }
 
-/* When it is due; whoever says so first does it. */
+/* When it is due, the seldomer the longer nobody asks; whoever says so first does it. */
 static bool
 foresee_once(struct board *b, struct board_quota *q, struct id id, int64_t now_ms)
 {
-	int64_t made_ms = get(&q->made_ms);
+	int64_t made_ms = get(&q->made_ms), idle_ms = now_ms - get(&q->seen_ms);
+	int64_t each_ms = idle_ms < 2 * FORECAST_MINUTE_MS ? FORESEE_MS
+			  : idle_ms < FORECAST_HOUR_MS     ? 10 * FORESEE_MS
+							   : 60 * FORESEE_MS;
 
-	if ((now_ms - made_ms < FORESEE_MS && now_ms >= made_ms) ||
+	if ((now_ms - made_ms < each_ms && now_ms >= made_ms) ||
 		!atomic_compare_exchange_strong(&q->made_ms, &made_ms, now_ms))
 		return false;
 	foresee(b, q, id, now_ms);
