@@ -287,6 +287,7 @@ int refuse_when_named(struct call *c, enum record_kind of, struct id id);
 endpoint_fn inflight_list, inflight_cut; /* inflight.c */
 endpoint_fn requests_list, requests_get, usage_get, health_get;
 void requests_put(struct call *c, const struct usage_row *r); /* {…} */
+endpoint_fn routes_quote;                                     /* quote.c */
 endpoint_fn requests_explain;                                 /* explain.c */
 /* Once a process: is the state where the web server's files are?  Says so in the log, and keeps the
  * root for `sluice check`. */

@@ -100,6 +100,7 @@ static const struct endpoint {
 
 	{ "GET",    "/manage/routes",                     NEEDS_ADMIN,   0,         routes_list },
 	{ "POST",   "/manage/routes",                     NEEDS_ADMIN,   64 * KIB,  routes_post },
+	{ "POST",   "/manage/routes/quote",               NEEDS_ADMIN,   MANAGE_BODY_MAX, routes_quote },
 	{ "GET",    "/manage/routes/{id}",                NEEDS_ADMIN,   0,         routes_get },
 	{ "PATCH",  "/manage/routes/{id}",                NEEDS_ADMIN,   64 * KIB,  routes_patch },
 	{ "DELETE", "/manage/routes/{id}",                NEEDS_ADMIN,   4 * KIB,   routes_delete },

@@ -61,7 +61,7 @@ what_cannot_be_understood_is_refused_by_name(void **state)
 		const char *why, *path, *json, *field;
 	} cases[] = {
 		{ "unknown field", "projects", "{\"name\":\"a\",\"nam\":1}", "nam" },
-		{ "of another kind", "projects", "{\"name\":\"a\",\"base_url\":\"x\"}",
+		{ "of another kind", "projects", "{\"name\":\"a\",\"base_url\":1}", "base_url" },
 			"base_url" },
 		{ "set by sluice", "projects", "{\"name\":\"a\",\"created_at\":null}",
 			"created_at" },
