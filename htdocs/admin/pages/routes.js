@@ -37,8 +37,8 @@ function rowsOf(legend, first, make, more) {
 	const box = h("div");
 	const add = (value, focus) => {
 		const parts = make(value);
-		const row = h("div", { class: "pair" }, parts.map((p) => p.el), h("button", { type: "button", class: "small",
-			onclick: () => { row.remove(); button.focus(); } }, "Remove"));
+		const row = h("div", {}, h("div", { class: "pair" }, parts.map((p) => p.el)), h("button", { type: "button",
+			class: "small", onclick: () => { row.remove(); button.focus(); } }, "Remove"));
 		row.values = () => Object.fromEntries(parts.map((p) => [p.name, p.control.value.trim()]));
 		box.append(row);
 		if (focus)
