@@ -13,12 +13,14 @@ const pages = {
 	limits: ["Limits", "M12 4a9 9 0 0 0-9 9c0 2.5 1 5 3 7h12c2-2 3-4.5 3-7a9 9 0 0 0-9-9zm-1 11 5-6-3 7z"],
 	upstreams: ["Upstreams", "M12 3l6 6h-4v6h-4V9H6zM4 18h16v3H4z"],
 	keys: ["Keys", "M6 10V8a6 6 0 0 1 12 0v2h2v11H4V10zm3 0h6V8a3 3 0 0 0-6 0z"],
+	routes: ["Routes", "M4 11h6l5-6h5v3h-4l-4 4.5 4 4.5h4v3h-5l-5-6H4z"],
+	policies: ["Policies", "M12 2l8 3v7c0 5-3.5 8-8 10-4.5-2-8-5-8-10V5zm-1.5 13 6-6L15 7.500l-4.500 4.500L8.500 10 7 11.500z"],
 	prices: ["Prices", "M3 3h9l9 9-9 9-9-9zm4 3a1.5 1.5 0 1 0 .1 0z"],
 	audit: ["Audit", "M5 3h11l4 4v14H5zm3 7v2h9v-2zm0 4v2h9v-2z"],
 	health: ["Health", "M3 11h4l3-7 4 14 3-7h4v2.5h-3L14 22 10 9l-1.5 4.5H3z"]
 };
 const groups = [["overview", "requests"], ["projects", "tokens", "limits"],
-	["upstreams", "keys", "prices"], ["audit", "health"]];
+	["upstreams", "keys", "routes", "policies", "prices"], ["audit", "health"]];
 
 let frame = null;   /* the elements of the signed-in frame, or null */
 let current = null; /* { name, watchers, abort } of the page shown */

@@ -38,7 +38,7 @@ async function find(kind, id) {
 export function nameOf(kind, id) {
 	if (!id)
 		return "–";
-	if (!/^(prj|up|key|tok)_/.test(id))
+	if (!/^(prj|up|key|tok|rt)_/.test(id))
 		return id;
 	const el = h("span", { title: id }, `${id.slice(0, 10)}…`);
 	find(kind, id).then((name) => { el.textContent = name; }, () => {});

@@ -5,17 +5,27 @@ import { nano, usd } from "./money.js";
 import { nameOf } from "./pick.js";
 import { href } from "./router.js";
 
+const causes = { rate_limit: "rate limit", no_credit: "no credit", overloaded: "provider overloaded",
+	failures: "too many failures", health: "health check", person: "by hand", probe: "tried in vain", time: "time" };
+export const causeText = (cause) => causes[cause] ?? cause ?? "";
+
 export function keyBadge(k) {
+	const until = k.rests_until ? ` until ${minute(k.rests_until)}` : "";
+	const why = [k.rests_until && fullTime(k.rests_until), k.last_error].filter(Boolean).join(": ");
 	switch (k.state) {
 	case "disabled":
-		return badge("off", "Disabled");
-	case "failing":
-		return badge("bad", "Failing", k.last_error);
-	case "resting":
-		return badge("warn", k.rests_until ? `Resting until ${minute(k.rests_until)}` : "Resting",
-			[k.rests_until && fullTime(k.rests_until), k.last_error].filter(Boolean).join(": "));
+		return badge("off", "Disabled", k.disabled_reason);
+	case "invalid":
+		return badge("bad", "Refused by provider", why);
+	case "exhausted":
+		return badge("bad", `Used up${until}`, why);
+	case "throttled":
+		return badge("warn", `Resting${until}`, why);
+	case "recovering":
+		return badge("warn", "Coming back", why);
 	default:
-		return badge("good", "Live");
+		return k.breaker && k.breaker !== "closed" && k.breaker !== "forced_closed"
+			? badge("bad", `Breaker open${until}`, why) : badge("good", "Available");
 	}
 }
 

@@ -130,7 +130,8 @@ on_end(void *ctx, const struct forward_end *end)
 	c->call = NULL;
 	c->e->status = end->status;
 	c->e->took_us = end->total_us;
-	c->desk->left--;
+	if (--c->desk->left == 0)
+		uv_stop(&c->desk->loop); /* a round that a timer ended would wait for sockets next */
 	if (c->e->body.failed)
 		(void)err_set(&c->e->err, ERR_UPSTREAM_UNREACHABLE,
 			"upstream %s: more than %zu bytes", c->e->upstream->name, c->e->most_bytes);

@@ -280,6 +280,7 @@ endpoint_fn upstreams_breaker;
 /* ---- routes.c, policies.c ---- */
 endpoint_fn routes_list, routes_post, routes_get, routes_patch, routes_delete;
 endpoint_fn policies_list, policies_post, policies_get, policies_patch, policies_delete;
+endpoint_fn policies_dry_run;
 bool route_names_upstream(const struct route *r, struct id upstream);
 /* Is that upstream, key or route named by a route, policy or upstream?  Then -1 with c->err, which names
  * them. */

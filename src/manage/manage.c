@@ -106,6 +106,7 @@ static const struct endpoint {
 	{ "DELETE", "/manage/routes/{id}",                NEEDS_ADMIN,   4 * KIB,   routes_delete },
 	{ "GET",    "/manage/policies",                   NEEDS_ADMIN,   0,         policies_list },
 	{ "POST",   "/manage/policies",                   NEEDS_ADMIN,   64 * KIB,  policies_post },
+	{ "POST",   "/manage/policies/dry-run",           NEEDS_ADMIN,   64 * KIB,  policies_dry_run },
 	{ "GET",    "/manage/policies/{id}",              NEEDS_ADMIN,   0,         policies_get },
 	{ "PATCH",  "/manage/policies/{id}",              NEEDS_ADMIN,   64 * KIB,  policies_patch },
 	{ "DELETE", "/manage/policies/{id}",              NEEDS_ADMIN,   4 * KIB,   policies_delete },

@@ -7,6 +7,7 @@
 #include "route/failure_rule.h"
 #include "wire/quota.h"
 #include "wire/request_rule.h"
+#include "wire/request_rule.h"
 
 #include <regex.h>
 #include <stdio.h>
@@ -282,14 +283,16 @@ int
 rules_check_requests(struct call *c, const char *field, const char *list)
 {
 	char entry[ENTRY_BYTES];
+	struct err why = { 0 };
 
-	while (rules_next(&list, entry, sizeof entry)) {
-		struct err why = { 0 };
-
-		if (request_rule_check(span_of(entry), &why) != 0)
-			return call_refuse(
-				c, ERR_BAD_REQUEST, field, "%s: %s", field, err_public(&why));
-	}
+	while (rules_next(&list, entry, sizeof entry))
+		if (request_rule_check(span_of(entry), &why) != 0) {
+			if (why.code == ERR_BAD_REQUEST)
+				return call_refuse(
+					c, ERR_BAD_REQUEST, field, "%s", err_public(&why));
+			c->err = why;
+			return -1;
+		}
 	return 0;
 }
 

@@ -313,6 +313,13 @@ narrowest_policy(const void *a, const void *b)
 	return memcmp(&x->head.id, &y->head.id, sizeof x->head.id);
 }
 
+void
+snapshot_sort_policies(struct policy *policies, size_t count)
+{
+	if (count > 0)
+		qsort(policies, count, sizeof *policies, narrowest_policy);
+}
+
 static int
 load_routes(struct store *s, struct snapshot *p, struct err *err)
 {
@@ -323,8 +330,7 @@ load_routes(struct store *s, struct snapshot *p, struct err *err)
 		return -1;
 	if (p->route_count > 0)
 		qsort(p->routes, p->route_count, sizeof *p->routes, nearest_route);
-	if (p->policy_count > 0)
-		qsort(p->policies, p->policy_count, sizeof *p->policies, narrowest_policy);
+	snapshot_sort_policies(p->policies, p->policy_count);
 	return 0;
 }
 

@@ -97,6 +97,9 @@ struct snapshot *snapshot_load(struct store *s, uint64_t generation, struct err 
 struct snapshot *snapshot_hold(struct snapshot *p);
 void snapshot_drop(struct snapshot *p); /* NULL is fine */
 
+/* In the order of snapshot.policies. */
+void snapshot_sort_policies(struct policy *policies, size_t count);
+
 const struct upstream *snapshot_upstream(const struct snapshot *p, struct id id);
 const struct upstream *snapshot_upstream_named(const struct snapshot *p, struct span name);
 /*

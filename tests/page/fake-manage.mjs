@@ -52,13 +52,13 @@ function makeData(requests) {
 		weight: 1, connect_timeout_ms: 0, first_byte_timeout_ms: 0, idle_timeout_ms: 0,
 		total_timeout_ms: 0, max_output_tokens: 4096, extra_headers: [],
 		forward_headers: [], ca_file: "", client_cert: "" }));
-	const keys = ["live", "resting", "failing", "disabled", "live"].map((state, i) => {
+	const keys = ["available", "throttled", "invalid", "disabled", "available"].map((state, i) => {
 		const up = upstreams[i < 4 ? 0 : 1];
 		return { ...head("key_", 60 - i), upstream: up.id, upstream_name: up.name, project_id: null,
 			label: ["main", "second account", "old account", "spare", "groq free tier"][i],
 			masked: `sk-proj-…${word(random, 4)}`, is_enabled: state !== "disabled", weight: 1, state,
-			rests_until: state === "resting" ? iso(now + 220e3) : null,
-			last_error: { failing: "401 Incorrect API key provided", resting:
+			rests_until: state === "throttled" ? iso(now + 220e3) : null,
+			last_error: { invalid: "401 Incorrect API key provided", throttled:
 				"429 Rate limit reached for gpt-4o in organization" }[state] ?? "" };
 	});
 	const tokens = Array.from({ length: 320 }, (_, i) => ({ ...head("tok_", 50 - i / 8),
@@ -78,6 +78,13 @@ function makeData(requests) {
 		mode: "hard", is_active: true, used, reserved, remaining: used === null ? null : metric === "cost"
 			? money((Number(cap) - Number(used) - Number(reserved)) * 1e9) : cap - used - reserved,
 		resets_at: window === "total" ? null : iso(now + { minute: 22e3, day: 5 * 3600e3, month: 9 * 86400e3 }[window]) }));
+	const routes = [{ ...head("rt_", 5), name: "chat", model: "gpt-*", is_active: true, strategy: "split", targets:
+		[{ upstream: upstreams[0].id, upstream_name: "openai", model: null, weight: 70, priority: 0 },
+			{ upstream: upstreams[1].id, upstream_name: "groq", model: "llama-3.3-70b-versatile", weight: 30, priority: 0 }],
+	fallbacks: ["error gpt-4o-mini", "context gpt-4.1"], objectives: [], affinity: "none", tries: 0, request_rules: [],
+	failure_rules: [] }];
+	const policies = [{ ...head("pol_", 3), name: "frugal", type: "cost_control", scope: "project", project_id: projects[0].id,
+		scope_name: projects[0].name, is_active: true, priority: 0, max_cost: money(5e7), refuse_unpriced: true }];
 	const prices = [["gpt-4o", "2.5", "10"], ["gpt-4o-mini", "0.15", "0.6"], ["gpt-4.1*", "2", "8"],
 		["llama-3.3-70b*", "0.59", "0.79"]].map(([model, input, output]) => ({ ...head("prc_", 70), model,
 		upstream: null, from: null, input: money(input * 1e9), output: money(output * 1e9),
@@ -120,7 +127,7 @@ function makeData(requests) {
 		actor: i % 3 ? "admin" : "command:root", action: pick(["token.create", "token.revoke", "key.disable",
 			"session.create"]), object: pick(tokens).id, address: i % 3 ? "203.0.113.9" : "",
 		changes: i % 4 ? [{ field: "label", before: null, after: "search" }] : [], changes_cut: false }));
-	return { projects, upstreams, keys, tokens, limits, grants: [], prices, requests: rows, audit };
+	return { projects, upstreams, keys, tokens, limits, grants: [], routes, policies, prices, requests: rows, audit };
 }
 
 /* ---- the API ---- */
@@ -128,7 +135,8 @@ function makeData(requests) {
 export const PASSWORD = "correct horse";
 export const SETUP_CODE = "open-sesame";
 export const MANAGEMENT_TOKEN = "sl-manage-0123456789";
-const PREFIX = { projects: "prj_", tokens: "tok_", upstreams: "up_", keys: "key_", limits: "lim_", prices: "prc_" };
+const PREFIX = { projects: "prj_", tokens: "tok_", upstreams: "up_", keys: "key_", limits: "lim_", prices: "prc_",
+	routes: "rt_", policies: "pol_" };
 /* What a POST or PATCH may name; unknown fields are refused by name, as the real one does. */
 const FIELDS = {
 	projects: "name is_active allowed_models allowed_origins allowed_endpoints allowed_networks api_key",
@@ -139,10 +147,15 @@ const FIELDS = {
 		"max_output_tokens extra_headers forward_headers ca_file client_cert",
 	keys: "upstream secret label weight project_id is_enabled",
 	limits: "scope metric window cap mode is_active timezone",
+	routes: "name model is_active project_id targets strategy objectives fallbacks affinity tries request_rules failure_rules",
+	policies: "name type scope project_id upstream key route is_active priority allowed_upstreams blocked_upstreams " +
+		"allowed_models blocked_models blocked_keys allowed_states regions tenants required_tags free_only " +
+		"min_reliability max_cost refuse_unpriced failure_rules tries deadline_ms",
 	prices: "model upstream from input output cache_read cache_write_5m cache_write_1h request"
 };
 const REQUIRED = { projects: ["name"], tokens: ["project_id"], upstreams: ["name", "base_url"],
-	keys: ["upstream", "secret"], limits: ["metric", "cap"], prices: ["model", "input", "output"] };
+	keys: ["upstream", "secret"], limits: ["metric", "cap"], prices: ["model", "input", "output"],
+	routes: ["name", "model"], policies: ["name", "type"] };
 
 class Refusal extends Error {
 	constructor(status, code, message, field) {
@@ -256,9 +269,12 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		} else if (kind === "keys") {
 			const { secret, ...rest } = body;
 			const up = find("upstreams", body.upstream);
-			Object.assign(r, { label: "", project_id: null, is_enabled: true, weight: 1, state: "live", rests_until: null,
+			Object.assign(r, { label: "", project_id: null, is_enabled: true, weight: 1, state: "available", rests_until: null,
 				last_error: "", masked: `${secret.slice(0, 3)}…${secret.slice(-4)}` }, rest, { upstream: up.id,
 				upstream_name: up.name });
+		} else if (kind === "routes" || kind === "policies") {
+			Object.assign(r, { is_active: true, scope_name: null }, body, kind === "routes" ? { targets: (body.targets ?? []).map((t) => ({ ...t,
+				upstream: find("upstreams", t.upstream).id, upstream_name: find("upstreams", t.upstream).name })) } : {});
 		} else if (kind === "limits") {
 			if (fake.limitsFail-- > 0)
 				throw new Refusal(503, "store_unavailable", "The store cannot be written.");
@@ -333,6 +349,9 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		if (!id)
 			return method === "POST" ? { status: 201, json: create(kind, body) } : { json: list(kind, q) };
 		const r = find(kind, id);
+		if (verb === "history")
+			return { json: { data: [{ time: iso(Date.now() - 60e3), kind: "state", scope: "key", model: null, from: "available",
+				to: "throttled", cause: "rate_limit", status: 429, until: null, evidence: "slow down" }], next: null } };
 		if (method === "GET")
 			return { json: r, headers: { ETag: `"${r.updated_at}"` } };
 		if (method === "DELETE") {
@@ -348,6 +367,13 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 				r.revoked_at = null;
 			return { json: r };
 		}
+		if (verb === "test")
+			return { json: { ok: r.state !== "invalid", verdict: r.state === "invalid" ? "invalid" : "works", status: 200,
+				duration_ms: 312, models: 61, message: r.state === "invalid" ? "Its provider does not know this key." : null } };
+		if (verb === "retry")
+			return { json: Object.assign(r, { rests_until: null }) };
+		if (verb === "revoke" && kind === "keys")
+			return { json: Object.assign(r, { is_enabled: false, state: "disabled", disabled_reason: `revoked: ${body.reason}` }) };
 		if (verb === "revoke")
 			return { json: Object.assign(r, { is_active: false, revoked_at: iso(Date.now()), revoked_reason: body.reason ?? "" }) };
 		if (verb === "rotate") {
@@ -368,7 +394,8 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 			return { status: 201, json: grant };
 		}
 		if (verb === "enable" || verb === "disable")
-			return { json: Object.assign(r, { is_enabled: verb === "enable", state: verb === "enable" ? "live" : "disabled" }) };
+			return { json: Object.assign(r, { is_enabled: verb === "enable", state: verb === "enable" ? "available" : "disabled",
+				disabled_reason: verb === "enable" ? "" : body.reason ?? "" }) };
 		throw new Refusal(404, "not_found", "There is no such path.");
 	}
 

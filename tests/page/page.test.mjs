@@ -271,6 +271,59 @@ pageTest("projects, upstreams and keys are made; a name that is taken is shown a
 		await page.getByRole("row").filter({ hasText: "old account" }).getByText("Incorrect API key").waitFor();
 	});
 
+pageTest("a key is tested, tried again, and taken out of use with a reason", {}, async (page, fake) => {
+	await signIn(page, fake, `#/keys?id=${fake.data.keys[1].id}`);
+	const d = dialog(page, "Key");
+	await d.getByText("Resting until").waitFor();
+	await d.getByRole("button", { name: "Test" }).click();
+	await d.getByText("It works: 312 ms, 61 models.").waitFor();
+	await d.getByText("What became of it").click();
+	await d.getByText("available → throttled, rate limit (HTTP 429)").waitFor();
+	await d.getByRole("button", { name: "Try again now" }).click();
+	await page.getByText("The next request finds out.").waitFor();
+	const row = page.getByRole("row").filter({ hasText: "second account" });
+	await row.getByRole("button", { name: "Disable" }).click();
+	await dialog(page, "Disable second account?").getByLabel("Why").fill("unpaid");
+	await page.getByRole("button", { name: "Disable", exact: true }).click();
+	await row.getByText("Disabled").waitFor();
+	assert.equal(fake.data.keys[1].disabled_reason, "unpaid");
+});
+
+pageTest("a route is made and changed by the keyboard, and a policy bound to a project", {}, async (page, fake) => {
+	await signIn(page, fake, "#/routes");
+	await page.getByText("70 % openai, 30 % groq as llama-3.3-70b-versatile").waitFor();
+	await page.getByRole("button", { name: "Add a route" }).press("Enter");
+	let d = dialog(page, "Add a route");
+	await d.getByLabel("Name", { exact: true }).fill("quick");
+	await page.keyboard.press("Tab");
+	await page.keyboard.type("claude-*");
+	await tabTo(page, d.getByRole("button", { name: "Add an upstream" }));
+	await page.keyboard.press("Enter");
+	await d.getByLabel("Upstream").selectOption("groq");
+	await d.getByLabel("Who of them comes first").selectOption("The quickest to answer");
+	await tabTo(page, d.getByRole("button", { name: "Add a model" }));
+	await page.keyboard.press("Enter");
+	await d.getByLabel("Model", { exact: true }).fill("gpt-4o-mini");
+	await page.keyboard.press("Enter");
+	await page.getByRole("link", { name: "quick" }).waitFor();
+	const made = fake.data.routes.at(-1);
+	assert.deepEqual([made.model, made.strategy, made.targets[0].upstream_name, made.fallbacks],
+		["claude-*", "latency", "groq", ["error gpt-4o-mini"]]);
+
+	await page.goto(`${fake.url}#/policies?new=1`);
+	d = dialog(page, "Add a policy");
+	await d.getByLabel("Name", { exact: true }).fill("frugal too");
+	await d.getByLabel("It decides").selectOption("What a request may cost");
+	await d.getByLabel("It binds").selectOption("one project");
+	await d.getByLabel("Which project").selectOption("research");
+	await d.getByLabel("Most that one request may cost").fill("0.25");
+	await d.getByRole("button", { name: "Add policy" }).click();
+	await page.getByRole("link", { name: "frugal too" }).waitFor();
+	const policy = fake.data.policies.at(-1);
+	assert.deepEqual([policy.type, policy.scope, policy.project_id, policy.max_cost],
+		["cost_control", "project", fake.data.projects[2].id, "0.25"]);
+});
+
 pageTest("a rolling limit on each end user is set, granted more, reset, and both are taken back", {},
 	async (page, fake) => {
 		await signIn(page, fake, "#/limits?new=1");

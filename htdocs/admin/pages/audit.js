@@ -6,7 +6,7 @@ import { pagedTable } from "../list.js";
 import { page } from "../page.js";
 import { href } from "../router.js";
 
-const places = { prj: "projects", tok: "tokens", up: "upstreams", key: "keys", lim: "limits", prc: "prices",
+const places = { prj: "projects", tok: "tokens", up: "upstreams", key: "keys", lim: "limits", prc: "prices", rt: "routes", pol: "policies",
 	req: "requests" };
 
 function object(id) {

@@ -1,12 +1,13 @@
 /* keys.js - the providers' secrets: masked, on and off, and how each is doing. */
 import { api } from "../api.js";
 import { confirm, dialog, facts, field, form, h, later, say } from "../dom.js";
-import { ago, fullTime, plural } from "../format.js";
+import { ago, fullTime, milliseconds, number, plural, when } from "../format.js";
 import { pagedTable } from "../list.js";
 import { detail, dialogs, every, filters, opener, page } from "../page.js";
 import { choice, chooser, known, nameOf } from "../pick.js";
 import { href } from "../router.js";
-import { keyBadge, quotaText, runsDry } from "../show.js";
+import { causeText, keyBadge, quotaText, runsDry } from "../show.js";
+import { usd } from "../money.js";
 
 const title = (k) => k.label || k.masked;
 
@@ -18,8 +19,8 @@ export function keysPage(ctx) {
 		const off = k.is_enabled;
 		const done = await confirm(`${off ? "Disable" : "Enable"} ${title(k)}?`,
 			off ? "No new request uses it." : "It is tried again with the next request.",
-			{ yes: off ? "Disable" : "Enable", danger: off,
-				action: () => api.act("keys", k.id, off ? "disable" : "enable") });
+			{ yes: off ? "Disable" : "Enable", danger: off, reason: off && "Why",
+				action: (reason) => api.act("keys", k.id, off ? "disable" : "enable", off && reason ? { reason } : {}) });
 		if (done) {
 			say(`Key ${off ? "disabled" : "enabled"}.`);
 			table.put(done);
@@ -95,17 +96,50 @@ export function keysPage(ctx) {
 			} });
 	}
 
+	/* What its provider says when it is asked once. */
+	function tester(k) {
+		const out = h("p", { role: "status" });
+		const button = h("button", { type: "button", onclick: async () => {
+			button.disabled = true;
+			out.textContent = "Asking its provider…";
+			try {
+				const t = await api.act("keys", k.id, "test", {});
+				out.textContent = t.ok ? `It works: ${milliseconds(t.duration_ms)}${t.models ? `, ${plural(t.models, "model")}` : ""}.`
+					: `It does not work: ${t.message ?? t.verdict}`;
+			} catch (err) {
+				out.textContent = err.message;
+			}
+			button.disabled = false;
+		} }, "Test");
+		return [button, out];
+	}
+
+	const event = (e) => h("li", {}, h("span", { title: fullTime(e.time) }, when(e.time)), ` ${e.kind === "breaker" ? "breaker " : ""}`,
+		e.from === e.to ? e.to : `${e.from} → ${e.to}`, e.model && ` at ${e.model}`, e.cause && `, ${causeText(e.cause)}`,
+		e.status && ` (HTTP ${e.status})`, e.evidence && h("span", { class: "dim" }, ` ${e.evidence}`));
+
 	async function details(id, close) {
-		const k = await api.one("keys", id, ctx.signal);
+		const [k, past] = await Promise.all([api.one("keys", id, ctx.signal),
+			api.get(`keys/${encodeURIComponent(id)}/history`, {}, ctx.signal).catch(() => ({ data: [] }))]);
+		const [test, tested] = tester(k);
 		const label = labelField(k.label ?? ""), weight = weightField(String(k.weight ?? 1));
-		return [facts([["State", keyBadge(k)],
+		return [facts([["State", keyBadge(k)], ["Because of", causeText(k.cause)], ["Why it is off", k.disabled_reason],
 			["Rests until", k.rests_until && `${fullTime(k.rests_until)} (${ago(k.rests_until)})`],
 			["Runs dry at", k.runs_dry_at && runsDry(k)],
 			["Quotas left", !k.forecast?.length ? null : h("div", {}, k.forecast.map((q) => h("div", {}, quotaText(q))))],
 			["Last trouble", k.last_error], ["Secret", h("code", {}, k.masked)],
 			["Upstream", k.upstream_name || nameOf("upstreams", k.upstream)],
 			["For project", k.project_id ? nameOf("projects", k.project_id) : "all"],
+			["Share", k.share_percent < 100 ? `${k.share_percent} % of its usual one, and climbing` : null],
+			["Booked", k.counters && `${plural(k.counters.requests, "request")}, ${number(k.counters.errors)} failed, ${usd(k.counters.cost)}`],
+			["Last success", k.ok_at && ago(k.ok_at)],
 			["Id", h("code", {}, k.id)], ["Added", fullTime(k.created_at)]]),
+		h("div", { class: "actions" }, test, k.rests_until && h("button", { type: "button", onclick: async () => {
+			table.put(await api.act("keys", k.id, "retry", {}));
+			say("The next request finds out.");
+			close();
+		} }, "Try again now")), tested,
+		past.data.length > 0 && h("details", {}, h("summary", {}, "What became of it"), h("ul", { class: "feed" }, past.data.map(event))),
 		form({ fields: [label, weight], label: "Save", cancel: close, submit: async () => {
 			await api.change("keys", k.id, { label: label.control.value.trim(),
 				weight: Number(weight.control.value) }, k.etag);
@@ -115,6 +149,14 @@ export function keysPage(ctx) {
 		} }), h("hr"), h("div", { class: "actions" },
 			h("button", { type: "button", onclick: () => { close(); toggle(k); } },
 				k.is_enabled ? "Disable…" : "Enable…"),
+			h("button", { type: "button", class: "danger", onclick: async () => {
+				const done = await confirm(`Revoke ${title(k)}?`, "Its secret is forgotten; id and history stay.",
+					{ yes: "Revoke", reason: "Why", action: (reason) => api.act("keys", k.id, "revoke", reason ? { reason } : {}) });
+				if (done) {
+					close();
+					table.put(done);
+				}
+			} }, "Revoke…"),
 			h("button", { type: "button", class: "danger", onclick: async () => {
 				const done = await confirm(`Delete ${title(k)}?`, "The sealed secret is removed for good.",
 					{ yes: "Delete", action: () => api.remove("keys", k.id) });

@@ -114,12 +114,12 @@ function lastErrors({ data }) {
 function keyStates({ data, next }) {
 	if (data.length === 0)
 		return h("p", { class: "empty" }, "No keys yet.");
-	const order = { failing: 0, resting: 1, live: 2, disabled: 3 };
+	const order = { invalid: 0, exhausted: 1, throttled: 2, recovering: 3, available: 4, disabled: 5 };
 	const rows = [...data].sort((a, b) => order[a.state] - order[b.state]);
 	return h("ul", { class: "feed" }, rows.slice(0, 12).map((k) => h("li", {}, keyBadge(k), " ",
 		h("a", { href: href("keys", { id: k.id }) }, k.label || k.masked),
 		h("span", { class: "dim" }, " ", k.upstream_name || nameOf("upstreams", k.upstream)),
-		k.state === "failing" && k.last_error && h("p", {}, k.last_error))),
+		["invalid", "exhausted"].includes(k.state) && k.last_error && h("p", {}, k.last_error))),
 	(rows.length > 12 || next) && h("li", {}, h("a", { href: href("keys") }, "All keys")));
 }
 

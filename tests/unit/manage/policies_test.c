@@ -92,12 +92,63 @@ what_does_not_belong_is_refused_by_name(void **state)
 		"\"required_tags\":null}");
 }
 
+static void
+what_one_would_change_is_told_and_not_done(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		char json[256];
+
+		snprintf(
+			json, sizeof json, "{\"name\":\"u%d\",\"base_url\":\"https://h%d\"}", i, i);
+		CALL(201, "POST", "/manage/upstreams", json);
+		snprintf(json, sizeof json,
+			"{\"upstream\":\"u%d\",\"secret\":\"sk-of-upstream-%d-0000\"}", i, i);
+		CALL(201, "POST", "/manage/keys", json);
+	}
+	CALL(200, "POST", "/manage/policies/dry-run",
+		"{\"policy\":{\"name\":\"p\",\"type\":\"routing\",\"blocked_upstreams\":[\"u0\"]},"
+		"\"ask\":{\"model\":\"m\"}}");
+	assert_string_equal(raw_of("same"), "false");
+	assert_non_null(strstr(raw_of("without.candidates"), "\"u0\""));
+	assert_null(strstr(raw_of("with.candidates"), "\"u0\""));
+	assert_non_null(strstr(raw_of("with.candidates"), "\"u1\""));
+	assert_string_equal(raw_of("with.out.policy"), "1");
+	CALL(200, "POST", "/manage/policies/dry-run",
+		"{\"policy\":{\"name\":\"p\",\"type\":\"routing\",\"blocked_models\":[\"m*\"]},"
+		"\"ask\":{\"model\":\"m\",\"input_tokens\":5}}");
+	assert_string_not_equal(text_of("with.refused"), "");
+	assert_string_equal(raw_of("with.candidates"), "[]");
+	CALL(200, "GET", "/manage/policies", "");
+	assert_false(row(0));
+
+	/* one that is there: as if it were not */
+	CALL(201, "POST", "/manage/policies",
+		"{\"name\":\"p\",\"type\":\"routing\",\"blocked_upstreams\":[\"u1\"]}");
+	CALL(200, "POST", "/manage/policies/dry-run",
+		"{\"policy_id\":\"p\",\"ask\":{\"model\":\"m\"}}");
+	assert_non_null(strstr(raw_of("without.candidates"), "\"u1\""));
+	assert_null(strstr(raw_of("with.candidates"), "\"u1\""));
+
+	CALL(400, "POST", "/manage/policies/dry-run", "{\"ask\":{\"model\":\"m\"}}");
+	CALL(400, "POST", "/manage/policies/dry-run", "{\"policy_id\":\"p\"}");
+	CALL(400, "POST", "/manage/policies/dry-run",
+		"{\"policy\":{\"name\":\"p\",\"type\":\"routing\",\"tries\":1},\"ask\":{\"model\":"
+		"\"m\"}}");
+	assert_string_equal(text_of("error.field"), "tries");
+	CALL(400, "POST", "/manage/policies/dry-run",
+		"{\"policy_id\":\"p\",\"ask\":{\"model\":\"m\",\"key\":1}}");
+	CALL(404, "POST", "/manage/policies/dry-run",
+		"{\"policy_id\":\"nobody\",\"ask\":{\"model\":\"m\"}}");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_policy_lives),
 		TEST(what_does_not_belong_is_refused_by_name),
+		TEST(what_one_would_change_is_told_and_not_done),
 	};
 
 	return cmocka_run_group_tests_name("manage/policies", tests, NULL, NULL);

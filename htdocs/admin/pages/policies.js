@@ -1,0 +1,171 @@
+/* policies.js - rules over many routes: whom they bind, and what they decide. */
+import { api } from "../api.js";
+import { badge, confirm, dialog, field, form, h, later, say, select } from "../dom.js";
+import { list } from "../format.js";
+import { pagedTable } from "../list.js";
+import { dialogs, opener, page } from "../page.js";
+import { choice, known } from "../pick.js";
+import { href } from "../router.js";
+
+const types = [["routing", "Who may be asked"], ["key_selection", "Which keys are used"],
+	["cost_control", "What a request may cost"], ["failure_handling", "What happens after failures"]];
+const scopes = [["global", "everything"], ["project", "one project"], ["upstream", "one upstream"],
+	["key", "one key"], ["route", "one route"]];
+const scopeField = { project: "project_id", upstream: "upstream", key: "key", route: "route" };
+const scopeKind = { project: "projects", upstream: "upstreams", key: "keys", route: "routes" };
+
+/* name, label, kind of control, hint */
+const choose = [["blocked_upstreams", "Upstreams not asked", "list"], ["allowed_upstreams", "Upstreams asked alone", "list"],
+	["blocked_models", "Models not asked for", "list"], ["allowed_models", "Models asked for alone", "list"],
+	["regions", "Regions", "list"], ["tenants", "Tenants", "list"],
+	["required_tags", "Tags that must be there", "list", "name=value, * for any part"],
+	["min_reliability", "Least share of calls that succeeded", "number", "Percent; 0: any."],
+	["free_only", "Free models alone", "tick"]];
+const parts = {
+	routing: choose,
+	key_selection: [["blocked_keys", "Keys not used", "list", "Ids, or patterns of labels."],
+		["allowed_states", "States a key may be in", "list", "available, recovering; empty: both."], ...choose.slice(4)],
+	cost_control: [["max_cost", "Most that one request may cost, in dollars", "money", "0: no limit."],
+		["refuse_unpriced", "Ask nobody whose price is not known", "tick"]],
+	failure_handling: [["tries", "Attempts at most", "number", "0: not set."],
+		["deadline_ms", "No attempt begins later than, in ms", "number", "0: not set."],
+		["failure_rules", "What failures mean", "lines", "One a line: status=529 -> next cool=60"]]
+};
+
+const words = (table, value) => table.find(([v]) => v === value)?.[1] ?? value;
+
+function control(kind, value) {
+	switch (kind) {
+	case "tick":
+		return h("input", { type: "checkbox", checked: Boolean(value) });
+	case "number":
+		return h("input", { type: "number", min: "0", value: value ?? 0 });
+	case "lines":
+		return h("textarea", { rows: "3", spellcheck: "false", value: (value ?? []).join("\n") });
+	case "list":
+		return h("input", { autocomplete: "off", spellcheck: "false", value: (value ?? []).join(", ") });
+	default:
+		return h("input", { autocomplete: "off", inputmode: "decimal", value: value ?? "" });
+	}
+}
+
+function read(kind, c) {
+	switch (kind) {
+	case "tick":
+		return c.checked;
+	case "number":
+		return Number(c.value);
+	case "lines":
+		return c.value.split("\n").map((s) => s.trim()).filter(Boolean);
+	case "list":
+		return list(c.value);
+	default:
+		return c.value.trim() || "0";
+	}
+}
+
+/* What it decides, in few words, for the list. */
+const decides = (p) => parts[p.type]?.filter(([n]) => (Array.isArray(p[n]) ? p[n].length : Number(p[n] ?? 0) || p[n] === true))
+	.map(([n, label]) => `${label.toLowerCase()}${p[n] === true ? "" : `: ${[p[n]].flat().join(", ")}`}`).join("; ");
+
+async function fields(p) {
+	const scope = select(scopes, p.scope ?? "global"), type = select(types, p.type ?? "routing", { disabled: Boolean(p.id) });
+	const whom = h("div"), what = h("div");
+	let of = null, controls = [];
+	async function showWhom() {
+		const name = scope.value;
+		of = null;
+		whom.replaceChildren();
+		if (name === "global")
+			return;
+		const records = await known(scopeKind[name]);
+		if (scope.value !== name)
+			return;
+		of = choice(scopeKind[name], records, p[scopeField[name]] ?? records.data[0]?.id);
+		whom.replaceChildren(field(`Which ${name}`, of, { name: scopeField[name] }));
+	}
+	function showWhat() {
+		controls = parts[type.value].map(([n, label, kind, hint]) => [n, kind,
+			field(label, control(kind, p.type === type.value ? p[n] : undefined), { name: n,
+				hint: hint ?? (kind === "list" ? "Patterns parted by commas." : undefined) })]);
+		what.replaceChildren(...controls.map(([, , f]) => f));
+	}
+	scope.addEventListener("change", showWhom);
+	type.addEventListener("change", showWhat);
+	await showWhom();
+	showWhat();
+	const name = field("Name", h("input", { required: true, maxlength: "63", autocomplete: "off", value: p.name ?? "",
+		"data-first": true }), { name: "name" });
+	const priority = field("Priority", h("input", { type: "number", min: "0", max: "1000", value: p.priority ?? 0 }),
+		{ name: "priority", hint: "Of several of one scope the greatest counts; what forbids adds up." });
+	return { layout: [name, h("div", { class: "pair" }, field("It decides", type, { name: "type" }),
+		field("It binds", scope, { name: "scope" })), whom, what, priority],
+	body: () => {
+		const out = { name: name.control.value.trim(), scope: scope.value, priority: Number(priority.control.value) };
+		if (!p.id)
+			out.type = type.value;
+		for (const [s, f] of Object.entries(scopeField))
+			if (s === scope.value)
+				out[f] = of?.value ?? null;
+			else if (p.id)
+				out[f] = null;
+		controls.forEach(([n, kind, f]) => { out[n] = read(kind, f.control); });
+		return out;
+	} };
+}
+
+export function policiesPage(ctx) {
+	const reload = () => table.reload();
+	const table = pagedTable({
+		signal: ctx.signal, caption: "Policies",
+		load: (cursor, signal) => api.get("policies", { cursor, limit: 100 }, signal),
+		empty: ["No policy yet. ", opener("Add one", { new: 1 })],
+		rowClass: (p) => (p.is_active ? null : "off"),
+		columns: [
+			{ head: "Name", cell: (p) => h("a", { href: href("policies", { id: p.id }) }, p.name) },
+			{ head: "State", more: true, cell: (p) => (p.is_active ? badge("good", "Active") : badge("off", "Inactive")) },
+			{ head: "Binds", cell: (p) => (p.scope === "global" ? "everything" : `${p.scope} ${p.scope_name ?? ""}`) },
+			{ head: "Decides", grow: true, cell: (p) => h("span", { title: words(types, p.type) }, decides(p) || "–") },
+			{ head: "Priority", num: true, more: true, cell: (p) => String(p.priority ?? 0) }
+		]
+	});
+
+	const adding = async (close) => {
+		const f = await fields({});
+		return form({ fields: f.layout, label: "Add policy", cancel: close, submit: async () => {
+			await api.create("policies", f.body());
+			say("Policy added.");
+			close();
+			reload();
+		} });
+	};
+
+	async function details(id, close) {
+		const p = await api.one("policies", id, ctx.signal);
+		const f = await fields(p);
+		return [form({ fields: f.layout, label: "Save", cancel: close, submit: async () => {
+			await api.change("policies", p.id, f.body(), p.etag);
+			say("Saved. The next request goes by it.");
+			close();
+			reload();
+		} }), h("hr"), h("div", { class: "actions" },
+			h("button", { type: "button", onclick: async () => {
+				await api.change("policies", p.id, { is_active: !p.is_active });
+				close();
+				reload();
+			} }, p.is_active ? "Deactivate" : "Activate"),
+			h("button", { type: "button", class: "danger", onclick: async () => {
+				if (await confirm(`Delete ${p.name}?`, "It decides nothing any more.",
+					{ yes: "Delete", action: () => api.remove("policies", p.id) })) {
+					close();
+					reload();
+				}
+			} }, "Delete…"))];
+	}
+
+	dialogs(ctx, {
+		new: (_, onclose) => dialog("Add a policy", (close) => later(ctx.signal, () => adding(close)), { onclose }),
+		id: (id, onclose) => dialog("Policy", (close) => later(ctx.signal, () => details(id, close)), { onclose })
+	});
+	return page("Policies", opener("Add a policy", { new: 1 }), table);
+}
