@@ -48,7 +48,7 @@ struct board_target {
 	_Alignas(64) _Atomic int64_t failed_at_ms;
 	_Atomic int64_t ok_at_ms;
 	_Atomic int64_t changed_at_ms; /* its state */
-	_Atomic int64_t picks;         /* since ever: of balanced, fairness */
+	_Atomic int64_t picks;         /* since ever */
 	_Atomic int64_t probed_at_ms;
 	_Atomic int64_t breaker;       /* times it opened without closing; 0: it is closed */
 	_Atomic int64_t well, ill;     /* its members, hashed to bits: who succeeded, and who failed since */

@@ -14,7 +14,9 @@
 #include "gateway/remember.h"
 #include "route/failure_rule.h"
 #include "route/route.h"
+#include "route/standing.h"
 #include "settle/journal.h"
+#include "quote/quote.h"
 #include "settle/ledger.h"
 #include "settle/price.h"
 #include "web/web.h"
@@ -71,6 +73,7 @@ struct gateway {
 	struct snapshot *snapshot;
 	bool clerk_stop, clerk_ended;
 	pthread_cond_t clerk_wake;
+	struct standing_recount *recount; /* [clerk] */
 	enum { ROUNDS_NONE, ROUNDS_RUN, ROUNDS_ENDED } rounds; /* rounds.c; under the mutex too … */
 	struct errand_desk *desk;                              /* … as this, its thread's */
 	_Atomic int loading; /* a thread is making a new snapshot; see gateway_snapshot() */
@@ -202,6 +205,8 @@ struct exchange {
 	bool from_memory; /* … in memory, as the store is not to be had */
 	struct openai_request ask;
 	bool is_json;
+	bool is_dry;          /* X-Sluice-Dry-Run: it is quoted and not sent; dry.c */
+	struct bytes quote;
 	bool is_count;        /* asks for a number of tokens, which costs nothing */
 	char path_model[128]; /* that the path names; "" none */
 	char plain_path[64];  /* by which wire/openai.h knows what is asked for; endpoint.h */
@@ -329,6 +334,13 @@ void walk_pass_over(struct exchange *x); /* the candidate at hand; the next one 
 bool walk_go_on(struct exchange *x);
 bool walk_could_go_on(const struct exchange *x); /* would it? */
 
+/* dry.c: a request that is only quoted.  Nothing of it is sent, booked, reserved or kept. [intake] */
+bool dry_is_asked(const struct exchange *x);
+/* What its limits would say, into x->quote: 0, whatever that is. */
+int dry_ask(struct exchange *x, const struct admit_ask *ask, const struct quote_size *size);
+/* The answer to it: 200, also where the request itself would be refused. */
+void dry_answer(struct exchange *x);
+
 /* decision.c: why it went where it went.  Whoever owns x. */
 /* That candidate of the plan is not asked after all. */
 void decision_skip(struct exchange *x, int candidate, enum route_reason why);
@@ -435,6 +447,7 @@ int64_t answer_body_limit(void *ctx, const char *method, struct span path);
 void answer_stream_head(struct exchange *x); /* [loop] */
 void answer_finish(struct exchange *x);      /* [loop] whatever is left to say, then the end */
 void answer_now(struct exchange *x);         /* [intake] an error or one of our own lists */
+void answer_quote(struct exchange *x); /* x->quote, which is there */
 /* A request that needs no exchange: unknown path, OPTIONS, health. [intake] */
 void
 answer_plain(struct gateway *gw, struct web_request *r, int found, const struct endpoint_match *m);

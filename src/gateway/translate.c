@@ -84,6 +84,8 @@ prepare(void *preparing, struct neutral_request *n, struct err *err)
 {
 	struct preparing *p = preparing;
 
+	if (p->x->is_dry) /* nothing is fetched for it */
+		return 0;
 	if (signed_is_sought(p->x, p->x->out.format) && signed_restore(p->x, n, err) != 0)
 		return -1;
 	return media_fill(p->x, p->upstream, p->x->out.format, n, err);
@@ -134,7 +136,7 @@ convert(struct exchange *x, const struct upstream *u)
 	if (arena_defer(x->arena, free_body, body) != 0)
 		return no_memory(x);
 	out->made.body = body;
-	if (format_kin(q.from, q.to) &&
+	if (format_kin(q.from, q.to) && !x->is_dry &&
 		media_splice(x, u, out->format, a, &q.source.body, &x->err) != 0)
 		return -1;
 	if (convert_request(a, &q, &out->made, &out->lost, &x->err) != 0)

@@ -7,6 +7,7 @@
  */
 #include "board/target.h"
 #include "manage/manage-int.h"
+#include "route/standing.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -45,13 +46,7 @@ key_member(struct edit *e, const char *name, struct json_value v)
 static void
 forget_failures(struct call *c, struct id key)
 {
-	struct board_target *b = board_target(c->m->board, key);
-
-	if (b == NULL)
-		return;
-	b->rest_until_ms = 0;
-	b->failures = 0;
-	b->standing = 0;
+	standing_renew(c->m->board, key);
 }
 
 static int
@@ -288,6 +283,9 @@ change_key(struct call *c, const char *action, int (*fn)(struct call *c, void *r
 		return -1;
 	if (k->is_enabled)
 		forget_failures(c, k->head.id);
+	else
+		(void)standing_set(
+			c->m->board, k->head.id, TARGET_DISABLED, k->disabled_reason, NULL);
 	return resource_reply(c, 200, &kind_key, NULL, k);
 }
 

@@ -17,6 +17,7 @@ struct deciding {
 	const struct route_ask *ask;
 	struct route_plan *plan;
 	struct look *look;
+	int later;       /* candidates to wait for */
 	int stage, room; /* room: how many candidates there may be after this stage */
 	double weights;  /* of those that are ranked together */
 	bool is_scored;  /* those have scores */
@@ -76,6 +77,8 @@ add_candidate(struct deciding *d, const struct live *who)
 	c->stage = (uint8_t)d->stage;
 	c->member = plan->record.member_count;
 	c->is_probe = who->standing == STANDS_DUE;
+	c->share = s->word;
+	c->share_step = who->is_thin ? share_step((double)who->weight) : s->step;
 	c->target_key = s->key == NULL ? NULL : s->key->target;
 	c->target_key_model = atomic_load_explicit(&s->at_model, memory_order_relaxed);
 	c->target_upstream = u->upstream->target;
@@ -317,6 +320,36 @@ note_waits(struct deciding *d)
 		plan->wakes_ms = l->wakes_ms;
 }
 
+static bool
+may_be_asked_later(enum route_reason why)
+{
+	return why == REASON_CHOSEN || why == REASON_FULL || why == REASON_PROBED ||
+	       why == REASON_RESTS || why == REASON_BREAKER;
+}
+
+/* Whom to wait for, one key of each upstream, should there be nobody to ask. */
+static void
+tell_later(struct deciding *d)
+{
+	const struct pool *p = d->look->pool;
+
+	for (size_t i = 0; i < p->unit_count && d->plan->count == 0 && d->later < d->room; i++) {
+		const struct unit *u = &p->units[i];
+
+		if (u->count == 0 || !may_be_asked_later(d->look->unit[i].reason))
+			continue;
+		d->plan->candidate[d->later++] =
+			(struct route_candidate){ .upstream = u->upstream->record,
+				.key = p->seats[u->first].key == NULL
+					       ? NULL
+					       : p->seats[u->first].key->record,
+				.model = model_of(d, u->model),
+				.stage = (uint8_t)d->stage,
+				.member = UINT8_MAX,
+				.target_upstream = u->upstream->target };
+	}
+}
+
 /* While nobody is in the plan, a fallback must be for that: those for later turns do not begin it. */
 static bool
 stage_helps(const struct deciding *d, const struct pool *p)
@@ -353,6 +386,7 @@ decide(struct deciding *d)
 		decide_stage(d);
 		tell_others(d);
 		note_waits(d);
+		tell_later(d);
 		if (d->stage == 0 && is_forbidden(&d->plan->record))
 			return;
 	}
@@ -473,7 +507,10 @@ route_plan(const struct route_table *table, const struct route_ask *ask, struct 
 	decide(&d);
 	look_give(t, d.look);
 	view_drop(t, v);
-	return plan->count > 0 ? 0 : nobody_left(t, ask, plan, err);
+	if (plan->count > 0)
+		return 0;
+	plan->count = d.later;
+	return nobody_left(t, ask, plan, err);
 }
 
 /* ---- and then ---- */

@@ -4,6 +4,7 @@
  */
 #include "base/hash.h"
 #include "route/route-int.h"
+#include "route/standing.h"
 #include "store/usage.h"
 #include "wire/provider.h"
 
@@ -171,6 +172,19 @@ member_id(const struct branch *b, struct id of)
 	return b->is_explicit ? board_target_part(id, "as", b->own.at, b->own.len) : id;
 }
 
+/* By its name, or as its provider lists it; what a price says of it may change. */
+static bool
+is_free_model(const struct route_table *t, const struct branch *b)
+{
+	static const char mark[] = ":free";
+	const size_t len = sizeof mark - 1;
+	const struct snapshot_model *found =
+		snapshot_discovered(t->snapshot, b->u->record->head.id, b->own);
+
+	return (found != NULL && found->is_free) ||
+	       (b->own.len >= len && memcmp(b->own.at + b->own.len - len, mark, len) == 0);
+}
+
 static struct unit *
 add_unit(struct making *m, const struct branch *b, const struct bounds *bounds)
 {
@@ -190,6 +204,7 @@ add_unit(struct making *m, const struct branch *b, const struct bounds *bounds)
 	u->weight = (double)b->weight;
 	u->first = (uint32_t)p->seat_count;
 	u->branch = p->branches;
+	u->is_free = is_free_model(m->t, b);
 	u->word = board_share(m->t->board, p->id, member_id(b, b->u->record->head.id));
 	return u;
 }
@@ -451,7 +466,7 @@ add_target(struct making *m, struct targets *all, const struct table_upstream *u
 		b.is_explicit = admits = true;
 	}
 	b.own = b.model.len == 0 ? b.model : table_own_name(u, b.model, &b.is_alias);
-	if (b.model.len > 0 && !table_serves(u, b.model, b.own, b.is_alias, admits))
+	if (b.model.len > 0 && !table_serves(m->t->snapshot, u, b.model, b.own, b.is_alias, admits))
 		why = REASON_MODEL;
 	else if (m->view->named == NULL && !understands(u->record, m->view))
 		why = REASON_DIALECT;
@@ -590,18 +605,14 @@ pool_free(struct pool *p)
 	free(p->seats);
 }
 
-struct id
-route_target_at(struct id whole, struct span model)
-{
-	return board_target_part(whole, "model", model.at, model.len);
-}
-
 static void
 find_at_model(
 	struct board *b, _Atomic(struct board_target *) *at, struct id whole, struct span model)
 {
 	if (atomic_load_explicit(at, memory_order_relaxed) == NULL)
-		atomic_store_explicit(at, board_target_find(b, route_target_at(whole, model)),
+		atomic_store_explicit(at,
+			board_target_find(
+				b, board_target_part(whole, "model", model.at, model.len)),
 			memory_order_relaxed);
 }
 
@@ -623,51 +634,34 @@ pool_refresh(const struct route_table *t, struct pool *p)
 
 /* ---- at the moment of a decision ---- */
 
-static enum route_reason
-why_rests(const struct board_target *t)
-{
-	int64_t standing = now_at(&t->standing);
-
-	if ((standing & 0xFF) == TARGET_INVALID)
-		return REASON_INVALID;
-	return (standing >> 8 & 0xFF) == CAUSE_FAILURES ? REASON_BREAKER : REASON_RESTS;
-}
-
-/* What one part of a candidate says.  Its worst reason and latest time stand in *u. */
+/* What one part of a candidate says.  The latest that it rests until stands in *u. */
 static void
-look_at(const struct look *l, struct board_target *t, struct unit_now *u)
+look_at(const struct board_target *t, enum standing_may may, struct unit_now *u)
 {
-	int64_t until_ms = t == NULL ? 0 : now_at(&t->rest_until_ms);
+	int64_t until_ms;
 
-	if (until_ms == 0)
+	if (may == STANDING_MAY)
 		return;
-	if (until_ms > l->now_ms) {
-		if (u->reason != REASON_CHOSEN && u->reason != REASON_PROBED &&
-			u->until_ms >= until_ms)
-			return;
-		u->reason = (uint8_t)why_rests(t);
-		u->until_ms = until_ms;
-		return;
-	}
-	if (u->reason != REASON_CHOSEN)
-		return;
-	if (!board_owner_is_dead(l->board, now_at(&t->prober))) {
-		u->reason = REASON_PROBED;
+	until_ms = now_at(&t->rest_until_ms);
+	if (may == STANDING_DUE) {
+		if (u->reason == REASON_CHOSEN &&
+			(!u->is_due || until_ms < u->until_ms)) /* since when */
+			u->until_ms = until_ms;
+		u->is_due = true;
 		return;
 	}
-	u->is_due = true;
-	if (u->until_ms == 0 || until_ms < u->until_ms)
-		u->until_ms = until_ms;
+	if (u->reason != REASON_CHOSEN && u->reason != REASON_PROBED && u->until_ms >= until_ms)
+		return;
+	if (may == STANDING_PROBED && u->reason != REASON_CHOSEN)
+		return;
+	u->reason = (uint8_t)standing_reason(t, may);
+	u->until_ms = may == STANDING_PROBED ? 0 : until_ms;
 }
 
-static bool
-is_free_model(const struct unit *u, const struct unit_now *now)
+static void
+look_at_part(const struct look *l, const struct board_target *t, struct unit_now *u)
 {
-	static const char mark[] = ":free";
-	const size_t len = sizeof mark - 1;
-
-	return now->usual == 0 ||
-	       (u->model.len >= len && memcmp(u->model.at + u->model.len - len, mark, len) == 0);
+	look_at(t, standing_may(l->board, t, l->now_ms), u);
 }
 
 static bool
@@ -698,7 +692,7 @@ look_at_costs(const struct look *l, const struct unit *u, struct unit_now *now)
 			 now->worst > u->bounds.max_cost_nusd)
 			now->reason = REASON_COST;
 	}
-	if (u->bounds.free_only && !is_free_model(u, now))
+	if (u->bounds.free_only && !u->is_free && now->usual != 0)
 		now->reason = REASON_COST;
 }
 
@@ -712,9 +706,9 @@ look_at_unit(const struct look *l, const struct unit *u, struct unit_now *now)
 	look_at_costs(l, u, now);
 	if (now->reason != REASON_CHOSEN)
 		return;
-	look_at(l, t, now);
-	look_at(l, atomic_load_explicit(&u->at_model, memory_order_relaxed), now);
-	look_at(l, u->upstream->target_group, now);
+	look_at(t, standing_upstream_may(l->board, r, t, l->now_ms), now);
+	look_at_part(l, atomic_load_explicit(&u->at_model, memory_order_relaxed), now);
+	look_at_part(l, u->upstream->target_group, now);
 	if (now->reason == REASON_CHOSEN && r->max_parallel > 0 && t != NULL &&
 		now_at(&t->inflight) >= r->max_parallel)
 		now->reason = REASON_FULL;
@@ -772,19 +766,22 @@ look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct u
 	struct live *live = &l->live[l->count];
 	int64_t hold_ms = now_at(&t->forecast_hold_ms);
 
+	int64_t state = now_at(&t->standing) & 0xFF;
+
 	if (s->key != NULL && now_at(&t->rest_until_ms) != 0)
-		look_at(l, t, &now);
+		look_at_part(l, t, &now);
+	if (s->key != NULL && state == TARGET_DISABLED && now.reason == REASON_CHOSEN)
+		now.reason = REASON_INVALID; /* a person took it away a moment ago */
 	if (at != NULL) {
 		int64_t hold_at_ms = now_at(&at->forecast_hold_ms);
 
-		look_at(l, at, &now);
+		look_at_part(l, at, &now);
 		hold_ms = hold_at_ms > hold_ms ? hold_at_ms : hold_ms;
 	}
 	if (now.reason == REASON_CHOSEN && s->max_parallel > 0 &&
 		now_at(&t->inflight) >= s->max_parallel)
 		now.reason = REASON_FULL;
-	if (unit->bounds.states != ALL_STATES &&
-		(unit->bounds.states >> (now_at(&t->standing) & 7) & 1) == 0)
+	if (unit->bounds.states != ALL_STATES && (unit->bounds.states >> (state & 7) & 1) == 0)
 		now.reason = REASON_POLICY;
 	if (unit->bounds.min_reliability > 0 && is_unreliable(t, unit->bounds.min_reliability))
 		now.reason = REASON_RELIABILITY;

@@ -122,8 +122,8 @@ const struct table_upstream *table_upstream_named(const struct route_table *t, s
 /* How the upstream calls the model; *is_alias: it does so by an alias.  "": its aliases loop. */
 struct span table_own_name(const struct table_upstream *u, struct span model, bool *is_alias);
 /* May it be asked for it?  admits: a route or the client says so, whatever its patterns. */
-bool table_serves(const struct table_upstream *u, struct span model, struct span own, bool is_alias,
-	bool admits);
+bool table_serves(const struct snapshot *s, const struct table_upstream *u, struct span model,
+	struct span own, bool is_alias, bool admits);
 bool table_key_serves(const struct table_key *k, struct span model, struct span own, bool is_alias);
 
 /* ---- pools ---- */
@@ -146,6 +146,7 @@ struct unit {
 	struct bounds bounds;
 	uint32_t first, count; /* seats */
 	uint32_t tier;    /* 0 goes first; dense */
+	bool is_free;     /* the model is, whatever its price */
 	uint32_t branch;  /* units of one target have the same */
 	uint32_t group;
 };
@@ -220,8 +221,6 @@ void views_free(struct route_table *t);
 int pool_make(const struct route_table *t, struct view *v, struct pool *p,
 	const struct table_route *bound_by, bool again);
 void pool_free(struct pool *p);
-/* The part of an upstream or key that is what it is at that model, by its own name. */
-struct id route_target_at(struct id whole, struct span model);
 /* Looks for targets at models that were made since. */
 void pool_refresh(const struct route_table *t, struct pool *p);
 

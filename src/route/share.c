@@ -120,3 +120,14 @@ share_charge(const struct share_member *m)
 	if (m->word != NULL)
 		(void)atomic_fetch_add_explicit(&m->word->at, m->step, memory_order_relaxed);
 }
+
+void
+share_turn(struct board *b, const struct route_candidate *c)
+{
+	struct share_member m = { .word = c->share, .step = c->share_step };
+
+	if (c->share == NULL)
+		return;
+	share_charge(&m);
+	board_share_used(c->share, board_now_ms(b));
+}

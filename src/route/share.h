@@ -14,6 +14,7 @@
 #define ROUTE_SHARE_H
 
 #include "board/share.h"
+#include "route/route.h"
 
 #define SHARE_ROUND   (INT64_C(1) << 40) /* how far a pick moves a member of weight 1 */
 #define SHARE_TRIES   64                 /* that others may be faster, before it is taken anyhow */
@@ -36,5 +37,7 @@ int share_look(struct share_member *m, int count);
 int share_pick(struct share_member *m, int count);
 /* It was picked by something else than its share: that counts too. */
 void share_charge(const struct share_member *m);
+/* A candidate is asked that was not the first of its plan: a turn of its share. */
+void share_turn(struct board *b, const struct route_candidate *c);
 
 #endif
