@@ -325,6 +325,19 @@ judge_unshown(struct exchange *x)
 	attempt_show(x); /* nobody else can say more */
 }
 
+static bool
+is_empty_list(struct span body, const char *name)
+{
+	struct json_value v = json_get(body, name);
+
+	if (v.type != JSON_ARRAY)
+		return false;
+	for (size_t i = 1; i + 1 < v.raw.len; i++)
+		if (memchr(" \t\r\n", v.raw.at[i], 4) == NULL)
+			return false;
+	return true;
+}
+
 /* Is that JSON body of a conversation an answer?  False: x->failure tells. */
 static bool
 is_answer(struct exchange *x)
@@ -343,9 +356,9 @@ is_answer(struct exchange *x)
 		return true;
 	if (convert_reply_content(f, body, &content, &finish) != 0) {
 		/* of another shape than we know, which is not ours to judge; or not even JSON */
-		if (body.len > 0 && json_valid(body))
+		if (body.len > 0 && json_valid(body) && !is_empty_list(body, "choices"))
 			return true;
-		fail(x, body.len == 0 ? "empty" : "no JSON");
+		fail(x, body.len == 0 ? "empty" : json_valid(body) ? "without content" : "no JSON");
 		return false;
 	}
 	status = json_get(body, "status").raw; /* of one that works in the background */
