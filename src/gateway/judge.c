@@ -177,6 +177,18 @@ read_quota(void *ctx, struct span name, struct span value)
 /* As much of the provider's words as is kept with a transition. */
 #define EVIDENCE_MAX 400
 
+/* A provider may repeat the key that it refuses. */
+static struct span
+without_key(const struct exchange *x, struct span words)
+{
+	const struct snapshot_key *k = x->plan.candidate[x->asked].key;
+
+	if (k == NULL || k->secret[0] == '\0' || words.len == 0 ||
+		memmem(words.at, words.len, k->secret, strlen(k->secret)) == NULL)
+		return words;
+	return SPAN_LIT("(the provider's words repeat the key)");
+}
+
 static void
 report(struct exchange *x)
 {
@@ -196,7 +208,7 @@ report(struct exchange *x)
 
 	if (x->failure != FAILURE_NONE) {
 		scope = failure_scope(evidence, x->out.model);
-		o.evidence = evidence;
+		o.evidence = without_key(x, evidence);
 		if (o.evidence.len > EVIDENCE_MAX)
 			o.evidence.len = EVIDENCE_MAX;
 	} else {
@@ -305,7 +317,11 @@ judge_unshown(struct exchange *x)
 		x->mode = ANSWER_ERROR;
 		return;
 	}
-	if (p->content || (p->done && !p->failed && is_meant(x, p->finish, &p->usage))) {
+	if (p->failed || p->cut_short) {
+		fail(x, "cut before it was complete");
+		return;
+	}
+	if (p->content || (p->done && is_meant(x, p->finish, &p->usage))) {
 		attempt_show(x);
 		return;
 	}
@@ -313,7 +329,7 @@ judge_unshown(struct exchange *x)
 		x->mode = ANSWER_ERROR;
 		return;
 	}
-	if (!p->done || p->failed || p->cut_short) {
+	if (!p->done) {
 		fail(x, "cut before its content");
 		return;
 	}

@@ -21,7 +21,7 @@ before(async () => {
   stack.parallel = await stack.manage("POST", "limits", { scope: { token: token.id }, metric: "parallel", cap: 1000, window: "total" });
   provider = await Provider.start();
   for (const [format, protocol] of Object.entries(upstreams))
-    await stack.manage("POST", "upstreams", { name: format, protocol, auth: "none", allow_private: true, base_url: provider.url,
+    await stack.manage("POST", "upstreams", { name: format, protocol, auth: "none", allow_private: true, base_url: provider.url, breaker: "closed",
       models: [`${format}-model`] });
 });
 after(async () => {

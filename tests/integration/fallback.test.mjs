@@ -216,6 +216,29 @@ test("a stream that begins too slowly is left for another", async () => {
   assert.deepEqual([got.headers["x-sluice-upstream"], hears["openai-chat"](got.bytes).text], ["brisk-two", "two"]);
 });
 
+test("behind heartbeats another provider still takes over", async () => {
+  const own = await Stack.start({ settings: { workers: 1, first_heartbeat: "250ms", heartbeat: "250ms" }, mock: null });
+  try {
+    own.command(["project", "add", "--name", "first"]);
+    own.token = own.command(["token", "add", "--project", "first", "--json"]).token;
+    const add = (name, base_url, priority) => own.manage("POST", "upstreams", { name, base_url, priority, protocol: "openai_chat", auth: "none",
+      allow_private: true, models: ["m"] });
+    await add("one", one.url, 0);
+    await add("two", two.url, 1);
+    one.answer = async (seen, response) => {
+      await sleep(900);
+      response.writeHead(500).end();
+    };
+    two.streams(streamOf("openai-chat", ["two"], figures));
+    const d = dialects["openai-chat"];
+    const got = await send(own.url + d.path(), { body: d.body("m", true), headers: d.key(own.token) });
+    const heard = hears["openai-chat"](got.bytes);
+    assert.deepEqual([got.status, heard.text, heard.complete, heard.pings > 0], [200, "two", true, true]);
+  } finally {
+    assert.equal(await own.stop(), 0);
+  }
+});
+
 // ---- ways out ----
 
 // A proxy of either kind, which may ask for a name and password.

@@ -16,7 +16,7 @@ before(async () => {
   stack.token = stack.command(["token", "add", "--project", "first", "--json"]).token;
   provider = await Provider.start();
   for (const protocol of protocols)
-    await stack.manage("POST", "upstreams", { name: protocol, protocol, auth: "none", allow_private: true,
+    await stack.manage("POST", "upstreams", { name: protocol, protocol, auth: "none", allow_private: true, breaker: "closed",
       base_url: provider.url, models: [`${protocol}-model`, `${protocol}/*`] });
 });
 after(async () => {
