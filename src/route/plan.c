@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STAGE_ROOM     3     /* candidates kept free for each fallback */
+#define STAGE_ROOM     3 /* candidates kept free for each fallback */
+#define BUSY_RETRY_MS  1000
 #define PROBE_WAITS_MS 60000 /* for a request that has no affinity */
 
 /* What is being decided. */
@@ -142,9 +143,19 @@ static int
 next_tier(struct deciding *d, int64_t after, int but, int64_t *tier)
 {
 	struct look *l = d->look;
+	const struct pool *p = l->pool;
 	int count = 0;
 
 	*tier = INT64_MAX;
+	if (p->tiers <= 1 && !p->has_ranks && after >= 0)
+		return 0;
+	if (p->tiers <= 1 && !p->has_ranks && l->standing[STANDS_LIVE] == l->count && but < 0) {
+		for (int i = 0; i < l->count; i++) /* the usual case */
+			l->some[i] = (uint32_t)i;
+		d->weights = l->weights;
+		*tier = 0;
+		return l->count;
+	}
 	for (int i = 0; i < l->count; i++) {
 		const struct live *who = &l->live[i];
 
@@ -445,7 +456,9 @@ nobody_left(const struct route_table *t, const struct route_ask *ask, const stru
 	}
 	err_set(err, ERR_NO_KEY_AVAILABLE, "none of %u keys for model '%.*s' can be asked: %s",
 		r->considered, model_len, ask->model.at, counts_of(r, counts, sizeof counts));
-	if (plan->wakes_ms != 0)
+	if (plan->may_free) /* who is only busy may be free at any moment */
+		err->retry_boot_ms = clock_boot_ms() + BUSY_RETRY_MS;
+	else if (plan->wakes_ms != 0)
 		err->retry_boot_ms = clock_boot_ms() + board_wait_ms(t->board, plan->wakes_ms);
 	if (costs > 0 && plan->wakes_ms == 0 && !plan->may_free)
 		return err_say(err,

@@ -127,6 +127,24 @@ test("requests wait for their turn", { timeout: (LONG ? 180_000 : 90_000) * SLOW
       await until("it has left", 5000, async () => (await waiting()).length === 0);
     });
 
+    await t.test("a route has a line of its own length", async () => {
+      await stack.manage("POST", "routes", { name: "short", model: "short", queue_most: 1,
+        targets: [{ upstream: "mock", model: HANG }] });
+      await stack.manage("POST", "routes", { name: "none", model: "none", queue_most: 0,
+        targets: [{ upstream: "mock", model: HANG }] });
+      const leaver = new AbortController();
+      const waits = stack.chat({ model: "short" }, { signal: leaver.signal }).catch(() => null);
+      await until("it waits", 5000, async () => (await waiting()).length === 1);
+      for (const model of ["short", "none"]) {
+        const full = await stack.chat({ model });
+        assert.equal(full.status, 503);
+        assert.ok(Number(full.headers.get("retry-after")) >= 1);
+      }
+      leaver.abort();
+      await waits;
+      await until("it has left", 5000, async () => (await waiting()).length === 0);
+    });
+
     await t.test("when the line is full, others are told when to come again", async () => {
       Array.from({ length: MOST }, hang).forEach((p) => p.catch(() => null));
       const full = await until("so many wait", 5000, async () => (await waiting()).length === MOST).then(hang);
