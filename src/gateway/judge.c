@@ -177,6 +177,18 @@ read_quota(void *ctx, struct span name, struct span value)
 /* As much of the provider's words as is kept with a transition. */
 #define EVIDENCE_MAX 400
 
+/* A provider may repeat the key that it refuses. */
+static struct span
+without_key(const struct exchange *x, struct span words)
+{
+	const struct snapshot_key *k = x->plan.candidate[x->asked].key;
+
+	if (k == NULL || k->secret[0] == '\0' || words.len == 0 ||
+		memmem(words.at, words.len, k->secret, strlen(k->secret)) == NULL)
+		return words;
+	return SPAN_LIT("(the provider's words repeat the key)");
+}
+
 static void
 report(struct exchange *x)
 {
@@ -201,7 +213,7 @@ report(struct exchange *x)
 
 	if (x->failure != FAILURE_NONE) {
 		scope = failure_scope(evidence, x->out.model);
-		o.evidence = evidence;
+		o.evidence = without_key(x, evidence);
 		if (o.evidence.len > EVIDENCE_MAX)
 			o.evidence.len = EVIDENCE_MAX;
 	} else {
@@ -310,7 +322,11 @@ judge_unshown(struct exchange *x)
 		x->mode = ANSWER_ERROR;
 		return;
 	}
-	if (p->content || (p->done && !p->failed && is_meant(x, p->finish, &p->usage))) {
+	if (p->failed || p->cut_short) {
+		fail(x, "cut before it was complete");
+		return;
+	}
+	if (p->content || (p->done && is_meant(x, p->finish, &p->usage))) {
 		attempt_show(x);
 		return;
 	}
@@ -318,7 +334,7 @@ judge_unshown(struct exchange *x)
 		x->mode = ANSWER_ERROR;
 		return;
 	}
-	if (!p->done || p->failed || p->cut_short) {
+	if (!p->done) {
 		fail(x, "cut before its content");
 		return;
 	}
@@ -328,6 +344,19 @@ judge_unshown(struct exchange *x)
 		return;
 	}
 	attempt_show(x); /* nobody else can say more */
+}
+
+static bool
+is_empty_list(struct span body, const char *name)
+{
+	struct json_value v = json_get(body, name);
+
+	if (v.type != JSON_ARRAY)
+		return false;
+	for (size_t i = 1; i + 1 < v.raw.len; i++)
+		if (memchr(" \t\r\n", v.raw.at[i], 4) == NULL)
+			return false;
+	return true;
 }
 
 /* Is that JSON body of a conversation an answer?  False: x->failure tells. */
@@ -348,9 +377,9 @@ is_answer(struct exchange *x)
 		return true;
 	if (convert_reply_content(f, body, &content, &finish) != 0) {
 		/* of another shape than we know, which is not ours to judge; or not even JSON */
-		if (body.len > 0 && json_valid(body))
+		if (body.len > 0 && json_valid(body) && !is_empty_list(body, "choices"))
 			return true;
-		fail(x, body.len == 0 ? "empty" : "no JSON");
+		fail(x, body.len == 0 ? "empty" : json_valid(body) ? "without content" : "no JSON");
 		return false;
 	}
 	status = json_get(body, "status").raw; /* of one that works in the background */

@@ -16,7 +16,7 @@ before(async () => {
   stack.token = stack.command(["token", "add", "--project", "first", "--json"]).token;
   provider = await Provider.start();
   for (const protocol of protocols)
-    await stack.manage("POST", "upstreams", { name: protocol, protocol, auth: "none", allow_private: true,
+    await stack.manage("POST", "upstreams", { name: protocol, protocol, auth: "none", allow_private: true, breaker: "closed",
       base_url: provider.url, models: [`${protocol}-model`, `${protocol}/*`] });
 });
 after(async () => {
@@ -605,6 +605,7 @@ const failures = { // of a provider, in its own words
   },
 };
 
+let fresh = 0;
 test("a provider's errors in each dialect", async (t) => {
   for (const format of Object.keys(said)) {
     for (const [protocol, kinds] of Object.entries(failures)) {
@@ -613,7 +614,10 @@ test("a provider's errors in each dialect", async (t) => {
           provider.gives(body, { status, headers: { ...(kind === "rate" ? { "retry-after": "7" } : {}),
             ...(type ? { "x-amzn-errortype": `${type}:http://internal.amazon.com/coral/` } : {}) } });
           for (const stream of [false, true]) {
-            const got = await ask(format, `${protocol}-model`, { stream });
+            // one of its own: whoever failed so rests
+            const name = `${protocol}-${++fresh}`;
+            await stack.manage("POST", "upstreams", { name, protocol, auth: "none", allow_private: true, base_url: provider.url, models: [`${name}-model`] });
+            const got = await ask(format, `${name}-model`, { stream });
             const own = wholeOf[protocol] === format || (protocol === "openai" && format.startsWith("openai"));
             if (own && (kind === "bad" || kind === "long")) {
               assert.deepEqual([got.status, got.text], [status, JSON.stringify(body)], "its own answer goes through");
