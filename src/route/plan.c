@@ -56,7 +56,7 @@ lasting(const struct board_target *t)
 {
 	int64_t ppm = now_at(&t->forecast_share_ppm);
 
-	return ppm <= 0 || ppm >= 1000000 ? 255 : (uint8_t)(ppm * 255 / 1000000);
+	return (uint8_t)(ppm <= 0 || ppm >= 1000000 ? 255 : ppm * 255 / 1000000);
 }
 
 static void
