@@ -143,9 +143,19 @@ static int
 next_tier(struct deciding *d, int64_t after, int but, int64_t *tier)
 {
 	struct look *l = d->look;
+	const struct pool *p = l->pool;
 	int count = 0;
 
 	*tier = INT64_MAX;
+	if (p->tiers <= 1 && !p->has_ranks && after >= 0)
+		return 0;
+	if (p->tiers <= 1 && !p->has_ranks && l->standing[STANDS_LIVE] == l->count && but < 0) {
+		for (int i = 0; i < l->count; i++) /* the usual case */
+			l->some[i] = (uint32_t)i;
+		d->weights = l->weights;
+		*tier = 0;
+		return l->count;
+	}
 	for (int i = 0; i < l->count; i++) {
 		const struct live *who = &l->live[i];
 
