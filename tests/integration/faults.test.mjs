@@ -29,7 +29,7 @@ function rawPost(stack, { length, send, hold = 200 }) {
 
 test("provider faults", { timeout: 90000 }, async (t) => {
   const stack = await Stack.start({ server: "nginx",
-    settings: { first_byte_timeout: "700ms", idle_timeout: "700ms", rest_default: "100ms",
+    settings: { queue_wait: "1s", first_byte_timeout: "700ms", idle_timeout: "700ms", rest_default: "100ms",
       first_heartbeat: "200ms" } });
   const wake = () => stack.command(["key", "enable", stack.key.id, "--yes"]);
   const rowOf = (model) => until("its row", 3000, async () => (await stack.rows()).find((r) => r.model === model));

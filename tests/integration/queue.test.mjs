@@ -140,6 +140,13 @@ test("requests wait for their turn", { timeout: (LONG ? 180_000 : 90_000) * SLOW
         assert.equal(full.status, 503);
         assert.ok(Number(full.headers.get("retry-after")) >= 1);
       }
+      await stack.manage("POST", "routes", { name: "brief", model: "brief", queue_wait_ms: 300,
+        targets: [{ upstream: "mock", model: HANG }] });
+      const late = await stack.chat({ model: "brief" });
+      assert.equal(late.status, 503);
+      assert.ok(Number(late.headers.get("retry-after")) >= 1);
+      const row = (await stack.rows()).find((r) => r.model === "brief");
+      assert.deepEqual([row.ended_by, row.attempts], ["refused", 0], "it was never asked");
       leaver.abort();
       await waits;
       await until("it has left", 5000, async () => (await waiting()).length === 0);
