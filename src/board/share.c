@@ -59,28 +59,54 @@ claim(struct board_share *s, int64_t was, int64_t tag, int64_t now_ms)
 	return true;
 }
 
+/* What a search went past. */
+struct search {
+	int64_t tag, now_ms;
+	struct board_share *oldest;
+	uint32_t oldest_s;
+};
+
+static struct board_share *
+search(struct board_share *all, uint64_t from, struct search *f)
+{
+	for (uint64_t i = 0; i < BOARD_SHARES_NEAR; i++) {
+		struct board_share *s = &all[(from + i) % BOARD_SHARES];
+		uint32_t age;
+
+		if (word_get(&s->tag) == 0 && claim(s, 0, f->tag, f->now_ms))
+			return s;
+		age = age_s(s, f->now_ms);
+		if (word_get(&s->tag) == f->tag) {
+			if (age > TOUCH_S)
+				touch(s, f->now_ms, 0);
+			return s;
+		}
+		if (age > f->oldest_s) {
+			f->oldest = s;
+			f->oldest_s = age;
+		}
+	}
+	return NULL;
+}
+
+/*
+ * A decision reads the words of all members of a pool, so they lie in the same few pages, while there
+ * is room; else anywhere.
+ */
 struct board_share *
 board_share(struct board *b, struct id pool, struct id member)
 {
-	struct board_share *all = b->region[REGION_SHARES], *oldest = NULL;
-	int64_t tag = tag_of(pool, member), now_ms = board_now_ms(b);
-	uint32_t oldest_s = BOARD_SHARE_OLD_S;
+	struct board_share *all = b->region[REGION_SHARES], *s;
+	struct search f = { .tag = tag_of(pool, member),
+		.now_ms = board_now_ms(b),
+		.oldest_s = BOARD_SHARE_OLD_S };
+	uint64_t home = hash_64(&pool, sizeof pool, 4);
 
-	for (uint64_t i = 0; i < BOARD_SHARES_NEAR; i++) {
-		struct board_share *s = &all[((uint64_t)tag + i) % BOARD_SHARES];
-		int64_t there = word_get(&s->tag);
-
-		if (there == 0 && claim(s, 0, tag, now_ms))
-			return s;
-		if (word_get(&s->tag) == tag) {
-			if (age_s(s, now_ms) > TOUCH_S)
-				touch(s, now_ms, 0);
-			return s;
-		}
-		if (age_s(s, now_ms) > oldest_s) {
-			oldest = s;
-			oldest_s = age_s(s, now_ms);
-		}
-	}
-	return oldest != NULL && claim(oldest, word_get(&oldest->tag), tag, now_ms) ? oldest : NULL;
+	s = search(all, home + (uint64_t)f.tag % BOARD_SHARES_SPAN, &f);
+	if (s == NULL)
+		s = search(all, (uint64_t)f.tag / BOARD_SHARES_SPAN, &f);
+	if (s == NULL && f.oldest != NULL &&
+		claim(f.oldest, word_get(&f.oldest->tag), f.tag, f.now_ms))
+		s = f.oldest;
+	return s;
 }

@@ -12,6 +12,7 @@
 
 #define BOARD_SHARES      65536
 #define BOARD_SHARES_NEAR 64       /* places looked at for one member */
+#define BOARD_SHARES_SPAN 2048     /* where those of one pool lie, if they can */
 #define BOARD_SHARE_OLD_S 86400    /* one not used for so long may be given to another member */
 #define BOARD_SHARE_HALF_S 256     /* after which a use counts half */
 #define BOARD_SHARE_ONE   256      /* a use in `use` */

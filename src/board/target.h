@@ -29,16 +29,16 @@ enum target_cause {
 struct board_target {
 	/* The first cache line is what a decision reads. */
 	_Atomic int64_t rest_until_ms; /* board time; 0: it does not rest.  Past: due to be probed */
-	_Atomic int64_t prober;        /* roster_owner of who probes it now (board_owner_word()); 0: nobody */
 	_Atomic int64_t standing;      /* enum target_state | enum target_cause << 8 | HTTP status << 16 */
 	_Atomic int64_t share_ppm;     /* of its weight: a key that is back climbs; 0: all of it */
 	_Atomic int64_t inflight;      /* attempts under way: a hint, mended by a clerk */
 	_Atomic int64_t ttft_us;       /* to the first content, decayed; 0: not known */
 	_Atomic int64_t success_ppm;   /* of late calls, decayed, 1 + millionths; 0: not known */
 	_Atomic int64_t forecast_hold_ms; /* board time until which its quota is used up; 0: it is not */
+	_Atomic int64_t forecast_share_ppm; /* of its weight, so that it lasts until its reset; 0: all */
 	/* The second and third are what reports write. */
 	_Alignas(64) _Atomic int64_t forecast_dry_ms; /* board time at which it runs dry; 0: not foreseen */
-	_Atomic int64_t forecast_share_ppm; /* of its weight, so that it lasts until its reset; 0: all */
+	_Atomic int64_t prober;        /* roster_owner of who probes it now (board_owner_word()); 0: nobody */
 	_Atomic int64_t failures;      /* in a row, or within the window */
 	_Atomic int64_t window_ms;     /* when the breaker's window began */
 	_Atomic int64_t window_calls;
@@ -48,7 +48,7 @@ struct board_target {
 	_Alignas(64) _Atomic int64_t failed_at_ms;
 	_Atomic int64_t ok_at_ms;
 	_Atomic int64_t changed_at_ms; /* its state */
-	_Atomic int64_t picks;         /* since ever: of balanced, fairness */
+	_Atomic int64_t picks;         /* since ever */
 	_Atomic int64_t probed_at_ms;
 	_Atomic int64_t breaker;       /* times it opened without closing; 0: it is closed */
 	_Atomic int64_t well, ill;     /* its members, hashed to bits: who succeeded, and who failed since */

@@ -74,6 +74,9 @@ static const struct column upstream_columns[] = { { "ID", "id", false, 0 },
 	{ "NAME", "name", false, 24 }, { "PROTOCOL", "protocol", false, 0 },
 	{ "BASE URL", "base_url", false, 48 }, { "ACTIVE", "is_active", false, 0 },
 	{ "DEFAULT", "default", false, 0 } };
+static const struct column found_columns[] = { { "MODEL", "id", false, 80 },
+	{ "CONTEXT", "context_length", true, 0 }, { "FREE", "is_free", false, 0 },
+	{ "MODALITY", "modality", false, 40 } };
 static const struct column key_columns[] = { { "ID", "id", false, 0 },
 	{ "UPSTREAM", "upstream_name", false, 24 }, { "KEY", "masked", false, 0 },
 	{ "LABEL", "label", false, 24 }, { "STATE", "state", false, 0 },
@@ -436,6 +439,9 @@ static const struct action actions[] = {
 	{ "deactivate", "PATCH", "", true, true, "{\"is_active\":false}",
 		KIND(PROJECT) | KIND(UPSTREAM) | KIND(ROUTE) | KIND(POLICY) },
 	{ "revoke-tokens", "POST", "/revoke-tokens", true, true, "{}", KIND(PROJECT) },
+	{ "models", "GET", "/models", true, false, "", KIND(UPSTREAM) },
+	{ "refresh", "POST", "/models/refresh", true, false, "{}", KIND(UPSTREAM) },
+	{ "health", "GET", "/health", true, false, "", KIND(UPSTREAM) },
 	{ "delete", "DELETE", "", true, true, "", DELETABLE },
 	{ "remove", "DELETE", "", true, true, "", DELETABLE },
 };
@@ -481,6 +487,9 @@ show_reply(const struct words *w, const struct manage_reply *reply)
 		printf("%.*s\n", (int)body.len, body.at == NULL ? "" : body.at);
 	else if (strcmp(w->action, "list") == 0)
 		table_print(body, tables[w->kind].columns, tables[w->kind].count);
+	else if (w->kind == RECORD_UPSTREAM &&
+		 (strcmp(w->action, "models") == 0 || strcmp(w->action, "refresh") == 0))
+		table_print(body, found_columns, sizeof found_columns / sizeof found_columns[0]);
 	else if (strcmp(w->action, "history") == 0)
 		table_print(
 			body, history_columns, sizeof history_columns / sizeof history_columns[0]);

@@ -72,14 +72,18 @@ discover_now(struct errand_desk *d, const struct snapshot *p, const struct upstr
 	int64_t now_ms = board_now_ms(d->board);
 	int rc;
 
-	if (store_models_get(d->store, u->head.id, head, NULL, err) < 0)
+	rc = ask_all(d, p, u, &page, &text, &why);
+	/* somebody else may have asked meanwhile: what he got stays */
+	if (store_models_get(d->store, u->head.id, head, NULL, err) < 0) {
+		bytes_free(&text);
 		return -1;
+	}
 	if (head->of != models_of(u)) /* that was another one's */
 		memset(head, 0, sizeof *head);
 	head->of = models_of(u);
 	head->tried_ms = now_ms;
 	head->why[0] = '\0';
-	if (ask_all(d, p, u, &page, &text, &why) != 0) {
+	if (rc != 0) {
 		(void)span_copy(span_of(why.text), head->why, sizeof head->why);
 		log_write(LOG_WARN, "discover", "%s", why.text);
 		rc = store_models_note(d->store, u->head.id, head, err);

@@ -4,6 +4,7 @@
 #include "errand/errand-int.h"
 
 #include "base/log.h"
+#include "route/standing.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -69,37 +70,6 @@ keep(struct store *s, struct id upstream, const struct health_check *check, cons
 	return store_value_put(s, name, &h, sizeof h, err);
 }
 
-/* By the rules of the upstream's breaker: a failure counts as one of a request's, a success ends a rest
- * that failures began. */
-static void
-tell_board(struct board *b, const struct upstream *u, const struct health_check *check)
-{
-	struct board_target *t = board_target(b, u->head.id);
-	int64_t now_ms = board_now_ms(b), failures;
-	int cause = t == NULL ? 0 : (int)(t->standing >> 8 & 0xff);
-
-	if (t == NULL)
-		return;
-	t->probed_at_ms = now_ms;
-	if (check->ok) {
-		t->ok_at_ms = now_ms;
-		t->failures = 0;
-		if (cause != CAUSE_FAILURES && cause != CAUSE_HEALTH)
-			return;
-		t->rest_until_ms = 0;
-		t->standing = TARGET_AVAILABLE;
-		t->changed_at_ms = now_ms;
-		return;
-	}
-	t->failed_at_ms = now_ms;
-	failures = atomic_fetch_add(&t->failures, 1) + 1;
-	if (u->breaker_failures == 0 || failures < u->breaker_failures)
-		return;
-	t->rest_until_ms = now_ms + u->breaker_open_s * 1000;
-	t->standing = TARGET_THROTTLED | CAUSE_HEALTH << 8 | (int64_t)check->status << 16;
-	t->changed_at_ms = now_ms;
-}
-
 /* base_url without its query, and the path behind it. */
 static int
 put_url(const struct upstream *u, struct bytes *out)
@@ -122,6 +92,8 @@ conclude(struct errand_desk *d, const struct errand *e, struct err *err)
 		.took_ms = (int32_t)(e->took_us / 1000),
 		.status = (int16_t)e->status,
 		.ok = e->status > 0 && e->status < 500 };
+	struct route_rests rests = { .default_ms = d->conf->rest_default_ms,
+		.most_ms = d->conf->rest_max_ms };
 	char why[160] = "";
 
 	if (!check.ok && e->status > 0)
@@ -130,7 +102,7 @@ conclude(struct errand_desk *d, const struct errand *e, struct err *err)
 		(void)span_copy(span_of(e->err.text), why, sizeof why);
 	if (!check.ok)
 		log_write(LOG_WARN, "health", "upstream %s: %s", u->name, why);
-	tell_board(d->board, u, &check);
+	standing_health(d->board, u, check.ok != 0, check.status, span_of(why), &rests);
 	return keep(d->store, u->head.id, &check, why, err);
 }
 

@@ -31,6 +31,10 @@ list_is_due(struct errand_desk *d, const struct snapshot *p, size_t i)
 	if (!u->discover || (p->lists[i].at_ms != 0 &&
 				    board_now_ms(d->board) - p->lists[i].at_ms < MODELS_KEPT_MS))
 		return false;
+	if (u->auth != AUTH_NONE && errand_key(d->board, p, u) == NULL)
+		return false; /* it gets one soon */
+	if (u->auth != AUTH_NONE && errand_key(d->board, p, u) == NULL)
+		return false; /* it gets one soon */
 	return claim(
 		d->board, board_target_part(u->head.id, "discover", &of, sizeof of), FAILED_MS);
 }

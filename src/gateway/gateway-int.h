@@ -14,6 +14,7 @@
 #include "gateway/remember.h"
 #include "route/failure_rule.h"
 #include "route/route.h"
+#include "route/standing.h"
 #include "settle/journal.h"
 #include "quote/quote.h"
 #include "settle/ledger.h"
@@ -71,6 +72,7 @@ struct gateway {
 	struct snapshot *snapshot;
 	bool clerk_stop, clerk_ended;
 	pthread_cond_t clerk_wake;
+	struct standing_recount *recount; /* [clerk] */
 	enum { ROUNDS_NONE, ROUNDS_RUN, ROUNDS_ENDED } rounds; /* rounds.c; under the mutex too … */
 	struct errand_desk *desk;                              /* … as this, its thread's */
 	_Atomic int loading; /* a thread is making a new snapshot; see gateway_snapshot() */

@@ -287,6 +287,40 @@ duty_tidy(struct gateway *gw, struct err *err)
 }
 
 static void
+duty_standing(struct gateway *gw, struct err *err)
+{
+	(void)standing_drain(gw->board, gw->store, err);
+}
+
+static bool
+count_attempt(void *ctx, struct id exchange, struct roster_owner owner, const void *note)
+{
+	struct settle_note n;
+
+	(void)exchange;
+	(void)owner;
+	memcpy(&n, note, sizeof n);
+	if (n.sent == 0 || n.follows != 0 || n.complete != 0)
+		return true;
+	standing_recount_add(ctx, n.row.upstream);
+	standing_recount_add(ctx, n.row.key);
+	return true;
+}
+
+static void
+duty_recount(struct gateway *gw, struct err *err)
+{
+	(void)err;
+	if (!standing_is_clerk(gw->board))
+		return;
+	if (gw->recount == NULL && (gw->recount = standing_recount_new()) == NULL)
+		return;
+	standing_recount_begin(gw->recount);
+	if (board_inflight(gw->board, count_attempt, gw->recount) >= 0)
+		(void)standing_recount_end(gw->board, gw->recount);
+}
+
+static void
 clerk_round(struct gateway *gw, struct duty *duties, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -314,6 +348,8 @@ clerk_run(void *arg)
 		{ 1000, 0, duty_tick },
 		{ 1000, 0, duty_flush },
 		{ 1000, 0, duty_log },
+		{ 500, 0, duty_standing },
+		{ 1000, 0, duty_recount },
 		{ 2000, 0, duty_checkpoint },
 		{ 60000, 0, duty_expire },
 		{ 300000, 0, duty_tidy },
@@ -348,8 +384,8 @@ static void
 clerk_once(struct gateway *gw)
 {
 	struct duty duties[] = { { 0, 0, duty_reap }, { 0, 0, duty_journal }, { 0, 0, duty_fold },
-		{ 0, 0, duty_flush }, { 0, 0, duty_checkpoint }, { 0, 0, duty_tick },
-		{ 0, 0, duty_expire }, { 0, 0, duty_tidy } };
+		{ 0, 0, duty_standing }, { 0, 0, duty_flush }, { 0, 0, duty_checkpoint },
+		{ 0, 0, duty_tick }, { 0, 0, duty_expire }, { 0, 0, duty_tidy } };
 	size_t count = sizeof duties / sizeof duties[0];
 
 	/* looking for what is old costs more than a request: one process in so many does it */
@@ -522,6 +558,9 @@ open_state(struct gateway *gw, struct err *err)
 	store_on_change(gw->store, on_change, gw);
 	store_watch(gw->store, on_abandoned, gw);
 	reap_first(gw);
+	if (standing_restore(gw->board, gw->store, err) < 0) /* then the clerk does it */
+		log_write(LOG_WARN, "start", "who rests is not known yet: %s", err->text);
+	*err = (struct err){ 0 };
 	return 0;
 }
 
@@ -555,6 +594,7 @@ close_state(struct gateway *gw)
 	uv_loop_close(&gw->loop);
 	snapshot_drop(gw->snapshot);
 	remember_free(gw->remember);
+	standing_recount_free(gw->recount);
 	access_free(gw->access);
 	board_close(gw->board);
 	store_close(gw->store);

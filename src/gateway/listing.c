@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/money.h"
+#include "route/pattern.h"
 #include "settle/price.h"
 #include "wire/provider.h"
 
@@ -33,6 +34,7 @@ struct listing {
 	struct bytes *out;
 	struct span one; /* only this model; empty: all */
 	bool free_only;
+	struct patterns blocked; /* of the upstream at hand */
 	size_t count;
 	struct listed *name;
 	uint32_t *slot; /* 1 + index, 0 free */
@@ -88,17 +90,10 @@ add(struct listing *l, const struct listed *m)
 	l->slot[at] = (uint32_t)++l->count;
 }
 
-/* Is the name one that the upstream is told not to serve?  Regular expressions are for route to judge. */
-static bool
-is_blocked(const struct upstream *u, struct span name)
-{
-	return u->blocked_models[0] != '\0' && glob_list_match(u->blocked_models, name);
-}
-
 static void
 add_of(struct listing *l, const struct upstream *u, struct span name)
 {
-	if (!is_blocked(u, name))
+	if (!patterns_fit(&l->blocked, name))
 		add(l, &(struct listed){ .name = name,
 			       .upstream = u,
 			       .found = snapshot_discovered(l->x->snapshot, u->head.id, name),
@@ -168,9 +163,16 @@ collect(struct listing *l)
 	if (l->name == NULL || l->slot == NULL)
 		return -1;
 	for (size_t i = 0; i < p->upstream_count; i++) {
-		add_stated(l, &p->upstreams[i]);
-		add_aliases(l, &p->upstreams[i]);
-		add_discovered(l, i);
+		int rc = patterns_new(p->upstreams[i].blocked_models, &l->blocked);
+
+		if (rc == 0) {
+			add_stated(l, &p->upstreams[i]);
+			add_aliases(l, &p->upstreams[i]);
+			add_discovered(l, i);
+		}
+		patterns_free(&l->blocked);
+		if (rc != 0)
+			return -1;
 	}
 	add_routes(l);
 	return 0;

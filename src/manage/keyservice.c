@@ -10,6 +10,7 @@
 #include "board/target.h"
 #include "conf/conf.h"
 #include "route/route.h"
+#include "route/standing.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -199,15 +200,9 @@ find_key(struct call *c, const char *text, struct key *out)
 static int
 rest_key(struct call *c, struct id key, int64_t wall_ms)
 {
-	struct board_target *t = board_target(c->m->board, key);
-	int64_t now_ms = board_now_ms(c->m->board);
-
-	if (t == NULL)
-		return err_set(&c->err, ERR_OVERLOADED, "the board's table of targets is full");
-	t->stated_ms = t->rest_until_ms = now_ms + (wall_ms - clock_wall_ms());
-	t->standing = TARGET_THROTTLED | CAUSE_PERSON << 8;
-	t->changed_at_ms = now_ms;
-	return 0;
+	return standing_rest(c->m->board, key,
+		board_now_ms(c->m->board) + (wall_ms - clock_wall_ms()), "told by the key service",
+		&c->err);
 }
 
 int

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "errand/errand.h"
+#include "route/standing.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -195,6 +196,7 @@ reply_health(struct call *c, const struct upstream *u)
 {
 	struct bytes *out = &c->out->body;
 	struct health_history h;
+	struct standing st;
 	char id[ID_TEXT_BYTES];
 	uint32_t healthy = 0;
 
@@ -217,6 +219,10 @@ reply_health(struct call *c, const struct upstream *u)
 		shape_text(out, "last_error", h.why);
 	else
 		bytes_puts(out, ",\"last_error\":null");
+	standing_state(c->m->board, board_target_find(c->m->board, u->head.id), u->is_active,
+		u->breaker_forced, &st);
+	shape_text(out, "breaker", standing_breaker_name(st.breaker));
+	shape_time(out, "open_until", st.until_ms);
 	put_checks(out, &h);
 	c->out->status = 200;
 	return 0;

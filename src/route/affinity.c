@@ -63,7 +63,7 @@ affinity_find(struct look *l, const struct route_ask *ask, uint64_t key[2], uint
 		const struct live *who = &l->live[i];
 		const struct seat *s = &l->pool->seats[who->seat];
 
-		if (s->word == NULL || now_at(&s->word->tag) != member)
+		if (s->tag != member)
 			continue;
 		if (who->standing != STANDS_LIVE)
 			return -1;
@@ -78,6 +78,6 @@ affinity_keep(struct look *l, const uint64_t key[2], uint32_t seat, uint8_t how)
 {
 	const struct seat *s = &l->pool->seats[seat];
 
-	if (how != AFFINITY_IS_NONE && s->word != NULL)
-		board_affinity_keep(l->board, key, now_at(&s->word->tag), how != AFFINITY_IS_KEPT);
+	if (how != AFFINITY_IS_NONE && s->tag != 0)
+		board_affinity_keep(l->board, key, s->tag, how != AFFINITY_IS_KEPT);
 }

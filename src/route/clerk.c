@@ -347,6 +347,12 @@ write_log(const struct board_event *e)
 		e->evidence);
 }
 
+bool
+standing_is_clerk(struct board *b)
+{
+	return board_events_read(b);
+}
+
 int
 standing_drain(struct board *b, struct store *s, struct err *err)
 {
@@ -354,7 +360,7 @@ standing_drain(struct board *b, struct store *s, struct err *err)
 	int64_t lost = 0;
 	int count = 0, rc = 0;
 
-	if (!board_events_read(b))
+	if (!standing_is_clerk(b) || standing_restore(b, s, err) < 0)
 		return 0;
 	while (count < DRAIN_MOST && board_events_next(b, &e, &lost) == 1) {
 		if (keep_standing(s, b, &e, err) != 0 || keep_history(s, &e, err) != 0) {
@@ -365,7 +371,6 @@ standing_drain(struct board *b, struct store *s, struct err *err)
 		board_events_done(b, &e);
 		count++;
 	}
-	board_events_leave(b);
 	if (lost > 0)
 		log_write(LOG_WARN, "standing", "%lld transitions could not be kept",
 			(long long)lost);

@@ -84,18 +84,24 @@ skip_blanks(struct reader *r)
 		r->at++;
 }
 
-/* The next run without blanks; len 0 at the end. */
+/* From here on to a blank. */
 static struct span
-next_word(struct reader *r)
+rest_of_word(struct reader *r)
 {
-	struct span w;
+	struct span w = { .at = r->at };
 
-	skip_blanks(r);
-	w.at = r->at;
 	while (r->at < r->end && *r->at != ' ' && *r->at != '\t' && *r->at != '\r')
 		r->at++;
 	w.len = (size_t)(r->at - w.at);
 	return w;
+}
+
+/* len 0 at the end. */
+static struct span
+next_word(struct reader *r)
+{
+	skip_blanks(r);
+	return rest_of_word(r);
 }
 
 /* Is it one whose compiling and matching stay small? */
@@ -254,7 +260,7 @@ read_condition(struct reader *r, struct rule *rule)
 				*p = (char)(*p | 0x20);
 		return read_pattern(r, rule, name);
 	}
-	w = next_word(r);
+	w = rest_of_word(r);
 	(void)span_copy(w, value, sizeof value);
 	if (span_is((struct span){ word, (size_t)(eq - word) }, "status"))
 		return read_status(r, rule, value);

@@ -15,7 +15,6 @@ struct deed {
 	enum board_scope scope;
 };
 
-/* is_upstream only matters for the event's scope. */
 static void
 deed_make(struct deed *d, struct board *b, struct id record, struct span model, const char *why)
 {
@@ -114,17 +113,28 @@ standing_renew(struct board *b, struct id record)
 {
 	struct deed d;
 	struct board_target *t;
-	enum target_state from;
 
-	deed_make(&d, b, record, SPAN_NONE, "its secret is a new one");
+	deed_make(&d, b, record, SPAN_NONE, "its record or secret was changed");
 	if ((t = d.c.target_key) == NULL)
 		return;
-	from = state_of(t);
-	if (from == TARGET_DISABLED)
-		return;
 	wake(t);
-	if (from == TARGET_AVAILABLE)
-		return;
-	(void)standing_move(&d.r, SCOPE_KEY, TARGET_RECOVERING, CAUSE_PERSON);
 	(void)standing_move(&d.r, SCOPE_KEY, TARGET_AVAILABLE, CAUSE_PERSON);
+}
+
+int
+standing_rest(struct board *b, struct id record, int64_t until_ms, const char *why, struct err *err)
+{
+	struct deed d;
+	struct board_target *t;
+
+	deed_make(&d, b, record, SPAN_NONE, why);
+	if ((t = d.c.target_key) == NULL)
+		return err_set(err, ERR_OVERLOADED, "the board has no room for this record");
+	poke(&t->stated_ms, until_ms);
+	poke(&t->rests, 1);
+	(void)cooldown_raise(t, until_ms, d.r.now_ms);
+	if (!standing_is_legal(state_of(t), TARGET_THROTTLED) ||
+		!standing_move(&d.r, SCOPE_KEY, TARGET_THROTTLED, CAUSE_PERSON))
+		standing_tell(&d.r, SCOPE_KEY, EVENT_REST, state_of(t), state_of(t), CAUSE_PERSON);
+	return 0;
 }

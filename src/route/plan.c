@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STAGE_ROOM     3     /* candidates kept free for each fallback */
+#define STAGE_ROOM     3 /* candidates kept free for each fallback */
+#define BUSY_RETRY_MS  1000
 #define PROBE_WAITS_MS 60000 /* for a request that has no affinity */
 
 /* What is being decided. */
@@ -17,8 +18,11 @@ struct deciding {
 	const struct route_ask *ask;
 	struct route_plan *plan;
 	struct look *look;
+	int later;       /* candidates to wait for */
 	int stage, room; /* room: how many candidates there may be after this stage */
 	double weights;  /* of those that are ranked together */
+	bool is_scored;  /* those have scores */
+	uint32_t who[ROUTE_ATTEMPTS_MAX]; /* the lives of the candidates, of their stage */
 };
 
 /* A view's own copy of what was asked for becomes the asker's. */
@@ -46,6 +50,15 @@ add_member(struct route_record *r, struct id upstream, struct id key, uint8_t re
 	return m;
 }
 
+/* How much of its weight the forecast of its quota leaves it, of 255. */
+static uint8_t
+lasting(const struct board_target *t)
+{
+	int64_t ppm = now_at(&t->forecast_share_ppm);
+
+	return ppm <= 0 || ppm >= 1000000 ? 255 : (uint8_t)(ppm * 255 / 1000000);
+}
+
 static void
 add_candidate(struct deciding *d, const struct live *who)
 {
@@ -57,6 +70,7 @@ add_candidate(struct deciding *d, const struct live *who)
 
 	if (plan->count >= d->room)
 		return;
+	d->who[plan->count] = (uint32_t)(who - d->look->live);
 	c = &plan->candidate[plan->count++];
 	c->upstream = u->upstream->record;
 	c->key = s->key == NULL ? NULL : s->key->record;
@@ -64,6 +78,8 @@ add_candidate(struct deciding *d, const struct live *who)
 	c->stage = (uint8_t)d->stage;
 	c->member = plan->record.member_count;
 	c->is_probe = who->standing == STANDS_DUE;
+	c->share = s->word;
+	c->share_step = who->is_thin ? share_step((double)who->weight) : s->step;
 	c->target_key = s->key == NULL ? NULL : s->key->target;
 	c->target_key_model = atomic_load_explicit(&s->at_model, memory_order_relaxed);
 	c->target_upstream = u->upstream->target;
@@ -74,15 +90,11 @@ add_candidate(struct deciding *d, const struct live *who)
 	if (m == NULL)
 		return;
 	m->until_ms = who->until_ms;
-	m->score = who->score;
-	m->cost = who->scores[OBJECTIVE_COST];
-	m->reliability = who->scores[OBJECTIVE_RELIABILITY];
-	m->fairness = who->scores[OBJECTIVE_FAIRNESS];
-	m->quality = who->scores[OBJECTIVE_QUALITY];
-	m->latency = who->scores[OBJECTIVE_LATENCY];
-	m->forecast = who->forecast;
+	m->forecast = lasting(s->target);
+	if (d->is_scored)
+		score_tell(d->look, who, m);
 	if (d->weights > 0)
-		m->share_permille = (uint16_t)(who->weight / d->weights * 1000 + 0.5);
+		m->share_permille = (uint16_t)((double)who->weight / d->weights * 1000 + 0.5);
 }
 
 static bool
@@ -131,9 +143,19 @@ static int
 next_tier(struct deciding *d, int64_t after, int but, int64_t *tier)
 {
 	struct look *l = d->look;
+	const struct pool *p = l->pool;
 	int count = 0;
 
 	*tier = INT64_MAX;
+	if (p->tiers <= 1 && !p->has_ranks && after >= 0)
+		return 0;
+	if (p->tiers <= 1 && !p->has_ranks && l->standing[STANDS_LIVE] == l->count && but < 0) {
+		for (int i = 0; i < l->count; i++) /* the usual case */
+			l->some[i] = (uint32_t)i;
+		d->weights = l->weights;
+		*tier = 0;
+		return l->count;
+	}
 	for (int i = 0; i < l->count; i++) {
 		const struct live *who = &l->live[i];
 
@@ -146,7 +168,7 @@ next_tier(struct deciding *d, int64_t after, int but, int64_t *tier)
 			d->weights = 0;
 		}
 		l->some[count++] = (uint32_t)i;
-		d->weights += who->weight;
+		d->weights += (double)who->weight;
 	}
 	return count;
 }
@@ -155,18 +177,14 @@ next_tier(struct deciding *d, int64_t after, int but, int64_t *tier)
 static int
 due_first(const struct look *l, bool has_kept)
 {
-	uint32_t best_tier = UINT32_MAX;
 	int due = -1;
 
-	if (strategy_in_order(l->pool->strategy))
+	if (l->standing[STANDS_DUE] == 0 || strategy_in_order(l->pool->strategy))
 		return -1;
-	for (int i = 0; i < l->count; i++)
-		if (l->live[i].standing == STANDS_LIVE && l->live[i].tier < best_tier)
-			best_tier = l->live[i].tier;
 	for (int i = 0; i < l->count; i++) {
 		const struct live *who = &l->live[i];
 
-		if (who->standing != STANDS_DUE || who->tier > best_tier)
+		if (who->standing != STANDS_DUE || who->tier > l->best_tier)
 			continue;
 		if (has_kept && l->now_ms - who->until_ms < PROBE_WAITS_MS)
 			continue;
@@ -178,11 +196,13 @@ due_first(const struct look *l, bool has_kept)
 
 /* Those that are only asked when nobody else can be: in order of tier and seat, or of time. */
 static void
-add_last(struct deciding *d, enum standing standing, int but)
+add_last(struct deciding *d, enum stands standing, int but)
 {
 	struct look *l = d->look;
 	int count = 0;
 
+	if (l->standing[standing] == 0 || d->plan->count >= d->room)
+		return;
 	d->weights = 0;
 	for (int i = 0; i < l->count; i++) {
 		struct live *who = &l->live[i];
@@ -213,25 +233,10 @@ add_tiers(struct deciding *d, int kept, bool takes)
 
 	while (d->plan->count < d->room && (count = next_tier(d, tier, kept, &tier)) > 0) {
 		strategy_rank(d->look, d->look->some, count, takes && d->plan->count == 0);
+		d->is_scored = d->look->wants_figures;
 		add_best(d, d->look->some, count);
+		d->is_scored = false;
 	}
-}
-
-/* The seat of a candidate of this stage. */
-static const struct live *
-live_of(const struct look *l, const struct route_candidate *c)
-{
-	for (int i = 0; i < l->count; i++) {
-		const struct seat *s = &l->pool->seats[l->live[i].seat];
-		const struct unit *u = &l->pool->units[s->unit];
-
-		if (u->upstream->record == c->upstream &&
-			(s->key == NULL ? NULL : s->key->record) == c->key &&
-			u->model.len == c->model.len &&
-			(u->model.len == 0 || memcmp(u->model.at, c->model.at, u->model.len) == 0))
-			return &l->live[i];
-	}
-	return NULL;
 }
 
 /* What the choice changes: turns, uses, who went last, whom the session went to. */
@@ -239,17 +244,15 @@ static void
 remember(struct deciding *d, int from, const uint64_t key[2], uint8_t how)
 {
 	struct look *l = d->look;
-	const struct live *first = NULL, *stays = NULL;
+	const struct live *stays = NULL;
 
 	if (d->plan->count == from)
 		return;
 	if (from == 0)
-		first = live_of(l, &d->plan->candidate[0]);
-	if (first != NULL)
-		strategy_chosen(l, first);
+		strategy_chosen(l, &l->live[d->who[0]]);
 	for (int i = from; how != AFFINITY_IS_NONE && i < d->plan->count && stays == NULL; i++)
 		if (!d->plan->candidate[i].is_probe)
-			stays = live_of(l, &d->plan->candidate[i]);
+			stays = &l->live[d->who[i]];
 	if (stays != NULL)
 		affinity_keep(l, key, stays->seat, how);
 }
@@ -296,20 +299,14 @@ tell_others(struct deciding *d)
 	const struct look *l = d->look;
 	const struct pool *p = l->pool;
 	struct route_record *r = &d->plan->record;
-	uint32_t best_tier = UINT32_MAX, considered = r->considered + p->considered;
+	uint32_t considered = r->considered + p->considered;
 	int shown = 0;
 
 	r->considered = (uint16_t)(considered > UINT16_MAX ? UINT16_MAX : considered);
 	for (int i = 0; i < ROUTE__REASONS; i++)
 		count_out(r, (enum route_reason)i, l->out[i] + p->out[i]);
-	for (int i = 0; i < l->count; i++)
-		if (l->live[i].standing == STANDS_LIVE && l->live[i].tier < best_tier)
-			best_tier = l->live[i].tier;
-	for (int i = 0; i < l->count; i++)
-		if (l->live[i].standing == STANDS_HELD)
-			count_out(r, REASON_FORECAST, 1);
-		else if (l->live[i].tier > best_tier)
-			count_out(r, REASON_PRIORITY, 1);
+	count_out(r, REASON_FORECAST, l->standing[STANDS_HELD]);
+	count_out(r, REASON_PRIORITY, l->behind);
 	for (int i = 0; i < l->away_count && shown < ROUTE_SHOWN_MAX; i++, shown++) {
 		const struct seat *s = &p->seats[l->away[i].seat];
 		struct route_member *m = add_member(r, p->units[s->unit].upstream->record->head.id,
@@ -332,6 +329,36 @@ note_waits(struct deciding *d)
 	plan->may_free |= l->may_free;
 	if (l->wakes_ms != 0 && (plan->wakes_ms == 0 || l->wakes_ms < plan->wakes_ms))
 		plan->wakes_ms = l->wakes_ms;
+}
+
+static bool
+may_be_asked_later(enum route_reason why)
+{
+	return why == REASON_CHOSEN || why == REASON_FULL || why == REASON_PROBED ||
+	       why == REASON_RESTS || why == REASON_BREAKER;
+}
+
+/* Whom to wait for, one key of each upstream, should there be nobody to ask. */
+static void
+tell_later(struct deciding *d)
+{
+	const struct pool *p = d->look->pool;
+
+	for (size_t i = 0; i < p->unit_count && d->plan->count == 0 && d->later < d->room; i++) {
+		const struct unit *u = &p->units[i];
+
+		if (u->count == 0 || !may_be_asked_later(d->look->unit[i].reason))
+			continue;
+		d->plan->candidate[d->later++] =
+			(struct route_candidate){ .upstream = u->upstream->record,
+				.key = p->seats[u->first].key == NULL
+					       ? NULL
+					       : p->seats[u->first].key->record,
+				.model = model_of(d, u->model),
+				.stage = (uint8_t)d->stage,
+				.member = UINT8_MAX,
+				.target_upstream = u->upstream->target };
+	}
 }
 
 /* While nobody is in the plan, a fallback must be for that: those for later turns do not begin it. */
@@ -370,6 +397,7 @@ decide(struct deciding *d)
 		decide_stage(d);
 		tell_others(d);
 		note_waits(d);
+		tell_later(d);
 		if (d->stage == 0 && is_forbidden(&d->plan->record))
 			return;
 	}
@@ -428,7 +456,9 @@ nobody_left(const struct route_table *t, const struct route_ask *ask, const stru
 	}
 	err_set(err, ERR_NO_KEY_AVAILABLE, "none of %u keys for model '%.*s' can be asked: %s",
 		r->considered, model_len, ask->model.at, counts_of(r, counts, sizeof counts));
-	if (plan->wakes_ms != 0)
+	if (plan->may_free) /* who is only busy may be free at any moment */
+		err->retry_boot_ms = clock_boot_ms() + BUSY_RETRY_MS;
+	else if (plan->wakes_ms != 0)
 		err->retry_boot_ms = clock_boot_ms() + board_wait_ms(t->board, plan->wakes_ms);
 	if (costs > 0 && plan->wakes_ms == 0 && !plan->may_free)
 		return err_say(err,
@@ -490,7 +520,10 @@ route_plan(const struct route_table *table, const struct route_ask *ask, struct 
 	decide(&d);
 	look_give(t, d.look);
 	view_drop(t, v);
-	return plan->count > 0 ? 0 : nobody_left(t, ask, plan, err);
+	if (plan->count > 0)
+		return 0;
+	plan->count = d.later;
+	return nobody_left(t, ask, plan, err);
 }
 
 /* ---- and then ---- */

@@ -4,6 +4,7 @@
  */
 #include "base/hash.h"
 #include "route/route-int.h"
+#include "route/standing.h"
 #include "store/usage.h"
 #include "wire/provider.h"
 
@@ -171,6 +172,19 @@ member_id(const struct branch *b, struct id of)
 	return b->is_explicit ? board_target_part(id, "as", b->own.at, b->own.len) : id;
 }
 
+/* By its name, or as its provider lists it; what a price says of it may change. */
+static bool
+is_free_model(const struct route_table *t, const struct branch *b)
+{
+	static const char mark[] = ":free";
+	const size_t len = sizeof mark - 1;
+	const struct snapshot_model *found =
+		snapshot_discovered(t->snapshot, b->u->record->head.id, b->own);
+
+	return (found != NULL && found->is_free) ||
+	       (b->own.len >= len && memcmp(b->own.at + b->own.len - len, mark, len) == 0);
+}
+
 static struct unit *
 add_unit(struct making *m, const struct branch *b, const struct bounds *bounds)
 {
@@ -190,6 +204,7 @@ add_unit(struct making *m, const struct branch *b, const struct bounds *bounds)
 	u->weight = (double)b->weight;
 	u->first = (uint32_t)p->seat_count;
 	u->branch = p->branches;
+	u->is_free = is_free_model(m->t, b);
 	u->word = board_share(m->t->board, p->id, member_id(b, b->u->record->head.id));
 	return u;
 }
@@ -213,10 +228,12 @@ add_seat(struct making *m, const struct branch *b, const struct table_key *k)
 	s->target = k == NULL ? b->u->target : k->target;
 	if (s->target == NULL)
 		s->target = &nobody;
-	s->weight = (double)b->weight * (double)(k == NULL ? 1 : k->record->weight);
-	s->step = share_step(s->weight);
+	s->weight = (float)b->weight * (float)(k == NULL ? 1 : k->record->weight);
+	s->step = share_step((double)s->weight);
 	s->word = board_share(m->t->board, p->id,
 		k == NULL ? member_id(b, board_target_part(of, "key", "", 0)) : member_id(b, of));
+	s->tag = s->word == NULL ? 0 : now_at(&s->word->tag);
+	s->quality = (int16_t)(k != NULL && k->quality >= 0 ? k->quality : b->u->quality);
 	s->max_parallel = k == NULL ? 0 : (int32_t)k->record->max_parallel;
 	s->rank = (uint16_t)(k == NULL || k->record->priority < 0 ? 0
 			     : k->record->priority > UINT16_MAX   ? UINT16_MAX
@@ -346,6 +363,7 @@ order_tiers(struct pool *p, const struct targets *targets, const uint32_t *branc
 	for (size_t i = 0; i < targets->count; i++)
 		if (kept == 0 || by_rung(&all[kept - 1], &all[i]) != 0)
 			all[kept++] = all[i];
+	p->tiers = (uint32_t)kept;
 	for (size_t i = 0; i < p->unit_count; i++) {
 		struct rung mine;
 
@@ -448,7 +466,7 @@ add_target(struct making *m, struct targets *all, const struct table_upstream *u
 		b.is_explicit = admits = true;
 	}
 	b.own = b.model.len == 0 ? b.model : table_own_name(u, b.model, &b.is_alias);
-	if (b.model.len > 0 && !table_serves(u, b.model, b.own, b.is_alias, admits))
+	if (b.model.len > 0 && !table_serves(m->t->snapshot, u, b.model, b.own, b.is_alias, admits))
 		why = REASON_MODEL;
 	else if (m->view->named == NULL && !understands(u->record, m->view))
 		why = REASON_DIALECT;
@@ -587,18 +605,14 @@ pool_free(struct pool *p)
 	free(p->seats);
 }
 
-struct id
-route_target_at(struct id whole, struct span model)
-{
-	return board_target_part(whole, "model", model.at, model.len);
-}
-
 static void
 find_at_model(
 	struct board *b, _Atomic(struct board_target *) *at, struct id whole, struct span model)
 {
 	if (atomic_load_explicit(at, memory_order_relaxed) == NULL)
-		atomic_store_explicit(at, board_target_find(b, route_target_at(whole, model)),
+		atomic_store_explicit(at,
+			board_target_find(
+				b, board_target_part(whole, "model", model.at, model.len)),
 			memory_order_relaxed);
 }
 
@@ -620,51 +634,34 @@ pool_refresh(const struct route_table *t, struct pool *p)
 
 /* ---- at the moment of a decision ---- */
 
-static enum route_reason
-why_rests(const struct board_target *t)
-{
-	int64_t standing = now_at(&t->standing);
-
-	if ((standing & 0xFF) == TARGET_INVALID)
-		return REASON_INVALID;
-	return (standing >> 8 & 0xFF) == CAUSE_FAILURES ? REASON_BREAKER : REASON_RESTS;
-}
-
-/* What one part of a candidate says.  Its worst reason and latest time stand in *u. */
+/* What one part of a candidate says.  The latest that it rests until stands in *u. */
 static void
-look_at(const struct look *l, struct board_target *t, struct unit_now *u)
+look_at(const struct board_target *t, enum standing_may may, struct unit_now *u)
 {
-	int64_t until_ms = t == NULL ? 0 : now_at(&t->rest_until_ms);
+	int64_t until_ms;
 
-	if (until_ms == 0)
+	if (may == STANDING_MAY)
 		return;
-	if (until_ms > l->now_ms) {
-		if (u->reason != REASON_CHOSEN && u->reason != REASON_PROBED &&
-			u->until_ms >= until_ms)
-			return;
-		u->reason = (uint8_t)why_rests(t);
-		u->until_ms = until_ms;
-		return;
-	}
-	if (u->reason != REASON_CHOSEN)
-		return;
-	if (!board_owner_is_dead(l->board, now_at(&t->prober))) {
-		u->reason = REASON_PROBED;
+	until_ms = now_at(&t->rest_until_ms);
+	if (may == STANDING_DUE) {
+		if (u->reason == REASON_CHOSEN &&
+			(!u->is_due || until_ms < u->until_ms)) /* since when */
+			u->until_ms = until_ms;
+		u->is_due = true;
 		return;
 	}
-	u->is_due = true;
-	if (u->until_ms == 0 || until_ms < u->until_ms)
-		u->until_ms = until_ms;
+	if (u->reason != REASON_CHOSEN && u->reason != REASON_PROBED && u->until_ms >= until_ms)
+		return;
+	if (may == STANDING_PROBED && u->reason != REASON_CHOSEN)
+		return;
+	u->reason = (uint8_t)standing_reason(t, may);
+	u->until_ms = may == STANDING_PROBED ? 0 : until_ms;
 }
 
-static bool
-is_free_model(const struct unit *u, const struct unit_now *now)
+static void
+look_at_part(const struct look *l, const struct board_target *t, struct unit_now *u)
 {
-	static const char mark[] = ":free";
-	const size_t len = sizeof mark - 1;
-
-	return now->usual == 0 ||
-	       (u->model.len >= len && memcmp(u->model.at + u->model.len - len, mark, len) == 0);
+	look_at(t, standing_may(l->board, t, l->now_ms), u);
 }
 
 static bool
@@ -695,7 +692,7 @@ look_at_costs(const struct look *l, const struct unit *u, struct unit_now *now)
 			 now->worst > u->bounds.max_cost_nusd)
 			now->reason = REASON_COST;
 	}
-	if (u->bounds.free_only && !is_free_model(u, now))
+	if (u->bounds.free_only && !u->is_free && now->usual != 0)
 		now->reason = REASON_COST;
 }
 
@@ -709,9 +706,9 @@ look_at_unit(const struct look *l, const struct unit *u, struct unit_now *now)
 	look_at_costs(l, u, now);
 	if (now->reason != REASON_CHOSEN)
 		return;
-	look_at(l, t, now);
-	look_at(l, atomic_load_explicit(&u->at_model, memory_order_relaxed), now);
-	look_at(l, u->upstream->target_group, now);
+	look_at(t, standing_upstream_may(l->board, r, t, l->now_ms), now);
+	look_at_part(l, atomic_load_explicit(&u->at_model, memory_order_relaxed), now);
+	look_at_part(l, u->upstream->target_group, now);
 	if (now->reason == REASON_CHOSEN && r->max_parallel > 0 && t != NULL &&
 		now_at(&t->inflight) >= r->max_parallel)
 		now->reason = REASON_FULL;
@@ -741,17 +738,22 @@ is_unreliable(const struct board_target *t, int64_t least_percent)
 	return ppm > 0 && ppm - 1 < least_percent * 10000 && now_at(&t->picks) >= ENOUGH_CALLS;
 }
 
-/* What of its weight is left: it is coming back, or must last until its quota's reset. */
-static double
-thinned(const struct board_target *t, double weight)
+/* Only a part of its weight is left: it is coming back, or must last until its quota's reset. */
+static bool
+thins(const struct board_target *t, float *weight)
 {
 	int64_t ramp = now_at(&t->share_ppm), lasts = now_at(&t->forecast_share_ppm);
+	bool is_thin = false;
 
-	if (ramp > 0 && ramp < 1000000)
-		weight *= (double)ramp * 1e-6;
-	if (lasts > 0 && lasts < 1000000)
-		weight *= (double)lasts * 1e-6;
-	return weight;
+	if (ramp > 0 && ramp < 1000000) {
+		*weight *= (float)ramp * 1e-6f;
+		is_thin = true;
+	}
+	if (lasts > 0 && lasts < 1000000) {
+		*weight *= (float)lasts * 1e-6f;
+		is_thin = true;
+	}
+	return is_thin;
 }
 
 static void
@@ -764,19 +766,22 @@ look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct u
 	struct live *live = &l->live[l->count];
 	int64_t hold_ms = now_at(&t->forecast_hold_ms);
 
+	int64_t state = now_at(&t->standing) & 0xFF;
+
 	if (s->key != NULL && now_at(&t->rest_until_ms) != 0)
-		look_at(l, t, &now);
+		look_at_part(l, t, &now);
+	if (s->key != NULL && state == TARGET_DISABLED && now.reason == REASON_CHOSEN)
+		now.reason = REASON_INVALID; /* a person took it away a moment ago */
 	if (at != NULL) {
 		int64_t hold_at_ms = now_at(&at->forecast_hold_ms);
 
-		look_at(l, at, &now);
+		look_at_part(l, at, &now);
 		hold_ms = hold_at_ms > hold_ms ? hold_at_ms : hold_ms;
 	}
 	if (now.reason == REASON_CHOSEN && s->max_parallel > 0 &&
 		now_at(&t->inflight) >= s->max_parallel)
 		now.reason = REASON_FULL;
-	if (unit->bounds.states != ALL_STATES &&
-		(unit->bounds.states >> (now_at(&t->standing) & 7) & 1) == 0)
+	if (unit->bounds.states != ALL_STATES && (unit->bounds.states >> (state & 7) & 1) == 0)
 		now.reason = REASON_POLICY;
 	if (unit->bounds.min_reliability > 0 && is_unreliable(t, unit->bounds.min_reliability))
 		now.reason = REASON_RELIABILITY;
@@ -788,12 +793,19 @@ look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct u
 	live->tier = unit->tier << 16 | s->rank;
 	live->standing = now.is_due ? STANDS_DUE : STANDS_LIVE;
 	live->until_ms = now.until_ms;
-	live->weight = thinned(t, s->weight);
-	live->forecast = live->score = 0;
+	live->weight = s->weight;
+	live->is_thin = thins(t, &live->weight);
 	if (hold_ms > l->now_ms) {
 		live->standing = STANDS_HELD;
 		live->until_ms = hold_ms;
 	}
+	live->rank = 0;
+	live->class = live->is_thin && strategy_sits_out(l, live, s);
+	l->standing[live->standing]++;
+	if (live->standing == STANDS_LIVE)
+		l->weights += (double)live->weight;
+	if (l->wants_figures)
+		score_figures(l, s, &l->figures[l->count]);
 	l->count++;
 }
 
@@ -820,6 +832,56 @@ lift_ranks(struct look *l)
 	}
 }
 
+/* So that the words of those that come next are there when they are needed. */
+#define AHEAD 8
+
+static void
+fetch(const struct seat *s)
+{
+	__builtin_prefetch(s->target);
+	__builtin_prefetch(s->word);
+}
+
+static void
+look_at_seats(struct look *l, const struct unit *u, const struct unit_now *now)
+{
+	uint32_t end = u->first + u->count;
+
+	for (uint32_t s = u->first; s < end; s++) {
+		if (s + AHEAD < l->pool->seat_count)
+			fetch(&l->pool->seats[s + AHEAD]);
+		look_at_seat(l, s, u, now);
+	}
+}
+
+static void
+find_best_tier(struct look *l)
+{
+	l->best_tier = UINT32_MAX;
+	l->behind = 0;
+	if (l->pool->tiers <= 1 && !l->pool->has_ranks) {
+		if (l->standing[STANDS_LIVE] > 0)
+			l->best_tier = 0;
+		return;
+	}
+	for (int i = 0; i < l->count; i++)
+		if (l->live[i].standing == STANDS_LIVE && l->live[i].tier < l->best_tier)
+			l->best_tier = l->live[i].tier;
+	for (int i = 0; i < l->count; i++)
+		l->behind += l->live[i].standing != STANDS_HELD && l->live[i].tier > l->best_tier;
+}
+
+/* Fairness alone is what shares are. */
+static bool
+scores_matter(const struct pool *p)
+{
+	bool any = false;
+
+	for (int i = 0; i < OBJECTIVES; i++)
+		any |= i != OBJECTIVE_FAIRNESS && p->objectives.share[i] > 0;
+	return p->strategy == STRATEGY_OBJECTIVE && any;
+}
+
 void
 pool_look(struct look *l)
 {
@@ -828,19 +890,26 @@ pool_look(struct look *l)
 	l->count = l->away_count = 0;
 	l->wakes_ms = 0;
 	l->may_free = false;
+	l->weights = 0;
+	l->wants_figures = scores_matter(p);
 	memset(l->out, 0, sizeof l->out);
+	memset(l->standing, 0, sizeof l->standing);
+	if (l->wants_figures)
+		score_begin(l);
 	l->turn = p->turn == NULL ? l->now_ms : now_at(&p->turn->at);
 	for (size_t i = 0; i < p->unit_count; i++) {
 		const struct unit *u = &p->units[i];
 		struct unit_now *now = &l->unit[i];
 
 		look_at_unit(l, u, now);
+		if (now->reason == REASON_CHOSEN) {
+			look_at_seats(l, u, now);
+			continue;
+		}
 		for (uint32_t s = u->first; s < u->first + u->count; s++)
-			if (now->reason != REASON_CHOSEN)
-				turn_away(l, s, now->reason, now->until_ms);
-			else
-				look_at_seat(l, s, u, now);
+			turn_away(l, s, now->reason, now->until_ms);
 	}
 	if (p->has_ranks)
 		lift_ranks(l);
+	find_best_tier(l);
 }

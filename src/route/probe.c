@@ -5,6 +5,7 @@
  * was taken: who had it before ends by setting the rest first and giving the claim back then, so
  * what the rest says then is true.
  */
+#include "route/share.h"
 #include "route/standing-int.h"
 
 enum standing_may
@@ -64,8 +65,11 @@ may_begin(struct board *b, struct route_candidate *c, enum board_scope scope)
 					? standing_upstream_may(b, c->upstream, t, now_ms)
 					: standing_may(b, t, now_ms);
 
+	/* at once, though this process's snapshot may still have it */
+	if (scope == SCOPE_KEY && t != NULL && state_of(t) == TARGET_DISABLED)
+		return false;
 	if (may == STANDING_MAY)
-		return scope != SCOPE_KEY || t == NULL || state_of(t) != TARGET_DISABLED;
+		return true;
 	if (may != STANDING_DUE)
 		return false;
 	if (probe_claim(b, t)) {
@@ -103,12 +107,18 @@ take_places(const struct route_candidate *c)
 	return false;
 }
 
+static void
+count_pick(struct board_target *t)
+{
+	if (t != NULL)
+		(void)atomic_fetch_add_explicit(&t->picks, 1, memory_order_relaxed);
+}
+
 bool
 route_begin(struct board *board, struct route_candidate *c, bool is_first)
 {
 	bool may = true;
 
-	(void)is_first;
 	c->probes = 0;
 	for (enum board_scope s = 0; s < SCOPE__COUNT && may; s++)
 		may = may_begin(board, c, s);
@@ -118,5 +128,9 @@ route_begin(struct board *board, struct route_candidate *c, bool is_first)
 		return false;
 	}
 	c->is_probe = c->probes != 0;
+	count_pick(c->target_key);
+	count_pick(c->target_upstream);
+	if (!is_first)
+		share_turn(board, c);
 	return true;
 }

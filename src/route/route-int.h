@@ -122,8 +122,8 @@ const struct table_upstream *table_upstream_named(const struct route_table *t, s
 /* How the upstream calls the model; *is_alias: it does so by an alias.  "": its aliases loop. */
 struct span table_own_name(const struct table_upstream *u, struct span model, bool *is_alias);
 /* May it be asked for it?  admits: a route or the client says so, whatever its patterns. */
-bool table_serves(const struct table_upstream *u, struct span model, struct span own, bool is_alias,
-	bool admits);
+bool table_serves(const struct snapshot *s, const struct table_upstream *u, struct span model,
+	struct span own, bool is_alias, bool admits);
 bool table_key_serves(const struct table_key *k, struct span model, struct span own, bool is_alias);
 
 /* ---- pools ---- */
@@ -146,6 +146,7 @@ struct unit {
 	struct bounds bounds;
 	uint32_t first, count; /* seats */
 	uint32_t tier;    /* 0 goes first; dense */
+	bool is_free;     /* the model is, whatever its price */
 	uint32_t branch;  /* units of one target have the same */
 	uint32_t group;
 };
@@ -155,11 +156,14 @@ struct seat {
 	_Atomic(struct board_target *) at_model; /* the key at the model */
 	struct board_share *word;
 	const struct table_key *key; /* NULL: the upstream needs none */
+	int64_t tag;         /* the word's, among the pool's; 0: it has none */
 	int64_t step;
-	double weight;
+	float weight;
 	int32_t max_parallel;
 	uint16_t unit, rank; /* by priority within the target, dense */
+	int16_t quality;     /* 0 to 100; -1: not said */
 };
+_Static_assert(sizeof(struct seat) == 64, "a cache line each");
 
 struct shut { /* one that may never be asked, for the record */
 	struct id upstream, key;
@@ -177,7 +181,7 @@ struct pool {
 	size_t unit_count;
 	struct seat *seats;
 	size_t seat_count;
-	uint32_t groups, branches;
+	uint32_t groups, branches, tiers;
 	bool has_ranks;     /* keys of one target differ in priority */
 	bool is_served;     /* by somebody, whoever may be asked */
 	struct board_share *turn, *last; /* counts turns; who was the last one */
@@ -217,8 +221,6 @@ void views_free(struct route_table *t);
 int pool_make(const struct route_table *t, struct view *v, struct pool *p,
 	const struct table_route *bound_by, bool again);
 void pool_free(struct pool *p);
-/* The part of an upstream or key that is what it is at that model, by its own name. */
-struct id route_target_at(struct id whole, struct span model);
 /* Looks for targets at models that were made since. */
 void pool_refresh(const struct route_table *t, struct pool *p);
 
@@ -243,19 +245,25 @@ void policy_tell(struct view *v, const struct table_policy *p);
 
 /* ---- one decision ---- */
 
-enum standing { STANDS_LIVE, STANDS_DUE, STANDS_HELD }; /* held: by its forecast */
+enum stands { STANDS_LIVE, STANDS_DUE, STANDS_HELD, STANDS__COUNT }; /* held: by its forecast */
 
 /* One of a pool that may be asked, or might be. */
 struct live {
 	uint32_t seat;
 	uint32_t tier;       /* of those that may be asked together, the lowest go first */
-	enum standing standing;
-	int64_t until_ms;    /* held; due: since when */
-	double weight;       /* now */
+	uint8_t standing;    /* enum stands */
 	uint8_t class;       /* strategy: 0 before 1 */
-	double rank;         /* … then the lower ones */
-	uint8_t scores[OBJECTIVES];
-	uint8_t score, forecast;
+	bool is_thin;        /* it has but a part of its weight now */
+	float weight;        /* now */
+	double rank;         /* strategy: within the class, the lower ones first */
+	int64_t until_ms;    /* held; due: since when */
+};
+_Static_assert(sizeof(struct live) <= 32, "a thousand of them stay in the cache");
+
+/* Of the same one, for objectives. */
+struct figures {
+	float use, ttft_us, reliability, quality;
+	uint32_t unit;
 };
 
 struct unit_now {
@@ -263,6 +271,21 @@ struct unit_now {
 	bool is_due;
 	int64_t until_ms;
 	int64_t worst, usual;
+	float cost_score;    /* score.c */
+};
+
+/* Groups, or targets, of which somebody is live (strategy.c). */
+struct level {
+	bool groups;
+	struct share_member member[UNITS_MAX];
+	double rank[UNITS_MAX];
+	uint16_t place[UNITS_MAX]; /* of each group or branch: 1 + its place above; 0: none */
+	int count, first;
+};
+
+/* The widths of what is scored. */
+struct range {
+	double least, most, width; /* width: what counts as the whole of it */
 };
 
 /* A key that may not be asked now, for the record. */
@@ -276,16 +299,24 @@ struct look {
 	struct look *next;
 	size_t seats, units; /* room for */
 	struct live *live;   /* in the pool's order */
+	struct figures *figures; /* as many */
 	struct share_member *member; /* as many */
-	uint32_t *some;      /* indexes of lives, as many */
+	uint32_t *some, *among; /* indexes of lives, as many */
 	struct unit_now *unit;
+	struct level level;
 	/* of the present pool */
 	struct board *board;
 	const struct pool *pool;
 	const struct route_ask *ask;
 	int64_t now_ms, wakes_ms, turn;
 	int count;
-	bool may_free;
+	int standing[STANDS__COUNT]; /* how many of each */
+	int near;            /* of some[], those that the shares decide among */
+	double weights;      /* of all that are live */
+	uint32_t best_tier;  /* of those that are live */
+	int behind;          /* in tiers after it */
+	bool may_free, wants_figures;
+	struct range cost, use, latency;
 	uint16_t out[ROUTE__REASONS];
 	struct turned_away away[ROUTE_SHOWN_MAX];
 	int away_count;
@@ -298,6 +329,8 @@ void look_give(struct route_table *t, struct look *l);
 /* Who of the pool may be asked now: fills in live, out, away, wakes_ms, may_free. */
 void pool_look(struct look *l);
 
+/* It has but a part of its weight, and sits out this turn where shares do not see to that. */
+bool strategy_sits_out(const struct look *l, const struct live *who, const struct seat *s);
 /* Ranks the lives some[0..count), all of one tier: by class, then rank.  When `takes`, the turn of the
  * one that will go first is taken. */
 void strategy_rank(struct look *l, uint32_t *some, int count, bool takes);
@@ -305,8 +338,13 @@ void strategy_rank(struct look *l, uint32_t *some, int count, bool takes);
 void strategy_chosen(struct look *l, const struct live *who);
 /* Some only go when what should be first cannot: who is due to be probed waits for that. */
 bool strategy_in_order(enum route_strategy s);
-/* Scores of some, 0 to 1, in their rank; sets what the record tells. */
-void score_all(struct look *l, const uint32_t *some, int count);
+/* What is scored of a key, while it is looked at. */
+void score_figures(struct look *l, const struct seat *s, struct figures *f);
+void score_begin(struct look *l); /* before the first of them */
+/* The rank of some: their scores from 0 to 1, negative.  The lowest. */
+double score_all(struct look *l, const uint32_t *some, int count);
+/* For the record: what score_all() made of one. */
+void score_tell(const struct look *l, const struct live *who, struct route_member *m);
 
 enum { AFFINITY_IS_NONE, AFFINITY_IS_NEW, AFFINITY_IS_KEPT, AFFINITY_IS_MOVED, AFFINITY_IS_LOST };
 /* The index in live of who it went to the last time, or -1.  *how: one of those above. */

@@ -73,6 +73,9 @@ struct route_candidate {
 	uint8_t probes;         /* of its targets, those that this attempt probes; route_begin() sets it */
 	/* what may rest or break of it; NULL: the board's table is full, or it has no such */
 	struct board_target *target_key, *target_key_model, *target_upstream, *target_upstream_model, *target_group;
+	/* its word among the pool's shares, and what a turn takes of it; NULL: none (share.h) */
+	struct board_share *share;
+	int64_t share_step;
 	struct forecast_ticket forecast; /* of the attempt that is under way */
 };
 
@@ -159,7 +162,7 @@ int route_plan(const struct route_table *t, const struct route_ask *ask, struct 
 	struct err *err);
 
 /* Does that upstream serve the model by its patterns, aliases and what was discovered? */
-bool route_serves(const struct upstream *u, struct span model);
+bool route_serves(const struct snapshot *s, const struct upstream *u, struct span model);
 
 /* ---- around an attempt; each true route_begin() is followed by one report or release ---- */
 

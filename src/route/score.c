@@ -64,10 +64,6 @@ objectives_read(const char *lines)
 	return o;
 }
 
-struct range {
-	double least, most, width; /* width: what counts as the whole of it */
-};
-
 static void
 widen(struct range *r, double v)
 {
@@ -106,30 +102,45 @@ reliability(const struct board_target *t)
 	return success < 0.9 ? score * (1 - 0.5 * (1 - success)) : score;
 }
 
-static double
-used(const struct look *l, const struct seat *s)
+void
+score_begin(struct look *l)
 {
-	return s->word == NULL ? 0
-			       : (double)board_share_use(now_at(&s->word->use), l->now_ms) /
-					 BOARD_SHARE_ONE;
+	l->cost = l->use = l->latency = (struct range){ .least = 1e30 };
+}
+
+void
+score_figures(struct look *l, const struct seat *s, struct figures *f)
+{
+	const double *share = l->pool->objectives.share;
+	int64_t us = now_at(&s->target->ttft_us);
+
+	f->unit = s->unit;
+	f->ttft_us = (float)us;
+	f->reliability = (float)reliability(s->target);
+	f->quality = s->quality >= 0 ? (float)s->quality * 0.01f : f->reliability;
+	f->use = s->word == NULL || share[OBJECTIVE_FAIRNESS] <= 0
+			 ? 0
+			 : (float)board_share_use(now_at(&s->word->use), l->now_ms) /
+				   BOARD_SHARE_ONE;
+	widen(&l->use, (double)f->use);
+	if (us > 0)
+		widen(&l->latency, (double)us);
 }
 
 /* Costs are of units: the same number for all seats of one. */
 static void
-cost_range(const struct look *l, const uint32_t *some, int count, struct range *r)
+score_costs(struct look *l)
 {
-	int last = -1;
+	struct range *r = &l->cost;
 
-	for (int i = 0; i < count; i++) {
-		int unit = l->pool->seats[l->live[some[i]].seat].unit;
-
-		if (unit == last)
-			continue;
-		last = unit;
-		if (l->unit[unit].usual != COST_UNKNOWN)
-			widen(r, (double)l->unit[unit].usual);
-	}
+	for (size_t i = 0; i < l->pool->unit_count; i++)
+		if (l->unit[i].reason == REASON_CHOSEN && l->unit[i].usual != COST_UNKNOWN)
+			widen(r, (double)l->unit[i].usual);
 	finish(r, 0);
+	for (size_t i = 0; i < l->pool->unit_count; i++) /* a price nobody knows may be any */
+		l->unit[i].cost_score = l->unit[i].usual == COST_UNKNOWN
+						? 0
+						: (float)low_is_good(r, (double)l->unit[i].usual);
 }
 
 static uint8_t
@@ -138,71 +149,53 @@ as_byte(double v)
 	return (uint8_t)(v <= 0 ? 0 : v >= 1 ? 255 : v * 255 + 0.5);
 }
 
-struct ranges {
-	struct range cost, use, latency;
-};
-
 static double
-score_of(const struct look *l, struct live *who, const struct ranges *of)
+latency_of(const struct look *l, const struct figures *f)
 {
-	static const double none[OBJECTIVES];
-	const struct seat *s = &l->pool->seats[who->seat];
-	const struct unit_now *u = &l->unit[s->unit];
-	const double *share = l->pool->objectives.share;
-	double v[OBJECTIVES], sum = 0;
-
-	memcpy(v, none, sizeof v);
-	if (share[OBJECTIVE_RELIABILITY] > 0 || share[OBJECTIVE_QUALITY] > 0)
-		v[OBJECTIVE_RELIABILITY] = v[OBJECTIVE_QUALITY] = reliability(s->target);
-	if (share[OBJECTIVE_COST] > 0) /* a price nobody knows may be any */
-		v[OBJECTIVE_COST] =
-			u->usual == COST_UNKNOWN ? 0 : low_is_good(&of->cost, (double)u->usual);
-	if (share[OBJECTIVE_FAIRNESS] > 0)
-		v[OBJECTIVE_FAIRNESS] = low_is_good(&of->use, used(l, s));
-	if (share[OBJECTIVE_QUALITY] > 0) {
-		int tag = s->key != NULL && s->key->quality >= 0
-				  ? s->key->quality
-				  : l->pool->units[s->unit].upstream->quality;
-
-		if (tag >= 0)
-			v[OBJECTIVE_QUALITY] = tag / 100.0;
-	}
-	if (share[OBJECTIVE_LATENCY] > 0) {
-		int64_t us = now_at(&s->target->ttft_us);
-
-		v[OBJECTIVE_LATENCY] = us <= 0 ? 1 : low_is_good(&of->latency, (double)us);
-	}
-	for (int i = 0; i < OBJECTIVES; i++) {
-		sum += share[i] * v[i];
-		who->scores[i] = as_byte(v[i]);
-	}
-	who->score = as_byte(sum);
-	return sum;
+	return f->ttft_us <= 0 ? 1 : low_is_good(&l->latency, (double)f->ttft_us);
 }
 
-void
+double
 score_all(struct look *l, const uint32_t *some, int count)
 {
 	const double *share = l->pool->objectives.share;
-	struct ranges of;
+	double best = 0;
 
-	of.cost = of.use = of.latency = (struct range){ .least = 1e30 };
 	if (share[OBJECTIVE_COST] > 0)
-		cost_range(l, some, count, &of.cost);
+		score_costs(l);
+	finish(&l->use, USES_LEAST);
+	finish(&l->latency, 0);
 	for (int i = 0; i < count; i++) {
-		const struct seat *s = &l->pool->seats[l->live[some[i]].seat];
-		int64_t us = now_at(&s->target->ttft_us);
-
-		if (share[OBJECTIVE_FAIRNESS] > 0)
-			widen(&of.use, used(l, s));
-		if (us > 0)
-			widen(&of.latency, (double)us);
-	}
-	finish(&of.use, USES_LEAST);
-	finish(&of.latency, 0);
-	for (int i = 0; i < count; i++) {
+		const struct figures *f = &l->figures[some[i]];
 		struct live *who = &l->live[some[i]];
 
-		who->rank = -score_of(l, who, &of);
+		who->rank = -(share[OBJECTIVE_COST] * (double)l->unit[f->unit].cost_score +
+			      share[OBJECTIVE_RELIABILITY] * (double)f->reliability +
+			      share[OBJECTIVE_FAIRNESS] * low_is_good(&l->use, (double)f->use) +
+			      share[OBJECTIVE_QUALITY] * (double)f->quality +
+			      share[OBJECTIVE_LATENCY] * latency_of(l, f));
+		if (who->class == 0 && who->rank < best)
+			best = who->rank;
 	}
+	return best;
+}
+
+void
+score_tell(const struct look *l, const struct live *who, struct route_member *m)
+{
+	const struct figures *f = &l->figures[who - l->live];
+	const double *share = l->pool->objectives.share;
+	double cost = share[OBJECTIVE_COST] > 0 ? (double)l->unit[f->unit].cost_score : 0;
+	double fair = low_is_good(&l->use, (double)f->use), latency = latency_of(l, f);
+
+	m->cost = as_byte(cost);
+	m->reliability = as_byte((double)f->reliability);
+	m->fairness = as_byte(fair);
+	m->quality = as_byte((double)f->quality);
+	m->latency = as_byte(latency);
+	m->score = as_byte(share[OBJECTIVE_COST] * cost +
+			   share[OBJECTIVE_RELIABILITY] * (double)f->reliability +
+			   share[OBJECTIVE_FAIRNESS] * fair +
+			   share[OBJECTIVE_QUALITY] * (double)f->quality +
+			   share[OBJECTIVE_LATENCY] * latency);
 }

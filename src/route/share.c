@@ -24,28 +24,26 @@ held(int64_t d)
 	return d > FAR ? FAR : d < -FAR ? -FAR : d;
 }
 
-static void
+/*
+ * Reads all words, as how far they are behind the first one's.  As no one is a whole turn ahead of V, V
+ * is not before the greatest of what is a turn behind them: what has surely passed.
+ */
+static int64_t
 read_words(struct share_member *m, int count)
 {
-	for (int i = 0; i < count; i++) {
-		m[i].was = m[i].word == NULL
-				   ? 0
-				   : atomic_load_explicit(&m[i].word->at, memory_order_relaxed);
-		m[i].place = held((int64_t)((uint64_t)m[i].was - (uint64_t)m[0].was));
-	}
-}
-
-/* As no one is a whole turn ahead of V, V is not before the greatest of what is a turn behind them. */
-static int64_t
-surely_passed(const struct share_member *m, int count)
-{
-	int64_t passed = INT64_MIN;
+	int64_t passed = INT64_MIN, first = 0;
 
 	for (int i = 0; i < count; i++) {
-		int64_t least = m[i].place - m[i].step;
+		int64_t was = m[i].word == NULL
+				      ? 0
+				      : atomic_load_explicit(&m[i].word->at, memory_order_relaxed);
 
-		if (m[i].was != 0 && least > passed)
-			passed = least;
+		if (i == 0)
+			first = was;
+		m[i].was = was;
+		m[i].place = held((int64_t)((uint64_t)was - (uint64_t)first));
+		if (was != 0 && m[i].place - m[i].step > passed)
+			passed = m[i].place - m[i].step;
 	}
 	return passed == INT64_MIN ? 0 : passed;
 }
@@ -65,16 +63,13 @@ share_look(struct share_member *m, int count)
 	int64_t passed, v;
 	int best = -1, soonest = 0;
 
-	read_words(m, count);
-	passed = surely_passed(m, count);
+	passed = read_words(m, count);
 	for (int i = 0; i < count; i++) {
-		double weight = 1 / (double)m[i].step;
-
 		if (was_away(&m[i], passed))
 			m[i].place = passed;
 		m[i].due = m[i].place + m[i].step;
-		sum += (double)(m[i].place - passed) * weight;
-		weights += weight;
+		sum += (double)(m[i].place - passed) * m[i].weight;
+		weights += m[i].weight;
 	}
 	mean = sum / weights;
 	v = passed + (int64_t)mean;
@@ -119,4 +114,15 @@ share_charge(const struct share_member *m)
 {
 	if (m->word != NULL)
 		(void)atomic_fetch_add_explicit(&m->word->at, m->step, memory_order_relaxed);
+}
+
+void
+share_turn(struct board *b, const struct route_candidate *c)
+{
+	struct share_member m = { .word = c->share, .step = c->share_step };
+
+	if (c->share == NULL)
+		return;
+	share_charge(&m);
+	board_share_used(c->share, board_now_ms(b));
 }

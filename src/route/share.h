@@ -14,15 +14,17 @@
 #define ROUTE_SHARE_H
 
 #include "board/share.h"
+#include "route/route.h"
 
 #define SHARE_ROUND   (INT64_C(1) << 40) /* how far a pick moves a member of weight 1 */
 #define SHARE_TRIES   64                 /* that others may be faster, before it is taken anyhow */
 
 /* One that may be picked now.  The caller fills in word (NULL: the board has no room, its share is a
- * guess) and step; the rest is share_look()'s. */
+ * guess), weight and step; the rest is share_look()'s. */
 struct share_member {
 	struct board_share *word;
 	int64_t step;  /* share_step() of its weight */
+	double weight;
 	int64_t was;   /* the word as it was read */
 	int64_t place; /* how far it is, from the first member's word on */
 	int64_t due;   /* where its next turn is due: who comes after whom */
@@ -36,5 +38,7 @@ int share_look(struct share_member *m, int count);
 int share_pick(struct share_member *m, int count);
 /* It was picked by something else than its share: that counts too. */
 void share_charge(const struct share_member *m);
+/* A candidate is asked that was not the first of its plan: a turn of its share. */
+void share_turn(struct board *b, const struct route_candidate *c);
 
 #endif

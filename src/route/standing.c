@@ -32,6 +32,13 @@ standing_target(const struct route_candidate *c, enum board_scope scope)
 	}
 }
 
+/* As pool.c finds it. */
+struct id
+route_target_at(struct id whole, struct span model)
+{
+	return board_target_part(whole, "model", model.at, model.len);
+}
+
 /* ---- states ---- */
 
 #define BIT(s) (1u << TARGET_##s)
@@ -325,13 +332,45 @@ no_more_in_flight(const struct route_candidate *c)
 		(void)atomic_fetch_sub(&c->target_upstream->inflight, 1);
 }
 
-void
-route_report(struct board *board, const struct route_candidate *c, const struct route_outcome *o,
-	const struct route_rests *rests)
+/* Clients choose names of models: the last quarter is for keys and upstreams alone. */
+#define PARTS_MOST (BOARD_TARGETS / 4 * 3)
+
+static struct board_target *
+part_at_model(struct board *b, struct id whole, struct span model)
 {
+	struct id id = route_target_at(whole, model);
+	struct board_target *t = board_target_find(b, id);
+
+	return t != NULL || board_counted(b, COUNT_TARGETS) >= PARTS_MOST ? t : board_target(b, id);
+}
+
+/* Those come into being when there is something to say of them. */
+static void
+make_parts(struct board *b, struct route_candidate *c, const struct route_outcome *o)
+{
+	enum failure f = o->failure;
+
+	if (c->model.len == 0)
+		return;
+	if (c->key != NULL && c->target_key_model == NULL &&
+		(f == FAILURE_MODEL ||
+			(o->is_model && (f == FAILURE_RATE_LIMITED || f == FAILURE_NO_CREDIT))))
+		c->target_key_model = part_at_model(b, c->key->id, c->model);
+	if (c->target_upstream_model == NULL &&
+		(f == FAILURE_OVERLOADED || (f == FAILURE_MODEL && c->key == NULL)))
+		c->target_upstream_model = part_at_model(b, c->upstream->head.id, c->model);
+}
+
+void
+route_report(struct board *board, const struct route_candidate *planned,
+	const struct route_outcome *o, const struct route_rests *rests)
+{
+	struct route_candidate whole = *planned, *c = &whole;
 	struct report r = {
 		.board = board, .c = c, .o = o, .rests = rests, .now_ms = board_now_ms(board)
 	};
+
+	make_parts(board, c, o);
 
 	if (o->until_ms != 0) {
 		int64_t wait_ms = o->until_ms - clock_wall_ms();

@@ -67,6 +67,9 @@ enum standing_may standing_upstream_may(const struct board *b, const struct upst
 /* Why it may not: REASON_RESTS, REASON_INVALID, REASON_BREAKER or REASON_PROBED. */
 enum route_reason standing_reason(const struct board_target *t, enum standing_may may);
 
+/* The id of the target that a key or upstream is at a model, as it calls that itself. */
+struct id route_target_at(struct id whole, struct span model);
+
 /* ---- how it stands, for people ---- */
 
 enum standing_breaker {
@@ -104,16 +107,20 @@ int standing_retry(struct board *b, struct id record, struct span model, struct 
 /* 1, or 0 when it is so already; -1: ERR_CONFLICT, which names the states it may go to.  The record's
  * is_enabled is the caller's business: write it first. */
 int standing_set(struct board *b, struct id record, enum target_state to, const char *why, struct err *err);
-/* Its secret is a new one: what is known of the old one's failures is forgotten, counters stay. */
+/* Its record is enabled, or its secret a new one: what is known of failures is forgotten, counters stay. */
 void standing_renew(struct board *b, struct id record);
+/* It rests until then (board time), as if its provider had said so.  0 or -1: ERR_OVERLOADED. */
+int standing_rest(struct board *b, struct id record, int64_t until_ms, const char *why, struct err *err);
 /* What a health check found of an upstream: a failure counts as one of a call. [loop] */
 void standing_health(struct board *b, const struct upstream *u, bool is_well, int status,
 	struct span evidence, const struct route_rests *rests);
 
 /* ---- what is kept (a clerk; may block on the store) ---- */
 
+/* Is this process the one whose clerk does this?  It stays so until it ends. */
+bool standing_is_clerk(struct board *b);
 /* Writes what happened since the last time into the log and the store, as many as it can in one go.
- * Nothing where another process's clerk is at it.  How many, or -1. */
+ * Nothing where another process's clerk does it.  How many, or -1. */
 int standing_drain(struct board *b, struct store *s, struct err *err);
 /* Puts back what is kept, on a board that was made anew; costs nothing on any other.  Before the
  * first decision.  How many rest again, or -1. */

@@ -9,10 +9,11 @@
 
 #include <string.h>
 
-#define NEAR_SCORE    0.02 /* scores that close to the best are alike */
-#define NEAR_LATENCY  1.1
-#define EXPLORE_EVERY 32  /* turns, of which one goes by shares, so that latencies stay known */
-#define TOLERANCE     3   /* of balanced (B5) */
+#define NEAR_SCORE   0.02 /* scores that close to the best are alike */
+#define NEAR_LATENCY 1.1
+#define EXPLORE_EVERY                                                                              \
+	32              /* turns, of which one goes to each in turn, so that latencies stay known */
+#define TOLERANCE     3 /* of balanced (B5) */
 #define BALANCED_MOST 100 /* uses that a key may be behind: a new one is not flooded */
 
 bool
@@ -27,52 +28,38 @@ seat_of(const struct look *l, uint32_t live)
 	return &l->pool->seats[l->live[live].seat];
 }
 
-static int64_t
-tag_of(const struct seat *s)
+static void
+member_of(struct look *l, const struct live *who, struct share_member *m)
 {
-	return s->word == NULL ? 0 : now_at(&s->word->tag);
+	const struct seat *s = &l->pool->seats[who->seat];
+
+	m->word = s->word;
+	m->weight = (double)who->weight;
+	m->step = who->is_thin ? share_step(m->weight) : s->step;
 }
 
-/* Of those in class 0 (all, when there is none) the shares say who; the others keep their rank. */
+/* Of those in class 0 the shares say who; the others keep their rank. */
 static void
-by_shares(struct look *l, uint32_t *some, int count, bool takes)
+by_shares(struct look *l, const uint32_t *some, int count, bool takes)
 {
 	int near = 0, first;
 
 	for (int i = 0; i < count; i++) {
-		const struct seat *s = seat_of(l, some[i]);
-		struct live *who = &l->live[some[i]];
-		struct share_member *m = &l->member[near];
+		const struct live *who = &l->live[some[i]];
 
 		if (who->class != 0)
 			continue;
-		m->word = s->word;
-		m->step = who->weight == s->weight ? s->step : share_step(who->weight);
-		near++;
+		l->among[near] = some[i];
+		member_of(l, who, &l->member[near++]);
 	}
 	if (near == 0)
 		return;
 	first = takes ? share_pick(l->member, near) : share_look(l->member, near);
-	for (int i = 0, n = 0; i < count; i++) {
-		struct live *who = &l->live[some[i]];
-
-		if (who->class != 0)
-			continue;
-		who->rank = n == first ? -1e300 : (double)l->member[n].due;
-		n++;
-	}
+	for (int i = 0; i < near; i++)
+		l->live[l->among[i]].rank = i == first ? -1e300 : (double)l->member[i].due;
 }
 
 /* ---- by groups and targets ---- */
-
-/* Groups, or targets, of which somebody is live. */
-struct level {
-	bool groups;
-	struct share_member member[UNITS_MAX];
-	double rank[UNITS_MAX];
-	uint16_t place[UNITS_MAX]; /* of each group or branch: 1 + its place above; 0: none */
-	int count, first;
-};
 
 static int
 level_at(const struct level *v, const struct unit *u)
@@ -86,6 +73,7 @@ level_add(struct level *v, const struct unit *u, double weight)
 	if (level_at(v, u) >= 0)
 		return;
 	v->member[v->count].word = v->groups ? u->group_word : u->word;
+	v->member[v->count].weight = weight;
 	v->member[v->count].step = share_step(weight);
 	v->place[v->groups ? u->group : u->branch] = (uint16_t)++v->count;
 }
@@ -150,11 +138,12 @@ keys_in_turn(struct look *l, uint32_t *some, int count, bool weighted, bool take
 
 	for (int i = 0; i < count; i++) {
 		const struct seat *s = seat_of(l, some[i]);
-		double weight = l->live[some[i]].weight / s->weight; /* ramps alone */
+		double weight = (double)(l->live[some[i]].weight / s->weight); /* ramps alone */
 
 		if (weighted && s->key != NULL)
 			weight *= (double)s->key->record->weight;
 		l->member[i].word = s->word;
+		l->member[i].weight = weight;
 		l->member[i].step = share_step(weight);
 	}
 	first = takes ? share_pick(l->member, count) : share_look(l->member, count);
@@ -169,24 +158,24 @@ keys_in_turn(struct look *l, uint32_t *some, int count, bool weighted, bool take
 static void
 round_robin(struct look *l, uint32_t *some, int count, bool takes)
 {
-	struct level v;
+	struct level *v = &l->level;
 	int n;
 
-	level_fill(l, some, count, &v, true, false);
-	n = level_rank(l, some, count, &v, OUTWEIGHS * OUTWEIGHS, takes);
-	level_fill(l, some, n, &v, false, false);
-	n = level_rank(l, some, n, &v, OUTWEIGHS, takes);
+	level_fill(l, some, count, v, true, false);
+	n = level_rank(l, some, count, v, OUTWEIGHS * OUTWEIGHS, takes);
+	level_fill(l, some, n, v, false, false);
+	n = level_rank(l, some, n, v, OUTWEIGHS, takes);
 	keys_in_turn(l, some, n, false, takes);
 }
 
 static void
 split(struct look *l, uint32_t *some, int count, bool takes)
 {
-	struct level v;
+	struct level *v = &l->level;
 	int n;
 
-	level_fill(l, some, count, &v, false, true);
-	n = level_rank(l, some, count, &v, OUTWEIGHS, takes);
+	level_fill(l, some, count, v, false, true);
+	n = level_rank(l, some, count, v, OUTWEIGHS, takes);
 	keys_in_turn(l, some, n, true, takes);
 }
 
@@ -210,7 +199,7 @@ last_seat(const struct look *l)
 	int64_t tag = l->pool->last == NULL ? 0 : now_at(&l->pool->last->at);
 
 	for (size_t i = 0; tag != 0 && i < l->pool->seat_count; i++)
-		if (tag_of(&l->pool->seats[i]) == tag)
+		if (l->pool->seats[i].tag == tag)
 			return (ptrdiff_t)i;
 	return -1;
 }
@@ -252,7 +241,7 @@ static void
 at_random(struct look *l, const uint32_t *some, int count)
 {
 	for (int i = 0; i < count; i++)
-		l->live[some[i]].rank = chance(l, (uint64_t)tag_of(seat_of(l, some[i])));
+		l->live[some[i]].rank = chance(l, (uint64_t)seat_of(l, some[i])->tag);
 }
 
 /* Random, by how much less than the busiest each was used. */
@@ -275,7 +264,7 @@ balanced(struct look *l, const uint32_t *some, int count)
 			double weight =
 				(behind > BALANCED_MOST ? BALANCED_MOST : behind) + TOLERANCE + 1;
 
-			weight *= who->weight / seat_of(l, some[i])->weight; /* ramps */
+			weight *= (double)(who->weight / seat_of(l, some[i])->weight); /* ramps */
 			if (pass == 0) {
 				sum += weight;
 				continue;
@@ -289,18 +278,24 @@ balanced(struct look *l, const uint32_t *some, int count)
 	}
 }
 
-/* Those that are alike for it get class 0; false: it has no figure of that one. */
+/* Those that are no longer alike with the best get class 1. */
 static void
-near_least(struct look *l, const uint32_t *some, int count, double factor, double add)
+near_least(struct look *l, const uint32_t *some, int count, double most)
+{
+	for (int i = 0; i < count; i++)
+		if (l->live[some[i]].rank > most)
+			l->live[some[i]].class = 1;
+}
+
+static double
+least_rank(const struct look *l, const uint32_t *some, int count)
 {
 	double least = 1e300;
 
 	for (int i = 0; i < count; i++)
 		if (l->live[some[i]].class == 0 && l->live[some[i]].rank < least)
 			least = l->live[some[i]].rank;
-	for (int i = 0; i < count; i++)
-		if (l->live[some[i]].rank > least * factor + add)
-			l->live[some[i]].class = 1;
+	return least;
 }
 
 static void
@@ -308,7 +303,7 @@ least_inflight(struct look *l, uint32_t *some, int count, bool takes)
 {
 	for (int i = 0; i < count; i++)
 		l->live[some[i]].rank = (double)now_at(&seat_of(l, some[i])->target->inflight);
-	near_least(l, some, count, 1, 0);
+	near_least(l, some, count, least_rank(l, some, count));
 	by_shares(l, some, count, takes);
 }
 
@@ -317,44 +312,45 @@ lowest_latency(struct look *l, uint32_t *some, int count, bool takes)
 {
 	for (int i = 0; i < count; i++)
 		l->live[some[i]].rank = (double)now_at(&seat_of(l, some[i])->target->ttft_us);
-	if (l->turn % EXPLORE_EVERY != EXPLORE_EVERY - 1)
-		near_least(l, some, count, NEAR_LATENCY, 0);
+	if (l->turn % EXPLORE_EVERY == EXPLORE_EVERY - 1)
+		for (int i = 0; i < count; i++)
+			l->live[some[i]].class = i != l->turn / EXPLORE_EVERY % count;
+	else
+		near_least(l, some, count, least_rank(l, some, count) * NEAR_LATENCY);
 	by_shares(l, some, count, takes);
 }
 
 static void
 best_score(struct look *l, uint32_t *some, int count, bool takes)
 {
-	const double *share = l->pool->objectives.share;
-	bool any = false;
-
-	for (int i = 0; i < OBJECTIVES; i++)
-		any |= share[i] > 0;
-	if (any && share[OBJECTIVE_FAIRNESS] < 1) { /* that alone is what shares are */
-		score_all(l, some, count);
-		near_least(l, some, count, 1, NEAR_SCORE);
-	}
+	if (l->wants_figures)
+		near_least(l, some, count, score_all(l, some, count) + NEAR_SCORE);
 	by_shares(l, some, count, takes);
 }
 
-/* Who has but a part of its weight sits out that part of the turns where shares do not see to it. */
-static void
-sit_out(struct look *l, const uint32_t *some, int count)
+bool
+strategy_sits_out(const struct look *l, const struct live *who, const struct seat *s)
 {
-	int left = 0;
-
-	for (int i = 0; i < count; i++) {
-		struct live *who = &l->live[some[i]];
-		const struct seat *s = seat_of(l, some[i]);
-
-		who->class = 0;
-		who->rank = 0;
-		if (who->weight < s->weight &&
-			chance(l, (uint64_t)tag_of(s)) * s->weight >= who->weight)
-			who->class = 1;
-		left += who->class == 0;
+	switch (l->pool->strategy) {
+	case STRATEGY_WEIGHTED:
+	case STRATEGY_PRIORITY:
+	case STRATEGY_ROUND_ROBIN:
+	case STRATEGY_SPLIT:
+	case STRATEGY_BALANCED:
+		return false;
+	default:
+		return chance(l, (uint64_t)s->tag) * (double)s->weight >= (double)who->weight;
 	}
-	for (int i = 0; left == 0 && i < count; i++)
+}
+
+/* Where all sit out, none does. */
+static void
+sit_down(struct look *l, const uint32_t *some, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (l->live[some[i]].class == 0)
+			return;
+	for (int i = 0; i < count; i++)
 		l->live[some[i]].class = 0;
 }
 
@@ -363,15 +359,7 @@ strategy_rank(struct look *l, uint32_t *some, int count, bool takes)
 {
 	enum route_strategy strategy = l->pool->strategy;
 
-	if (strategy == STRATEGY_WEIGHTED || strategy == STRATEGY_PRIORITY ||
-		strategy == STRATEGY_ROUND_ROBIN || strategy == STRATEGY_SPLIT ||
-		strategy == STRATEGY_BALANCED)
-		for (int i = 0; i < count; i++) {
-			l->live[some[i]].class = 0;
-			l->live[some[i]].rank = 0;
-		}
-	else
-		sit_out(l, some, count);
+	sit_down(l, some, count);
 	switch (strategy) {
 	case STRATEGY_ROUND_ROBIN:
 		round_robin(l, some, count, takes);
@@ -428,6 +416,6 @@ strategy_chosen(struct look *l, const struct live *who)
 		(void)atomic_fetch_add_explicit(&l->pool->turn->at, 1, memory_order_relaxed);
 	if (l->pool->last != NULL &&
 		(strategy == STRATEGY_SAME || strategy == STRATEGY_SEQUENTIAL) &&
-		now_at(&l->pool->last->at) != tag_of(s))
-		atomic_store_explicit(&l->pool->last->at, tag_of(s), memory_order_relaxed);
+		now_at(&l->pool->last->at) != s->tag)
+		atomic_store_explicit(&l->pool->last->at, s->tag, memory_order_relaxed);
 }

@@ -243,15 +243,31 @@ table_own_name(const struct table_upstream *u, struct span model, bool *is_alias
 	return SPAN_NONE;
 }
 
+/* By its patterns, or by what was found to be there. */
+static bool
+lists(const struct snapshot *s, const struct table_upstream *u, struct span model)
+{
+	const struct snapshot_list *found;
+
+	if (u->models.count > 0 && patterns_fit(&u->models, model))
+		return true;
+	if (!u->record->discover)
+		return u->models.count == 0;
+	found = snapshot_list_of(s, u->record->head.id);
+	if (u->models.count == 0 && (found == NULL || found->at_ms == 0))
+		return true; /* nothing is known yet */
+	return snapshot_discovered(s, u->record->head.id, model) != NULL;
+}
+
 bool
-table_serves(const struct table_upstream *u, struct span model, struct span own, bool is_alias,
-	bool admits)
+table_serves(const struct snapshot *s, const struct table_upstream *u, struct span model,
+	struct span own, bool is_alias, bool admits)
 {
 	if (is_alias && own.len == 0)
 		return false;
 	if (patterns_fit(&u->blocked, model) || patterns_fit(&u->blocked, own))
 		return false;
-	return admits || is_alias || u->models.count == 0 || patterns_fit(&u->models, model);
+	return admits || is_alias || lists(s, u, model);
 }
 
 bool
@@ -266,7 +282,7 @@ table_key_serves(const struct table_key *k, struct span model, struct span own, 
 }
 
 bool
-route_serves(const struct upstream *u, struct span model)
+route_serves(const struct snapshot *s, const struct upstream *u, struct span model)
 {
 	struct table_upstream one = { .record = u };
 	bool serves = false, is_alias;
@@ -275,7 +291,7 @@ route_serves(const struct upstream *u, struct span model)
 	if (patterns_new(u->models, &one.models) == 0 &&
 		patterns_new(u->blocked_models, &one.blocked) == 0 && compile_aliases(&one) == 0) {
 		own = table_own_name(&one, model, &is_alias);
-		serves = table_serves(&one, model, own, is_alias, false);
+		serves = table_serves(s, &one, model, own, is_alias, false);
 	}
 	patterns_free(&one.models);
 	patterns_free(&one.blocked);

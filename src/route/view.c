@@ -334,8 +334,10 @@ look_free(struct look *l)
 	if (l == NULL)
 		return;
 	free(l->live);
+	free(l->figures);
 	free(l->member);
 	free(l->some);
+	free(l->among);
 	free(l->unit);
 	free(l);
 }
@@ -372,10 +374,13 @@ look_take(struct route_table *t, size_t seats, size_t units)
 	l->seats = seats + seats / 4 + 16;
 	l->units = units + units / 4 + 16;
 	l->live = calloc(l->seats, sizeof *l->live);
+	l->figures = calloc(l->seats, sizeof *l->figures);
 	l->member = calloc(l->seats, sizeof *l->member);
 	l->some = calloc(l->seats, sizeof *l->some);
+	l->among = calloc(l->seats, sizeof *l->among);
 	l->unit = calloc(l->units, sizeof *l->unit);
-	if (l->live != NULL && l->member != NULL && l->some != NULL && l->unit != NULL)
+	if (l->live != NULL && l->figures != NULL && l->member != NULL && l->some != NULL &&
+		l->among != NULL && l->unit != NULL)
 		return l;
 	look_free(l);
 	return NULL;

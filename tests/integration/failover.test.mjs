@@ -34,10 +34,10 @@ before(async () => {
   const upstream = (name, protocol, models, more) => stack.manage("POST", "upstreams", { name, protocol, models: [models],
     auth: "none", allow_private: true, base_url: stack.mock.url, ...more });
   for (const [q, protocol] of Object.entries(providers)) await upstream(`good-${q}`, protocol, `talk-*-for-${q}`,
-    { extra_headers: ["X-Mock: talk"] });
+    { extra_headers: ["X-Mock: talk"], priority: 1 });
   for (const [p, protocol] of Object.entries(providers))
     for (const [fault, words] of Object.entries(faults))
-      await upstream(`${fault}-${p}`, protocol, `talk-${fault}-at-${p}-for-*`, { weight: 1000, breaker_failures: 0,
+      await upstream(`${fault}-${p}`, protocol, `talk-${fault}-at-${p}-for-*`, { breaker_failures: 0,
         extra_headers: [`X-Mock: talk,${words}`], ...(words.startsWith("hang") ? { first_byte_timeout_ms: HANG_MS } : {}) });
 });
 after(async () => assert.equal(await stack?.stop(), 0));

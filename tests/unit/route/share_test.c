@@ -27,6 +27,7 @@ members(struct board *b, struct share_member *m, const double *weight, int count
 {
 	for (int i = 0; i < count; i++) {
 		m[i] = (struct share_member){ .word = board_share(b, pool, member_id(i)),
+			.weight = weight[i],
 			.step = share_step(weight[i]) };
 		assert_non_null(m[i].word);
 	}
@@ -263,8 +264,8 @@ a_full_board_gives_an_old_place_away(void **state)
 	assert_int_equal(atomic_load(&first->tag), tag);
 	/* no room at all: still somebody is picked */
 	{
-		struct share_member none[2] = { { .step = share_step(1) },
-			{ .step = share_step(1) } };
+		struct share_member none[2] = { { .weight = 1, .step = share_step(1) },
+			{ .weight = 1, .step = share_step(1) } };
 
 		assert_in_range(share_pick(none, 2), 0, 1);
 	}
