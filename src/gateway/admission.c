@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/money.h"
 #include "gateway/tags.h"
+#include "wire/request_rule.h"
 #include "wire/weigh.h"
 
 #include <stdio.h>
@@ -126,15 +127,32 @@ read_other(struct exchange *x, struct span type)
 	return 0;
 }
 
+/* A spooled body is an upload and no conversation. */
+static void
+find_session(struct exchange *x)
+{
+	struct request_source s = translate_source(x);
+
+	if (web_body_fd(x->request) >= 0)
+		s.body = SPAN_NONE;
+	session_find(&s, &x->session);
+}
+
+static void
+clear_ask(struct exchange *x)
+{
+	memset(&x->ask, 0, sizeof x->ask);
+	x->ask.max_output = -1;
+	x->ask.choices = 1;
+}
+
 /* What the request asks for, as far as sluice needs to know. */
 static int
 read_ask(struct exchange *x)
 {
 	struct span type = web_header(x->request, "content-type");
 
-	memset(&x->ask, 0, sizeof x->ask);
-	x->ask.max_output = -1;
-	x->ask.choices = 1;
+	clear_ask(x);
 	x->path_model[0] = '\0';
 	if (x->match.model.at != NULL &&
 		web_decode(x->match.model, x->path_model, sizeof x->path_model) <= 0) {
@@ -143,6 +161,7 @@ read_ask(struct exchange *x)
 	}
 	if (body_span(x, &x->body) != 0)
 		return -1;
+	find_session(x);
 	return x->match.format != NULL ? read_conversation(x) : read_other(x, type);
 }
 
@@ -206,7 +225,7 @@ begin_row(struct exchange *x)
 	span_copy(span_of(x->ask.end_user), row->end_user, sizeof row->end_user);
 	name_end_user(x, row);
 	row->address = limit_address_hash(address);
-	span_copy(web_header(x->request, "session_id"), row->session, sizeof row->session);
+	span_copy(span_of(x->session.id), row->session, sizeof row->session);
 }
 
 static void
@@ -520,7 +539,8 @@ admission_plan(struct exchange *x, bool again, struct err *err)
 		.project = x->caller.project.head.id,
 		.dialect = endpoint_dialect(&x->match),
 		.is_conversation = x->match.format != NULL,
-		.session = span_of(x->row.session),
+		.session = span_of(x->session.id),
+		.prompt_hash = x->session.prompt_hash,
 		.input_tokens = x->ask.input_estimate,
 		.cost = quote_route_cost };
 	struct quote_size size = size_of(x);
@@ -555,6 +575,27 @@ find_candidates(struct exchange *x)
 	return 0;
 }
 
+/* What the route changes of it: before limits are reserved and anything is converted. */
+static int
+apply_rules(struct exchange *x)
+{
+	const struct route *r = x->plan.route;
+	struct span type = web_header(x->request, "content-type");
+	int changed;
+
+	if (r == NULL || r->request_rules[0] == '\0' || !x->is_json || x->is_count ||
+		x->body.len == 0)
+		return 0;
+	if (request_rules_apply(
+		    x->arena, r->request_rules, x->match.format, &x->body, &changed, &x->err) != 0)
+		return -1;
+	x->plan.record.rules = (uint8_t)changed;
+	if (changed == 0)
+		return 0;
+	clear_ask(x);
+	return x->match.format != NULL ? read_conversation(x) : read_other(x, type);
+}
+
 int
 admission_run(struct exchange *x)
 {
@@ -585,7 +626,7 @@ admission_run(struct exchange *x)
 		return -1;
 	if (x->match.kind == ENDPOINT_COUNT)
 		return 0;
-	if (read_repeat(x) != 0 || translate_first(x) != 0)
+	if (read_repeat(x) != 0 || apply_rules(x) != 0 || translate_first(x) != 0)
 		return -1;
 	return reserve(x);
 }

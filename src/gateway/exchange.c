@@ -166,11 +166,13 @@ on_room(void *ctx)
 static int64_t
 drain_ms(const struct exchange *x)
 {
-	const char *own = x->caller.project.disconnect;
+	const char *own[] = { x->caller.project.disconnect,
+		x->plan.route == NULL ? "" : x->plan.route->disconnect };
 	int64_t ms;
 
-	if (own[0] != '\0' && conf_disconnect(own, &ms) == 0)
-		return ms;
+	for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+		if (own[i][0] != '\0' && conf_disconnect(own[i], &ms) == 0)
+			return ms;
 	return conf_disconnect(x->gw->conf.disconnect, &ms) == 0 ? ms : 0;
 }
 

@@ -23,6 +23,7 @@
 #include "wire/openai.h"
 #include "wire/passage.h"
 #include "wire/provider.h"
+#include "wire/session.h"
 #include "wire/signatures.h"
 #include "wire/skim.h"
 
@@ -210,7 +211,8 @@ struct exchange {
 	char path_model[128]; /* that the path names; "" none */
 	char plain_path[64];  /* by which wire/openai.h knows what is asked for; endpoint.h */
 	char upstream_name[NAME_BYTES];
-	struct span body; /* the client's */
+	struct span body; /* the client's, as the route's rules make it */
+	struct session session;
 	struct outgoing out;
 	struct media *media;       /* that the body names by address; see media.c */
 	struct err media_err;      /* why they cannot be had */
@@ -382,6 +384,8 @@ bool credential_is_late(const struct exchange *x); /* has it waited long enough?
 /* translate.c */
 const struct provider *translate_provider(const struct upstream *u);
 struct request_source translate_source(const struct exchange *x);
+/* Are media fetched for that upstream, by the route's word or its own? */
+bool translate_fetches(const struct exchange *x, const struct upstream *u);
 /* For the candidate that is next, into x->out: 0, or -1 with x->err.  Whoever owns x. */
 int translate_request(struct exchange *x);
 /* For the plan's first, leaving out those that cannot express it. [intake] */

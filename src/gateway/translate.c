@@ -91,6 +91,28 @@ prepare(void *preparing, struct neutral_request *n, struct err *err)
 	return media_fill(p->x, p->upstream, p->x->out.format, n, err);
 }
 
+static bool
+switched(int32_t by_route, bool by_upstream)
+{
+	return by_route == SWITCH_INHERIT ? by_upstream : by_route == SWITCH_YES;
+}
+
+static bool
+is_strict(const struct exchange *x, const struct upstream *u)
+{
+	const struct route *r = x->plan.route;
+
+	return switched(r == NULL ? SWITCH_INHERIT : r->strict, u->strict);
+}
+
+bool
+translate_fetches(const struct exchange *x, const struct upstream *u)
+{
+	const struct route *r = x->plan.route;
+
+	return switched(r == NULL ? SWITCH_INHERIT : r->fetch_media, u->fetch_media);
+}
+
 static int
 convert(struct exchange *x, const struct upstream *u)
 {
@@ -103,7 +125,7 @@ convert(struct exchange *x, const struct upstream *u)
 		.target = { .model = out->model,
 			.default_max_output = u->max_output_tokens,
 			.thinking = thinking_of(u) },
-		.strict = u->strict,
+		.strict = is_strict(x, u),
 		.between = prepare,
 		.ctx = &(struct preparing){ x, u } };
 

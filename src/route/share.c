@@ -56,17 +56,21 @@ was_away(const struct share_member *m, int64_t passed)
 	       (m->was == 0 && m->place > passed + LAGS * m->step);
 }
 
-int
-share_look(struct share_member *m, int count)
+/* *lifted: how many of them were away. */
+static int
+look(struct share_member *m, int count, int *lifted)
 {
 	double sum = 0, weights = 0, mean;
 	int64_t passed, v;
 	int best = -1, soonest = 0;
 
+	*lifted = 0;
 	passed = read_words(m, count);
 	for (int i = 0; i < count; i++) {
-		if (was_away(&m[i], passed))
+		if (was_away(&m[i], passed)) {
 			m[i].place = passed;
+			++*lifted;
+		}
 		m[i].due = m[i].place + m[i].step;
 		sum += (double)(m[i].place - passed) * m[i].weight;
 		weights += m[i].weight;
@@ -83,7 +87,32 @@ share_look(struct share_member *m, int count)
 	return best < 0 ? soonest : best;
 }
 
-/* m is as share_look() left it. */
+int
+share_look(struct share_member *m, int count)
+{
+	int lifted;
+
+	return look(m, count, &lifted);
+}
+
+/* Those that were away count from here: one of little weight, whose turn is far off, would be taken to
+ * have just come back at each look, and never have its turn. */
+static void
+keep_lifted(const struct share_member *m, int count, int but)
+{
+	uint64_t base = (uint64_t)m[0].was;
+
+	for (int i = 0; i < count; i++) {
+		int64_t was = m[i].was, next = (int64_t)(base + (uint64_t)m[i].place);
+
+		if (i == but || m[i].word == NULL || next == was)
+			continue;
+		(void)atomic_compare_exchange_strong_explicit(&m[i].word->at, &was,
+			next == 0 ? 1 : next, memory_order_relaxed, memory_order_relaxed);
+	}
+}
+
+/* m is as look() left it. */
 static bool
 take(const struct share_member *m, int64_t base)
 {
@@ -98,12 +127,15 @@ take(const struct share_member *m, int64_t base)
 int
 share_pick(struct share_member *m, int count)
 {
-	int i = 0;
+	int i = 0, lifted;
 
 	for (int n = 0; n < SHARE_TRIES; n++) {
-		i = share_look(m, count);
-		if (take(&m[i], m[0].was))
-			return i;
+		i = look(m, count, &lifted);
+		if (!take(&m[i], m[0].was))
+			continue;
+		if (lifted > 0)
+			keep_lifted(m, count, i);
+		return i;
 	}
 	share_charge(&m[i]);
 	return i;
