@@ -6,6 +6,9 @@
 
 #include "route/record.h"
 
+/* Of a request that went as planned; a record is kept for each. */
+#define NEXT_USUAL 3
+
 static struct route_member *
 member_of(struct exchange *x, int candidate)
 {
@@ -58,11 +61,15 @@ void
 decision_keep(struct exchange *x)
 {
 	struct usage_row *row = &x->row;
+	struct route_record r; /* the plan's own is still walked along */
 	ptrdiff_t len = 0;
 
 	if (says_something(&x->plan.record)) {
-		name_chosen(&x->plan.record);
-		len = route_record_encode(&x->plan.record, row->decision, sizeof row->decision);
+		r = x->plan.record;
+		name_chosen(&r);
+		if (r.attempt_count <= 1)
+			route_record_shorten(&r, NEXT_USUAL);
+		len = route_record_encode(&r, row->decision, sizeof row->decision);
 	}
 	row->decision_len = (uint16_t)(len > 0 ? len : 0);
 }

@@ -378,6 +378,28 @@ route_record_encode(const struct route_record *r, uint8_t *out, size_t room)
 	return w.full ? -1 : (ptrdiff_t)w.len;
 }
 
+void
+route_record_shorten(struct route_record *r, int most)
+{
+	size_t count = r->member_count < MEMBERS_MAX ? r->member_count : MEMBERS_MAX, kept = 0;
+	uint8_t place[MEMBERS_MAX], rank[MEMBERS_MAX];
+
+	(void)rank_members(r, count, rank);
+	for (size_t i = 0; i < count; i++) {
+		place[i] = ROUTE_MEMBER_LEFT;
+		if (rank[i] == RANK_NEXT && most-- <= 0) {
+			r->member_left = (uint8_t)(r->member_left + (r->member_left < UINT8_MAX));
+			continue;
+		}
+		place[i] = (uint8_t)kept;
+		r->member[kept++] = r->member[i];
+	}
+	r->member_count = (uint8_t)kept;
+	for (size_t i = 0; i < r->attempt_count && i < ROUTE_ATTEMPTS_MAX; i++)
+		r->attempt[i].member = r->attempt[i].member < count ? place[r->attempt[i].member]
+								    : ROUTE_MEMBER_LEFT;
+}
+
 /* ---- reading ---- */
 
 struct reader {

@@ -15,6 +15,9 @@
 /* An attempt whose member found no room. */
 #define ROUTE_MEMBER_LEFT UINT8_MAX
 
+/* Leaves out those who would only have been next, but for the first `most` of them: who else was free is
+ * told by few.  The others are in member_left. */
+void route_record_shorten(struct route_record *r, int most);
 /* Bytes written, or -1: not even the attempts fit into room (never with DECISION_BYTES). */
 ptrdiff_t route_record_encode(const struct route_record *r, uint8_t *out, size_t room);
 /* 0; or -1 when the bytes are none of a record, or of a program that has another form of it.  Any

@@ -194,6 +194,29 @@ left_out_in_order(void **state)
 }
 
 static void
+the_usual_tells_of_few_others(void **state)
+{
+	struct route_record r = usual();
+
+	(void)state;
+	r.member_count = 6;
+	for (int i = 0; i < 6; i++)
+		r.member[i] = (struct route_member){ .upstream = id_of(1),
+			.key = id_of(10 + i),
+			.reason = i == 3 ? REASON_RESTS : REASON_NEXT };
+	r.attempt[0].member = 5;
+	route_record_shorten(&r, 2);
+	assert_int_equal(r.member_count, 4);
+	assert_int_equal(r.member_left, 2);
+	assert_true(id_equal(r.member[1].key, id_of(11)));
+	assert_int_equal(r.member[2].reason, REASON_RESTS);
+	assert_int_equal(r.attempt[0].member, 3);
+	assert_true(id_equal(r.member[3].key, id_of(15)));
+	route_record_shorten(&r, 9);
+	assert_int_equal(r.member_count, 4);
+}
+
+static void
 any_bytes_do_no_harm(void **state)
 {
 	struct route_record r = fullest(), back, again;
@@ -254,6 +277,7 @@ main(void)
 		cmocka_unit_test(all_of_it_comes_back),
 		cmocka_unit_test(the_fullest_fits),
 		cmocka_unit_test(left_out_in_order),
+		cmocka_unit_test(the_usual_tells_of_few_others),
 		cmocka_unit_test(any_bytes_do_no_harm),
 		cmocka_unit_test(reasons_have_names),
 	};
