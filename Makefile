@@ -24,7 +24,7 @@ VAR    ?= var
 CC     ?= gcc
 FUZZ_SECONDS ?= 60
 
-ROOMS ?= base conf store board wire web admit route forward settle errand gateway manage cli
+ROOMS ?= base conf store board wire web admit route forward settle quote errand gateway manage cli
 
 CSTD    = -std=c17 -D_GNU_SOURCE
 WARN    = -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror

@@ -96,6 +96,18 @@ int admit_reserve(struct store *store, struct board *board, const struct snapsho
 	const struct admit_ask *ask, struct id exchange, const void *note, size_t note_bytes,
 	struct admit_pass *pass, struct err *err);
 
+/* The limits that bind a request, as they are now. */
+struct admit_view {
+	int count;
+	int refuses; /* the one that would; -1: none */
+	struct admit_hold hold[BOARD_CLAIMS_MAX]; /* used: without this request; amount: what it would take */
+	int64_t spent[BOARD_CLAIMS_MAX], reserved[BOARD_CLAIMS_MAX];
+};
+/* What admit_reserve() would say now (by_attempt: admit_attempt()), in the same words; takes nothing,
+ * and looks at no idempotency key. */
+int admit_would(struct store *store, struct board *board, const struct snapshot *snapshot,
+	const struct admit_ask *ask, bool by_attempt, struct admit_view *view, struct err *err);
+
 /* Are there limits that name upstreams or keys?  [loop] */
 bool admit_has_attempt_limits(const struct snapshot *snapshot);
 /*

@@ -403,6 +403,14 @@ passed(const struct taking *t, const struct board_verdict *v, struct id exchange
 
 /* ---- taking ---- */
 
+/* What it is taken for: by whom, and with what note.  NULL instead: it is only asked. */
+struct taker {
+	const struct board_repeat *repeat;
+	struct id exchange;
+	const void *note;
+	size_t note_bytes;
+};
+
 /* A rolling counter is as old as its first use here: of a limit younger than its window the board
  * cannot know that there is a past. */
 static int
@@ -425,21 +433,23 @@ seed_young(struct store *store, struct board *board, struct taking *t, struct er
 }
 
 static int
-take_all(struct store *store, struct board *board, struct taking *t,
-	const struct board_repeat *repeat, struct id exchange, const void *note, size_t note_bytes,
+take_all(struct store *store, struct board *board, struct taking *t, const struct taker *by,
 	struct admit_pass *pass, struct err *err)
 {
 	struct board_verdict v;
+	int rc;
 
 	if (seed_young(store, board, t, err) != 0)
 		return -1;
 	for (int round = 0; round < SEED_ROUNDS; round++) {
-		if (board_admit(board, exchange, t->claim, t->count, repeat, note, note_bytes,
-			    &pass->lease, &v, err) != 0)
+		rc = by == NULL ? board_would(board, t->claim, t->count, &v, err)
+				: board_admit(board, by->exchange, t->claim, t->count, by->repeat,
+					  by->note, by->note_bytes, &pass->lease, &v, err);
+		if (rc != 0)
 			return -1;
 		switch (v.outcome) {
 		case BOARD_TAKEN:
-			passed(t, &v, exchange, pass);
+			passed(t, &v, by == NULL ? ID_NONE : by->exchange, pass);
 			return 0;
 		case BOARD_REFUSED:
 			return refuse(t, board, &v, pass, err);
@@ -476,7 +486,8 @@ admit_reserve(struct store *store, struct board *board, const struct snapshot *s
 	begin(&t, board, snapshot, ask);
 	if (gather(&t, board, false, err) != 0)
 		return -1;
-	return take_all(store, board, &t, ask->repeat, exchange, note, note_bytes, pass, err);
+	return take_all(store, board, &t,
+		&(struct taker){ ask->repeat, exchange, note, note_bytes }, pass, err);
 }
 
 bool
@@ -500,5 +511,38 @@ admit_attempt(struct store *store, struct board *board, const struct snapshot *s
 		return -1;
 	if (t.count == 0)
 		return 0;
-	return take_all(store, board, &t, NULL, exchange, note, note_bytes, pass, err);
+	return take_all(
+		store, board, &t, &(struct taker){ NULL, exchange, note, note_bytes }, pass, err);
+}
+
+int
+admit_would(struct store *store, struct board *board, const struct snapshot *snapshot,
+	const struct admit_ask *ask, bool by_attempt, struct admit_view *view, struct err *err)
+{
+	struct taking t;
+	struct admit_pass pass;
+	int rc;
+
+	empty(&pass);
+	memset(view, 0, sizeof *view);
+	view->refuses = -1;
+	begin(&t, board, snapshot, ask);
+	if (gather(&t, board, by_attempt, err) != 0)
+		return -1;
+	rc = t.count == 0 ? 0 : take_all(store, board, &t, NULL, &pass, err);
+	view->count = t.count;
+	for (int i = 0; i < t.count; i++) {
+		const struct board_claim *c = &t.claim[i];
+
+		/* a counter nobody used yet is not on the board: then its past is what it was seeded with */
+		if (board_peek(board, c->key, c->rolling_ms, &view->spent[i], &view->reserved[i]) ==
+			0)
+			view->spent[i] = c->seed;
+		view->hold[i] = hold_of(&t, i, money_add(view->spent[i], view->reserved[i]));
+		if (rc != 0 && pass.count > 0 &&
+			id_equal(pass.hold[0].limit, view->hold[i].limit) &&
+			pass.hold[0].metric == view->hold[i].metric && view->refuses < 0)
+			view->refuses = i;
+	}
+	return rc;
 }

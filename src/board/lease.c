@@ -51,6 +51,7 @@ struct admission {
 	const struct board_repeat *repeat; /* NULL: none */
 	const void *note;
 	size_t note_bytes;
+	bool only_asks; /* all is undone, whatever comes of it */
 	/* no room: of which table, that had so many segments */
 	enum kind full;
 	int had;
@@ -211,7 +212,9 @@ admit_once(struct board *b, struct admission *a, struct board_lease *lease, stru
 	body = &b->bodies[index];
 	/* The time is taken inside, so that it never runs backwards from one section to the next. */
 	outcome = take_all(b, a, board_now_ms(b), body, v);
-	if (outcome != BOARD_TAKEN) {
+	if (outcome == BOARD_TAKEN && a->only_asks)
+		tell_held(b, body, a->count, v);
+	if (outcome != BOARD_TAKEN || a->only_asks) {
 		section_undo(b);
 		memset(v->warned, 0, sizeof v->warned);
 		if (outcome == TAKE_NO_ROOM)
@@ -229,31 +232,53 @@ leave:
 	return rc;
 }
 
+static int
+admit(struct board *b, struct admission *a, struct board_lease *lease,
+	struct board_verdict *verdict, struct err *err)
+{
+	*lease = (struct board_lease){ 0 };
+	*verdict = (struct board_verdict){ 0 };
+	if (a->count < 0 || a->count > BOARD_CLAIMS_MAX || a->note_bytes > BOARD_NOTE_BYTES)
+		return err_set(err, ERR_INTERNAL, "%d claims with a note of %zu bytes do not fit",
+			a->count, a->note_bytes);
+	for (int i = 0; i < a->count; i++)
+		if (a->claims[i].amount < 0 || a->claims[i].rolling_ms < 0)
+			return err_set(err, ERR_INTERNAL,
+				"claim %d is for a negative amount or window", i);
+
+	for (;;) {
+		int rc = admit_once(b, a, lease, verdict, err);
+
+		if (rc <= 0)
+			return rc;
+		if (board_grow(b, a->full, a->had, err) != 0)
+			return -1;
+	}
+}
+
 int
 board_admit(struct board *b, struct id exchange, const struct board_claim *claims, int count,
 	const struct board_repeat *repeat, const void *note, size_t note_bytes,
 	struct board_lease *lease, struct board_verdict *verdict, struct err *err)
 {
-	struct admission a = { exchange, claims, count, repeat, note, note_bytes, ROWS, 0 };
+	struct admission a = { .exchange = exchange,
+		.claims = claims,
+		.count = count,
+		.repeat = repeat,
+		.note = note,
+		.note_bytes = note_bytes };
 
-	*lease = (struct board_lease){ 0 };
-	*verdict = (struct board_verdict){ 0 };
-	if (count < 0 || count > BOARD_CLAIMS_MAX || note_bytes > BOARD_NOTE_BYTES)
-		return err_set(err, ERR_INTERNAL, "%d claims with a note of %zu bytes do not fit",
-			count, note_bytes);
-	for (int i = 0; i < count; i++)
-		if (claims[i].amount < 0 || claims[i].rolling_ms < 0)
-			return err_set(err, ERR_INTERNAL,
-				"claim %d is for a negative amount or window", i);
+	return admit(b, &a, lease, verdict, err);
+}
 
-	for (;;) {
-		int rc = admit_once(b, &a, lease, verdict, err);
+int
+board_would(struct board *b, const struct board_claim *claims, int count,
+	struct board_verdict *verdict, struct err *err)
+{
+	struct admission a = { .claims = claims, .count = count, .only_asks = true };
+	struct board_lease none;
 
-		if (rc <= 0)
-			return rc;
-		if (board_grow(b, a.full, a.had, err) != 0)
-			return -1;
-	}
+	return admit(b, &a, &none, verdict, err);
 }
 
 /* ---- more for one that runs ---- */

@@ -8,7 +8,7 @@
  *   mock*.c    mock                                        table.c    columns for people
  *   prices.c   price import                                reprice.c    reprice
  *   reconcile.c, csv.c  reconcile
- *   tokens.c   tokens: many at once, import              explain.c  explain
+ *   tokens.c   tokens: many at once, import              explain.c, quote.c  explain, quote
  *   care.c     backup, restore, verify, dump, load       changes.c  changes, undo
  *   keys.c     key import
  *
@@ -98,6 +98,7 @@ int changes_main(int argc, char **argv);
 int undo_main(int argc, char **argv);
 int inflight_main(int argc, char **argv);
 int explain_main(int argc, char **argv);
+int quote_main(int argc, char **argv);
 int init_main(int argc, char **argv);
 int check_main(int argc, char **argv);
 int care_main(int argc, char **argv); /* backup, restore, verify, dump, load */

@@ -111,6 +111,7 @@ static const struct verb verbs[] = {
 	{ "reconcile", "compare a provider's bill with what was booked", reconcile_main },
 	{ "requests", "the newest requests, and why they failed", requests_main },
 	{ "explain", "why a request went where it went, from its record", explain_main },
+	{ "quote", "what would become of a request, and what it would cost", quote_main },
 	{ "usage", "sums by project, token, model, upstream or key", usage_main },
 	{ "audit", "who changed what, and what it was before", audit_main },
 	{ "changes", "those that changed records, newest first", changes_main },

@@ -145,6 +145,12 @@ void mock_auth_refuse(struct mock_exchange *x); /* a key that is none, as x's ho
 bool mock_auth_answer(struct mock_exchange *x);
 void mock_auth_expire(void); /* all tokens given so far */
 
+/* mock_keys.c: keys that are told how to behave, for POST and GET /mock/keys. */
+bool mock_keys_tell(struct span json); /* false: it is no JSON */
+void mock_keys_put(struct bytes *to);
+enum mock_told { MOCK_TOLD_NOTHING, MOCK_TOLD_ANSWER, MOCK_TOLD_HANG };
+enum mock_told mock_keys_answer(struct mock_exchange *x, const char *last4);
+
 /* mock_last.c: the last requests, for GET /mock/last[?path=…]. */
 void mock_last_keep(const struct mock_exchange *x);
 bool mock_last_put(struct span path, struct bytes *to);

@@ -95,7 +95,8 @@ const char mock_help[] =
 	"The same words stand in a header X-Mock.  A key with bad401 (or any badSTATUS) in it\n"
 	"always gets that error.  GET /mock/stats tells what came, POST /mock/reset forgets it;\n"
 	"GET /mock/last (?path=/v1/messages) shows the last request, POST /mock/expire ends all\n"
-	"tokens.\n"
+	"tokens.  POST /mock/keys tells keys, by their last four characters, how to behave:\n"
+	"{\"A001\":{\"status\":429,\"head\":\"retry-after: 2\\r\\n\",\"body\":\"…\"}}.\n"
 	"\n"
 	"Answers say what was heard: \"You said: …\", media with type and size, the results of\n"
 	"tools by name; JSON that fits when a schema is asked for.  Words in the last turn steer:\n"
@@ -1073,6 +1074,14 @@ answer_own(struct connection *c)
 	} else if (span_is(c->x.path, "/mock/expire") && span_is(c->x.method, "POST")) {
 		mock_auth_expire();
 		mock_reply(&c->x, 200, "application/json", SPAN_LIT("{}"));
+	} else if (span_is(c->x.path, "/mock/keys") && span_is(c->x.method, "POST")) {
+		if (mock_keys_tell(c->x.body))
+			mock_reply(&c->x, 200, "application/json", SPAN_LIT("{}"));
+		else
+			openai_error(&c->x, 400);
+	} else if (span_is(c->x.path, "/mock/keys")) {
+		mock_keys_put(&text);
+		mock_reply(&c->x, 200, "application/json", bytes_span(&text));
 	} else if (span_is(c->x.path, "/mock/last")) {
 		char path[PATH_BYTES * 4];
 
@@ -1134,6 +1143,17 @@ answer(struct connection *c, const struct request *r)
 		mock.max_open = mock.open;
 	mock_last_keep(x);
 	mock_route(x, bad, is_good_key(r->key));
+	switch (mock_keys_answer(x, c->key->last4)) {
+	case MOCK_TOLD_HANG:
+		x->status = 0;
+		c->state = HANGING;
+		return true;
+	case MOCK_TOLD_ANSWER:
+		x->script.fault = MOCK_FINE;
+		break;
+	default:
+		break;
+	}
 	switch (x->script.fault) {
 	case MOCK_HANG:
 		x->status = 0;

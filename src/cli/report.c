@@ -7,6 +7,7 @@
 
 static const struct column request_columns[] = { { "TIME", "time", false, 20 },
 	{ "MODEL", "model", false, 28 }, { "UPSTREAM", "upstream", false, 16 },
+	{ "STATE", "state", false, 0 }, { "POS", "position", true, 0 },
 	{ "STATUS", "status", true, 0 }, { "IN", "tokens.input", true, 0 },
 	{ "CACHED", "tokens.cache_read", true, 0 }, { "OUT", "tokens.output", true, 0 },
 	{ "COST $", "cost", true, 0 }, { "MS", "duration_ms", true, 0 },

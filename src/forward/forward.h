@@ -54,6 +54,11 @@ struct forward_request {
 	int64_t connect_ms, first_byte_ms, idle_ms, total_ms; /* 0: none */
 	bool allow_private, http2;
 	const char *ca_file, *client_cert; /* or NULL; PEM, the latter with its key */
+	/* http, https, socks5 (names are looked up here) or socks5h (by the proxy), with a name and password
+	 * where it wants them; NULL: none.  All goes through a tunnel, so the proxy sees no header of the
+	 * request.  It is the operator's word: its own address may be private.  What it then connects to is
+	 * out of the guard's sight; a URL that names a private address outright is refused all the same. */
+	const char *proxy;
 	/* Upstream and key.  Not needed now: calls to a host with the same ca_file and client_cert
 	 * share connections, since a key in a header says nothing about its connection. */
 	const char *pool;

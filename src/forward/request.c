@@ -6,6 +6,7 @@
  */
 #include "forward/forward-int.h"
 
+#include <arpa/inet.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,6 +147,43 @@ read_url(struct forward_call *c, const char *url, struct err *err)
 	return 0;
 }
 
+/* An address that stands in the URL itself, and that the guard would turn down. */
+static bool
+names_private(const char *host)
+{
+	char text[FORWARD_HOST_BYTES];
+	size_t len = strlen(host);
+	unsigned char room[16];
+
+	if (strcasecmp(host, "localhost") == 0)
+		return true;
+	if (host[0] == '[' && len > 2)
+		(void)span_copy((struct span){ host + 1, len - 2 }, text, sizeof text);
+	else
+		(void)span_copy(span_of(host), text, sizeof text);
+	return (inet_pton(AF_INET, text, room) == 1 || inet_pton(AF_INET6, text, room) == 1) &&
+	       !egress_text_is_public(text);
+}
+
+static int
+check_proxy(struct forward_call *c, const struct forward_request *q, struct err *err)
+{
+	static const char *const schemes[] = { "http://", "https://", "socks5://", "socks5h://" };
+
+	if (q->proxy == NULL)
+		return 0;
+	if (!q->allow_private && names_private(c->host_name))
+		return err_set(err, ERR_UPSTREAM_UNREACHABLE,
+			"%s is a private address, also behind a proxy", c->host_name);
+	for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
+		if (strncasecmp(q->proxy, schemes[i], strlen(schemes[i])) == 0) {
+			c->allow_private = true; /* of the proxy */
+			return 0;
+		}
+	return err_set(err, ERR_UPSTREAM_UNREACHABLE,
+		"a proxy's address begins with http://, https://, socks5:// or socks5h://");
+}
+
 static size_t
 read_body(char *out, size_t one, size_t room, void *call)
 {
@@ -207,7 +245,9 @@ request_common(struct forward_call *c, const struct forward_options *o, struct e
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
 	SET(CURLOPT_PATH_AS_IS, 1L);
-	SET(CURLOPT_PROXY, "");
+	SET(CURLOPT_HTTPPROXYTUNNEL, 1L);
+	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	SET(CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE); /* keys are not the proxy's to see */
 	SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
 	SET(CURLOPT_SSL_VERIFYPEER, 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, 2L);
@@ -270,8 +310,9 @@ request_set(struct forward_call *c, const struct forward_request *q, const char 
 	const curl_version_info_data *v = curl_version_info(CURLVERSION_NOW);
 	const char *ca = q->ca_file != NULL ? q->ca_file : ca_file;
 
-	if (read_url(c, q->url, err) != 0 || build_headers(c, q, err) != 0 ||
-		set_body(c, q, err) != 0 || set_method(c, q, err) != 0)
+	if (read_url(c, q->url, err) != 0 || check_proxy(c, q, err) != 0 ||
+		build_headers(c, q, err) != 0 || set_body(c, q, err) != 0 ||
+		set_method(c, q, err) != 0)
 		return -1;
 	SET(CURLOPT_URL, q->url);
 	SET(CURLOPT_HTTPHEADER, c->headers);
@@ -283,6 +324,9 @@ request_set(struct forward_call *c, const struct forward_request *q, const char 
 	/* Without a directory libcurl keeps what it read of the file for the next connections. */
 	SET(CURLOPT_CAINFO, ca != NULL ? ca : v->cainfo);
 	SET(CURLOPT_CAPATH, ca != NULL || v->cainfo != NULL ? NULL : v->capath);
+	SET(CURLOPT_PROXY,
+		q->proxy != NULL ? q->proxy : ""); /* "": none of the environment's either */
+	SET(CURLOPT_PROXY_CAINFO, ca != NULL ? ca : v->cainfo);
 	/* One PEM file with certificate and key; a connection is shared only by calls with the same. */
 	SET(CURLOPT_SSLCERT, q->client_cert);
 	SET(CURLOPT_SSLKEY, q->client_cert);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/money.h"
 #include "gateway/tags.h"
+#include "wire/request_rule.h"
 #include "wire/weigh.h"
 
 #include <stdio.h>
@@ -126,15 +127,32 @@ read_other(struct exchange *x, struct span type)
 	return 0;
 }
 
+/* A spooled body is an upload and no conversation. */
+static void
+find_session(struct exchange *x)
+{
+	struct request_source s = translate_source(x);
+
+	if (web_body_fd(x->request) >= 0)
+		s.body = SPAN_NONE;
+	session_find(&s, &x->session);
+}
+
+static void
+clear_ask(struct exchange *x)
+{
+	memset(&x->ask, 0, sizeof x->ask);
+	x->ask.max_output = -1;
+	x->ask.choices = 1;
+}
+
 /* What the request asks for, as far as sluice needs to know. */
 static int
 read_ask(struct exchange *x)
 {
 	struct span type = web_header(x->request, "content-type");
 
-	memset(&x->ask, 0, sizeof x->ask);
-	x->ask.max_output = -1;
-	x->ask.choices = 1;
+	clear_ask(x);
 	x->path_model[0] = '\0';
 	if (x->match.model.at != NULL &&
 		web_decode(x->match.model, x->path_model, sizeof x->path_model) <= 0) {
@@ -143,6 +161,7 @@ read_ask(struct exchange *x)
 	}
 	if (body_span(x, &x->body) != 0)
 		return -1;
+	find_session(x);
 	return x->match.format != NULL ? read_conversation(x) : read_other(x, type);
 }
 
@@ -206,33 +225,13 @@ begin_row(struct exchange *x)
 	span_copy(span_of(x->ask.end_user), row->end_user, sizeof row->end_user);
 	name_end_user(x, row);
 	row->address = limit_address_hash(address);
-	span_copy(web_header(x->request, "session_id"), row->session, sizeof row->session);
+	span_copy(span_of(x->session.id), row->session, sizeof row->session);
 }
 
-static bool
-is_same(struct span a, struct span b)
-{
-	return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
-}
-
-/* Finds the price each of the plan's candidates has now: several keys of one upstream have one. */
 static void
 find_prices(struct exchange *x)
 {
-	int64_t now_ms = clock_wall_ms();
-
-	for (int i = 0; i < x->plan.count; i++) {
-		const struct route_candidate *c = &x->plan.candidate[i];
-		int same = 0;
-
-		while (x->plan.candidate[same].upstream != c->upstream ||
-			!is_same(x->plan.candidate[same].model, c->model))
-			same++;
-		if (same < i)
-			x->price[i] = x->price[same];
-		else
-			price_find(x->snapshot, c->upstream, c->model, now_ms, &x->price[i]);
-	}
+	quote_prices(x->snapshot, &x->plan, x->price);
 }
 
 /* Where the project refuses what has no price, those are not asked; with nobody left it is refused. */
@@ -256,48 +255,13 @@ drop_unpriced(struct exchange *x, int64_t input, int64_t output)
 	x->plan.count = kept;
 	if (kept > x->candidate)
 		return 0;
-	err_set(&x->err, ERR_MODEL_NOT_ALLOWED, "no price is known for model %.80s", x->ask.model);
-	return err_say(&x->err,
-		"The price of model '%.64s' is not known, and this project takes no such requests. "
-		"The operator can add it: sluice price add --model NAME --input N --output N.",
-		x->ask.model);
+	return quote_refuse_unpriced(x->ask.model, &x->err);
 }
 
 static bool
 makes_images(const struct exchange *x)
 {
 	return span_starts(span_of(x->plain_path), "/v1/images/");
-}
-
-/* Of one candidate, at worst; or COST_UNKNOWN. */
-static int64_t
-cost_at(const struct exchange *x, int which, int64_t input, int64_t output)
-{
-	int64_t cost;
-
-	if (x->ask.model[0] == '\0' || x->is_count)
-		return 0;
-	cost = price_worst(&x->price[which], input, output);
-	if (cost != COST_UNKNOWN && makes_images(x))
-		cost = money_add(cost, price_worst_images(&x->price[which], x->ask.choices));
-	return cost;
-}
-
-/* The dearest of the plan's candidates, or COST_UNKNOWN when none has a price. */
-static int64_t
-worst_cost(const struct exchange *x, int64_t input, int64_t output)
-{
-	int64_t worst = COST_UNKNOWN;
-
-	if (x->ask.model[0] == '\0' || x->is_count)
-		return 0;
-	for (int i = 0; i < x->plan.count; i++) {
-		int64_t cost = cost_at(x, i, input, output);
-
-		if (cost > worst)
-			worst = cost;
-	}
-	return worst;
 }
 
 static bool
@@ -322,6 +286,18 @@ name_repeat(struct exchange *x)
 		x->err.code = ERR_IDEMPOTENCY_KEY_REUSED;
 }
 
+static struct quote_size
+size_of(const struct exchange *x)
+{
+	return (struct quote_size){ .model = x->ask.model,
+		.input_tokens = x->ask.input_estimate,
+		.max_output = x->ask.max_output,
+		.choices = x->ask.choices,
+		.makes_output = makes_output(x),
+		.makes_images = makes_images(x),
+		.is_free = x->is_count };
+}
+
 static int
 reserve(struct exchange *x)
 {
@@ -332,29 +308,23 @@ reserve(struct exchange *x)
 		.address = web_address(x->request),
 		.repeat = x->repeat.key[0] == 0 && x->repeat.key[1] == 0 ? NULL : &x->repeat,
 		.without_store = x->from_memory };
+	struct quote_size size = size_of(x);
 	struct admit_need *need = &ask.need;
 	struct settle_note note = { 0 };
 
-	if (makes_output(x)) {
-		int64_t most = x->ask.max_output;
-
-		if (most < 0)
-			most = walk_candidate(x)->upstream->max_output_tokens;
-		if (most <= 0)
-			most = gw->conf.default_max_output_tokens;
-		if (__builtin_mul_overflow(most, x->ask.choices, &need->output_tokens))
-			return err_set(&x->err, ERR_BAD_REQUEST, "n times max tokens overflows");
-	}
+	if (quote_output(&size, walk_candidate(x)->upstream, gw->conf.default_max_output_tokens,
+		    &need->output_tokens, &x->err) != 0)
+		return -1;
 	for (int i = 0; i < USAGE_TAGS_MAX; i++)
 		ask.tag[i] = x->row.tags[i];
 	find_prices(x);
 	if (drop_unpriced(x, need->input_tokens, need->output_tokens) != 0)
 		return -1;
-	need->cost_nusd = worst_cost(x, need->input_tokens, need->output_tokens);
-	need->usual_output = admit_usual_output(
-		gw->store, x->snapshot, x->caller.token.head.id, x->ask.model, need->output_tokens);
-	need->usual_cost_nusd = worst_cost(x, need->input_tokens, need->usual_output);
+	quote_need(
+		gw->store, x->snapshot, x->caller.token.head.id, &x->plan, x->price, &size, need);
 	x->need = *need;
+	if (x->is_dry)
+		return dry_ask(x, &ask, &size);
 	x->by_attempt = admit_has_attempt_limits(x->snapshot);
 	decision_keep(x); /* should this process die, its plan is known */
 	note.row = x->row;
@@ -540,11 +510,13 @@ static int
 narrow(struct exchange *x, struct err *err)
 {
 	const struct admit_need *need = &x->need;
+	struct quote_size size = size_of(x);
 	int kept = 0;
 
 	find_prices(x);
 	for (int i = 0; i < x->plan.count; i++) {
-		if (cost_at(x, i, need->input_tokens, need->output_tokens) > need->cost_nusd)
+		if (quote_cost(&x->price[i], &size, need->input_tokens, need->output_tokens) >
+			need->cost_nusd)
 			continue;
 		x->plan.candidate[kept] = x->plan.candidate[i];
 		x->price[kept++] = x->price[i];
@@ -566,10 +538,18 @@ admission_plan(struct exchange *x, bool again, struct err *err)
 		.upstream = span_of(x->upstream_name),
 		.project = x->caller.project.head.id,
 		.dialect = endpoint_dialect(&x->match),
-		.is_conversation = x->match.format != NULL };
+		.is_conversation = x->match.format != NULL,
+		.session = span_of(x->session.id),
+		.prompt_hash = x->session.prompt_hash,
+		.input_tokens = x->ask.input_estimate,
+		.cost = quote_route_cost };
+	struct quote_size size = size_of(x);
 
+	ask.ctx =
+		&(struct quote_costs){ x->snapshot, &size, x->gw->conf.default_max_output_tokens };
 	/* the turn of whom it calls is taken when it calls (route_begin()) */
-	ask.is_quote = x->waiting.again = again;
+	x->waiting.again = again;
+	ask.is_quote = again || x->is_dry;
 	if (route_plan(x->snapshot->compiled, &ask, &x->plan, err) != 0)
 		return -1;
 	return again ? narrow(x, err) : 0;
@@ -581,7 +561,7 @@ find_candidates(struct exchange *x)
 {
 	memset(&x->waiting, 0, sizeof x->waiting);
 	if (admission_plan(x, false, &x->err) != 0) {
-		if (!queue_makes_sense(x, &x->err))
+		if (x->is_dry || !queue_makes_sense(x, &x->err))
 			return -1;
 		x->waiting.nobody = true;
 		memset(&x->err, 0, sizeof x->err);
@@ -595,12 +575,34 @@ find_candidates(struct exchange *x)
 	return 0;
 }
 
+/* What the route changes of it: before limits are reserved and anything is converted. */
+static int
+apply_rules(struct exchange *x)
+{
+	const struct route *r = x->plan.route;
+	struct span type = web_header(x->request, "content-type");
+	int changed;
+
+	if (r == NULL || r->request_rules[0] == '\0' || !x->is_json || x->is_count ||
+		x->body.len == 0)
+		return 0;
+	if (request_rules_apply(
+		    x->arena, r->request_rules, x->match.format, &x->body, &changed, &x->err) != 0)
+		return -1;
+	x->plan.record.rules = (uint8_t)changed;
+	if (changed == 0)
+		return 0;
+	clear_ask(x);
+	return x->match.format != NULL ? read_conversation(x) : read_other(x, type);
+}
+
 int
 admission_run(struct exchange *x)
 {
 	struct gateway *gw = x->gw;
 	int rc;
 
+	x->is_dry = dry_is_asked(x);
 	memset(&x->err, 0, sizeof x->err);
 	memset(&x->out, 0, sizeof x->out);
 	x->candidate = 0;
@@ -624,7 +626,7 @@ admission_run(struct exchange *x)
 		return -1;
 	if (x->match.kind == ENDPOINT_COUNT)
 		return 0;
-	if (read_repeat(x) != 0 || translate_first(x) != 0)
+	if (read_repeat(x) != 0 || apply_rules(x) != 0 || translate_first(x) != 0)
 		return -1;
 	return reserve(x);
 }

@@ -402,6 +402,16 @@ answer_finish(struct exchange *x)
 
 /* ---- our own answers [intake] ---- */
 
+void
+answer_quote(struct exchange *x)
+{
+	struct lines l = { .arena = x->arena };
+
+	add_common(&l, x);
+	add(&l, "X-Sluice-Dry-Run", "1");
+	web_answer(x->request, 200, "application/json", l.line, l.count, bytes_span(&x->quote));
+}
+
 static void
 answer_error(struct exchange *x)
 {

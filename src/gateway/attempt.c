@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "settle/price.h"
 #include "wire/auth.h"
+#include "wire/request_rule.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -129,6 +130,26 @@ add_extra(struct header_list *l)
 				arena_strndup(l->arena, at + skip, len - skip));
 		}
 		at += len + (at[len] == '\n');
+	}
+}
+
+/* Those of the route's rules, in place of others of the same name. */
+static void
+add_ruled(struct header_list *l, const struct route *r)
+{
+	const char *at = r == NULL ? "" : r->request_rules;
+	struct span name, value;
+
+	while (request_rules_header(&at, &name, &value)) {
+		const char *line = arena_strndup(l->arena, name.at, name.len);
+		size_t kept = 0;
+
+		for (size_t i = 0; line != NULL && i < l->count; i++)
+			if (strcasecmp(l->line[i].name, line) != 0)
+				l->line[kept++] = l->line[i];
+		if (line != NULL)
+			l->count = kept;
+		add_header(l, line, arena_strndup(l->arena, value.at, value.len));
 	}
 }
 
@@ -641,6 +662,7 @@ attempt_start(struct exchange *x)
 	web_each_header(x->request, pass_header, &l);
 	add_made(&l, &x->out.made);
 	add_extra(&l);
+	add_ruled(&l, x->plan.route);
 	q.method = web_method(x->request);
 	q.url = make_url(x, u);
 	if (q.url == NULL)
@@ -658,6 +680,7 @@ attempt_start(struct exchange *x)
 	q.http2 = u->http2 || conf->http2;
 	q.ca_file = u->ca_file[0] == '\0' ? NULL : u->ca_file;
 	q.client_cert = u->client_cert[0] == '\0' ? NULL : u->client_cert;
+	q.proxy = u->proxy[0] == '\0' ? NULL : u->proxy;
 	q.pool = u->name;
 	if (credential_add(x, &l, &q) != 0)
 		return -1;

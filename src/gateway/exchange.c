@@ -49,6 +49,7 @@ exchange_free(void *object)
 	passage_free(&x->passage);
 	bytes_free(&x->answer);
 	bytes_free(&x->held);
+	bytes_free(&x->quote);
 	bytes_free(&x->early);
 	snapshot_drop(x->snapshot);
 	free(x->item);
@@ -93,12 +94,19 @@ exchange_admit(struct exchange *x)
 		next = x->known && x->match.kind == ENDPOINT_FORWARD ? EX_SETTLE : EX_DONE;
 	store_working(x->gw->store, NULL);
 	x->admitted_us = clock_mono_us();
+	if (next != EX_DONE && x->is_dry)
+		next = EX_DONE;
+	else
+		x->is_dry = false; /* there is nothing to be quoted */
 	enter(x, next);
 	if (next != EX_DONE) {
 		gateway_to_loop(x); /* not ours any more */
 		return;
 	}
-	answer_now(x);
+	if (x->is_dry)
+		dry_answer(x);
+	else
+		answer_now(x);
 	exchange_free(x);
 }
 
@@ -158,11 +166,13 @@ on_room(void *ctx)
 static int64_t
 drain_ms(const struct exchange *x)
 {
-	const char *own = x->caller.project.disconnect;
+	const char *own[] = { x->caller.project.disconnect,
+		x->plan.route == NULL ? "" : x->plan.route->disconnect };
 	int64_t ms;
 
-	if (own[0] != '\0' && conf_disconnect(own, &ms) == 0)
-		return ms;
+	for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+		if (own[i][0] != '\0' && conf_disconnect(own[i], &ms) == 0)
+			return ms;
 	return conf_disconnect(x->gw->conf.disconnect, &ms) == 0 ? ms : 0;
 }
 

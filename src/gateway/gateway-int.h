@@ -16,12 +16,14 @@
 #include "route/route.h"
 #include "route/standing.h"
 #include "settle/journal.h"
+#include "quote/quote.h"
 #include "settle/ledger.h"
 #include "settle/price.h"
 #include "web/web.h"
 #include "wire/openai.h"
 #include "wire/passage.h"
 #include "wire/provider.h"
+#include "wire/session.h"
 #include "wire/signatures.h"
 #include "wire/skim.h"
 
@@ -203,11 +205,14 @@ struct exchange {
 	bool from_memory; /* … in memory, as the store is not to be had */
 	struct openai_request ask;
 	bool is_json;
+	bool is_dry;          /* X-Sluice-Dry-Run: it is quoted and not sent; dry.c */
+	struct bytes quote;
 	bool is_count;        /* asks for a number of tokens, which costs nothing */
 	char path_model[128]; /* that the path names; "" none */
 	char plain_path[64];  /* by which wire/openai.h knows what is asked for; endpoint.h */
 	char upstream_name[NAME_BYTES];
-	struct span body; /* the client's */
+	struct span body; /* the client's, as the route's rules make it */
+	struct session session;
 	struct outgoing out;
 	struct media *media;       /* that the body names by address; see media.c */
 	struct err media_err;      /* why they cannot be had */
@@ -329,6 +334,13 @@ void walk_pass_over(struct exchange *x); /* the candidate at hand; the next one 
 bool walk_go_on(struct exchange *x);
 bool walk_could_go_on(const struct exchange *x); /* would it? */
 
+/* dry.c: a request that is only quoted.  Nothing of it is sent, booked, reserved or kept. [intake] */
+bool dry_is_asked(const struct exchange *x);
+/* What its limits would say, into x->quote: 0, whatever that is. */
+int dry_ask(struct exchange *x, const struct admit_ask *ask, const struct quote_size *size);
+/* The answer to it: 200, also where the request itself would be refused. */
+void dry_answer(struct exchange *x);
+
 /* decision.c: why it went where it went.  Whoever owns x. */
 /* That candidate of the plan is not asked after all. */
 void decision_skip(struct exchange *x, int candidate, enum route_reason why);
@@ -372,6 +384,8 @@ bool credential_is_late(const struct exchange *x); /* has it waited long enough?
 /* translate.c */
 const struct provider *translate_provider(const struct upstream *u);
 struct request_source translate_source(const struct exchange *x);
+/* Are media fetched for that upstream, by the route's word or its own? */
+bool translate_fetches(const struct exchange *x, const struct upstream *u);
 /* For the candidate that is next, into x->out: 0, or -1 with x->err.  Whoever owns x. */
 int translate_request(struct exchange *x);
 /* For the plan's first, leaving out those that cannot express it. [intake] */
@@ -433,6 +447,7 @@ int64_t answer_body_limit(void *ctx, const char *method, struct span path);
 void answer_stream_head(struct exchange *x); /* [loop] */
 void answer_finish(struct exchange *x);      /* [loop] whatever is left to say, then the end */
 void answer_now(struct exchange *x);         /* [intake] an error or one of our own lists */
+void answer_quote(struct exchange *x); /* x->quote, which is there */
 /* A request that needs no exchange: unknown path, OPTIONS, health. [intake] */
 void
 answer_plain(struct gateway *gw, struct web_request *r, int found, const struct endpoint_match *m);

@@ -115,7 +115,7 @@ note(void *filling, struct neutral_part *p)
 	struct exchange *x = f->x;
 	struct media *m = find(x, p), **end = &x->media;
 
-	if (!f->u->fetch_media)
+	if (!translate_fetches(x, f->u))
 		return refuse_address(f, p);
 	if (f->parts++ == FORWARD_FETCH_MOST) {
 		(void)err_set(f->err, ERR_UNSUPPORTED, "too many addresses to fetch");
@@ -384,7 +384,7 @@ media_fill(struct exchange *x, const struct upstream *u, const struct format *to
 bool
 media_may_fetch(const struct exchange *x, const struct upstream *u, const struct format *to)
 {
-	return u->fetch_media && to != NULL && to != x->match.format;
+	return translate_fetches(x, u) && to != NULL && to != x->match.format;
 }
 
 /* ---- into a body that is spliced ---- */

@@ -234,7 +234,8 @@ plan_again(struct exchange *x)
 	x->waiting.replan_us = 0;
 	if (admission_plan(x, true, &x->attempt_err) == 0)
 		return true;
-	x->waiting.replan_us = clock_mono_us() + REPLAN_MS * 1000;
+	if (!x->plan.may_free)
+		x->waiting.replan_us = clock_mono_us() + REPLAN_MS * 1000;
 	return false;
 }
 

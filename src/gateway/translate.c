@@ -84,9 +84,33 @@ prepare(void *preparing, struct neutral_request *n, struct err *err)
 {
 	struct preparing *p = preparing;
 
+	if (p->x->is_dry) /* nothing is fetched for it */
+		return 0;
 	if (signed_is_sought(p->x, p->x->out.format) && signed_restore(p->x, n, err) != 0)
 		return -1;
 	return media_fill(p->x, p->upstream, p->x->out.format, n, err);
+}
+
+static bool
+switched(int32_t by_route, bool by_upstream)
+{
+	return by_route == SWITCH_INHERIT ? by_upstream : by_route == SWITCH_YES;
+}
+
+static bool
+is_strict(const struct exchange *x, const struct upstream *u)
+{
+	const struct route *r = x->plan.route;
+
+	return switched(r == NULL ? SWITCH_INHERIT : r->strict, u->strict);
+}
+
+bool
+translate_fetches(const struct exchange *x, const struct upstream *u)
+{
+	const struct route *r = x->plan.route;
+
+	return switched(r == NULL ? SWITCH_INHERIT : r->fetch_media, u->fetch_media);
 }
 
 static int
@@ -101,7 +125,7 @@ convert(struct exchange *x, const struct upstream *u)
 		.target = { .model = out->model,
 			.default_max_output = u->max_output_tokens,
 			.thinking = thinking_of(u) },
-		.strict = u->strict,
+		.strict = is_strict(x, u),
 		.between = prepare,
 		.ctx = &(struct preparing){ x, u } };
 
@@ -112,7 +136,7 @@ convert(struct exchange *x, const struct upstream *u)
 	if (arena_defer(x->arena, free_body, body) != 0)
 		return no_memory(x);
 	out->made.body = body;
-	if (format_kin(q.from, q.to) &&
+	if (format_kin(q.from, q.to) && !x->is_dry &&
 		media_splice(x, u, out->format, a, &q.source.body, &x->err) != 0)
 		return -1;
 	if (convert_request(a, &q, &out->made, &out->lost, &x->err) != 0)

@@ -394,7 +394,8 @@ say_others(struct explaining *e, struct bytes *t)
 	const struct route_record *r = &e->record;
 	bool any = false;
 
-	bytes_printf(t, "\nTHE OTHERS\n  %d keys were looked at.\n", r->considered);
+	bytes_printf(t, "\nTHE OTHERS\n  %d key%s looked at.\n", r->considered,
+		r->considered == 1 ? " was" : "s were");
 	for (int i = 0; i < r->member_count; i++) {
 		const struct route_member *m = &r->member[i];
 

@@ -5,7 +5,6 @@
  * Its id, counters and history stay whatever becomes of its secret.  A key that is revoked has none any
  * more, and comes back by a new one alone.
  */
-#include "board/target.h"
 #include "manage/manage-int.h"
 #include "route/standing.h"
 
@@ -42,11 +41,34 @@ key_member(struct edit *e, const char *name, struct json_value v)
 	return e->secret != NULL ? 1 : -1; /* key_finish() knows what it has to be */
 }
 
-/* What the workers know of a key's failures was about the old secret. */
+/* A fresh start, whatever it was kept out for. */
 static void
-forget_failures(struct call *c, struct id key)
+let_in(struct call *c, struct id key, const char *why)
 {
-	standing_renew(c->m->board, key);
+	struct err ignored = { 0 };
+
+	(void)standing_set(c->m->board, key, TARGET_DISABLED, why, &ignored);
+	(void)standing_set(c->m->board, key, TARGET_AVAILABLE, why, &ignored);
+}
+
+static void
+keep_out(struct call *c, struct id key, const char *why)
+{
+	struct err ignored = { 0 };
+
+	(void)standing_set(c->m->board, key, TARGET_DISABLED, why, &ignored);
+}
+
+/* The board after the record. */
+static void
+follow(struct call *c, const struct key *k, const struct key *before, bool has_new_secret)
+{
+	if (!k->is_enabled)
+		keep_out(c, k->head.id, k->disabled_reason);
+	else if (before != NULL && !before->is_enabled)
+		let_in(c, k->head.id, "enabled");
+	if (has_new_secret)
+		standing_renew(c->m->board, k->head.id);
 }
 
 static int
@@ -76,8 +98,8 @@ key_written(struct edit *e)
 {
 	const struct key *k = e->record, *before = e->before;
 
-	if (before != NULL && (e->secret != NULL || (k->is_enabled && !before->is_enabled)))
-		forget_failures(e->call, k->head.id);
+	if (before != NULL || !k->is_enabled)
+		follow(e->call, k, before, before != NULL && e->secret != NULL);
 	return 0;
 }
 
@@ -85,33 +107,10 @@ static int
 key_extra(struct call *c, const void *record, const struct filter *f, struct bytes *out)
 {
 	const struct key *k = record;
-	struct board_target *b = board_target(c->m->board, k->head.id);
-	int64_t now_ms = board_now_ms(c->m->board);
-	int64_t rest_ms = b != NULL ? b->rest_until_ms : 0;
-	int64_t failures = b != NULL ? b->failures : 0;
-	unsigned reason = b != NULL ? (unsigned)(b->standing >> 16) : 0;
-	const char *state = !k->is_enabled     ? "disabled"
-			    : rest_ms > now_ms ? "resting"
-			    : failures > 0     ? "failing"
-					       : "live";
-	char why[64];
 
 	(void)f;
 	shape_text(out, "upstream_name", resource_name(c, RECORD_UPSTREAM, k->upstream));
-	shape_text(out, "state", state);
-	shape_time(out, "rests_until", rest_ms > now_ms ? rest_ms : 0);
-	/* Statuses are three digits, our own codes fewer. */
-	if (reason >= 100)
-		snprintf(why, sizeof why, "HTTP %u", reason);
-	else
-		snprintf(why, sizeof why, "%s", reason < ERR__COUNT ? err_name(reason) : "");
-	if (why[0] != '\0' && (failures > 0 || rest_ms > now_ms))
-		shape_text(out, "last_error", why);
-	else
-		bytes_puts(out, ",\"last_error\":null");
-	shape_time(out, "failed_at", b != NULL ? b->failed_at_ms : 0);
-	shape_time(out, "ok_at", b != NULL ? b->ok_at_ms : 0);
-	return 0;
+	return key_put_standing(c, k, out);
 }
 
 const struct kind kind_key = {
@@ -210,6 +209,25 @@ find_key(struct call *c)
 	return k != NULL && resource_find(c, RECORD_KEY, c->id, k) == 0 ? k : NULL;
 }
 
+static bool
+no_member(void *ctx, const char *name, struct json_value v)
+{
+	(void)v;
+	call_refuse(ctx, ERR_BAD_REQUEST, name, "There is no member %s here.", name);
+	return false;
+}
+
+static const char *
+key_text(struct call *c, const struct key *k)
+{
+	char *text = arena_alloc(c->arena, ID_TEXT_BYTES);
+
+	if (text == NULL)
+		return "";
+	id_text("key_", k->head.id, text);
+	return text;
+}
+
 static int
 enable(struct call *c, void *record, void *ctx)
 {
@@ -276,16 +294,16 @@ static int
 change_key(struct call *c, const char *action, int (*fn)(struct call *c, void *record, void *ctx),
 	const char *words)
 {
-	struct key *k = find_key(c);
+	struct key *k = find_key(c), *before = arena_alloc(c->arena, sizeof *before);
 
-	if (k == NULL ||
-		resource_change(c, RECORD_KEY, k->head.id, action, fn, (void *)words, k) != 0)
+	if (k == NULL)
 		return -1;
-	if (k->is_enabled)
-		forget_failures(c, k->head.id);
-	else
-		(void)standing_set(
-			c->m->board, k->head.id, TARGET_DISABLED, k->disabled_reason, NULL);
+	if (before == NULL)
+		return call_no_memory(c);
+	*before = *k;
+	if (resource_change(c, RECORD_KEY, k->head.id, action, fn, (void *)words, k) != 0)
+		return -1;
+	follow(c, k, before, fn == rotate);
 	return resource_reply(c, 200, &kind_key, NULL, k);
 }
 
@@ -323,4 +341,22 @@ keys_rotate(struct call *c)
 		rc = change_key(c, "key.rotate", rotate, a.secret);
 	wipe_text(a.secret);
 	return rc;
+}
+
+int
+keys_retry(struct call *c)
+{
+	struct key *k = find_key(c);
+
+	if (k == NULL || call_body(c, no_member, c) != 0)
+		return -1;
+	if (!k->is_enabled)
+		return call_refuse(
+			c, ERR_CONFLICT, NULL, "This key is disabled; enable it instead.");
+	if (standing_retry(c->m->board, k->head.id, SPAN_NONE, &c->err) < 0 ||
+		key_retry_parts(c, k->head.id) != 0 ||
+		store_audit_add(
+			c->m->store, call_change(c, "key.retry"), key_text(c, k), &c->err) != 0)
+		return -1;
+	return resource_reply(c, 200, &kind_key, NULL, k);
 }

@@ -205,7 +205,14 @@ endpoint_fn prices_import; /* prices.c */
 
 /* ---- keys.c, key_import.c ---- */
 endpoint_fn keys_list, keys_post, keys_get, keys_patch, keys_delete, keys_enable, keys_disable;
-endpoint_fn keys_rotate, keys_revoke, keys_import;
+endpoint_fn keys_rotate, keys_revoke, keys_retry, keys_import;
+
+/* ---- standing.c ---- */
+endpoint_fn keys_history, keys_test, breakers_list;
+/* How it stands, as members; of one key that was asked for more than in lists.  0, or -1 with c->err. */
+int key_put_standing(struct call *c, const struct key *k, struct bytes *out);
+/* What rests of it at single models is due, too. */
+int key_retry_parts(struct call *c, struct id key);
 /* ---- providers.c ---- */
 endpoint_fn upstream_models_get, upstream_models_refresh, upstream_health_get;
 /* Upstreams, keys in clear and all, until the call ends.  NULL with c->err. */
@@ -280,6 +287,7 @@ int refuse_when_named(struct call *c, enum record_kind of, struct id id);
 endpoint_fn inflight_list, inflight_cut; /* inflight.c */
 endpoint_fn requests_list, requests_get, usage_get, health_get;
 void requests_put(struct call *c, const struct usage_row *r); /* {…} */
+endpoint_fn routes_quote;                                     /* quote.c */
 endpoint_fn requests_explain;                                 /* explain.c */
 /* Once a process: is the state where the web server's files are?  Says so in the log, and keeps the
  * root for `sluice check`. */

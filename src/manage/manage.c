@@ -75,6 +75,10 @@ static const struct endpoint {
 
 	{ "POST",   "/manage/keys/{id}/rotate",           NEEDS_ADMIN,   64 * KIB,  keys_rotate },
 	{ "POST",   "/manage/keys/{id}/revoke",           NEEDS_ADMIN,   4 * KIB,   keys_revoke },
+	{ "POST",   "/manage/keys/{id}/retry",            NEEDS_ADMIN,   4 * KIB,   keys_retry },
+	{ "POST",   "/manage/keys/{id}/test",             NEEDS_ADMIN,   4 * KIB,   keys_test },
+	{ "GET",    "/manage/keys/{id}/history",          NEEDS_ADMIN,   0,         keys_history },
+	{ "GET",    "/manage/breakers",                   NEEDS_ADMIN,   0,         breakers_list },
 
 	{ "GET",    "/manage/prices",                     NEEDS_ADMIN,   0,         prices_list },
 	{ "POST",   "/manage/prices",                     NEEDS_ADMIN,   64 * KIB,  prices_post },
@@ -96,6 +100,7 @@ static const struct endpoint {
 
 	{ "GET",    "/manage/routes",                     NEEDS_ADMIN,   0,         routes_list },
 	{ "POST",   "/manage/routes",                     NEEDS_ADMIN,   64 * KIB,  routes_post },
+	{ "POST",   "/manage/routes/quote",               NEEDS_ADMIN,   MANAGE_BODY_MAX, routes_quote },
 	{ "GET",    "/manage/routes/{id}",                NEEDS_ADMIN,   0,         routes_get },
 	{ "PATCH",  "/manage/routes/{id}",                NEEDS_ADMIN,   64 * KIB,  routes_patch },
 	{ "DELETE", "/manage/routes/{id}",                NEEDS_ADMIN,   4 * KIB,   routes_delete },

@@ -5,6 +5,7 @@
  */
 #include "manage/manage-int.h"
 #include "route/failure_rule.h"
+#include "wire/request_rule.h"
 
 #include <regex.h>
 #include <stdio.h>
@@ -289,21 +290,14 @@ check_failures(struct call *c, const char *field, const char *list)
 int
 rules_check_requests(struct call *c, const char *field, const char *list)
 {
-	static const char *const verbs[] = { "set ", "default ", "remove ", "system ", "header ",
-		"cap " };
 	char entry[ENTRY_BYTES];
 
 	while (rules_next(&list, entry, sizeof entry)) {
-		bool known = false;
+		struct err why = { 0 };
 
-		for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
-			known |= strncmp(entry, verbs[i], strlen(verbs[i])) == 0 &&
-				 entry[strlen(verbs[i])] != '\0';
-		if (!known)
-			return call_refuse(c, ERR_BAD_REQUEST, field,
-				"%s begins with set, default, remove, system, header or cap; "
-				"'%.60s' does not.",
-				field, entry);
+		if (request_rule_check(span_of(entry), &why) != 0)
+			return call_refuse(
+				c, ERR_BAD_REQUEST, field, "%s: %s", field, err_public(&why));
 	}
 	return 0;
 }

@@ -329,10 +329,11 @@ write_log(const struct board_event *e)
 {
 	static const char *const scopes[SCOPE__COUNT] = { "key", "key at a model", "upstream",
 		"upstream at a model", "account" };
-	char until[CLOCK_TEXT_BYTES] = "", id[33];
+	char until[CLOCK_TEXT_BYTES] = "", id[ID_TEXT_BYTES];
 	bool is_breaker = e->kind == EVENT_BREAKER;
 
-	id_hex(record_of(e), id);
+	id_text(e->scope == SCOPE_KEY || e->scope == SCOPE_KEY_MODEL ? "key_" : "up_", e->record,
+		id);
 	if (e->until_ms != 0)
 		clock_rfc3339(e->until_ms, until);
 	log_write(LOG_INFO, "standing", "%s %s%s%s: %s%s -> %s (%s), status %d%s%s%s%s",

@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STAGE_ROOM     3     /* candidates kept free for each fallback */
+#define STAGE_ROOM     3 /* candidates kept free for each fallback */
+#define BUSY_RETRY_MS  1000
 #define PROBE_WAITS_MS 60000 /* for a request that has no affinity */
 
 /* What is being decided. */
@@ -17,6 +18,7 @@ struct deciding {
 	const struct route_ask *ask;
 	struct route_plan *plan;
 	struct look *look;
+	int later;       /* candidates to wait for */
 	int stage, room; /* room: how many candidates there may be after this stage */
 	double weights;  /* of those that are ranked together */
 	bool is_scored;  /* those have scores */
@@ -141,9 +143,19 @@ static int
 next_tier(struct deciding *d, int64_t after, int but, int64_t *tier)
 {
 	struct look *l = d->look;
+	const struct pool *p = l->pool;
 	int count = 0;
 
 	*tier = INT64_MAX;
+	if (p->tiers <= 1 && !p->has_ranks && after >= 0)
+		return 0;
+	if (p->tiers <= 1 && !p->has_ranks && l->standing[STANDS_LIVE] == l->count && but < 0) {
+		for (int i = 0; i < l->count; i++) /* the usual case */
+			l->some[i] = (uint32_t)i;
+		d->weights = l->weights;
+		*tier = 0;
+		return l->count;
+	}
 	for (int i = 0; i < l->count; i++) {
 		const struct live *who = &l->live[i];
 
@@ -319,6 +331,36 @@ note_waits(struct deciding *d)
 		plan->wakes_ms = l->wakes_ms;
 }
 
+static bool
+may_be_asked_later(enum route_reason why)
+{
+	return why == REASON_CHOSEN || why == REASON_FULL || why == REASON_PROBED ||
+	       why == REASON_RESTS || why == REASON_BREAKER;
+}
+
+/* Whom to wait for, one key of each upstream, should there be nobody to ask. */
+static void
+tell_later(struct deciding *d)
+{
+	const struct pool *p = d->look->pool;
+
+	for (size_t i = 0; i < p->unit_count && d->plan->count == 0 && d->later < d->room; i++) {
+		const struct unit *u = &p->units[i];
+
+		if (u->count == 0 || !may_be_asked_later(d->look->unit[i].reason))
+			continue;
+		d->plan->candidate[d->later++] =
+			(struct route_candidate){ .upstream = u->upstream->record,
+				.key = p->seats[u->first].key == NULL
+					       ? NULL
+					       : p->seats[u->first].key->record,
+				.model = model_of(d, u->model),
+				.stage = (uint8_t)d->stage,
+				.member = UINT8_MAX,
+				.target_upstream = u->upstream->target };
+	}
+}
+
 /* While nobody is in the plan, a fallback must be for that: those for later turns do not begin it. */
 static bool
 stage_helps(const struct deciding *d, const struct pool *p)
@@ -355,6 +397,7 @@ decide(struct deciding *d)
 		decide_stage(d);
 		tell_others(d);
 		note_waits(d);
+		tell_later(d);
 		if (d->stage == 0 && is_forbidden(&d->plan->record))
 			return;
 	}
@@ -413,7 +456,9 @@ nobody_left(const struct route_table *t, const struct route_ask *ask, const stru
 	}
 	err_set(err, ERR_NO_KEY_AVAILABLE, "none of %u keys for model '%.*s' can be asked: %s",
 		r->considered, model_len, ask->model.at, counts_of(r, counts, sizeof counts));
-	if (plan->wakes_ms != 0)
+	if (plan->may_free) /* who is only busy may be free at any moment */
+		err->retry_boot_ms = clock_boot_ms() + BUSY_RETRY_MS;
+	else if (plan->wakes_ms != 0)
 		err->retry_boot_ms = clock_boot_ms() + board_wait_ms(t->board, plan->wakes_ms);
 	if (costs > 0 && plan->wakes_ms == 0 && !plan->may_free)
 		return err_say(err,
@@ -475,7 +520,10 @@ route_plan(const struct route_table *table, const struct route_ask *ask, struct 
 	decide(&d);
 	look_give(t, d.look);
 	view_drop(t, v);
-	return plan->count > 0 ? 0 : nobody_left(t, ask, plan, err);
+	if (plan->count > 0)
+		return 0;
+	plan->count = d.later;
+	return nobody_left(t, ask, plan, err);
 }
 
 /* ---- and then ---- */

@@ -799,7 +799,11 @@ look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct u
 		live->standing = STANDS_HELD;
 		live->until_ms = hold_ms;
 	}
+	live->rank = 0;
+	live->class = live->is_thin && strategy_sits_out(l, live, s);
 	l->standing[live->standing]++;
+	if (live->standing == STANDS_LIVE)
+		l->weights += (double)live->weight;
 	if (l->wants_figures)
 		score_figures(l, s, &l->figures[l->count]);
 	l->count++;
@@ -886,9 +890,12 @@ pool_look(struct look *l)
 	l->count = l->away_count = 0;
 	l->wakes_ms = 0;
 	l->may_free = false;
+	l->weights = 0;
 	l->wants_figures = scores_matter(p);
 	memset(l->out, 0, sizeof l->out);
 	memset(l->standing, 0, sizeof l->standing);
+	if (l->wants_figures)
+		score_begin(l);
 	l->turn = p->turn == NULL ? l->now_ms : now_at(&p->turn->at);
 	for (size_t i = 0; i < p->unit_count; i++) {
 		const struct unit *u = &p->units[i];

@@ -263,6 +263,7 @@ _Static_assert(sizeof(struct live) <= 32, "a thousand of them stay in the cache"
 /* Of the same one, for objectives. */
 struct figures {
 	float use, ttft_us, reliability, quality;
+	uint32_t unit;
 };
 
 struct unit_now {
@@ -300,7 +301,7 @@ struct look {
 	struct live *live;   /* in the pool's order */
 	struct figures *figures; /* as many */
 	struct share_member *member; /* as many */
-	uint32_t *some;      /* indexes of lives, as many */
+	uint32_t *some, *among; /* indexes of lives, as many */
 	struct unit_now *unit;
 	struct level level;
 	/* of the present pool */
@@ -310,6 +311,8 @@ struct look {
 	int64_t now_ms, wakes_ms, turn;
 	int count;
 	int standing[STANDS__COUNT]; /* how many of each */
+	int near;            /* of some[], those that the shares decide among */
+	double weights;      /* of all that are live */
 	uint32_t best_tier;  /* of those that are live */
 	int behind;          /* in tiers after it */
 	bool may_free, wants_figures;
@@ -326,6 +329,8 @@ void look_give(struct route_table *t, struct look *l);
 /* Who of the pool may be asked now: fills in live, out, away, wakes_ms, may_free. */
 void pool_look(struct look *l);
 
+/* It has but a part of its weight, and sits out this turn where shares do not see to that. */
+bool strategy_sits_out(const struct look *l, const struct live *who, const struct seat *s);
 /* Ranks the lives some[0..count), all of one tier: by class, then rank.  When `takes`, the turn of the
  * one that will go first is taken. */
 void strategy_rank(struct look *l, uint32_t *some, int count, bool takes);
@@ -334,9 +339,10 @@ void strategy_chosen(struct look *l, const struct live *who);
 /* Some only go when what should be first cannot: who is due to be probed waits for that. */
 bool strategy_in_order(enum route_strategy s);
 /* What is scored of a key, while it is looked at. */
-void score_figures(const struct look *l, const struct seat *s, struct figures *f);
-/* The rank of some: their scores from 0 to 1, negative. */
-void score_all(struct look *l, const uint32_t *some, int count);
+void score_figures(struct look *l, const struct seat *s, struct figures *f);
+void score_begin(struct look *l); /* before the first of them */
+/* The rank of some: their scores from 0 to 1, negative.  The lowest. */
+double score_all(struct look *l, const uint32_t *some, int count);
 /* For the record: what score_all() made of one. */
 void score_tell(const struct look *l, const struct live *who, struct route_member *m);
 

@@ -103,11 +103,18 @@ reliability(const struct board_target *t)
 }
 
 void
-score_figures(const struct look *l, const struct seat *s, struct figures *f)
+score_begin(struct look *l)
+{
+	l->cost = l->use = l->latency = (struct range){ .least = 1e30 };
+}
+
+void
+score_figures(struct look *l, const struct seat *s, struct figures *f)
 {
 	const double *share = l->pool->objectives.share;
 	int64_t us = now_at(&s->target->ttft_us);
 
+	f->unit = s->unit;
 	f->ttft_us = (float)us;
 	f->reliability = (float)reliability(s->target);
 	f->quality = s->quality >= 0 ? (float)s->quality * 0.01f : f->reliability;
@@ -115,6 +122,9 @@ score_figures(const struct look *l, const struct seat *s, struct figures *f)
 			 ? 0
 			 : (float)board_share_use(now_at(&s->word->use), l->now_ms) /
 				   BOARD_SHARE_ONE;
+	widen(&l->use, (double)f->use);
+	if (us > 0)
+		widen(&l->latency, (double)us);
 }
 
 /* Costs are of units: the same number for all seats of one. */
@@ -145,34 +155,29 @@ latency_of(const struct look *l, const struct figures *f)
 	return f->ttft_us <= 0 ? 1 : low_is_good(&l->latency, (double)f->ttft_us);
 }
 
-void
+double
 score_all(struct look *l, const uint32_t *some, int count)
 {
 	const double *share = l->pool->objectives.share;
+	double best = 0;
 
-	l->cost = l->use = l->latency = (struct range){ .least = 1e30 };
 	if (share[OBJECTIVE_COST] > 0)
 		score_costs(l);
-	for (int i = 0; i < count; i++) {
-		const struct figures *f = &l->figures[some[i]];
-
-		widen(&l->use, (double)f->use);
-		if (f->ttft_us > 0)
-			widen(&l->latency, (double)f->ttft_us);
-	}
 	finish(&l->use, USES_LEAST);
 	finish(&l->latency, 0);
 	for (int i = 0; i < count; i++) {
 		const struct figures *f = &l->figures[some[i]];
 		struct live *who = &l->live[some[i]];
 
-		who->rank = -(share[OBJECTIVE_COST] *
-				      (double)l->unit[l->pool->seats[who->seat].unit].cost_score +
+		who->rank = -(share[OBJECTIVE_COST] * (double)l->unit[f->unit].cost_score +
 			      share[OBJECTIVE_RELIABILITY] * (double)f->reliability +
 			      share[OBJECTIVE_FAIRNESS] * low_is_good(&l->use, (double)f->use) +
 			      share[OBJECTIVE_QUALITY] * (double)f->quality +
 			      share[OBJECTIVE_LATENCY] * latency_of(l, f));
+		if (who->class == 0 && who->rank < best)
+			best = who->rank;
 	}
+	return best;
 }
 
 void
@@ -180,9 +185,7 @@ score_tell(const struct look *l, const struct live *who, struct route_member *m)
 {
 	const struct figures *f = &l->figures[who - l->live];
 	const double *share = l->pool->objectives.share;
-	double cost = share[OBJECTIVE_COST] > 0
-			      ? (double)l->unit[l->pool->seats[who->seat].unit].cost_score
-			      : 0;
+	double cost = share[OBJECTIVE_COST] > 0 ? (double)l->unit[f->unit].cost_score : 0;
 	double fair = low_is_good(&l->use, (double)f->use), latency = latency_of(l, f);
 
 	m->cost = as_byte(cost);

@@ -24,28 +24,26 @@ held(int64_t d)
 	return d > FAR ? FAR : d < -FAR ? -FAR : d;
 }
 
-static void
+/*
+ * Reads all words, as how far they are behind the first one's.  As no one is a whole turn ahead of V, V
+ * is not before the greatest of what is a turn behind them: what has surely passed.
+ */
+static int64_t
 read_words(struct share_member *m, int count)
 {
-	for (int i = 0; i < count; i++) {
-		m[i].was = m[i].word == NULL
-				   ? 0
-				   : atomic_load_explicit(&m[i].word->at, memory_order_relaxed);
-		m[i].place = held((int64_t)((uint64_t)m[i].was - (uint64_t)m[0].was));
-	}
-}
-
-/* As no one is a whole turn ahead of V, V is not before the greatest of what is a turn behind them. */
-static int64_t
-surely_passed(const struct share_member *m, int count)
-{
-	int64_t passed = INT64_MIN;
+	int64_t passed = INT64_MIN, first = 0;
 
 	for (int i = 0; i < count; i++) {
-		int64_t least = m[i].place - m[i].step;
+		int64_t was = m[i].word == NULL
+				      ? 0
+				      : atomic_load_explicit(&m[i].word->at, memory_order_relaxed);
 
-		if (m[i].was != 0 && least > passed)
-			passed = least;
+		if (i == 0)
+			first = was;
+		m[i].was = was;
+		m[i].place = held((int64_t)((uint64_t)was - (uint64_t)first));
+		if (was != 0 && m[i].place - m[i].step > passed)
+			passed = m[i].place - m[i].step;
 	}
 	return passed == INT64_MIN ? 0 : passed;
 }
@@ -58,23 +56,24 @@ was_away(const struct share_member *m, int64_t passed)
 	       (m->was == 0 && m->place > passed + LAGS * m->step);
 }
 
-int
-share_look(struct share_member *m, int count)
+/* *lifted: how many of them were away. */
+static int
+look(struct share_member *m, int count, int *lifted)
 {
 	double sum = 0, weights = 0, mean;
 	int64_t passed, v;
 	int best = -1, soonest = 0;
 
-	read_words(m, count);
-	passed = surely_passed(m, count);
+	*lifted = 0;
+	passed = read_words(m, count);
 	for (int i = 0; i < count; i++) {
-		double weight = 1 / (double)m[i].step;
-
-		if (was_away(&m[i], passed))
+		if (was_away(&m[i], passed)) {
 			m[i].place = passed;
+			++*lifted;
+		}
 		m[i].due = m[i].place + m[i].step;
-		sum += (double)(m[i].place - passed) * weight;
-		weights += weight;
+		sum += (double)(m[i].place - passed) * m[i].weight;
+		weights += m[i].weight;
 	}
 	mean = sum / weights;
 	v = passed + (int64_t)mean;
@@ -88,7 +87,32 @@ share_look(struct share_member *m, int count)
 	return best < 0 ? soonest : best;
 }
 
-/* m is as share_look() left it. */
+int
+share_look(struct share_member *m, int count)
+{
+	int lifted;
+
+	return look(m, count, &lifted);
+}
+
+/* Those that were away count from here: one of little weight, whose turn is far off, would be taken to
+ * have just come back at each look, and never have its turn. */
+static void
+keep_lifted(const struct share_member *m, int count, int but)
+{
+	uint64_t base = (uint64_t)m[0].was;
+
+	for (int i = 0; i < count; i++) {
+		int64_t was = m[i].was, next = (int64_t)(base + (uint64_t)m[i].place);
+
+		if (i == but || m[i].word == NULL || next == was)
+			continue;
+		(void)atomic_compare_exchange_strong_explicit(&m[i].word->at, &was,
+			next == 0 ? 1 : next, memory_order_relaxed, memory_order_relaxed);
+	}
+}
+
+/* m is as look() left it. */
 static bool
 take(const struct share_member *m, int64_t base)
 {
@@ -103,12 +127,15 @@ take(const struct share_member *m, int64_t base)
 int
 share_pick(struct share_member *m, int count)
 {
-	int i = 0;
+	int i = 0, lifted;
 
 	for (int n = 0; n < SHARE_TRIES; n++) {
-		i = share_look(m, count);
-		if (take(&m[i], m[0].was))
-			return i;
+		i = look(m, count, &lifted);
+		if (!take(&m[i], m[0].was))
+			continue;
+		if (lifted > 0)
+			keep_lifted(m, count, i);
+		return i;
 	}
 	share_charge(&m[i]);
 	return i;

@@ -20,10 +20,11 @@
 #define SHARE_TRIES   64                 /* that others may be faster, before it is taken anyhow */
 
 /* One that may be picked now.  The caller fills in word (NULL: the board has no room, its share is a
- * guess) and step; the rest is share_look()'s. */
+ * guess), weight and step; the rest is share_look()'s. */
 struct share_member {
 	struct board_share *word;
 	int64_t step;  /* share_step() of its weight */
+	double weight;
 	int64_t was;   /* the word as it was read */
 	int64_t place; /* how far it is, from the first member's word on */
 	int64_t due;   /* where its next turn is due: who comes after whom */

@@ -28,34 +28,35 @@ seat_of(const struct look *l, uint32_t live)
 	return &l->pool->seats[l->live[live].seat];
 }
 
-/* Of those in class 0 (all, when there is none) the shares say who; the others keep their rank. */
 static void
-by_shares(struct look *l, uint32_t *some, int count, bool takes)
+member_of(struct look *l, const struct live *who, struct share_member *m)
+{
+	const struct seat *s = &l->pool->seats[who->seat];
+
+	m->word = s->word;
+	m->weight = (double)who->weight;
+	m->step = who->is_thin ? share_step(m->weight) : s->step;
+}
+
+/* Of those in class 0 the shares say who; the others keep their rank. */
+static void
+by_shares(struct look *l, const uint32_t *some, int count, bool takes)
 {
 	int near = 0, first;
 
 	for (int i = 0; i < count; i++) {
-		const struct seat *s = seat_of(l, some[i]);
-		struct live *who = &l->live[some[i]];
-		struct share_member *m = &l->member[near];
+		const struct live *who = &l->live[some[i]];
 
 		if (who->class != 0)
 			continue;
-		m->word = s->word;
-		m->step = who->is_thin ? share_step((double)who->weight) : s->step;
-		near++;
+		l->among[near] = some[i];
+		member_of(l, who, &l->member[near++]);
 	}
 	if (near == 0)
 		return;
 	first = takes ? share_pick(l->member, near) : share_look(l->member, near);
-	for (int i = 0, n = 0; i < count; i++) {
-		struct live *who = &l->live[some[i]];
-
-		if (who->class != 0)
-			continue;
-		who->rank = n == first ? -1e300 : (double)l->member[n].due;
-		n++;
-	}
+	for (int i = 0; i < near; i++)
+		l->live[l->among[i]].rank = i == first ? -1e300 : (double)l->member[i].due;
 }
 
 /* ---- by groups and targets ---- */
@@ -72,6 +73,7 @@ level_add(struct level *v, const struct unit *u, double weight)
 	if (level_at(v, u) >= 0)
 		return;
 	v->member[v->count].word = v->groups ? u->group_word : u->word;
+	v->member[v->count].weight = weight;
 	v->member[v->count].step = share_step(weight);
 	v->place[v->groups ? u->group : u->branch] = (uint16_t)++v->count;
 }
@@ -141,6 +143,7 @@ keys_in_turn(struct look *l, uint32_t *some, int count, bool weighted, bool take
 		if (weighted && s->key != NULL)
 			weight *= (double)s->key->record->weight;
 		l->member[i].word = s->word;
+		l->member[i].weight = weight;
 		l->member[i].step = share_step(weight);
 	}
 	first = takes ? share_pick(l->member, count) : share_look(l->member, count);
@@ -275,18 +278,24 @@ balanced(struct look *l, const uint32_t *some, int count)
 	}
 }
 
-/* Those that are alike for it get class 0; false: it has no figure of that one. */
+/* Those that are no longer alike with the best get class 1. */
 static void
-near_least(struct look *l, const uint32_t *some, int count, double factor, double add)
+near_least(struct look *l, const uint32_t *some, int count, double most)
+{
+	for (int i = 0; i < count; i++)
+		if (l->live[some[i]].rank > most)
+			l->live[some[i]].class = 1;
+}
+
+static double
+least_rank(const struct look *l, const uint32_t *some, int count)
 {
 	double least = 1e300;
 
 	for (int i = 0; i < count; i++)
 		if (l->live[some[i]].class == 0 && l->live[some[i]].rank < least)
 			least = l->live[some[i]].rank;
-	for (int i = 0; i < count; i++)
-		if (l->live[some[i]].rank > least * factor + add)
-			l->live[some[i]].class = 1;
+	return least;
 }
 
 static void
@@ -294,7 +303,7 @@ least_inflight(struct look *l, uint32_t *some, int count, bool takes)
 {
 	for (int i = 0; i < count; i++)
 		l->live[some[i]].rank = (double)now_at(&seat_of(l, some[i])->target->inflight);
-	near_least(l, some, count, 1, 0);
+	near_least(l, some, count, least_rank(l, some, count));
 	by_shares(l, some, count, takes);
 }
 
@@ -307,38 +316,41 @@ lowest_latency(struct look *l, uint32_t *some, int count, bool takes)
 		for (int i = 0; i < count; i++)
 			l->live[some[i]].class = i != l->turn / EXPLORE_EVERY % count;
 	else
-		near_least(l, some, count, NEAR_LATENCY, 0);
+		near_least(l, some, count, least_rank(l, some, count) * NEAR_LATENCY);
 	by_shares(l, some, count, takes);
 }
 
 static void
 best_score(struct look *l, uint32_t *some, int count, bool takes)
 {
-	if (l->wants_figures) {
-		score_all(l, some, count);
-		near_least(l, some, count, 1, NEAR_SCORE);
-	}
+	if (l->wants_figures)
+		near_least(l, some, count, score_all(l, some, count) + NEAR_SCORE);
 	by_shares(l, some, count, takes);
 }
 
-/* Who has but a part of its weight sits out that part of the turns where shares do not see to it. */
-static void
-sit_out(struct look *l, const uint32_t *some, int count)
+bool
+strategy_sits_out(const struct look *l, const struct live *who, const struct seat *s)
 {
-	int left = 0;
-
-	for (int i = 0; i < count; i++) {
-		struct live *who = &l->live[some[i]];
-		const struct seat *s = seat_of(l, some[i]);
-
-		who->class = 0;
-		who->rank = 0;
-		if (who->is_thin &&
-			chance(l, (uint64_t)s->tag) * (double)s->weight >= (double)who->weight)
-			who->class = 1;
-		left += who->class == 0;
+	switch (l->pool->strategy) {
+	case STRATEGY_WEIGHTED:
+	case STRATEGY_PRIORITY:
+	case STRATEGY_ROUND_ROBIN:
+	case STRATEGY_SPLIT:
+	case STRATEGY_BALANCED:
+		return false;
+	default:
+		return chance(l, (uint64_t)s->tag) * (double)s->weight >= (double)who->weight;
 	}
-	for (int i = 0; left == 0 && i < count; i++)
+}
+
+/* Where all sit out, none does. */
+static void
+sit_down(struct look *l, const uint32_t *some, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (l->live[some[i]].class == 0)
+			return;
+	for (int i = 0; i < count; i++)
 		l->live[some[i]].class = 0;
 }
 
@@ -347,15 +359,7 @@ strategy_rank(struct look *l, uint32_t *some, int count, bool takes)
 {
 	enum route_strategy strategy = l->pool->strategy;
 
-	if (strategy == STRATEGY_WEIGHTED || strategy == STRATEGY_PRIORITY ||
-		strategy == STRATEGY_ROUND_ROBIN || strategy == STRATEGY_SPLIT ||
-		strategy == STRATEGY_BALANCED)
-		for (int i = 0; i < count; i++) {
-			l->live[some[i]].class = 0;
-			l->live[some[i]].rank = 0;
-		}
-	else
-		sit_out(l, some, count);
+	sit_down(l, some, count);
 	switch (strategy) {
 	case STRATEGY_ROUND_ROBIN:
 		round_robin(l, some, count, takes);

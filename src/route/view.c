@@ -337,6 +337,7 @@ look_free(struct look *l)
 	free(l->figures);
 	free(l->member);
 	free(l->some);
+	free(l->among);
 	free(l->unit);
 	free(l);
 }
@@ -376,9 +377,10 @@ look_take(struct route_table *t, size_t seats, size_t units)
 	l->figures = calloc(l->seats, sizeof *l->figures);
 	l->member = calloc(l->seats, sizeof *l->member);
 	l->some = calloc(l->seats, sizeof *l->some);
+	l->among = calloc(l->seats, sizeof *l->among);
 	l->unit = calloc(l->units, sizeof *l->unit);
 	if (l->live != NULL && l->figures != NULL && l->member != NULL && l->some != NULL &&
-		l->unit != NULL)
+		l->among != NULL && l->unit != NULL)
 		return l;
 	look_free(l);
 	return NULL;

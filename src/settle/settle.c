@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/money.h"
+#include "board/target.h"
 #include "settle/price.h"
 #include "store/window.h"
 #include "wire/openai.h"
@@ -129,6 +130,26 @@ reap_follower(struct reaping *r, const struct board_orphan *o, const struct sett
 	return !r->failed;
 }
 
+static void
+one_less(struct board *b, struct id id)
+{
+	struct board_target *t = id_is_none(id) ? NULL : board_target_find(b, id);
+	int64_t n = t == NULL ? 0 : atomic_load_explicit(&t->inflight, memory_order_relaxed);
+
+	while (n > 0 && !atomic_compare_exchange_weak(&t->inflight, &n, n - 1))
+		;
+}
+
+/* Whom it called has room again at once: what counts the calls anew takes seconds. */
+static void
+end_call(struct board *b, const struct settle_note *n)
+{
+	if (n->sent == 0 || n->complete != 0)
+		return;
+	one_less(b, n->row.upstream);
+	one_less(b, n->row.key);
+}
+
 static bool
 reap_one(void *ctx, const struct board_orphan *o)
 {
@@ -154,6 +175,7 @@ reap_one(void *ctx, const struct board_orphan *o)
 	settle_charge(note.metric, (int)note.count, &row, spent);
 	if (board_settle(r->board, o->lease, spent, o->count, settle_status(&row), r->err) < 0)
 		goto failed;
+	end_call(r->board, &note);
 	board_count(r->board, COUNT_REAPED, 1);
 	id_text("req_", o->exchange, request);
 	log_request(LOG_WARN, "reaped", request, "settled for a process that died, %s",

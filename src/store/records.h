@@ -210,7 +210,7 @@ struct route {
 	int64_t queue_most, queue_wait_ms; /* waiters, and how long each; -1: the settings' */
 	char fallbacks[1024];    /* a line each, in order: "error|context|filter|price MODEL" */
 	char failure_rules[SHORT_LIST_BYTES]; /* before those of upstreams */
-	char request_rules[LIST_BYTES];  /* gateway/request_rule.h: "set temperature=0.2", "cap max_tokens=4096" … */
+	char request_rules[LIST_BYTES];  /* wire/request_rule.h: "set temperature=0.2", "cap max_tokens=4096" … */
 	int32_t strict, fetch_media;     /* enum route_switch: instead of the upstream's */
 	char disconnect[24];     /* as a project's, which goes before it */
 	int64_t slow_chars_s, slow_after_ms; /* a stream below that rate before its first content is shown fails over; 0: off */

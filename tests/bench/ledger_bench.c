@@ -8,7 +8,7 @@
  * Each figure is the median of interleaved rounds.  First with a thousand tokens, then with as many
  * as asked for; then with several processes, each on tokens of its own and all on one.
  *
- * Usage: ledger_bench [tokens [processes]]
+ * Usage: ledger_bench [tokens [processes [bytes of a decision]]]
  */
 #include "admit/admit.h"
 #include "base/clock.h"
@@ -224,6 +224,8 @@ admit(struct bench *b, const struct admit_caller *caller, struct id exchange,
 			must(-1, &err);
 }
 
+static uint16_t decision = 53; /* bytes: as it usually is */
+
 /* A whole batch, as the ledger's thread does it. */
 static void
 settle(struct bench *b, int64_t now_ms, const struct admit_caller *callers,
@@ -243,7 +245,8 @@ settle(struct bench *b, int64_t now_ms, const struct admit_caller *callers,
 			.status = 200,
 			.usage_source = USAGE_REPORTED,
 			.tokens = { .input = 100, .output = 100 },
-			.cost_nusd = 1000 };
+			.cost_nusd = 1000,
+			.decision_len = decision };
 	must(store_book(b->store, rows, STORE_BOOK_MAX, booked, &err), &err);
 	for (int k = 0; k < STORE_BOOK_MAX; k++)
 		while (board_settle(b->board, pass[k].lease, spent, pass[k].count, 200, &err) < 0)
@@ -373,9 +376,12 @@ main(int argc, char **argv)
 	struct bench b = { .dir = "/tmp/ledger_bench.XXXXXX" };
 	int64_t many = argc > 1 ? strtoll(argv[1], NULL, 10) : 100000;
 	int processes = argc > 2 ? atoi(argv[2]) : 4;
+	int bytes = argc > 3 ? atoi(argv[3]) : decision;
 
-	if (mkdtemp(b.dir) == NULL || processes < 1 || processes > PROCESSES_MAX)
+	if (mkdtemp(b.dir) == NULL || processes < 1 || processes > PROCESSES_MAX || bytes < 0 ||
+		bytes > DECISION_BYTES)
 		return 1;
+	decision = (uint16_t)bytes;
 	snprintf(b.key, sizeof b.key, "%s/master.key", b.dir);
 	/* Each attachment in a process of its own: none is open across a fork. */
 	for (int64_t tokens = FEW_TOKENS; tokens <= many;

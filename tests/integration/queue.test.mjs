@@ -4,6 +4,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
+import { Provider } from "./lib/provider.mjs";
 import { SLOW, Stack, until } from "./lib/stack.mjs";
 
 const LONG = process.env.SLUICE_LONG === "1";
@@ -83,6 +84,35 @@ test("requests wait for their turn", { timeout: (LONG ? 180_000 : 90_000) * SLOW
       assert.ok(await metric("queue_wait_seconds_count") > 0);
     });
 
+    await t.test("who waited, and why, is in the record", async () => {
+      const all = await Promise.all([0, 1, 2].map(() => stack.chat({ model: "mock:delay=200" })));
+      const explained = await Promise.all(all.map(async (a) => (await a.text(),
+        stack.manage("GET", `requests/${a.headers.get("x-request-id")}/explain`))));
+      const queued = explained.map((e) => e.queued_ms ?? 0).sort((x, y) => x - y);
+      assert.deepEqual(queued.slice(0, 2), [0, 0]);
+      assert.ok(queued[2] >= 100, String(queued));
+    });
+
+    await t.test("what rests a moment is waited for", async () => {
+      const provider = await Provider.start();
+      provider.gives({ error: { message: "Rate limit reached", type: "requests", code: "rate_limit_exceeded" } },
+        { status: 429, headers: { "retry-after": "1" } });
+      try {
+        stack.command(["upstream", "add", "--name", "rests", "--protocol", "openai", "--base-url",
+          provider.url + "/v1", "--allow-private", "--models", "rests"]);
+        stack.command(["key", "add", "--upstream", "rests", "--secret", "sk-provider-secret-0002"]);
+        assert.equal((await stack.chat({ model: "rests" })).status, 429);
+        provider.gives({ id: "x", object: "chat.completion", created: 1, model: "rests",
+          choices: [{ index: 0, message: { role: "assistant", content: "Hi" }, finish_reason: "stop" }],
+          usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 } });
+        const all = await Promise.all(Array.from({ length: 5 }, () => stack.chat({ model: "rests" })));
+        assert.deepEqual(all.map((a) => a.status), Array(5).fill(200));
+        assert.equal(provider.seen.length, 6, "nobody was asked while it rested");
+      } finally {
+        provider.stop();
+      }
+    });
+
     const abort = new AbortController();
     const kept = []; // an answer that nobody holds is closed by the collector
     const hang = () => stack.chat({ model: HANG, stream: true }, { signal: abort.signal });
@@ -94,6 +124,24 @@ test("requests wait for their turn", { timeout: (LONG ? 180_000 : 90_000) * SLOW
       await until("it waits", 5000, async () => (await waiting()).length === 1);
       leaver.abort();
       await left;
+      await until("it has left", 5000, async () => (await waiting()).length === 0);
+    });
+
+    await t.test("a route has a line of its own length", async () => {
+      await stack.manage("POST", "routes", { name: "short", model: "short", queue_most: 1,
+        targets: [{ upstream: "mock", model: HANG }] });
+      await stack.manage("POST", "routes", { name: "none", model: "none", queue_most: 0,
+        targets: [{ upstream: "mock", model: HANG }] });
+      const leaver = new AbortController();
+      const waits = stack.chat({ model: "short" }, { signal: leaver.signal }).catch(() => null);
+      await until("it waits", 5000, async () => (await waiting()).length === 1);
+      for (const model of ["short", "none"]) {
+        const full = await stack.chat({ model });
+        assert.equal(full.status, 503);
+        assert.ok(Number(full.headers.get("retry-after")) >= 1);
+      }
+      leaver.abort();
+      await waits;
       await until("it has left", 5000, async () => (await waiting()).length === 0);
     });
 

@@ -16,9 +16,10 @@ may() {
 	route) echo "base conf store board wire route" ;;
 	settle) echo "base conf store board wire settle" ;;
 	errand) echo "base conf store board wire route forward errand" ;;
-	gateway) echo "base conf store board wire web admit route forward settle errand gateway" ;;
-	manage) echo "base conf store board wire web admit route settle errand manage" ;;
-	cli) echo "base conf store board wire web admit route forward settle errand gateway manage cli" ;;
+	quote) echo "base conf store board wire admit route settle quote" ;;
+	gateway) echo "base conf store board wire web admit route forward settle quote errand gateway" ;;
+	manage) echo "base conf store board wire web admit route settle quote errand manage" ;;
+	cli) echo "base conf store board wire web admit route forward settle quote errand gateway manage cli" ;;
 	esac
 }
 for room in src/*/; do

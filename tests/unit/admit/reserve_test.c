@@ -544,6 +544,47 @@ limits_on_upstreams_and_keys_are_taken_by_the_attempt(void **state)
 	assert_int_equal(pass.lease.serial, 0);
 }
 
+static void
+what_an_upstream_or_key_may_have_running_binds_the_attempt(void **state)
+{
+	struct house *h = *state;
+	struct admit_caller c = caller_of(id_random(), id_random());
+	struct id upstream = id_random(), one = id_random(), two = id_random();
+	struct admit_ask ask = {
+		.caller = &c, .need = small_need, .upstream = upstream, .key = one
+	};
+	struct limit l[2];
+	struct snapshot s = { .limits = l, .limit_count = 2 };
+	struct admit_pass first, second, none;
+
+	limit_of_target(upstream, false, 2, &l[0]);
+	limit_of_target(one, true, 1, &l[1]);
+	WORKS(reserve_as(h, &s, &ask, false, &first)); /* nobody is chosen yet */
+	assert_int_equal(first.count, 0);
+	WORKS(reserve_as(h, &s, &ask, true, &first));
+	assert_int_equal(first.count, 2);
+	REFUSED(reserve_as(h, &s, &ask, true, &none), ERR_NO_KEY_AVAILABLE);
+	assert_non_null(strstr(err.says, "max_parallel of the key"));
+	assert_true(none.count == 1 && none.hold[0].of_target);
+	assert_true(id_is_none(none.hold[0].limit)); /* it is no limit that people made */
+	ask.key = two;
+	WORKS(reserve_as(h, &s, &ask, true, &second));
+	REFUSED(reserve_as(h, &s, &ask, true, &none), ERR_NO_KEY_AVAILABLE);
+	assert_non_null(strstr(err.says, "max_parallel of the upstream"));
+	/* another cap keeps what runs */
+	limit_of_target(upstream, false, 3, &l[0]);
+	WORKS(reserve_as(h, &s, &ask, true, &none));
+	settle(h, &none, 0);
+	settle(h, &first, 0);
+	limit_of_target(upstream, false, 1, &l[0]);
+	REFUSED(reserve_as(h, &s, &ask, true, &none), ERR_NO_KEY_AVAILABLE);
+	settle(h, &second, 0);
+	WORKS(reserve_as(h, &s, &ask, true, &first));
+	ask.upstream = id_random();
+	WORKS(reserve_as(h, &s, &ask, true, &none)); /* whom it does not speak of */
+	assert_int_equal(none.count, 0);
+}
+
 /* ---- what changes a cap for a time ---- */
 
 static struct grant *
@@ -1147,6 +1188,7 @@ main(void)
 		TEST(end_users_tags_and_addresses_have_budgets_of_their_own),
 		TEST(each_tag_of_a_request_is_counted_or_none),
 		TEST(limits_on_upstreams_and_keys_are_taken_by_the_attempt),
+		TEST(what_an_upstream_or_key_may_have_running_binds_the_attempt),
 		cmocka_unit_test_setup_teardown(
 			a_grant_is_on_top_of_the_cap_for_its_counter_and_its_time, forget_grants,
 			house_teardown),

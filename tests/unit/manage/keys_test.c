@@ -1,6 +1,9 @@
 /* Provider keys over the API: what a person does to one, and a thousand at once. */
 #include "fixture.h"
 
+#include "board/target.h"
+#include "route/standing.h"
+
 static char key_path[128];
 
 static void
@@ -85,6 +88,113 @@ a_key_is_taken_out_with_a_reason(void **state)
 	assert_int_equal(act("rotate", "{\"secret\":\"sk-third-secret-0003\"}"), 200);
 	assert_string_equal(raw_of("is_enabled"), "true");
 	secret_is("sk-third-secret-0003");
+}
+
+static struct board_target *
+target(void)
+{
+	struct key k;
+
+	assert_int_equal(store_find(store, RECORD_KEY, strrchr(key_path, '/') + 1, &k, &err), 1);
+	return board_target(board, k.head.id);
+}
+
+static void
+how_it_stands_is_told(void **state)
+{
+	char path[160];
+	int64_t now_ms;
+
+	(void)state;
+	new_key();
+	CALL(200, "GET", key_path, "");
+	assert_string_equal(text_of("state"), "available");
+	assert_string_equal(raw_of("cause"), "null");
+	assert_string_equal(text_of("breaker"), "closed");
+	assert_string_equal(raw_of("share_percent"), "100.0");
+	assert_string_equal(raw_of("success_percent"), "null");
+	assert_string_equal(raw_of("counters.requests"), "0");
+	assert_string_equal(raw_of("models"), "[]");
+
+	now_ms = board_now_ms(board);
+	target()->rest_until_ms = now_ms + 60000;
+	target()->standing = TARGET_THROTTLED | CAUSE_RATE_LIMIT << 8 | 429 << 16;
+	CALL(200, "GET", key_path, "");
+	assert_string_equal(text_of("state"), "throttled");
+	assert_string_equal(text_of("cause"), "rate_limit");
+	assert_string_equal(raw_of("status"), "429");
+	assert_string_equal(text_of("last_error"), "HTTP 429");
+	assert_string_not_equal(raw_of("rests_until"), "null");
+
+	/* the next request finds out */
+	assert_int_equal(act("retry", ""), 200);
+	assert_true(target()->rest_until_ms <= board_now_ms(board));
+	assert_string_equal(text_of("state"), "throttled");
+	/* what it was left out for does not outlive a person's word */
+	assert_int_equal(act("disable", "{\"reason\":\"not today\"}"), 200);
+	assert_string_equal(text_of("state"), "disabled");
+	assert_int_equal(act("retry", ""), 409);
+	assert_int_equal(act("enable", ""), 200);
+	assert_string_equal(text_of("state"), "available");
+	assert_int_equal(target()->rest_until_ms, 0);
+
+	snprintf(path, sizeof path, "%s/history", key_path);
+	CALL(200, "GET", path, "");
+	assert_true(row(0)); /* the newest */
+	assert_string_equal(text_of("from"), "disabled");
+	assert_string_equal(text_of("to"), "available");
+	assert_string_equal(text_of("cause"), "person");
+	CALL(200, "GET", path, "");
+	assert_non_null(strstr(body, "not today"));
+	assert_non_null(strstr(body, "\"from\":\"throttled\",\"to\":\"disabled\""));
+	CALL(200, "GET", "/manage/audit?action=key.retry", "");
+	assert_true(row(0));
+
+	/* a new secret knows nothing of the old one's trouble */
+	target()->standing = TARGET_INVALID | CAUSE_INVALID << 8 | 401 << 16;
+	target()->rest_until_ms = now_ms + 3600000;
+	assert_int_equal(act("rotate", "{\"secret\":\"sk-second-secret-0002\"}"), 200);
+	assert_string_equal(text_of("state"), "available");
+}
+
+static void
+breakers_are_listed_open_ones_first(void **state)
+{
+	(void)state;
+	new_key();
+	CALL(201, "POST", "/manage/upstreams", "{\"name\":\"v\",\"base_url\":\"https://v\"}");
+	CALL(200, "POST", "/manage/upstreams/v/breaker", "{\"state\":\"open\"}");
+	CALL(200, "GET", "/manage/breakers", "");
+	assert_true(row(0));
+	assert_string_equal(text_of("name"), "v");
+	assert_string_equal(text_of("breaker"), "forced_open");
+	CALL(200, "GET", "/manage/breakers", "");
+	assert_true(row(1));
+	assert_string_equal(text_of("breaker"), "closed");
+	CALL(200, "GET", "/manage/breakers", "");
+	assert_false(row(2)); /* the key's is closed */
+	target()->breaker = 1;
+	target()->rest_until_ms = board_now_ms(board) + 60000;
+	CALL(200, "GET", "/manage/breakers", "");
+	assert_true(row(1));
+	assert_string_equal(text_of("kind"), "key");
+	assert_string_equal(text_of("breaker"), "open");
+	assert_string_equal(text_of("upstream"), "u");
+}
+
+static void
+a_key_that_nobody_hears_does_not_work(void **state)
+{
+	(void)state;
+	new_key();
+	CALL(200, "PATCH", "/manage/upstreams/u", "{\"base_url\":\"http://127.0.0.1:1/v1\"}");
+	assert_int_equal(act("test", ""), 200); /* the guard does not let it out */
+	assert_string_equal(raw_of("ok"), "false");
+	assert_string_equal(text_of("verdict"), "unreachable");
+	assert_string_equal(raw_of("status"), "null");
+	assert_string_not_equal(text_of("message"), "");
+	assert_int_equal(act("revoke", ""), 200);
+	assert_int_equal(act("test", ""), 409);
 }
 
 static void
@@ -197,6 +307,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_key_gets_another_secret),
 		TEST(a_key_is_taken_out_with_a_reason),
+		TEST(how_it_stands_is_told),
+		TEST(breakers_are_listed_open_ones_first),
+		TEST(a_key_that_nobody_hears_does_not_work),
 		TEST(what_it_may_use_is_judged),
 		TEST(many_come_at_once),
 		TEST(a_table_is_read_too),

@@ -183,7 +183,9 @@ resting_keys_are_left_out_until_they_wake(void **state)
 	now = clock_boot_ms();
 	REFUSED(plan_for(h, "m", "", ID_NONE, &plan), ERR_NO_KEY_AVAILABLE);
 	assert_in_range(err.retry_boot_ms, now + 19000, now + 20500); /* the first to wake */
-	assert_int_equal(plan.count, 0);
+	assert_int_equal(plan.count, 1); /* one of the upstream, to wait for */
+	assert_true(plan.candidate[0].upstream != NULL && span_is(plan.candidate[0].model, "m"));
+	assert_int_not_equal(plan.wakes_ms, 0);
 	rest(h, k[2].head.id, 0);
 	WORKS(plan_for(h, "m", "", ID_NONE, &plan));
 	assert_int_equal(plan.count, 1);

@@ -27,6 +27,7 @@ members(struct board *b, struct share_member *m, const double *weight, int count
 {
 	for (int i = 0; i < count; i++) {
 		m[i] = (struct share_member){ .word = board_share(b, pool, member_id(i)),
+			.weight = weight[i],
 			.step = share_step(weight[i]) };
 		assert_non_null(m[i].word);
 	}
@@ -198,6 +199,26 @@ who_comes_back_is_lifted_and_not_flooded(void **state)
 }
 
 static void
+who_comes_back_with_little_gets_that(void **state)
+{
+	static const double weight[] = { 1, 1, 1, 0.1 };
+	struct house *h = *state;
+	struct share_member all[4];
+	int64_t got[4] = { 0 };
+
+	members(h->board, all, weight, 4);
+	for (int n = 0; n < 40; n++)
+		(void)share_pick(all, 4);
+	for (int n = 0; n < 3000; n++) /* the last one rests */
+		(void)share_pick(all, 3);
+	for (int n = 0; n < 310; n++)
+		got[share_pick(all, 4)]++;
+	for (int k = 0; k < 3; k++)
+		assert_in_range(got[k], 98, 101);
+	assert_in_range(got[3], 9, 11);
+}
+
+static void
 words_may_wrap_around(void **state)
 {
 	static const double alike[] = { 1, 1, 1 };
@@ -263,8 +284,8 @@ a_full_board_gives_an_old_place_away(void **state)
 	assert_int_equal(atomic_load(&first->tag), tag);
 	/* no room at all: still somebody is picked */
 	{
-		struct share_member none[2] = { { .step = share_step(1) },
-			{ .step = share_step(1) } };
+		struct share_member none[2] = { { .weight = 1, .step = share_step(1) },
+			{ .weight = 1, .step = share_step(1) } };
 
 		assert_in_range(share_pick(none, 2), 0, 1);
 	}
@@ -297,6 +318,7 @@ main(void)
 		TEST(weights_are_kept_within_one_pick_over_ten_processes),
 		TEST(nobody_is_ever_a_whole_turn_off),
 		TEST(who_comes_back_is_lifted_and_not_flooded),
+		TEST(who_comes_back_with_little_gets_that),
 		TEST(words_may_wrap_around),
 		TEST(a_quote_sees_who_is_next_and_changes_nothing),
 		TEST(a_full_board_gives_an_old_place_away),

@@ -1,0 +1,241 @@
+/* quote.c - quote: what would become of a request, asked before it is sent. */
+#include "cli/cli-int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BODY_MAX (1024 * 1024)
+
+static const char usage[] =
+	"usage: sluice quote --model M [--project P | --token T] [--endpoint PATH] [--upstream U]\n"
+	"       [--input-tokens N] [--max-tokens N] [--end-user E] [--session S] [--tag T]...\n"
+	"       [--body FILE] [--json]";
+
+static const struct option {
+	const char *word, *member;
+	bool is_number;
+} options[] = {
+	{ "--model", "model", false },
+	{ "--project", "project", false },
+	{ "--token", "token", false },
+	{ "--endpoint", "endpoint", false },
+	{ "--upstream", "upstream", false },
+	{ "--input-tokens", "input_tokens", true },
+	{ "--max-tokens", "max_tokens", true },
+	{ "--end-user", "end_user", false },
+	{ "--session", "session", false },
+};
+
+/* ---- what is shown ---- */
+
+/* A text without its quotes; raw JSON has no control bytes, so it may go to a terminal. */
+static struct span
+plain(struct span object, const char *member)
+{
+	struct json_value v = json_get(object, member);
+
+	if (v.type == JSON_NONE || v.type == JSON_NULL)
+		return span_of("-");
+	return v.type == JSON_STRING ? (struct span){ v.raw.at + 1, v.raw.len - 2 } : v.raw;
+}
+
+static void
+show(const char *before, struct span object, const char *member)
+{
+	struct span text = plain(object, member);
+
+	printf("%s%.*s", before, (int)text.len, text.at);
+}
+
+static bool
+show_candidate(void *ctx, const struct json_member *m)
+{
+	struct span c = m->value.raw;
+
+	++*(int *)ctx;
+	printf("  %d.", *(int *)ctx);
+	show(" ", c, "upstream");
+	show(", key ", c, "key_id");
+	show(", model ", c, "model");
+	show(": at worst $", c, "worst_cost");
+	show(", usually $", c, "usual_cost");
+	if (json_get(c, "dropped").type == JSON_STRING && plain(c, "dropped").len > 0)
+		show("; would lose: ", c, "dropped");
+	if (json_get(c, "refused_by").type == JSON_STRING)
+		show("; ", c, "refused_by");
+	puts("");
+	return true;
+}
+
+static bool
+show_other(void *ctx, const struct json_member *m)
+{
+	(void)ctx;
+	show("  not ", m->value.raw, "upstream");
+	show(", key ", m->value.raw, "key_id");
+	show(": ", m->value.raw, "reason");
+	if (json_get(m->value.raw, "until").type == JSON_STRING)
+		show(" until ", m->value.raw, "until");
+	puts("");
+	return true;
+}
+
+static bool
+show_limit(void *ctx, const struct json_member *m)
+{
+	struct span l = m->value.raw;
+
+	(void)ctx;
+	show(json_get(l, "refuses").type == JSON_TRUE ? "  ! " : "  ", l, "limit_id");
+	show(" on ", l, "metric");
+	show(": ", l, "used");
+	show(" used and ", l, "reserved");
+	show(" held of ", l, "cap");
+	show(", ", l, "remaining");
+	show(" left, would take ", l, "takes");
+	show(", resets ", l, "resets");
+	puts("");
+	return true;
+}
+
+static void
+show_quote(struct span q)
+{
+	int count = 0;
+
+	if (json_get(q, "would_admit").type == JSON_TRUE) {
+		show("It would be let in; at worst it costs $", q, "worst_cost");
+		show(", usually $", q, "usual_cost");
+		puts(".");
+	} else {
+		show("It would be refused: ", json_get(q, "error").raw, "message");
+		puts("");
+		if (json_get(q, "may_go").type == JSON_STRING) {
+			show("It may go at ", q, "may_go");
+			puts(".");
+		}
+	}
+	show("Route: ", q, "route");
+	puts("\nWho would be asked, in order:");
+	(void)json_each_element(json_get(q, "candidates").raw, show_candidate, &count, NULL);
+	if (count == 0)
+		puts("  nobody");
+	(void)json_each_element(json_get(q, "others").raw, show_other, NULL, NULL);
+	puts("Limits that bind it:");
+	if (json_each_element(json_get(q, "limits").raw, show_limit, NULL, NULL) == 0 &&
+		json_get(q, "limits").raw.len <= 2)
+		puts("  none");
+}
+
+/* ---- the call ---- */
+
+static void
+add_name(struct bytes *body, const char *name)
+{
+	bytes_printf(body, "%s\"%s\":", body->len > 1 ? "," : "", name);
+}
+
+static const struct option *
+option_of(const char *word)
+{
+	for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+		if (strcmp(word, options[i].word) == 0)
+			return &options[i];
+	return NULL;
+}
+
+/* One word and its value; EXIT_DONE, or another after having complained. */
+static int
+add_option(struct bytes *body, struct bytes *tags, const char *word, const char *value)
+{
+	const struct option *o = option_of(word);
+	struct bytes text = BYTES_LIMIT(BODY_MAX);
+	int rc = EXIT_DONE;
+
+	if (value == NULL)
+		return complain(EXIT_USAGE, "quote: %s wants a value\n%s", word, usage);
+	if (strcmp(word, "--tag") == 0) {
+		bytes_puts(tags, tags->len > 0 ? "," : "");
+		bytes_json(tags, span_of(value));
+	} else if (strcmp(word, "--body") == 0) {
+		if ((rc = words_file(value, &text)) == EXIT_DONE && !json_valid(bytes_span(&text)))
+			rc = complain(EXIT_USAGE, "quote: %s is no JSON", value);
+		if (rc == EXIT_DONE) {
+			add_name(body, "body");
+			bytes_add(body, text.at, text.len);
+		}
+		bytes_free(&text);
+	} else if (o == NULL) {
+		return complain(EXIT_USAGE, "quote: '%s' is not known here\n%s", word, usage);
+	} else {
+		add_name(body, o->member);
+		if (!o->is_number)
+			bytes_json(body, span_of(value));
+		else if (value[0] == '\0' || strspn(value, "0123456789") != strlen(value))
+			return complain(EXIT_USAGE, "quote: %s wants a number", word);
+		else
+			bytes_puts(body, value);
+	}
+	return rc;
+}
+
+static int
+ask(const struct bytes *body, bool json)
+{
+	struct manage_reply reply;
+	struct state s;
+	int rc;
+
+	if (state_open(&s, false) != 0)
+		return EXIT_FAILED;
+	rc = state_call(&s, "POST", "/manage/routes/quote", bytes_span(body), &reply) < 300
+		     ? EXIT_DONE
+		     : state_refused(&reply);
+	if (rc == EXIT_DONE && json)
+		printf("%.*s\n", (int)reply.body.len, reply.body.at);
+	else if (rc == EXIT_DONE)
+		show_quote(bytes_span(&reply.body));
+	bytes_free(&reply.body);
+	state_close(&s);
+	return rc;
+}
+
+int
+quote_main(int argc, char **argv)
+{
+	struct bytes body = BYTES_LIMIT(BODY_MAX), tags = BYTES_LIMIT(4096);
+	bool json = false;
+	int rc = EXIT_DONE;
+
+	bytes_puts(&body, "{");
+	for (int i = 1; i < argc && rc == EXIT_DONE; i++) {
+		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+
+		if (strcmp(argv[i], "--help") == 0) {
+			bytes_free(&body);
+			bytes_free(&tags);
+			return puts(usage) < 0 ? EXIT_FAILED : EXIT_DONE;
+		}
+		if (strcmp(argv[i], "--json") == 0) {
+			json = true;
+		} else if (strcmp(argv[i], "--config") == 0 && value != NULL) {
+			setenv("SLUICE_CONFIG", argv[++i], 1);
+		} else {
+			rc = add_option(&body, &tags, argv[i], value);
+			i++;
+		}
+	}
+	if (tags.len > 0) {
+		add_name(&body, "tags");
+		bytes_printf(&body, "[%s]", tags.at);
+	}
+	bytes_puts(&body, "}");
+	if (rc == EXIT_DONE && (body.failed || tags.failed))
+		rc = complain(EXIT_USAGE, "quote: this is too much for one request");
+	if (rc == EXIT_DONE)
+		rc = ask(&body, json);
+	bytes_free(&body);
+	bytes_free(&tags);
+	return rc;
+}
