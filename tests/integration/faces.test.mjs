@@ -2,9 +2,11 @@
 // the key service, and two-level balancing over accounts and deployments.
 
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import path from "node:path";
 import test from "node:test";
 import { Provider } from "./lib/provider.mjs";
-import { Stack, until } from "./lib/stack.mjs";
+import { Stack, programs, until } from "./lib/stack.mjs";
 
 const answer = (who) => ({ id: "x", object: "chat.completion", model: "m", choices: [{ index: 0,
   message: { role: "assistant", content: who }, finish_reason: "stop" }],
@@ -213,6 +215,23 @@ test("faces", { timeout: 180000 }, async (t) => {
     for (let i = 3; i < 12; i++) assert.equal(groups[i], groups[i - 3], picks.join(" ")); // the 4th returns to the first
     assert.notEqual(picks[0], picks[3]); // … and to its other deployment
     for (const name of deployments) assert.equal(picks.filter((p) => p === name).length, 2, picks.join(" "));
+  });
+  await t.test("models that are not deployed, by contrib/sap-fallbacks.sh", async () => {
+    const deployed = { "anthropic--claude-4-opus": "opus", "anthropic--claude-3.7-sonnet": "sonnet", "gpt-4.1": "gpt" };
+    for (const [model, who] of Object.entries(deployed)) add(`d-${who}`, (await provider(who)).url, ["--models", model]);
+    const run = spawnSync("sh", [path.join(import.meta.dirname, "../../contrib/sap-fallbacks.sh")],
+      { env: { ...stack.env, SLUICE: path.join(programs, "sluice") }, encoding: "utf8" });
+    assert.equal(run.status, 0, run.stderr);
+    for (const [model, who, got] of [["anthropic--claude-5-opus", "opus", "anthropic--claude-4-opus"],
+      ["claude-9-sonnet", "sonnet", "anthropic--claude-3.7-sonnet"], ["anthropic--claude-4-opus", "opus", "anthropic--claude-4-opus"],
+      ["never-heard-of", "gpt", "gpt-4.1"]]) {
+      const reply = await call("/v1/chat/completions", { method: "POST", body: { ...chat, model } });
+      assert.equal(await content(reply), who, model);
+      assert.equal(reply.headers.get("x-sluice-model"), got);
+    }
+    const none = await call("/v1/chat/completions", { method: "POST", body: { ...chat, model: "gemini-9" } });
+    assert.ok(none.status === 404 || none.status === 503, String(none.status));
+    assert.match((await none.json()).error.message, /gemini-9/);
   });
 });
 

@@ -352,6 +352,16 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		if (verb === "history")
 			return { json: { data: [{ time: iso(Date.now() - 60e3), kind: "state", scope: "key", model: null, from: "available",
 				to: "throttled", cause: "rate_limit", status: 429, until: null, evidence: "slow down" }], next: null } };
+		if (kind === "upstreams" && verb === "health")
+			return { json: { upstream_id: r.id, is_healthy: false, healthy_count: 1, count: 2, breaker: "half_open",
+				last_error: "status 503", checks: [{ time: iso(Date.now() - 9000), is_healthy: false, status: 503, took_ms: 17 },
+					{ time: iso(Date.now() - 39000), is_healthy: true, status: 200, took_ms: 12 }] } };
+		if (kind === "upstreams" && verb === "models") {
+			if (method === "POST")
+				r.found = 341;
+			return { json: { upstream_id: r.id, listed_at: r.found ? iso(Date.now()) : null, last_error: null,
+				count: r.found ?? 0, data: [] } };
+		}
 		if (method === "GET")
 			return { json: r, headers: { ETag: `"${r.updated_at}"` } };
 		if (method === "DELETE") {

@@ -259,6 +259,13 @@ pageTest("projects, upstreams and keys are made; a name that is taken is shown a
 		await d.getByRole("button", { name: "Add upstream" }).click();
 		await page.getByRole("link", { name: "mistral", exact: true }).waitFor();
 
+		await page.getByRole("link", { name: "mistral", exact: true }).click();
+		d = dialog(page, "Upstream");
+		await d.getByText("Not healthy").waitFor();
+		await d.getByText("17 ms; 1 of 2 checks were good. Its breaker is half open. It was not asked for its models.").waitFor();
+		await d.getByRole("button", { name: "Ask for its models" }).click();
+		await d.getByText("341 models found").waitFor();
+
 		await page.goto(`${fake.url}#/keys?new=1`);
 		d = dialog(page, "Add keys");
 		await d.getByLabel("Secret").fill("sk-first-1111\nsk-second-2222\n");

@@ -1,7 +1,7 @@
 /* upstreams.js - the providers and model servers that can be called. */
 import { api } from "../api.js";
 import { badge, confirm, dialog, field, form, h, later, say, select } from "../dom.js";
-import { list } from "../format.js";
+import { ago, list, plural } from "../format.js";
 import { pagedTable } from "../list.js";
 import { dialogs, opener, page } from "../page.js";
 import { forget } from "../pick.js";
@@ -127,6 +127,35 @@ export function upstreamsPage(ctx) {
 			} });
 	}
 
+	/* One line: how it is, and what it was found to have. */
+	function state(u) {
+		async function ask(event) {
+			event.currentTarget.disabled = true;
+			try {
+				const found = await api.act("upstreams", u.id, "models/refresh");
+				say(`${plural(found.count, "model")} found.`);
+			} catch (error) {
+				say(error.message);
+			}
+			box.refresh();
+		}
+		const box = later(ctx.signal, async () => {
+			const [health, models] = await Promise.all(["health", "models"]
+				.map((what) => api.get(`upstreams/${encodeURIComponent(u.id)}/${what}`, {}, ctx.signal)));
+			const last = health.checks[0];
+			return h("p", { class: "hint" },
+				last ? badge(last.is_healthy ? "good" : "bad", last.is_healthy ? "Healthy" : "Not healthy") : null,
+				last ? ` ${ago(last.time)}, ${last.took_ms} ms; ${health.healthy_count} of ${health.count} checks were good. `
+					: "Its health is not checked. ",
+				health.breaker === "closed" ? "" : `Its breaker is ${health.breaker.replaceAll("_", " ")}. `,
+				models.listed_at ? `${plural(models.count, "model")} found ${ago(models.listed_at)}. `
+					: "It was not asked for its models. ",
+				models.last_error ? `${models.last_error}. ` : "",
+				h("button", { type: "button", class: "small", onclick: ask }, "Ask for its models"));
+		}, 1);
+		return box;
+	}
+
 	async function editing(id, close) {
 		const u = await api.one("upstreams", id, ctx.signal);
 		const f = fields(u);
@@ -139,7 +168,7 @@ export function upstreamsPage(ctx) {
 			say("Saved.");
 			close();
 			reload();
-		} }), h("hr"), h("div", { class: "actions" },
+		} }), h("hr"), state(u), h("div", { class: "actions" },
 			h("button", { type: "button", onclick: () => { close(); toggle(u); } },
 				u.is_active ? "Deactivate…" : "Activate…"),
 			h("button", { type: "button", class: "danger", onclick: async () => {
