@@ -92,8 +92,9 @@ $(REPLAY): $O/%: $O/%.o $O/tests/fuzz/replay.o $O/libsluice.a
 	@$(CC) $(ALL_CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 
 check: $(UNIT) $(REPLAY) layers
-	@set -e; for t in $(UNIT); do echo "== $$t"; $$t; done
-	@set -e; for t in $(REPLAY); do echo "== $$t"; n=$$(basename $$t _fuzz); $$t tests/fuzz/corpus/$$n; done
+	@failed=; for t in $(UNIT); do echo "== $$t"; $$t || failed="$$failed $$t"; done; \
+	for t in $(REPLAY); do echo "== $$t"; $$t tests/fuzz/corpus/$$(basename $$t _fuzz) || failed="$$failed $$t"; done; \
+	test -z "$$failed" || { echo "these failed:$$failed"; exit 1; }
 
 layers:
 	@sh tests/tools/layers.sh
