@@ -101,7 +101,8 @@ an_older_program_reads_a_newer_row_and_keeps_what_it_does_not_know(void **state)
 	bool booked;
 
 	r.cost_nusd = 5000000;
-	memcpy(r.dropped, "seed", 5); /* our last field: what is behind it is not ours */
+	memcpy(r.decision, "why", 3); /* our last field: what is behind it is not ours */
+	r.decision_len = 3;
 	WORKS(store_book(f->s, &r, 1, &booked, &err));
 	WORKS(store_txn(f->s, "test", DB_TXN_SYNC, add_to_row, NULL, &err));
 	assert_int_equal(store_row_get(f->s, r.exchange, &got, &err), 1);
