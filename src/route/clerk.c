@@ -83,13 +83,6 @@ words_of(struct board_target *t, _Atomic int64_t *word[KEPT_WORDS])
 	memcpy(word, all, sizeof all);
 }
 
-static bool
-is_as_ever(const struct board_target *t)
-{
-	return peek(&t->rest_until_ms) == 0 && state_of(t) == TARGET_AVAILABLE &&
-	       peek(&t->share_ppm) == 0 && peek(&t->breaker) == 0;
-}
-
 static int
 keep_standing(struct store *s, struct board *b, const struct board_event *e, struct err *err)
 {
@@ -101,7 +94,7 @@ keep_standing(struct store *s, struct board *b, const struct board_event *e, str
 	if (t == NULL)
 		return 0;
 	name_of(e, name);
-	if (is_as_ever(t))
+	if (standing_is_as_ever(t))
 		return store_value_delete(s, name, err);
 	memset(&k, 0, sizeof k);
 	k.version = KEPT_VERSION;
@@ -141,7 +134,7 @@ restore_one(void *ctx, const char *name, struct span value)
 	struct kept k;
 
 	if (!read_kept(name, value, &k, &target) || (t = board_target(r->b, target)) == NULL ||
-		!is_as_ever(t)) /* it is known better by now */
+		!standing_is_as_ever(t)) /* it is known better by now */
 		return true;
 	words_of(t, word);
 	/* the rest last: without it the others do no harm */

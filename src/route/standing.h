@@ -16,7 +16,7 @@
  *   exhausted  -> recovering, disabled, invalid
  *   recovering -> available, exhausted, disabled, invalid;  throttled (it climbed too fast)
  *   disabled   -> available, invalid
- *   invalid    -> disabled;  recovering (a probe got through, or its secret is a new one)
+ *   invalid    -> disabled;  recovering (a probe got through, its secret is a new one, or a person enables it)
  *
  * Those behind a semicolon are ours: without them nobody comes back by himself.  Whoever is proven
  * better, but not well, goes through recovering: exhausted -> recovering -> throttled.
@@ -107,8 +107,9 @@ int standing_retry(struct board *b, struct id record, struct span model, struct 
 /* 1, or 0 when it is so already; -1: ERR_CONFLICT, which names the states it may go to.  The record's
  * is_enabled is the caller's business: write it first. */
 int standing_set(struct board *b, struct id record, enum target_state to, const char *why, struct err *err);
-/* Its record is enabled, or its secret a new one: what is known of failures is forgotten, counters stay. */
-void standing_renew(struct board *b, struct id record);
+/* Its record is enabled, or its secret a new one: what is known of failures is forgotten, counters stay.
+ * False: there was nothing to forget. */
+bool standing_renew(struct board *b, struct id record, const char *why);
 /* It rests until then (board time), as if its provider had said so.  0 or -1: ERR_OVERLOADED. */
 int standing_rest(struct board *b, struct id record, int64_t until_ms, const char *why, struct err *err);
 /* What a health check found of an upstream: a failure counts as one of a call. [loop] */

@@ -237,7 +237,8 @@ a_person_may_do_what_is_legal(void **state)
 	assert_true(works(h, &p, 0));
 
 	assert_true(fails(h, &p, 0, FAILURE_KEY_INVALID, 401));
-	standing_renew(h->board, id);
+	assert_true(standing_renew(h->board, id, "its secret is a new one"));
+	assert_false(standing_renew(h->board, id, "its secret is a new one"));
 	assert_int_equal(stands(t), TARGET_AVAILABLE);
 	assert_true(works(h, &p, 0));
 	(void)drain(h);
@@ -247,8 +248,24 @@ a_person_may_do_what_is_legal(void **state)
 							  (enum target_state)s.e[i].to))
 			fail_msg("%s -> %s", standing_state_name(s.e[i].from),
 				standing_state_name(s.e[i].to));
-	assert_string_equal(s.e[0].evidence, "its record or secret was changed");
+	assert_string_equal(s.e[0].evidence, "its secret is a new one");
 	assert_int_equal(s.e[0].cause, CAUSE_PERSON);
+
+	/* an open breaker too, and that is told */
+	for (int i = 0; i < 5; i++)
+		assert_true(fails(h, &p, 2, FAILURE_TRANSIENT, 500));
+	assert_false(works(h, &p, 2));
+	assert_true(standing_renew(h->board, p.key[2].id, "enabled"));
+	assert_int_equal(board_target(h->board, p.key[2].id)->rest_until_ms, 0);
+	(void)drain(h);
+	s.count = 0;
+	WORKS(standing_history(h->store, p.key[2].id, see, &s, &err));
+	assert_int_equal(s.count, 2);
+	assert_int_equal(s.e[0].kind, EVENT_BREAKER);
+	assert_int_equal(s.e[0].to, STANDING_CLOSED);
+	house_lose_board(h);
+	assert_int_equal(standing_restore(h->board, h->store, &err), 0);
+	assert_int_equal(board_target(h->board, p.key[2].id)->rest_until_ms, 0);
 
 	/* at one model */
 	assert_true(fails(h, &p, 1, FAILURE_MODEL, 403));
