@@ -92,8 +92,8 @@ key_written(struct edit *e)
 	const struct key *k = e->record, *before = e->before;
 
 	if (before != NULL || !k->is_enabled)
-		(void)follow(
-			e->call, k, before, before != NULL && e->secret != NULL ? NEW_SECRET : NULL);
+		(void)follow(e->call, k, before,
+			before != NULL && e->secret != NULL ? NEW_SECRET : NULL);
 	return 0;
 }
 
@@ -317,7 +317,8 @@ keys_disable(struct call *c)
 {
 	const char *reason;
 
-	return read_reason(c, &reason) != 0 ? -1 : change_key(c, "key.disable", disable, reason, NULL);
+	return read_reason(c, &reason) != 0 ? -1
+					    : change_key(c, "key.disable", disable, reason, NULL);
 }
 
 int
@@ -325,7 +326,8 @@ keys_revoke(struct call *c)
 {
 	const char *reason;
 
-	return read_reason(c, &reason) != 0 ? -1 : change_key(c, "key.revoke", revoke, reason, NULL);
+	return read_reason(c, &reason) != 0 ? -1
+					    : change_key(c, "key.revoke", revoke, reason, NULL);
 }
 
 int

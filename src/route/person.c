@@ -127,6 +127,25 @@ standing_renew(struct board *b, struct id record, const char *why)
 	return standing_move(&d.r, SCOPE_KEY, TARGET_AVAILABLE, CAUSE_PERSON) || rested;
 }
 
+void
+standing_force(struct board *b, const struct upstream *u, int before)
+{
+	struct board_target *t = board_target(b, u->head.id);
+	struct route_candidate c = { .upstream = u, .target_upstream = t };
+	struct route_outcome o = { .evidence = SPAN_LIT("forced by a person") };
+	struct report r = { .board = b, .c = &c, .o = &o, .now_ms = board_now_ms(b) };
+	struct standing was, is;
+
+	if (t == NULL || before == u->breaker_forced)
+		return;
+	if (u->breaker_forced == BREAKER_AUTO)
+		o.evidence = SPAN_LIT("no longer forced by a person");
+	standing_state(b, t, true, before, &was);
+	standing_state(b, t, true, u->breaker_forced, &is);
+	standing_tell(
+		&r, SCOPE_UPSTREAM, EVENT_BREAKER, (int)was.breaker, (int)is.breaker, CAUSE_PERSON);
+}
+
 int
 standing_rest(struct board *b, struct id record, int64_t until_ms, const char *why, struct err *err)
 {

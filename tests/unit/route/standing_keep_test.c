@@ -267,6 +267,30 @@ a_person_may_do_what_is_legal(void **state)
 	assert_int_equal(standing_restore(h->board, h->store, &err), 0);
 	assert_int_equal(board_target(h->board, p.key[2].id)->rest_until_ms, 0);
 
+	/* whether one is disabled its record says, not what was kept */
+	assert_int_equal(standing_set(h->board, p.key[4].id, TARGET_DISABLED, "holiday", &err), 1);
+	(void)drain(h);
+	house_lose_board(h);
+	assert_int_equal(standing_restore(h->board, h->store, &err), 0);
+	assert_true(works(h, &p, 4));
+
+	/* what is forced is told of the upstream */
+	p.u.breaker_forced = BREAKER_FORCED_OPEN;
+	standing_force(h->board, &p.u, BREAKER_AUTO);
+	standing_force(h->board, &p.u, BREAKER_FORCED_OPEN); /* as it was */
+	p.u.breaker_forced = BREAKER_AUTO;
+	standing_force(h->board, &p.u, BREAKER_FORCED_OPEN);
+	(void)drain(h);
+	s.count = 0;
+	WORKS(standing_history(h->store, p.u.head.id, see, &s, &err));
+	assert_int_equal(s.count, 2);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(s.e[i].scope, SCOPE_UPSTREAM);
+		assert_int_equal(s.e[i].from, i == 0 ? STANDING_FORCED_OPEN : STANDING_CLOSED);
+		assert_int_equal(s.e[i].to, i == 0 ? STANDING_CLOSED : STANDING_FORCED_OPEN);
+		assert_int_equal(s.e[i].cause, CAUSE_PERSON);
+	}
+
 	/* at one model */
 	assert_true(fails(h, &p, 1, FAILURE_MODEL, 403));
 	assert_int_equal(standing_retry(h->board, p.key[1].id, span_of("m"), &err), 1);
