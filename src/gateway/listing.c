@@ -212,6 +212,12 @@ put_gemini(struct bytes *out, const struct listed *m)
 	bytes_puts(out, ",\"supportedGenerationMethods\":[\"generateContent\",\"countTokens\"]}");
 }
 
+static struct span
+owner_of(const struct listed *m)
+{
+	return span_of(m->upstream == NULL ? "sluice" : m->upstream->name);
+}
+
 static void
 put_openai(struct bytes *out, const struct listed *m)
 {
@@ -219,7 +225,7 @@ put_openai(struct bytes *out, const struct listed *m)
 	bytes_json(out, m->name);
 	bytes_printf(out, ",\"object\":\"model\",\"created\":%" PRId64 ",\"owned_by\":",
 		m->created_ms / 1000);
-	bytes_json(out, span_of(m->upstream == NULL ? "sluice" : m->upstream->name));
+	bytes_json(out, owner_of(m));
 	bytes_puts(out, "}");
 }
 
@@ -301,7 +307,11 @@ put_openrouter(const struct listing *l, const struct listed *m)
 	bytes_json(l->out, m->name);
 	bytes_puts(l->out, ",\"name\":");
 	bytes_json(l->out, m->name);
-	bytes_printf(l->out, ",\"created\":%" PRId64 ",\"context_length\":", m->created_ms / 1000);
+	/* object and owned_by are not OpenRouter's: OpenAI's own clients look for them */
+	bytes_printf(l->out, ",\"object\":\"model\",\"created\":%" PRId64 ",\"owned_by\":",
+		m->created_ms / 1000);
+	bytes_json(l->out, owner_of(m));
+	bytes_puts(l->out, ",\"context_length\":");
 	if (m->found != NULL && m->found->context > 0)
 		bytes_printf(l->out, "%" PRId64, m->found->context);
 	else
