@@ -428,7 +428,7 @@ static const struct action actions[] = {
 	{ "rotate", "POST", "/rotate", true, true, NULL, KIND(TOKEN) | KIND(KEY) },
 	{ "retry", "POST", "/retry", true, false, "{}", KIND(KEY) },
 	{ "test", "POST", "/test", true, false, "{}", KIND(KEY) },
-	{ "history", "GET", "/history", true, false, "", KIND(KEY) },
+	{ "history", "GET", "/history", true, false, "", KIND(KEY) | KIND(UPSTREAM) },
 	{ "breaker", "POST", "/breaker", true, false, NULL, KIND(UPSTREAM) },
 	{ "mint", "POST", "/mint", false, false, NULL, KIND(TOKEN) },
 	{ "revoke-many", "POST", "/revoke", false, true, NULL, KIND(TOKEN) },

@@ -272,6 +272,7 @@ struct unit_now {
 	int64_t until_ms;
 	int64_t worst, usual;
 	float cost_score;    /* score.c */
+	float ramp;          /* who is coming back: a part of all; else 1 */
 };
 
 /* Groups, or targets, of which somebody is live (strategy.c). */
