@@ -235,12 +235,13 @@ test("strategies, switched while requests run", { timeout: 120000 }, async (t) =
       await route({ strategy: "first" });
       only(await spread(12), "A001", "first");
     });
-    await t.test("random: all, and now and then one twice", async () => {
+    await t.test("random: all alike, and now and then one twice", async () => {
       await route({ strategy: "random" });
-      const turns = await sequence(40);
-      assert.equal(new Set(turns).size, 4, turns.join(" "));
+      const turns = await sequence(60);
+      const light = turns.filter((k) => k === "A001" || k === "A003").length; // half, not two of nine
+      assert.ok(light >= 18 && light <= 42, turns.join(" "));
       const twice = turns.filter((k, i) => i > 0 && k === turns[i - 1]).length;
-      assert.ok(twice >= 1 && twice <= 25, turns.join(" "));
+      assert.ok(twice >= 3 && twice <= 30, turns.join(" "));
     });
     await t.test("balanced: who was used less than the others", async () => {
       const before = { ...used };
