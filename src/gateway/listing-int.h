@@ -14,6 +14,8 @@ struct listed {
 };
 
 bool listed_is_free(const struct listed *m);
+/* Whom OpenAI's clients are told as its owner. */
+struct span listed_owner(const struct listed *m);
 
 /* openrouter.c: it as OpenRouter's list has it, and with the upstreams that serve it.  [intake] */
 void openrouter_model(struct bytes *out, const struct snapshot *p, const struct listed *m);

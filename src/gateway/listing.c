@@ -202,6 +202,12 @@ put_gemini(struct bytes *out, const struct listed *m)
 	bytes_puts(out, ",\"supportedGenerationMethods\":[\"generateContent\",\"countTokens\"]}");
 }
 
+struct span
+listed_owner(const struct listed *m)
+{
+	return span_of(m->upstream == NULL ? "sluice" : m->upstream->name);
+}
+
 static void
 put_openai(struct bytes *out, const struct listed *m)
 {
@@ -209,7 +215,7 @@ put_openai(struct bytes *out, const struct listed *m)
 	bytes_json(out, m->name);
 	bytes_printf(out, ",\"object\":\"model\",\"created\":%" PRId64 ",\"owned_by\":",
 		m->created_ms / 1000);
-	bytes_json(out, span_of(m->upstream == NULL ? "sluice" : m->upstream->name));
+	bytes_json(out, listed_owner(m));
 	bytes_puts(out, "}");
 }
 

@@ -116,6 +116,9 @@ void
 openrouter_model(struct bytes *out, const struct snapshot *p, const struct listed *m)
 {
 	put_about(out, m);
+	/* not OpenRouter's: OpenAI's own clients look for them */
+	bytes_puts(out, ",\"object\":\"model\",\"owned_by\":");
+	bytes_json(out, listed_owner(m));
 	put_context(out, m);
 	put_pricing(out, p, m);
 	bytes_puts(out, "}");
