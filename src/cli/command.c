@@ -103,7 +103,7 @@ static const struct verb verbs[] = {
 	{ "key", "add, list, show, set, test, retry, rotate, disable, revoke, history, import, …",
 		records_main },
 	{ "route", "add, list, show, set, remove: which upstreams a model goes to", records_main },
-	{ "policy", "add, list, show, set, remove: rules over many routes", records_main },
+	{ "policy", "add, list, show, set, try, remove: rules over many routes", records_main },
 	{ "limit", "add, list, show, set, reset, grant, delete", records_main },
 	{ "grant", "list, show, delete: what comes on top of limits", records_main },
 	{ "price", "add, list, show, set, delete, import", records_main },

@@ -41,7 +41,7 @@ struct access_terms {
 	struct id key;
 	const char *secret; /* as oauth_read_secret() made it */
 	const char *upstream, *token_url, *scope;
-	const char *ca_file, *client_cert; /* or NULL */
+	const char *ca_file, *client_cert, *proxy; /* or NULL */
 	bool allow_private;
 	int64_t connect_ms, first_byte_ms;
 };

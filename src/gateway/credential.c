@@ -105,6 +105,7 @@ credential_ask(struct exchange *x)
 		.scope = u->token_scope,
 		.ca_file = u->ca_file[0] == '\0' ? NULL : u->ca_file,
 		.client_cert = u->client_cert[0] == '\0' ? NULL : u->client_cert,
+		.proxy = u->proxy[0] == '\0' ? NULL : u->proxy,
 		.allow_private = u->allow_private,
 		.connect_ms = u->connect_ms > 0 ? u->connect_ms : conf->connect_timeout_ms,
 		.first_byte_ms =

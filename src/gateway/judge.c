@@ -54,26 +54,6 @@ is_timeout(const struct exchange *x)
 
 #define LISTS_MAX 16 /* of rules that one attempt goes by */
 
-static bool
-speaks_of(const struct policy *p, const struct exchange *x)
-{
-	const struct route_candidate *c = &x->plan.candidate[x->asked];
-
-	switch ((enum policy_scope)p->scope) {
-	case POLICY_GLOBAL:
-		return true;
-	case POLICY_OF_PROJECT:
-		return id_equal(p->project, x->caller.project.head.id);
-	case POLICY_OF_UPSTREAM:
-		return id_equal(p->upstream, c->upstream->head.id);
-	case POLICY_OF_KEY:
-		return c->key != NULL && id_equal(p->key, c->key->id);
-	case POLICY_OF_ROUTE:
-		return x->plan.route != NULL && id_equal(p->route, x->plan.route->head.id);
-	}
-	return false;
-}
-
 static struct span
 header_of(void *ctx, const char *name)
 {
@@ -84,8 +64,7 @@ header_of(void *ctx, const char *name)
 static void
 apply_rules(struct exchange *x, enum failure failure, struct span body)
 {
-	const struct snapshot *p = x->snapshot;
-	const struct upstream *u = x->plan.candidate[x->asked].upstream;
+	const struct route_candidate *c = &x->plan.candidate[x->asked];
 	const char *lists[LISTS_MAX];
 	char words[320];
 	struct failure_seen seen = { .failure = failure,
@@ -98,14 +77,9 @@ apply_rules(struct exchange *x, enum failure failure, struct span body)
 		.is_stream_error = x->holding,
 		.header = header_of,
 		.ctx = x };
-	int n = 0;
+	int n = route_failure_rules(
+		x->snapshot, x->plan.route, x->caller.project.head.id, c, lists, LISTS_MAX);
 
-	if (x->plan.route != NULL)
-		lists[n++] = x->plan.route->failure_rules;
-	lists[n++] = u->failure_rules;
-	for (size_t i = 0; i < p->policy_count && n < LISTS_MAX; i++)
-		if (p->policies[i].failure_rules[0] != '\0' && speaks_of(&p->policies[i], x))
-			lists[n++] = p->policies[i].failure_rules;
 	failure_rules_apply(lists, n, &seen, &x->rules);
 }
 

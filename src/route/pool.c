@@ -756,14 +756,16 @@ is_unreliable(const struct board_target *t, int64_t least_percent)
 static bool
 thins(const struct seat *s, float ramp, float *weight)
 {
-	int64_t lasts = now_at(&s->target->forecast_share_ppm);
+	float own = (float)seat_ramp_ppm(s) * 1e-6f, lasts = (float)seat_lasts_ppm(s) * 1e-6f;
 
-	ramp = ramp_of(s->target, ramp);
-	ramp = ramp_of(atomic_load_explicit(&s->at_model, memory_order_relaxed), ramp);
-	if (lasts > 0 && lasts < 1000000)
-		ramp *= (float)lasts * 1e-6f;
-	*weight *= ramp;
-	return ramp < 1;
+	*weight *= (own < ramp ? own : ramp) * lasts;
+	return ramp < 1 || own < 1 || lasts < 1;
+}
+
+static inline bool
+may_be_thin(const struct board_target *t)
+{
+	return (now_at(&t->share_ppm) | now_at(&t->forecast_share_ppm)) != 0;
 }
 
 /* What a unit asks of all its seats alike. */
@@ -778,14 +780,16 @@ struct asked {
 
 /* Nearly all seats are live, and nothing but that is to be said of them. */
 static inline bool
-is_plain(const struct seat *s, const struct board_target *t, const struct asked *a)
+is_plain(const struct seat *s, const struct board_target *t, const struct board_target *at,
+	const struct asked *a)
 {
 	int64_t success = now_at(&t->success_ppm);
 
 	return (now_at(&t->rest_until_ms) | s->max_parallel |
-		       (int64_t)(uintptr_t)atomic_load_explicit(
-			       &s->at_model, memory_order_relaxed) |
-		       (int64_t)a->all_closer) == 0 &&
+		       (at == NULL ? 0 : now_at(&at->rest_until_ms)) | (int64_t)a->all_closer) ==
+		       0 &&
+	       now_at(&t->forecast_hold_ms) <= a->now_ms &&
+	       (at == NULL || now_at(&at->forecast_hold_ms) <= a->now_ms) &&
 	       (a->states >> (now_at(&t->standing) & 7) & 1) != 0 &&
 	       (success > a->unreliable_ppm || success == 0);
 }
@@ -795,8 +799,7 @@ static __attribute__((noinline)) enum route_reason
 look_closer(const struct look *l, const struct seat *s, const struct unit *unit,
 	struct unit_now *now, int64_t *hold_ms)
 {
-	const struct board_target *t = s->target;
-	const struct board_target *at = atomic_load_explicit(&s->at_model, memory_order_relaxed);
+	const struct board_target *t = s->target, *at = seat_at_model(s);
 	int64_t state = now_at(&t->standing) & 0xFF;
 
 	now->reason = REASON_CHOSEN;
@@ -848,12 +851,11 @@ look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct u
 	const struct asked *a, struct live *live)
 {
 	const struct seat *s = &l->pool->seats[i];
-	const struct board_target *t = s->target;
+	const struct board_target *t = s->target, *at = seat_at_model(s);
 
 	live->standing = STANDS_LIVE;
 	live->until_ms = 0;
-	if ((!is_plain(s, t, a) || now_at(&t->forecast_hold_ms) > a->now_ms) &&
-		!look_hard(l, i, unit, un, live))
+	if (!is_plain(s, t, at, a) && !look_hard(l, i, unit, un, live))
 		return false;
 	live->seat = i;
 	live->tier = a->tier | s->rank;
@@ -861,8 +863,7 @@ look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct u
 	live->rank = 0;
 	live->is_thin = false;
 	live->class = 0;
-	if ((now_at(&t->share_ppm) | now_at(&t->forecast_share_ppm)) != 0 || a->ramp < 1 ||
-		atomic_load_explicit(&s->at_model, memory_order_relaxed) != NULL) {
+	if (a->ramp < 1 || may_be_thin(t) || (at != NULL && may_be_thin(at))) {
 		live->is_thin = thins(s, a->ramp, &live->weight);
 		live->class = live->is_thin && strategy_sits_out(l, live, s);
 	}
@@ -899,6 +900,7 @@ static void
 fetch(const struct seat *s)
 {
 	__builtin_prefetch(s->target);
+	__builtin_prefetch(seat_at_model(s));
 	__builtin_prefetch(s->word);
 }
 
