@@ -771,8 +771,8 @@ is_plain(const struct seat *s, const struct board_target *t, const struct board_
 	int64_t success = now_at(&t->success_ppm);
 
 	return (now_at(&t->rest_until_ms) | s->max_parallel |
-		       (at == NULL ? 0 : now_at(&at->rest_until_ms)) |
-		       (int64_t)a->all_closer) == 0 &&
+		       (at == NULL ? 0 : now_at(&at->rest_until_ms)) | (int64_t)a->all_closer) ==
+		       0 &&
 	       now_at(&t->forecast_hold_ms) <= a->now_ms &&
 	       (at == NULL || now_at(&at->forecast_hold_ms) <= a->now_ms) &&
 	       (a->states >> (now_at(&t->standing) & 7) & 1) != 0 &&
