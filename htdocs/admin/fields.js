@@ -1,6 +1,7 @@
 /* fields.js - a record's fields as a table: controls come out of it, and the body of a call. */
 import { field, h, select } from "./dom.js";
 import { list } from "./format.js";
+import { plain as plainMoney } from "./money.js";
 
 /*
  * Rows: [name, label, kind, hint, props].  kind: text (or none), number, money, tick, list (parted by
@@ -19,7 +20,7 @@ function control(kind, value, props = {}) {
 	case "list":
 		return h("input", { ...plain, value: (value ?? []).join(", "), ...props });
 	case "money":
-		return h("input", { ...plain, inputmode: "decimal", value: value ?? "", ...props });
+		return h("input", { ...plain, inputmode: "decimal", value: plainMoney(value ?? ""), ...props });
 	default:
 		return Array.isArray(kind) ? select(kind, value ?? kind[0][0], props)
 			: h("input", { ...plain, value: value ?? "", ...props });
@@ -46,15 +47,19 @@ function read(kind, c) {
 const isShort = (kind) => ["number", "money"].includes(kind) || Array.isArray(kind);
 
 /*
+ * usual: what the gateway takes for a field that is not given; a closed part tells how many are not so.
  * layout: what goes into form(); el(name): a field; body(): all values; changed(): those that differ
  * from what they were at first.
  */
-export function fieldsOf(table, record = {}) {
-	const made = new Map(), layout = [];
-	let into = layout, pair = null;
+export function fieldsOf(table, given = {}, usual = {}) {
+	const made = new Map(), layout = [], record = { ...usual, ...given };
+	let into = layout, pair = null, told = null;
 	for (const row of table) {
 		if (typeof row === "string") {
-			const part = h("details", {}, h("summary", {}, row));
+			const count = h("span", { class: "dim" });
+			const part = h("details", {}, h("summary", {}, row, count));
+			let set = 0;
+			told = () => { count.textContent = ` · ${++set} set`; };
 			layout.push(part);
 			into = { push: (el) => part.append(el) };
 			pair = null;
@@ -63,6 +68,8 @@ export function fieldsOf(table, record = {}) {
 		const [name, label, kind = "text", hint = kind === "list" ? "Parted by commas." : undefined, props] = row;
 		const el = field(label, control(kind, record[name], props), { name, hint });
 		made.set(name, [kind, el]);
+		if (told && JSON.stringify(read(kind, el.control)) !== JSON.stringify(read(kind, control(kind, usual[name]))))
+			told();
 		if (!isShort(kind)) {
 			into.push(el);
 			pair = null;

@@ -1,6 +1,6 @@
 /* keys.js - the providers' secrets: masked, on and off, and how each is doing. */
 import { api } from "../api.js";
-import { confirm, dialog, facts, field, form, h, later, say } from "../dom.js";
+import { confirm, dialog, facts, field, form, h, later, say, select } from "../dom.js";
 import { fieldsOf } from "../fields.js";
 import { ago, fullTime, milliseconds, number, plural, when } from "../format.js";
 import { pagedTable } from "../list.js";
@@ -25,6 +25,10 @@ const more = ["Its limits, models and tags",
 
 export function keysPage(ctx) {
 	const upstream = chooser("upstreams", ctx.params.upstream, "All upstreams");
+	const state = select([["", "any"], ["troubled", "in trouble"], ["available", "available"], ["throttled", "resting"],
+		["exhausted", "used up"], ["recovering", "coming back"], ["invalid", "refused by provider"], ["disabled", "disabled"]],
+	ctx.params.state);
+	const search = h("input", { type: "search", placeholder: "label or id", value: ctx.params.q ?? "" });
 	const reload = () => table.reload();
 
 	async function toggle(k) {
@@ -41,13 +45,13 @@ export function keysPage(ctx) {
 
 	const table = pagedTable({
 		signal: ctx.signal, caption: "Keys",
-		load: (cursor, signal) => api.get("keys", { cursor, limit: 100, upstream: ctx.now.upstream },
+		load: (cursor, signal) => api.get("keys", { cursor, limit: 100, upstream: ctx.now.upstream, state: ctx.now.state, q: ctx.now.q },
 			signal),
-		empty: ["No key here. ", opener("Add one", { new: 1 })],
+		empty: ["No such key. ", opener("Add one", { new: 1 })],
 		rowClass: (k) => (k.is_enabled ? null : "off"),
 		columns: [
 			{ head: "Key", cell: (k) => h("a", { href: detail(ctx, "keys", k.id) }, title(k)) },
-			{ head: "Secret", more: true, cell: (k) => h("code", {}, k.masked) },
+			{ head: "Secret", more: "wide", cell: (k) => h("code", {}, k.masked) },
 			{ head: "Upstream", cell: (k) => k.upstream_name || nameOf("upstreams", k.upstream) },
 			{ head: "State", cell: keyBadge },
 			{ head: "Runs dry", more: true, cell: runsDry },
@@ -73,7 +77,7 @@ export function keysPage(ctx) {
 			hint: "One on each line. They are sealed at once and never shown again." });
 		const project = field("For project", choice("projects", projects, "", [["", "all projects"]]),
 			{ name: "project_id" });
-		const rest = fieldsOf([...usual, ...more], { weight: 1 });
+		const rest = fieldsOf([...usual, ...more], {}, { weight: 1 });
 		const bar = h("div", { role: "status" });
 		return form({ fields: [up, secret, ...rest.layout.slice(0, 2), project, ...rest.layout.slice(2), bar],
 			label: "Add", cancel: close, submit: async () => {
@@ -182,7 +186,7 @@ export function keysPage(ctx) {
 			["Share", k.share_percent < 100 ? `${k.share_percent} % of its usual one, and climbing` : null],
 			["Breaker", k.breaker === "closed" ? null : k.breaker?.replaceAll("_", " ")],
 			["Now", k.inflight > 0 ? plural(k.inflight, "call") : null],
-			["Lately", k.success_percent !== null && k.success_percent !== undefined && `${k.success_percent} % succeeded`
+			["Lately", (k.success_percent ?? null) === null ? null : `${k.success_percent} % succeeded`
 				+ (k.ttft_ms ? `, first content after ${milliseconds(k.ttft_ms)}` : "")],
 			["Booked", k.counters && `${plural(k.counters.requests, "request")}, ${number(k.counters.errors)} failed, ${usd(k.counters.cost)}`],
 			["Last success", k.ok_at && ago(k.ok_at)],
@@ -233,5 +237,5 @@ export function keysPage(ctx) {
 			reload();
 	});
 	return page("Keys", opener("Add keys", { new: 1 }),
-		filters(ctx, { upstream: ["Upstream", upstream] }, reload), table);
+		filters(ctx, { q: ["Search", search], upstream: ["Upstream", upstream], state: ["State", state] }, reload), table);
 }

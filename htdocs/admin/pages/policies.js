@@ -6,6 +6,7 @@ import { milliseconds, plural } from "../format.js";
 import { pagedTable } from "../list.js";
 import { dialogs, opener, page } from "../page.js";
 import { choice, chooser, known } from "../pick.js";
+import { usd } from "../money.js";
 import { href } from "../router.js";
 import { objectivesHint, strategies } from "../show.js";
 
@@ -28,7 +29,7 @@ const parts = {
 	routing: [...choose, ...order],
 	key_selection: [["blocked_keys", "Keys not used", "list", "Ids, or patterns of labels."],
 		["allowed_states", "States a key may be in", "list", "available, recovering; empty: both."], ...choose.slice(4), ...order],
-	cost_control: [["free_only", "Free models alone", "tick"], ["max_cost", "Most that one request may cost, in dollars", "money", "0: no limit."],
+	cost_control: [["free_only", "Free models alone", "tick"], ["max_cost", "Most that one request may cost", "money", "In dollars; 0: no limit."],
 		["refuse_unpriced", "Ask nobody whose price is not known", "tick"]],
 	failure_handling: [["tries", "Attempts at most", "number", "0: not set."],
 		["deadline_ms", "No attempt begins later than, in ms", "number", "0: not set."],
@@ -44,7 +45,8 @@ const words = (table, value) => table.find(([v]) => v === value)?.[1] ?? value;
 /* What it decides, in few words, for the list. */
 const decides = (p) => parts[p.type]?.filter(([n]) => (Array.isArray(p[n]) ? p[n].length
 	: n === "strategy" ? p[n] && p[n] !== "none" : Number(p[n] ?? 0) || p[n] === true))
-	.map(([n, label]) => `${label.toLowerCase()}${p[n] === true ? "" : `: ${[p[n]].flat().join(", ")}`}`).join("; ");
+	.map(([n, label, kind]) => `${label.toLowerCase()}${p[n] === true ? "" : `: ${kind === "money" ? usd(p[n])
+		: [p[n]].flat().join(", ")}`}`).join("; ");
 
 async function fields(p) {
 	const scope = select(scopes, p.scope ?? "global"), type = select(types, p.type ?? "routing", { disabled: Boolean(p.id) });

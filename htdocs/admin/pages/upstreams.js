@@ -130,7 +130,7 @@ export function upstreamsPage(ctx) {
 		columns: [
 			{ head: "Name", cell: (u) => h("a", { href: href("upstreams", { id: u.id }) }, u.name) },
 			{ head: "State", cell: (u) => [stateBadge(u), u.default && h("span", { class: "dim" }, " default")] },
-			{ head: "Base URL", cell: (u) => h("code", {}, u.base_url) },
+			{ head: "Base URL", grow: true, cell: (u) => h("code", {}, u.base_url) },
 			{ head: "Models", more: true, cell: (u) => (u.models?.length > 0 ? u.models.join(", ") : "all") },
 			{ head: "Weight", num: true, more: true, cell: (u) => String(u.weight ?? 1) },
 			{ head: "", cell: (u) => h("span", { class: "rowacts" },
@@ -143,7 +143,7 @@ export function upstreamsPage(ctx) {
 	});
 
 	function adding(close) {
-		const f = fieldsOf([...base, ...more], usual);
+		const f = fieldsOf([...base, ...more], {}, usual);
 		const key = field("API key", h("input", { type: "password", autocomplete: "off",
 			spellcheck: "false" }), { name: "secret", hint: "It is sealed at once. More can be added under Keys." });
 		const pick = select([["", "choose…"], ...Object.keys(presets).map((n) => [n, n])], "",
@@ -221,7 +221,7 @@ export function upstreamsPage(ctx) {
 	async function editing(id, close) {
 		const u = await api.one("upstreams", id, ctx.signal);
 		const ups = await known("upstreams");
-		const f = fieldsOf([...base, ...more], { ...usual, ...u });
+		const f = fieldsOf([...base, ...more], u, usual);
 		const lender = field("Uses the keys of, besides its own", choice("upstreams", { ...ups, data: ups.data.filter((o) =>
 			o.id !== u.id) }, u.keys_of ?? "", [["", "nobody"]]), { name: "keys_of" });
 		return [form({ fields: [...f.layout, lender], label: "Save", cancel: close, submit: async () => {
