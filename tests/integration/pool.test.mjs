@@ -254,3 +254,97 @@ test("a lost board gets its rests back", { timeout: 60000 * SLOW }, async () => 
     assert.equal(await stack.stop(), 0, "nothing is left running");
   }
 });
+
+test("breakers, by failures and by hand", { timeout: 90000 * SLOW }, async (t) => {
+  const stack = await Stack.start({ seed: false, settings: { workers: 2, first_byte_timeout: "2s", retry_deadline: "5s",
+    queue_most: "0" } });
+  const tell = (what) => fetch(`${stack.mock.url}/mock/keys`, { method: "POST", body: JSON.stringify(what) });
+  const asked = async () => Object.values((await stack.mockStats()).keys).reduce((sum, k) => sum + k.requests, 0);
+  const status = async () => (await stack.chat()).status;
+  const log = () => fs.readFileSync(path.join(stack.log, "serve.out"), "utf8");
+  try {
+    stack.command(["project", "add", "--name", "first", "--json"]);
+    const up = await stack.manage("POST", "upstreams", { name: "mock", base_url: stack.mock.url + "/v1",
+      allow_private: true, models: ["gpt-test"], group: "team", breaker_failures: 3, breaker_open_s: 2, ramp_percent: 100 });
+    const key = await stack.manage("POST", "keys", { upstream: "mock", secret: "sk-pool-of-keys-K001" });
+    stack.token = stack.command(["token", "add", "--project", "first", "--json"]).token;
+    const breakerOf = async () => (await stack.manage("GET", `upstreams/${up.id}`)).standing;
+    assert.equal(await status(), 200);
+
+    await t.test("failures open it, one request at a time tries, and it closes", async () => {
+      await tell({ K001: { status: 500, body: error("internal") } });
+      for (let i = 0; i < 3; i++) assert.equal(await status(), 502);
+      assert.equal(await status(), 503);
+      const before = await asked();
+      assert.equal(before, 4, "an open breaker asks nobody");
+      await tell({ K001: { hang: true } });
+      const now = await breakerOf();
+      assert.match(`${now.breaker} ${now.account.breaker}`, /^(open|half_open) (open|half_open)$/);
+      await sleep(2100);
+      const all = await Promise.all(Array.from({ length: 8 }, status));
+      assert.deepEqual(all.sort(), [503, 503, 503, 503, 503, 503, 503, 504]);
+      assert.equal((await stack.mockStats()).keys.K001.max_in_flight, 1);
+      assert.equal(await asked(), before + 1, "one request was its trial");
+      await tell({ K001: null });
+      await until("it closes", 10000, async () => (await status()) === 200 && (await breakerOf()).breaker === "closed");
+      assert.equal((await breakerOf()).account.breaker, "closed");
+    });
+
+    await t.test("its transitions are in its history and in the log, with cause and evidence", async () => {
+      let data = [];
+      await until("all of it is kept", 5000, async () => { // a clerk does it each second
+        ({ data } = await stack.manage("GET", `upstreams/${up.id}/history`));
+        return data.filter((e) => e.to === "closed").length === 2;
+      });
+      const steps = (scope) => data.filter((e) => e.kind === "breaker" && e.scope === scope)
+        .map((e) => `${e.from} ${e.to} ${e.cause}`).reverse();
+      const want = ["closed open failures", "open half_open time", "half_open open failures", "open half_open time",
+        "half_open closed probe"];
+      assert.deepEqual(steps("upstream"), want);
+      assert.deepEqual(steps("account"), want);
+      const opened = data.filter((e) => e.to === "open" && e.scope === "upstream");
+      assert.match(opened[1].evidence, /internal/);
+      assert.match(opened[0].evidence, /upstream mock: .*(time|timeout)/, "a silence says how it failed");
+      const past = (await stack.manage("GET", `keys/${key.id}/history`)).data;
+      assert.ok(past.some((e) => e.kind === "breaker" && e.to === "open"));
+      const told = want.map((s) => s.split(" ")).map(([from, to, cause]) => `upstream ${up.id}: breaker ${from} -> ${to} (${cause})`);
+      await until("the log to have all", 5000, () => told.every((line) => log().includes(line)));
+    });
+
+    await t.test("forced open nobody is asked, forced closed everybody", async () => {
+      const before = await asked();
+      stack.command(["upstream", "breaker", "mock", "--state", "open"]);
+      await until("it is open in every process", 5000, async () =>
+        (await Promise.all(Array.from({ length: 8 }, status))).every((s) => s === 503));
+      const atOpen = await asked();
+      assert.equal(await status(), 503);
+      assert.equal(await asked(), atOpen);
+      assert.ok(atOpen >= before);
+      await until("its history to tell", 5000, () => stack.command(["upstream", "history", "mock"]).includes("forced_open"));
+      stack.command(["upstream", "breaker", "mock", "--state", "auto"]);
+      await until("it is closed", 5000, async () => (await status()) === 200);
+      await tell({ K001: { status: 500, body: error("internal") } });
+      await until("it opens", 5000, async () => (await status()) === 503);
+      await tell({ K001: null });
+      stack.command(["upstream", "breaker", "mock", "--state", "closed"]);
+      await until("it is asked all the same", 5000, async () => (await status()) === 200);
+      await until("all of it is told", 5000, () => /breaker \w+ -> forced_open \(person\).*breaker \w+ -> forced_closed \(person\)/s.test(log()));
+      stack.command(["upstream", "breaker", "mock", "--state", "auto"]);
+    });
+
+    await t.test("a key whose provider said when is asked then, whatever is foreseen of it", async () => {
+      await until("it is well", 10000, async () => (await status()) === 200);
+      for (let i = 0; i < 12; i++) assert.equal(await status(), 200);
+      await tell({ K001: { status: 429, head: "retry-after: 2\r\n", body: error("slower") } });
+      assert.equal(await status(), 429);
+      await tell({ K001: null });
+      const began = Date.now();
+      const refused = await asked();
+      await until("it is asked again", 10000, async () => (await status()) === 200);
+      assert.ok(Date.now() - began >= 1500, `after ${Date.now() - began} ms`);
+      assert.equal(await asked(), refused + 1);
+    });
+  } finally {
+    assert.equal(await stack.stop(), 0, "nothing is left running");
+  }
+});
