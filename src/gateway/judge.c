@@ -203,6 +203,7 @@ report(struct exchange *x)
 		o.tokens = usage_input_total(&u) + o.output_tokens;
 	}
 	o.is_account = scope.is_account;
+	o.is_address = scope.is_address;
 	o.is_quota = scope.is_quota;
 	o.is_model = scope.is_model;
 	if (x->call != NULL)

@@ -210,6 +210,8 @@ scope_of(const struct report *r)
 	switch (o->failure) {
 	case FAILURE_RATE_LIMITED:
 	case FAILURE_NO_CREDIT:
+		if (o->is_address && c->target_upstream != NULL)
+			return SCOPE_UPSTREAM;
 		if (o->is_model && c->target_key_model != NULL)
 			return SCOPE_KEY_MODEL;
 		return o->is_account && c->target_group != NULL ? SCOPE_ACCOUNT : of_key;
