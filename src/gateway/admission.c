@@ -175,6 +175,7 @@ name_endpoint(const struct exchange *x, struct usage_row *row)
 
 	switch (e->shape) {
 	case SHAPE_PLAIN:
+	case SHAPE_PLACES:
 		span_copy(x->match.path, row->endpoint, sizeof row->endpoint);
 		return;
 	case SHAPE_GEMINI:
@@ -417,8 +418,8 @@ find_snapshot(struct exchange *x)
 static bool
 is_public(struct exchange *x)
 {
-	if (!x->gw->conf.public_models || x->match.kind != ENDPOINT_MODELS ||
-		x->match.endpoint->face != FACE_OPENROUTER ||
+	if (!x->gw->conf.public_models || x->match.endpoint->face != FACE_OPENROUTER ||
+		(x->match.kind != ENDPOINT_MODELS && x->match.kind != ENDPOINT_MODEL_COUNT) ||
 		(x->err.code != ERR_MISSING_TOKEN && x->err.code != ERR_INVALID_TOKEN))
 		return false;
 	memset(&x->err, 0, sizeof x->err);
@@ -441,6 +442,12 @@ find_spent(struct exchange *x)
 	return 0;
 }
 
+static bool
+tells_of_spending(enum endpoint_kind kind)
+{
+	return kind == ENDPOINT_KEY || kind == ENDPOINT_KEYS || kind == ENDPOINT_CREDITS;
+}
+
 /* All that is read from the store: who asks, for what, and whom we could ask. */
 static int
 look_up(struct exchange *x)
@@ -461,7 +468,7 @@ look_up(struct exchange *x)
 	begin_row(x);
 	if (rc != 0 || tags_read(web_header(x->request, "x-sluice-tag"), x->row.tags, &x->err) != 0)
 		return -1;
-	if (check_allowed(x) != 0 || (x->match.kind == ENDPOINT_KEY && find_spent(x) != 0))
+	if (check_allowed(x) != 0 || (tells_of_spending(x->match.kind) && find_spent(x) != 0))
 		return -1;
 	return find_snapshot(x);
 }
