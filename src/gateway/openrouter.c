@@ -138,12 +138,12 @@ static void
 put_place(struct places *l, const struct upstream *u, struct span model)
 {
 	const struct snapshot *p = l->x->snapshot;
-	const struct board_target *t = board_target_find(l->x->gw->board, u->head.id);
+	struct board *b = l->x->gw->board;
+	const struct board_target *t = board_target_find(b, u->head.id);
 	struct listed m = {
 		.name = model, .upstream = u, .found = snapshot_discovered(p, u->head.id, model)
 	};
-	bool rests = standing_upstream_may(l->x->gw->board, u, t, board_now_ms(l->x->gw->board)) !=
-		     STANDING_MAY;
+	bool rests = standing_may_through(b, u, t, board_now_ms(b)) != STANDING_MAY;
 
 	if (u->free_only && !listed_is_free(&m))
 		return;
