@@ -168,8 +168,9 @@ find_field(enum record_kind kind, const char *name)
 	return NULL;
 }
 
+/* values: "a|b|c" that it takes; NULL: any. */
 static void
-print_option(const char *name, enum field_type type, const char *help)
+print_option(const char *name, enum field_type type, const char *help, const char *values)
 {
 	char option[64];
 	size_t n = 0;
@@ -177,8 +178,9 @@ print_option(const char *name, enum field_type type, const char *help)
 	for (; name[n] != '\0' && n < sizeof option - 1; n++)
 		option[n] = name[n] == '_' ? '-' : name[n];
 	option[n] = '\0';
-	printf("  --%s%s%*s%s\n", option, type == FIELD_BOOL ? "" : " X",
-		(int)(n < 24 ? 26 - n - (type == FIELD_BOOL ? 0 : 2) : 1), "", help);
+	printf("  --%s%s%*s%s%s%s\n", option, type == FIELD_BOOL ? "" : " X",
+		(int)(n < 24 ? 26 - n - (type == FIELD_BOOL ? 0 : 2) : 1), "", help,
+		values == NULL ? "" : ": ", values == NULL ? "" : values);
 }
 
 static void
@@ -191,11 +193,12 @@ print_options(enum record_kind kind)
 		record_name(kind));
 	for (size_t i = 0; i < EXTRA_COUNT; i++)
 		if (extras[i].kind == kind)
-			print_option(extras[i].name, extras[i].type, extras[i].help);
+			print_option(extras[i].name, extras[i].type, extras[i].help, NULL);
 	for (size_t i = 0; i < count; i++)
 		if ((fields[i].flags & (FIELD_READ | FIELD_HIDDEN)) == 0 &&
 			strncmp(fields[i].name, "scope_", 6) != 0)
-			print_option(fields[i].name, fields[i].type, fields[i].help);
+			print_option(fields[i].name, fields[i].type, fields[i].help,
+				fields[i].type == FIELD_ENUM ? fields[i].values : NULL);
 	puts("\nLists are parted by commas, rules by line ends, or are JSON: '[\"a\", \"b\"]'; "
 	     "--no-OPTION turns a switch off.");
 }
