@@ -198,6 +198,10 @@ struct route_rests {
 void route_report(struct board *board, const struct route_candidate *c, const struct route_outcome *o,
 	const struct route_rests *rests);
 
+/* The lists of failure rules (failure_rule.h) that an attempt goes by, in the order they are looked at:
+ * of the route (NULL: none), the upstream, then of policies, the narrowest first.  How many; at most `most`. */
+int route_failure_rules(const struct snapshot *s, const struct route *route, struct id project,
+	const struct route_candidate *c, const char **lists, int most);
 /* Should the next candidate be tried after such a failure? */
 bool route_goes_on(enum failure failure);
 /* The next candidate behind `at` after that failure: of the same stage, or of the first one its kind leads
