@@ -142,7 +142,7 @@ put_place(struct places *l, const struct upstream *u, struct span model)
 	struct listed m = {
 		.name = model, .upstream = u, .found = snapshot_discovered(p, u->head.id, model)
 	};
-	bool rests = standing_upstream_may(l->x->gw->board, u, t, board_now_ms(l->x->gw->board)) !=
+	bool rests = standing_may_through(l->x->gw->board, u, t, board_now_ms(l->x->gw->board)) !=
 		     STANDING_MAY;
 
 	if (u->free_only && !listed_is_free(&m))
