@@ -669,9 +669,9 @@ look_at_part(const struct look *l, const struct upstream *r, const struct board_
 static float
 ramp_of(const struct board_target *t, float least)
 {
-	int64_t ppm = t == NULL ? 0 : now_at(&t->share_ppm);
+	float part = t == NULL ? 1 : (float)part_ppm(&t->share_ppm) * 1e-6f;
 
-	return ppm > 0 && (float)ppm * 1e-6f < least ? (float)ppm * 1e-6f : least;
+	return part < least ? part : least;
 }
 
 static bool
