@@ -5,6 +5,13 @@
  * it are computed by the same code.  The second part puts a decision into JSON; the gateway (for
  * X-Sluice-Dry-Run) and the management API fill in one struct each and get the same answer.
  * A room of its own, as both of those use it and neither may include the other.
+ *
+ *   need.c   what a request takes from its limits, and at what price
+ *   line.c   whether and where it would wait
+ *   quote.c  the answer
+ *
+ * Nothing here changes anything: no turn is taken, nothing is reserved.  quote_need() and quote_limits()
+ * read the store and take the board's mutex, so the loop may not call them; all else it may.
  */
 #ifndef QUOTE_QUOTE_H
 #define QUOTE_QUOTE_H
