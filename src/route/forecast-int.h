@@ -1,6 +1,6 @@
 /*
  * forecast-int.h - one window of a quota: forecast_window.c knows how it turns and what is left in it,
- * forecast_learn.c how it comes to be known.
+ * forecast_learn.c how it comes to be known, forecast_sum.c the arithmetic of what is foreseen.
  */
 #ifndef ROUTE_FORECAST_INT_H
 #define ROUTE_FORECAST_INT_H
