@@ -45,6 +45,10 @@ static const struct extra extras[] = {
 		NULL },
 	{ RECORD_KEY, "project", FIELD_TEXT, "for this project alone", NULL },
 	{ RECORD_KEY, "dry_run", FIELD_BOOL, "import: only tell", NULL },
+	{ RECORD_KEY, "state", FIELD_TEXT, "list: those that stand so; troubled: all but available",
+		NULL },
+	{ RECORD_KEY, "search", FIELD_TEXT, "list: a part of label or masked secret, or the id",
+		NULL },
 	{ RECORD_UPSTREAM, "state", FIELD_TEXT, "breaker: auto, open or closed", NULL },
 	{ RECORD_ROUTE, "project", FIELD_TEXT, "for this project alone", NULL },
 	{ RECORD_POLICY, "project", FIELD_TEXT, "of scope project", NULL },
@@ -301,7 +305,7 @@ static void
 add_filter(struct words *w, const char *name, const char *value)
 {
 	static const char *const known[] = { "project_id", "token_id", "upstream", "model",
-		"is_active", "end_user", "address", "tag", "key", "limit_id", "q" };
+		"is_active", "end_user", "address", "tag", "key", "limit_id", "q", "state" };
 
 	if (strcmp(name, "search") == 0)
 		name = "q";
@@ -312,7 +316,8 @@ add_filter(struct words *w, const char *name, const char *value)
 	else if (strcmp(name, "is_enabled") == 0)
 		name = "is_active";
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-		if (strcmp(name, known[i]) == 0) {
+		if (strcmp(name, known[i]) == 0 &&
+			(w->kind == RECORD_KEY || strcmp(name, "state") != 0)) {
 			bytes_printf(&w->query, "&%s=", name);
 			add_escaped(&w->query, value);
 			return;
@@ -631,7 +636,7 @@ records_main(int argc, char **argv)
 		rc = complain(EXIT_USAGE,
 			"a list goes by --project, --token, --upstream, --model, "
 			"--end-user, --tag, "
-			"--address, --key, --limit-id, --is-active and --search only");
+			"--address, --key, --limit-id, --is-active, --state and --search only");
 		goto out;
 	}
 	takes_away = a->takes_away || tokens_deletes(a->name, bytes_span(&w.body));

@@ -74,8 +74,9 @@ struct quote_line quote_line(const struct route_plan *plan, const struct conf *c
 /* Is it worth waiting, when route_plan() failed as `why` tells? */
 bool quote_may_wait(struct board *board, const struct route_plan *plan, const struct quote_line *line,
 	const struct err *why);
-/* How long until one behind `ahead` others should come again, a second at least. */
-int64_t quote_turn_ms(struct board *board, const struct route_plan *plan, struct id pool, int64_t ahead);
+/* How long until a refused one should come again: until the line as it stands has had its turns; by the
+ * longest that one waits it has gone at any rate.  A second at least. */
+int64_t quote_turn_ms(struct board *board, const struct route_plan *plan, const struct quote_line *line);
 /* ERR_OVERLOADED: as many wait as may.  Returns -1. */
 int quote_refuse_full(struct board *board, const struct route_plan *plan, const struct quote_line *line,
 	struct err *err);

@@ -51,6 +51,13 @@ what_unpack(int64_t word)
 		.nameless = (word >> 24 & 1) != 0 };
 }
 
+/* All at once, by time alone. */
+static inline bool
+is_turning(enum turn t)
+{
+	return t == TURN_FIXED || t == TURN_CALENDAR;
+}
+
 static inline int64_t
 window_slot_ms(const struct board_quota_window *w)
 {
