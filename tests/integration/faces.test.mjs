@@ -137,8 +137,11 @@ test("faces", { timeout: 180000 }, async (t) => {
     const six = (await stack.manage("GET", "upstreams/six")).id;
     await stack.manage("POST", "routes", { name: "r-five", model: "big", targets: [{ upstream: six, model: "lab/other" }] });
     assert.deepEqual((await places("big")).endpoints.map((e) => [e.name, e.model_name]), [["six", "lab/other"]]);
-    await stack.manage("POST", "upstreams/six/breaker", { state: "open" });
+    await stack.manage("PATCH", "upstreams/six", { breaker_failures: 1 });
+    await call("/v1/status/500", { headers: { "x-upstream-name": "six" } });
     assert.equal((await places("big")).endpoints[0].status, -1);
+    await stack.manage("POST", "upstreams/six/breaker", { state: "open" }); // by a person: it serves nobody
+    assert.deepEqual((await places("big")).endpoints, []);
     await stack.manage("DELETE", "routes/r-five", undefined);
   });
 
