@@ -163,9 +163,10 @@ int route_plan(const struct route_table *t, const struct route_ask *ask, struct 
 	struct err *err);
 
 /*
- * Who could serve what was asked for, resting or not, but for those a person shut: fn for each upstream, with its own name of the
- * model, in the order of targets.  By routes, policies and constraints as route_plan() goes by them, without
- * fallbacks.  Takes no turn.  How many; 0: nobody; -1 with ERR_UNKNOWN_UPSTREAM or ERR_MEMORY.
+ * Who could serve what was asked for, resting or not, but for those that a person shut: fn for each
+ * upstream, with its own name of the model, in the order of targets.  By routes, policies and constraints as
+ * route_plan() goes by them, without fallbacks.  Takes no turn.  How many; 0: nobody; -1 with
+ * ERR_UNKNOWN_UPSTREAM or ERR_MEMORY.
  */
 int route_places(const struct route_table *t, const struct route_ask *ask,
 	void (*fn)(void *ctx, const struct upstream *u, struct span model), void *ctx, struct err *err);
