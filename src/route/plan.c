@@ -50,15 +50,6 @@ add_member(struct route_record *r, struct id upstream, struct id key, uint8_t re
 	return m;
 }
 
-/* How much of its weight the forecast of its quota leaves it, of 255. */
-static uint8_t
-lasting(const struct board_target *t)
-{
-	int64_t ppm = now_at(&t->forecast_share_ppm);
-
-	return (uint8_t)(ppm <= 0 || ppm >= 1000000 ? 255 : ppm * 255 / 1000000);
-}
-
 static void
 add_candidate(struct deciding *d, const struct live *who)
 {
@@ -90,7 +81,7 @@ add_candidate(struct deciding *d, const struct live *who)
 	if (m == NULL)
 		return;
 	m->until_ms = who->until_ms;
-	m->forecast = lasting(s->target);
+	m->forecast = (uint8_t)(seat_lasts_ppm(s) * UINT8_MAX / 1000000);
 	if (d->is_scored)
 		score_tell(d->look, who, m);
 	if (d->weights > 0)

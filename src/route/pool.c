@@ -740,20 +740,12 @@ is_unreliable(const struct board_target *t, int64_t least_percent)
 
 /* Only a part of its weight is left: it is coming back, or must last until its quota's reset. */
 static bool
-thins(const struct board_target *t, float *weight)
+thins(const struct seat *s, float *weight)
 {
-	int64_t ramp = now_at(&t->share_ppm), lasts = now_at(&t->forecast_share_ppm);
-	bool is_thin = false;
+	float part = (float)seat_ramp_ppm(s) * 1e-6f * (float)seat_lasts_ppm(s) * 1e-6f;
 
-	if (ramp > 0 && ramp < 1000000) {
-		*weight *= (float)ramp * 1e-6f;
-		is_thin = true;
-	}
-	if (lasts > 0 && lasts < 1000000) {
-		*weight *= (float)lasts * 1e-6f;
-		is_thin = true;
-	}
-	return is_thin;
+	*weight *= part;
+	return part < 1;
 }
 
 /* What a unit asks of all its seats alike. */
@@ -767,14 +759,15 @@ struct asked {
 
 /* Nearly all seats are live, and nothing but that is to be said of them. */
 static inline bool
-is_plain(const struct seat *s, const struct board_target *t, const struct asked *a)
+is_plain(const struct seat *s, const struct board_target *t, const struct board_target *at,
+	const struct asked *a)
 {
 	int64_t success = now_at(&t->success_ppm);
 
-	return (now_at(&t->rest_until_ms) | s->max_parallel |
-		       (int64_t)(uintptr_t)atomic_load_explicit(
-			       &s->at_model, memory_order_relaxed) |
+	return (now_at(&t->rest_until_ms) | now_at(&at->rest_until_ms) | s->max_parallel |
 		       (int64_t)a->all_closer) == 0 &&
+	       now_at(&t->forecast_hold_ms) <= a->now_ms &&
+	       now_at(&at->forecast_hold_ms) <= a->now_ms &&
 	       (a->states >> (now_at(&t->standing) & 7) & 1) != 0 &&
 	       (success > a->unreliable_ppm || success == 0);
 }
@@ -837,12 +830,11 @@ look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct u
 	const struct asked *a, struct live *live)
 {
 	const struct seat *s = &l->pool->seats[i];
-	const struct board_target *t = s->target;
+	const struct board_target *t = s->target, *at = seat_at_model(s);
 
 	live->standing = STANDS_LIVE;
 	live->until_ms = 0;
-	if ((!is_plain(s, t, a) || now_at(&t->forecast_hold_ms) > a->now_ms) &&
-		!look_hard(l, i, unit, un, live))
+	if (!is_plain(s, t, at, a) && !look_hard(l, i, unit, un, live))
 		return false;
 	live->seat = i;
 	live->tier = a->tier | s->rank;
@@ -850,8 +842,9 @@ look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct u
 	live->rank = 0;
 	live->is_thin = false;
 	live->class = 0;
-	if ((now_at(&t->share_ppm) | now_at(&t->forecast_share_ppm)) != 0) {
-		live->is_thin = thins(t, &live->weight);
+	if ((now_at(&t->share_ppm) | now_at(&t->forecast_share_ppm) | now_at(&at->share_ppm) |
+		    now_at(&at->forecast_share_ppm)) != 0) {
+		live->is_thin = thins(s, &live->weight);
 		live->class = live->is_thin && strategy_sits_out(l, live, s);
 	}
 	return true;
@@ -887,8 +880,33 @@ static void
 fetch(const struct seat *s)
 {
 	__builtin_prefetch(s->target);
+	__builtin_prefetch(seat_at_model(s));
 	__builtin_prefetch(s->word);
 }
+
+static void
+look_at_some(struct look *l, const struct unit *u, const struct unit_now *now,
+	const struct asked *a, uint32_t from, uint32_t to)
+{
+	const struct seat *seats = l->pool->seats;
+	const uint32_t last = (uint32_t)l->pool->seat_count - 1;
+	int first = l->count;
+	struct live *live = &l->live[first];
+
+	for (uint32_t s = from; s < to; s++) {
+		fetch(&seats[s + AHEAD < last ? s + AHEAD : last]);
+		if (!look_at_seat(l, s, u, now, a, live))
+			continue;
+		l->standing[live->standing]++;
+		live++;
+	}
+	l->count = (int)(live - l->live);
+	if (l->wants_figures)
+		score_figures(l, first);
+}
+
+/* So few at a time that what is read to judge them is at hand when they are scored. */
+#define AT_ONCE 32
 
 static void
 look_at_seats(struct look *l, const struct unit *u, const struct unit_now *now)
@@ -898,21 +916,10 @@ look_at_seats(struct look *l, const struct unit *u, const struct unit_now *now)
 		.now_ms = l->now_ms,
 		.tier = u->tier << 16,
 		.all_closer = now->is_due };
-	const struct seat *seats = l->pool->seats;
-	uint32_t end = u->first + u->count, last = (uint32_t)l->pool->seat_count - 1;
-	int from = l->count;
-	struct live *live = &l->live[from];
+	uint32_t end = u->first + u->count;
 
-	for (uint32_t s = u->first; s < end; s++) {
-		fetch(&seats[s + AHEAD < last ? s + AHEAD : last]);
-		if (!look_at_seat(l, s, u, now, &a, live))
-			continue;
-		l->standing[live->standing]++;
-		live++;
-	}
-	l->count = (int)(live - l->live);
-	if (l->wants_figures)
-		score_figures(l, from);
+	for (uint32_t s = u->first; s < end; s += AT_ONCE)
+		look_at_some(l, u, now, &a, s, end - s < AT_ONCE ? end : s + AT_ONCE);
 }
 
 static void

@@ -349,10 +349,52 @@ enum { AFFINITY_IS_NONE, AFFINITY_IS_NEW, AFFINITY_IS_KEPT, AFFINITY_IS_MOVED, A
 int affinity_find(struct look *l, const struct route_ask *ask, uint64_t key[2], uint8_t *how);
 void affinity_keep(struct look *l, const uint64_t key[2], uint32_t seat, uint8_t how);
 
+static inline int64_t
+now_at(const _Atomic int64_t *word)
+{
+	return atomic_load_explicit(word, memory_order_relaxed);
+}
+
 static inline const struct unit *
 unit_of(const struct look *l, const struct live *who)
 {
 	return &l->pool->units[l->pool->seats[who->seat].unit];
+}
+
+/* The key at the model; its own figures again where nothing was said of that. */
+static inline const struct board_target *
+seat_at_model(const struct seat *s)
+{
+	const struct board_target *at = atomic_load_explicit(&s->at_model, memory_order_relaxed);
+
+	return at == NULL ? s->target : at;
+}
+
+/* The lesser of two parts of one, in millionths; 0 is all of it. */
+static inline int64_t
+lesser_part(const _Atomic int64_t *a, const _Atomic int64_t *b)
+{
+	int64_t x = now_at(a), y = now_at(b);
+
+	x = x <= 0 ? 1000000 : x;
+	y = y <= 0 ? 1000000 : y;
+	x = x < y ? x : y;
+	return x < 1000000 ? x : 1000000;
+}
+
+/* What it gets of its weight while it comes back. */
+static inline int64_t
+seat_ramp_ppm(const struct seat *s)
+{
+	return lesser_part(&s->target->share_ppm, &seat_at_model(s)->share_ppm);
+}
+
+/* What it gets of its weight so that its quotas last until their resets. */
+static inline int64_t
+seat_lasts_ppm(const struct seat *s)
+{
+	return lesser_part(
+		&s->target->forecast_share_ppm, &seat_at_model(s)->forecast_share_ppm);
 }
 
 /* Well mixed bits of a number. */
@@ -362,12 +404,6 @@ mixed(uint64_t n)
 	n = (n ^ n >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
 	n = (n ^ n >> 27) * UINT64_C(0x94D049BB133111EB);
 	return n ^ n >> 31;
-}
-
-static inline int64_t
-now_at(const _Atomic int64_t *word)
-{
-	return atomic_load_explicit(word, memory_order_relaxed);
 }
 
 #endif
