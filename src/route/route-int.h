@@ -153,7 +153,7 @@ struct unit {
 
 struct seat {
 	struct board_target *target; /* whose figures are its own: the key's, or the upstream's; never NULL */
-	_Atomic(struct board_target *) at_model; /* the key at the model */
+	_Atomic(struct board_target *) at_model; /* the key at the model; target: nothing was said of that yet */
 	struct board_share *word;
 	const struct table_key *key; /* NULL: the upstream needs none */
 	int64_t tag;         /* the word's, among the pool's; 0: it has none */
@@ -313,7 +313,7 @@ struct look {
 	int standing[STANDS__COUNT]; /* how many of each */
 	uint32_t best_tier;  /* of those that are live */
 	int behind;          /* in tiers after it */
-	bool may_free, wants_figures;
+	bool may_free, wants_figures, has_sitting_out;
 	struct range cost, use, latency;
 	uint16_t out[ROUTE__REASONS];
 	struct turned_away away[ROUTE_SHOWN_MAX];
@@ -327,7 +327,8 @@ void look_give(struct route_table *t, struct look *l);
 /* Who of the pool may be asked now: fills in live, out, away, wakes_ms, may_free. */
 void pool_look(struct look *l);
 
-/* It has but a part of its weight, and sits out this turn where shares do not see to that. */
+/* Who has but a part of its weight sits out turns, where shares do not see to that; does it this one? */
+bool strategy_has_sitting_out(enum route_strategy s);
 bool strategy_sits_out(const struct look *l, const struct live *who, const struct seat *s);
 /* Ranks the lives some[0..count), all of one tier: by class, then rank.  When `takes`, the turn of the
  * one that will go first is taken. */
@@ -361,13 +362,10 @@ unit_of(const struct look *l, const struct live *who)
 	return &l->pool->units[l->pool->seats[who->seat].unit];
 }
 
-/* The key at the model; its own figures again where nothing was said of that. */
-static inline const struct board_target *
+static inline struct board_target *
 seat_at_model(const struct seat *s)
 {
-	const struct board_target *at = atomic_load_explicit(&s->at_model, memory_order_relaxed);
-
-	return at == NULL ? s->target : at;
+	return atomic_load_explicit(&s->at_model, memory_order_relaxed);
 }
 
 /* The lesser of two parts of one, in millionths; 0 is all of it. */

@@ -127,6 +127,12 @@ first_and_sequential_go_in_order(void **state)
 	scene_board(s, 1)->forecast_hold_ms = board_now_ms(s->h->board) + 60000;
 	WORKS(scene_plan(s, "q"));
 	assert_int_equal(scene_key_of(s, &s->plan.candidate[0]), 2);
+	/* to be spent, it does not sit out turns, which would leave it for a whole round */
+	scene_board(s, 2)->forecast_share_ppm = 100000;
+	for (int i = 0; i < 50; i++) {
+		WORKS(scene_plan(s, "q"));
+		assert_int_equal(scene_key_of(s, &s->plan.candidate[0]), 2);
+	}
 	scene_free(s);
 }
 
