@@ -748,8 +748,8 @@ thins(const struct seat *s, float *weight)
 
 /* What a unit asks of all its seats alike. */
 struct asked {
-	unsigned states;        /* that a plain key may be in */
-	int64_t unreliable_ppm; /* up to which success_ppm wants a closer look; 0: none does */
+	unsigned states;         /* that a plain key may be in */
+	uint64_t unreliable_ppm; /* below which success_ppm wants a closer look; 0: none does */
 	int64_t now_ms;
 	uint32_t tier;
 	bool all_closer; /* the unit itself is due */
@@ -760,14 +760,14 @@ static inline bool
 is_plain(const struct seat *s, const struct board_target *t, const struct board_target *at,
 	const struct asked *a)
 {
-	int64_t success = now_at(&t->success_ppm);
+	int64_t unusual = now_at(&t->rest_until_ms) | now_at(&at->rest_until_ms) |
+			  now_at(&t->forecast_hold_ms) | now_at(&at->forecast_hold_ms) |
+			  s->max_parallel | (int64_t)a->all_closer;
+	/* 0, which is not known, becomes the greatest */
+	uint64_t success = (uint64_t)now_at(&t->success_ppm) - 1;
 
-	return (now_at(&t->rest_until_ms) | now_at(&at->rest_until_ms) | s->max_parallel |
-		       (int64_t)a->all_closer) == 0 &&
-	       now_at(&t->forecast_hold_ms) <= a->now_ms &&
-	       now_at(&at->forecast_hold_ms) <= a->now_ms &&
-	       (a->states >> (now_at(&t->standing) & 7) & 1) != 0 &&
-	       (success > a->unreliable_ppm || success == 0);
+	return unusual == 0 && (a->states >> (now_at(&t->standing) & 7) & 1) != 0 &&
+	       success >= a->unreliable_ppm;
 }
 
 /* The others.  *hold_ms: until when a forecast holds it. */
@@ -907,7 +907,7 @@ static void
 look_at_seats(struct look *l, const struct unit *u, const struct unit_now *now)
 {
 	const struct asked a = { .states = u->bounds.states & ~(1u << TARGET_DISABLED),
-		.unreliable_ppm = u->bounds.min_reliability * 10000,
+		.unreliable_ppm = (uint64_t)u->bounds.min_reliability * 10000,
 		.now_ms = l->now_ms,
 		.tier = u->tier << 16,
 		.all_closer = now->is_due };
