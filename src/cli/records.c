@@ -23,7 +23,7 @@ struct extra {
 	const char *name;
 	enum field_type type;
 	const char *help;
-	const char *object; /* member of this object: scope */
+	const char *object; /* member of this object: scope, ask; "ask.project": under that name */
 };
 static const struct extra extras[] = {
 	{ RECORD_PROJECT, "api_key", FIELD_TEXT, "an OpenAI key for this project alone; - reads it",
@@ -48,6 +48,13 @@ static const struct extra extras[] = {
 	{ RECORD_UPSTREAM, "state", FIELD_TEXT, "breaker: auto, open or closed", NULL },
 	{ RECORD_ROUTE, "project", FIELD_TEXT, "for this project alone", NULL },
 	{ RECORD_POLICY, "project", FIELD_TEXT, "of scope project", NULL },
+	{ RECORD_POLICY, "model", FIELD_TEXT, "try: a request for that model", "ask" },
+	{ RECORD_POLICY, "as_project", FIELD_TEXT, "try: of that project", "ask.project" },
+	{ RECORD_POLICY, "to_upstream", FIELD_TEXT, "try: that names that upstream",
+		"ask.upstream" },
+	{ RECORD_POLICY, "input_tokens", FIELD_INT, "try: so long", "ask" },
+	{ RECORD_POLICY, "output_tokens", FIELD_INT, "try: with that ceiling", "ask" },
+	{ RECORD_POLICY, "session", FIELD_TEXT, "try: of that session", "ask" },
 	{ RECORD_LIMIT, "project", FIELD_TEXT, "one project, or each", "scope" },
 	{ RECORD_LIMIT, "token", FIELD_TEXT, "one token, or each", "scope" },
 	{ RECORD_LIMIT, "model", FIELD_TEXT, "one model or pattern, or each", "scope" },
@@ -132,9 +139,9 @@ struct words {
 	const char *action, *which; /* which: id or name */
 	bool json, csv, yes, help;
 	const char *limit, *reason;
-	struct bytes body, scope;
-	struct bytes query; /* the options again, as the filter of a list */
-	bool unfiltered;    /* one of them filters no list */
+	struct bytes body, object; /* object: the member of the body that extras name */
+	struct bytes query;        /* the options again, as the filter of a list */
+	bool unfiltered;           /* one of them filters no list */
 };
 
 static int
@@ -344,7 +351,9 @@ take_option(struct words *w, const char *option, const char *value, bool *used)
 		return complain(EXIT_USAGE, "--%s -: nothing came on standard input", option);
 	add_filter(w, name, value);
 	if (extra != NULL && extra->object != NULL)
-		add_member(&w->scope, name, type, value);
+		add_member(&w->object,
+			strchr(extra->object, '.') != NULL ? strchr(extra->object, '.') + 1 : name,
+			type, value);
 	else /* a project may be named where the record has its id */
 		add_member(
 			&w->body, strcmp(name, "project") == 0 ? "project_id" : name, type, value);
@@ -355,7 +364,7 @@ take_option(struct words *w, const char *option, const char *value, bool *used)
 static int
 take_words(struct words *w, int argc, char **argv)
 {
-	w->body = w->scope = w->query = BYTES_LIMIT(BODY_BYTES);
+	w->body = w->object = w->query = BYTES_LIMIT(BODY_BYTES);
 	for (int i = 1; i < argc; i++) {
 		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
 		bool used = false;
@@ -392,11 +401,12 @@ take_words(struct words *w, int argc, char **argv)
 	}
 	if (w->reason != NULL && w->action != NULL && strcmp(w->action, "revoke-many") == 0)
 		add_member(&w->body, "reason", FIELD_TEXT, w->reason);
-	if (w->scope.len > 0) {
-		bytes_puts(&w->scope, "}");
+	if (w->object.len > 0)
+		bytes_puts(&w->object, "}");
+	if (w->object.len > 0 && w->kind == RECORD_LIMIT) {
 		bytes_puts(&w->body, w->body.len == 0 ? "{" : ",");
 		bytes_puts(&w->body, "\"scope\":");
-		bytes_add(&w->body, w->scope.at, w->scope.len);
+		bytes_add(&w->body, w->object.at, w->object.len);
 	}
 	bytes_puts(&w->body, w->body.len == 0 ? "{}" : "}");
 	if (w->body.failed)
@@ -428,7 +438,7 @@ static const struct action actions[] = {
 	{ "rotate", "POST", "/rotate", true, true, NULL, KIND(TOKEN) | KIND(KEY) },
 	{ "retry", "POST", "/retry", true, false, "{}", KIND(KEY) },
 	{ "test", "POST", "/test", true, false, "{}", KIND(KEY) },
-	{ "history", "GET", "/history", true, false, "", KIND(KEY) },
+	{ "history", "GET", "/history", true, false, "", KIND(KEY) | KIND(UPSTREAM) },
 	{ "breaker", "POST", "/breaker", true, false, NULL, KIND(UPSTREAM) },
 	{ "mint", "POST", "/mint", false, false, NULL, KIND(TOKEN) },
 	{ "revoke-many", "POST", "/revoke", false, true, NULL, KIND(TOKEN) },
@@ -573,6 +583,15 @@ records_main(int argc, char **argv)
 		rc = key_import_main(w.which, bytes_span(&w.body), w.json);
 		goto out;
 	}
+	if (w.kind == RECORD_POLICY && strcmp(w.action, "try") == 0) {
+		rc = policy_try_main(w.which, bytes_span(&w.body), bytes_span(&w.object), w.json);
+		goto out;
+	}
+	if (w.kind == RECORD_POLICY && w.object.len > 0) {
+		rc = complain(
+			EXIT_USAGE, "a request's model, tokens and session go with try alone");
+		goto out;
+	}
 	if ((a = find_action(&w)) == NULL) {
 		rc = complain(EXIT_USAGE, "%s has no action '%s'; `sluice help` lists them",
 			argv[0], w.action);
@@ -605,7 +624,7 @@ out:
 	if (w.body.at != NULL) /* it may hold a secret */
 		explicit_bzero(w.body.at, w.body.len);
 	bytes_free(&w.body);
-	bytes_free(&w.scope);
+	bytes_free(&w.object);
 	bytes_free(&w.query);
 	return rc;
 }

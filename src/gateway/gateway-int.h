@@ -201,7 +201,7 @@ struct exchange {
 	char request_id[ID_TEXT_BYTES];
 	struct admit_caller caller;
 	bool known;       /* the token was found */
-	int64_t spent_nusd; /* by the token, since ever: ENDPOINT_KEY */
+	int64_t spent_nusd; /* by the token, since ever; where it is asked for */
 	bool from_memory; /* … in memory, as the store is not to be had */
 	struct openai_request ask;
 	bool is_json;
@@ -432,13 +432,19 @@ void guard_end(struct exchange *x); /* no answer of the ledger comes any more */
 
 /* listing.c [intake]: our own answers into out; -1 with x->err. */
 int listing_models(struct exchange *x, struct bytes *out);
-int listing_model(struct exchange *x, struct bytes *out); /* the one that the path names */
+/* The one that the path names, or who serves it. */
+int listing_model(struct exchange *x, struct bytes *out);
 void listing_upstreams(const struct exchange *x, struct bytes *out);
-void listing_token(const struct exchange *x, struct bytes *out);
 void listing_key_gauges(struct gateway *gw, struct bytes *out);
 /* Beside our error object in out, a whole body, what clients of that face look for.  p: NULL too. */
 void listing_add_detail(const struct endpoint_match *m, const struct snapshot *p,
 	const struct err *e, struct bytes *out);
+
+/* openrouter.c [intake]: the same in OpenRouter's words.  x->spent_nusd is known where tokens are told of. */
+void listing_providers(const struct exchange *x, struct bytes *out);
+void listing_token(const struct exchange *x, struct bytes *out);
+void listing_tokens(const struct exchange *x, struct bytes *out);
+void listing_credits(const struct exchange *x, struct bytes *out);
 
 /* answer.c */
 const char *answer_error_body(void *ctx, const struct web_request *r, const struct err *why,

@@ -50,6 +50,13 @@ add_member(struct route_record *r, struct id upstream, struct id key, uint8_t re
 	return m;
 }
 
+/* How much of its weight the forecast of its quota leaves it, of 255. */
+static uint8_t
+lasting(const struct seat *s)
+{
+	return (uint8_t)(seat_lasts_ppm(s) * 255 / PPM_ALL);
+}
+
 static void
 add_candidate(struct deciding *d, const struct live *who)
 {
@@ -81,7 +88,7 @@ add_candidate(struct deciding *d, const struct live *who)
 	if (m == NULL)
 		return;
 	m->until_ms = who->until_ms;
-	m->forecast = (uint8_t)(seat_lasts_ppm(s) * UINT8_MAX / 1000000);
+	m->forecast = lasting(s);
 	if (d->is_scored)
 		score_tell(d->look, who, m);
 	if (d->weights > 0)
@@ -441,6 +448,9 @@ nobody_left(const struct route_table *t, const struct route_ask *ask, const stru
 	char counts[160];
 	int model_len = (int)(ask->model.len > 80 ? 80 : ask->model.len);
 	unsigned costs = (unsigned)r->out[REASON_COST] + r->out[REASON_UNPRICED];
+	static const char dear[] =
+		"The model '%.*s' costs more than is allowed for this request, or "
+		"its price is not known.";
 
 	if (r->considered == 0) {
 		err_set(err, ERR_NO_KEY_AVAILABLE, "no enabled key for model '%.*s'", model_len,
@@ -454,6 +464,12 @@ nobody_left(const struct route_table *t, const struct route_ask *ask, const stru
 		return err_say(err, "Policies of this gateway do not allow the model '%.*s'.",
 			model_len, ask->model.at);
 	}
+	if (costs > 0 && costs + r->out[REASON_POLICY] == r->considered) {
+		/* asking again later would not help */
+		err_set(err, ERR_MODEL_NOT_ALLOWED, "model '%.*s' costs too much everywhere",
+			model_len, ask->model.at);
+		return err_say(err, dear, model_len, ask->model.at);
+	}
 	err_set(err, ERR_NO_KEY_AVAILABLE, "none of %u keys for model '%.*s' can be asked: %s",
 		r->considered, model_len, ask->model.at, counts_of(r, counts, sizeof counts));
 	if (plan->may_free) /* who is only busy may be free at any moment */
@@ -461,10 +477,7 @@ nobody_left(const struct route_table *t, const struct route_ask *ask, const stru
 	else if (plan->wakes_ms != 0)
 		err->retry_boot_ms = clock_boot_ms() + board_wait_ms(t->board, plan->wakes_ms);
 	if (costs > 0 && plan->wakes_ms == 0 && !plan->may_free)
-		return err_say(err,
-			"The model '%.*s' costs more than is allowed for this request, or "
-			"its price is not known.",
-			model_len, ask->model.at);
+		return err_say(err, dear, model_len, ask->model.at);
 	return -1;
 }
 

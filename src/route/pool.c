@@ -661,9 +661,19 @@ look_at(const struct board_target *t, enum standing_may may, struct unit_now *u)
 }
 
 static void
-look_at_part(const struct look *l, const struct board_target *t, struct unit_now *u)
+look_at_part(const struct look *l, const struct upstream *r, const struct board_target *t,
+	struct unit_now *u)
 {
-	look_at(t, standing_may(l->board, t, l->now_ms), u);
+	look_at(t, standing_may_through(l->board, r, t, l->now_ms), u);
+}
+
+/* The share of who is on his way back: the smallest of those seen so far, and of this one. */
+static float
+ramp_of(const struct board_target *t, float least)
+{
+	float part = t == NULL ? 1 : (float)part_ppm(&t->share_ppm) * 1e-6f;
+
+	return part < least ? part : least;
 }
 
 static bool
@@ -704,9 +714,12 @@ look_at_unit(const struct look *l, const struct unit *u, struct unit_now *now)
 	look_at_costs(l, u, now);
 	if (now->reason != REASON_CHOSEN)
 		return;
-	look_at(t, standing_upstream_may(l->board, r, t, l->now_ms), now);
-	look_at_part(l, atomic_load_explicit(&u->at_model, memory_order_relaxed), now);
-	look_at_part(l, u->upstream->target_group, now);
+	look_at_part(l, r, t, now);
+	look_at_part(l, r, atomic_load_explicit(&u->at_model, memory_order_relaxed), now);
+	look_at_part(l, r, u->upstream->target_group, now);
+	now->ramp = ramp_of(t, 1);
+	now->ramp = ramp_of(atomic_load_explicit(&u->at_model, memory_order_relaxed), now->ramp);
+	now->ramp = ramp_of(u->upstream->target_group, now->ramp);
 	if (now->reason == REASON_CHOSEN && r->max_parallel > 0 && t != NULL &&
 		now_at(&t->inflight) >= r->max_parallel)
 		now->reason = REASON_FULL;
@@ -736,14 +749,21 @@ is_unreliable(const struct board_target *t, int64_t least_percent)
 	return ppm > 0 && ppm - 1 < least_percent * 10000 && now_at(&t->picks) >= ENOUGH_CALLS;
 }
 
-/* Only a part of its weight is left: it is coming back, or must last until its quota's reset. */
+/* Only a part of its weight is left: it, or what it belongs to, is coming back, or it must last until its
+ * quota's reset. */
 static bool
-thins(const struct seat *s, float *weight)
+thins(const struct seat *s, float ramp, float *weight)
 {
-	float part = (float)seat_ramp_ppm(s) * 1e-6f * (float)seat_lasts_ppm(s) * 1e-6f;
+	float own = (float)seat_ramp_ppm(s) * 1e-6f, lasts = (float)seat_lasts_ppm(s) * 1e-6f;
 
-	*weight *= part;
-	return part < 1;
+	*weight *= (own < ramp ? own : ramp) * lasts;
+	return ramp < 1 || own < 1 || lasts < 1;
+}
+
+static inline bool
+may_be_thin(const struct board_target *t)
+{
+	return (now_at(&t->share_ppm) | now_at(&t->forecast_share_ppm)) != 0;
 }
 
 /* What a unit asks of all its seats alike. */
@@ -753,6 +773,7 @@ struct asked {
 	int64_t now_ms;
 	uint32_t tier;
 	bool all_closer; /* the unit itself is due */
+	float ramp;      /* of its upstream, the model there and the account */
 };
 
 /* Nearly all seats are live, and nothing but that is to be said of them. */
@@ -775,19 +796,18 @@ static __attribute__((noinline)) enum route_reason
 look_closer(const struct look *l, const struct seat *s, const struct unit *unit,
 	struct unit_now *now, int64_t *hold_ms)
 {
-	const struct board_target *t = s->target;
-	const struct board_target *at = seat_at_model(s);
+	const struct board_target *t = s->target, *at = seat_at_model(s);
 	int64_t state = now_at(&t->standing) & 0xFF;
 
 	now->reason = REASON_CHOSEN;
 	if (s->key != NULL) /* else the unit was looked at */
-		look_at_part(l, t, now);
+		look_at_part(l, unit->upstream->record, t, now);
 	if (s->key != NULL && state == TARGET_DISABLED && now->reason == REASON_CHOSEN)
 		return REASON_INVALID; /* a person took it away a moment ago */
 	if (at != t) {
 		int64_t hold_at_ms = now_at(&at->forecast_hold_ms);
 
-		look_at_part(l, at, now);
+		look_at_part(l, unit->upstream->record, at, now);
 		*hold_ms = hold_at_ms > *hold_ms ? hold_at_ms : *hold_ms;
 	}
 	if ((unit->bounds.states >> (state & 7) & 1) == 0)
@@ -835,9 +855,8 @@ look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct u
 	};
 	if (!is_plain(s, t, at, a) && !look_hard(l, i, unit, un, live))
 		return false;
-	if ((now_at(&t->share_ppm) | now_at(&t->forecast_share_ppm) | now_at(&at->share_ppm) |
-		    now_at(&at->forecast_share_ppm)) != 0) {
-		live->is_thin = thins(s, &live->weight);
+	if (a->ramp < 1 || may_be_thin(t) || may_be_thin(at)) {
+		live->is_thin = thins(s, a->ramp, &live->weight);
 		live->class = live->is_thin && l->has_sitting_out && strategy_sits_out(l, live, s);
 	}
 	return true;
@@ -910,7 +929,8 @@ look_at_seats(struct look *l, const struct unit *u, const struct unit_now *now)
 		.unreliable_ppm = (uint64_t)u->bounds.min_reliability * 10000,
 		.now_ms = l->now_ms,
 		.tier = u->tier << 16,
-		.all_closer = now->is_due };
+		.all_closer = now->is_due,
+		.ramp = now->ramp };
 	uint32_t end = u->first + u->count;
 
 	for (uint32_t s = u->first; s < end; s += AT_ONCE)

@@ -272,6 +272,7 @@ struct unit_now {
 	int64_t until_ms;
 	int64_t worst, usual;
 	float cost_score;    /* score.c */
+	float ramp;          /* who is coming back: a part of all; else 1 */
 };
 
 /* Groups, or targets, of which somebody is live (strategy.c). */
@@ -368,31 +369,35 @@ seat_at_model(const struct seat *s)
 	return atomic_load_explicit(&s->at_model, memory_order_relaxed);
 }
 
-/* The lesser of two parts of one, in millionths; 0 is all of it. */
-static inline int64_t
-lesser_part(const _Atomic int64_t *a, const _Atomic int64_t *b)
-{
-	int64_t x = now_at(a), y = now_at(b);
+#define PPM_ALL 1000000
 
-	x = x <= 0 ? 1000000 : x;
-	y = y <= 0 ? 1000000 : y;
-	x = x < y ? x : y;
-	return x < 1000000 ? x : 1000000;
+/* Words of a target that say a part of its weight hold 0 where that is all of it. */
+static inline int64_t
+part_ppm(const _Atomic int64_t *word)
+{
+	int64_t ppm = now_at(word);
+
+	return ppm <= 0 || ppm > PPM_ALL ? PPM_ALL : ppm;
 }
 
-/* What it gets of its weight while it comes back. */
-static inline int64_t
-seat_ramp_ppm(const struct seat *s)
-{
-	return lesser_part(&s->target->share_ppm, &seat_at_model(s)->share_ppm);
-}
-
-/* What it gets of its weight so that its quotas last until their resets. */
+/* How much of the seat's weight its quotas leave it: the key's own, and those it has at the model. */
 static inline int64_t
 seat_lasts_ppm(const struct seat *s)
 {
-	return lesser_part(
-		&s->target->forecast_share_ppm, &seat_at_model(s)->forecast_share_ppm);
+	int64_t own = part_ppm(&s->target->forecast_share_ppm);
+	int64_t part = part_ppm(&seat_at_model(s)->forecast_share_ppm);
+
+	return own < part ? own : part;
+}
+
+/* … and its coming back. */
+static inline int64_t
+seat_ramp_ppm(const struct seat *s)
+{
+	int64_t own = part_ppm(&s->target->share_ppm);
+	int64_t part = part_ppm(&seat_at_model(s)->share_ppm);
+
+	return own < part ? own : part;
 }
 
 /* Well mixed bits of a number. */

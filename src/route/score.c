@@ -96,7 +96,7 @@ reliability(const struct seat *s, bool is_thin)
 	float score = 0.7f * success + 0.3f;
 
 	if (is_thin) {
-		if (seat_ramp_ppm(s) < 1000000)
+		if (seat_ramp_ppm(s) < PPM_ALL)
 			score -= 0.1f;
 		score -= 0.1f - (float)seat_lasts_ppm(s) * 1e-7f;
 	}

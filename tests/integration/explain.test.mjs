@@ -75,6 +75,7 @@ async function once(project, body, headers) {
   assert.equal(dry.status, 200);
   assert.equal(quote.object, "sluice.quote");
   const managed = await stack.manage("POST", "routes/quote", { project, model: body.model ?? "gpt-test",
+    upstream: headers?.["x-upstream-name"] ?? null,
     body: { model: "gpt-test", messages: [{ role: "user", content: "Hello" }], ...body } });
   const answer = await stack.chat(body, { token, headers });
   await answer.text();

@@ -241,11 +241,11 @@ test("behind heartbeats another provider still takes over", async () => {
 
 // ---- ways out ----
 
-// A proxy of either kind, which may ask for a name and password.
+// A proxy of either kind, which may ask for a name and password.  Names in .invalid only it knows.
 async function proxy(kind) {
   const seen = [];
   const connect = (host, port, client, ready) => {
-    const target = net.connect(port, host, () => {
+    const target = net.connect(port, host.endsWith(".invalid") ? "127.0.0.1" : host, () => {
       ready();
       client.pipe(target).pipe(client);
     });
@@ -306,6 +306,36 @@ test("calls go through a proxy, which sees no key", async () => {
     assert.equal(web.seen.length, 1);
     const logs = stack.logs();
     assert.ok(!logs.includes("me:secret") && !logs.includes("sk-secret-behind-proxy"));
+  } finally {
+    web.stop();
+    socks.stop();
+  }
+});
+
+test("what we ask of a provider ourselves goes through its proxy too", async () => {
+  const web = await proxy("http"), socks = await proxy("socks");
+  try {
+    const base = `http://provider.invalid:${new URL(one.url).port}`;
+    const secret = JSON.stringify({ clientid: "c", clientsecret: "s", url: base, serviceurls: { AI_API_URL: base } });
+    one.answer = (seen, response) => response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(
+      seen.url.startsWith("/oauth") ? { access_token: `bought-${one.seen.length}`, expires_in: 3600 }
+        : seen.url.includes("/lm/") ? { resources: [{ id: "d1", status: "RUNNING", details: { resources: { backend_details: { model: { name: "found" } } } } }] }
+          : whole("Hi")));
+    const bought = () => one.seen.filter((s) => s.url.startsWith("/oauth")).length;
+    for (const [name, address] of [["far-web", `http://127.0.0.1:${web.port}`], ["far-socks", `socks5h://127.0.0.1:${socks.port}`]])
+      for (const first of ["a request", "an errand"]) {
+        const at = `${name}-${first.slice(-3)}`, before = bought();
+        await upstream(at, `${base}/v2/inference/deployments/d1`, { protocol: "sap_openai", auth: "sap-oauth", proxy: address });
+        stack.command(["key", "add", "--upstream", at, "--secret", secret]);
+        if (first === "a request") {
+          const got = await ask("openai-chat", `only-${at}`);
+          assert.equal(got.status, 200, got.text);
+          assert.equal(bought(), before + 1, "the access token is bought there");
+        }
+        const { data } = await stack.manage("POST", `upstreams/${at}/models/refresh`, {});
+        assert.deepEqual(data.map((m) => m.id), ["found"], at);
+        assert.equal(bought(), before + 1, "one for both");
+      }
   } finally {
     web.stop();
     socks.stop();

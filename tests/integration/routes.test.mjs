@@ -56,6 +56,27 @@ test("routes, policies, keys and changes", { timeout: 120000 }, async (t) => {
       assert.equal(json(["policy", "deactivate", "cheap", "--yes"]).is_active, false);
     });
 
+    await t.test("a policy is tried before it binds anybody", async () => {
+      const before = await stack.manage("GET", "policies");
+      const told = run(["policy", "try", "--type", "routing", "--blocked-models", "gpt-*", "--model", "gpt-test",
+        "--as-project", "first"]);
+      assert.equal(told.code, DONE, told.err);
+      assert.match(told.out, /^Without it: route first\n {2}1\. mock, key \S+, model gpt-test$/m);
+      assert.match(told.out, /^With it: route first\n {2}1\. mock, key \S+, model mock-small\n(.*\n)* {2}kept out: 1 policy$/m);
+      assert.match(told.out, /model mock-big, as a fallback$/m);
+      assert.match(told.out, /^It changes what becomes of this request\.$/m);
+      const of = json(["policy", "try", "cheap", "--model", "gpt-test", "--as-project", "first", "--input-tokens", "9"]);
+      assert.equal(of.same, true, "it is not active");
+      const rules = json(["policy", "try", "--type", "failure_handling", "--tries", "2", "--scope", "project", "--project",
+        "first", "--failure-rules", "status=529 -> stop", "--model", "gpt-test", "--as-project", "first"]);
+      assert.deepEqual([rules.without.tries, rules.with.tries], [null, 2]);
+      assert.deepEqual(rules.with.candidates[0].failure_rules.at(-1), "status=529 -> stop");
+      assert.equal(run(["policy", "try", "cheap"]).code, USAGE);
+      assert.equal(run(["policy", "try", "nobody", "--model", "m"]).code, REFUSED);
+      assert.equal(run(["policy", "add", "--name", "x", "--type", "routing", "--model", "m"]).code, USAGE);
+      assert.deepEqual(await stack.manage("GET", "policies"), before);
+    });
+
     await t.test("what is named stays; what goes says who is named", async () => {
       const refused = run(["upstream", "remove", "mock", "--yes"]);
       assert.equal(refused.code, REFUSED);

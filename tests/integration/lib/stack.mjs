@@ -9,6 +9,7 @@ import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { explainAll } from "./explained.mjs";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
 export const programs = path.resolve(root, process.env.SLUICE_BUILD ?? "build/release");
@@ -322,7 +323,8 @@ export class Stack {
       .join("\n");
   }
 
-  // Ends what was started, by id, and tells what would not go.  Throws a sanitizer's report.
+  // Ends what was started, by id, and tells what would not go.  Throws a sanitizer's report, or what
+  // `sluice explain` cannot say of the requests that came through.
   async stop({ keep = Boolean(process.env.SLUICE_KEEP) } = {}) {
     const pids = this.children.map((child) => child.pid).filter(Boolean);
     const all = [...new Set(pids.concat(pids.flatMap(descendants)))];
@@ -336,8 +338,16 @@ export class Stack {
       } catch { /* it went just now */ }
     }
     const report = sanitizerReport(this.log);
+    let unsaid;
+    try {
+      if (report === "" && !keep && fs.existsSync(this.config ?? "")) // what is kept stays as it was left
+        this.explained = explainAll(path.join(programs, "sluice"), this.env);
+    } catch (error) {
+      unsaid = error;
+    }
     if (this.dir && !keep) fs.rmSync(this.dir, { recursive: true, force: true });
     if (report !== "") throw new Error(`a sanitizer reports in ${report}`);
+    if (unsaid) throw unsaid;
     return left.length;
   }
 }

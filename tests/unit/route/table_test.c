@@ -245,10 +245,10 @@ costs_are_kept_to(void **state)
 	assert_int_equal(s->plan.record.out[REASON_COST], 1);
 	WORKS(ask_priced(s, "free"));
 	assert_int_equal(s->plan.count, 2);
-	REFUSED(ask_priced(s, "dear"), ERR_NO_KEY_AVAILABLE);
+	REFUSED(ask_priced(s, "dear"), ERR_MODEL_NOT_ALLOWED);
 	assert_non_null(strstr(err.says, "costs more"));
 	assert_int_equal(err.retry_boot_ms, 0);
-	REFUSED(ask_priced(s, "unpriced"), ERR_NO_KEY_AVAILABLE);
+	REFUSED(ask_priced(s, "unpriced"), ERR_MODEL_NOT_ALLOWED);
 	assert_true(s->plan.record.out[REASON_UNPRICED] > 0);
 	WORKS(ask_priced(s, "cheap:free"));
 	assert_int_equal(s->plan.count, 2);
