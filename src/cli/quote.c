@@ -58,6 +58,8 @@ show_candidate(void *ctx, const struct json_member *m)
 	show(" ", c, "upstream");
 	show(", key ", c, "key_id");
 	show(", model ", c, "model");
+	if (json_get(c, "probe").type == JSON_TRUE)
+		printf(", to find out whether it is back");
 	show(": at worst $", c, "worst_cost");
 	show(", usually $", c, "usual_cost");
 	if (json_get(c, "dropped").type == JSON_STRING && plain(c, "dropped").len > 0)

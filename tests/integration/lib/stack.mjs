@@ -146,6 +146,7 @@ export class Stack {
 
   // What a person would type; an object when the command speaks JSON.
   command(args, { env = {}, input, code = 0 } = {}) {
+    this.slept = true;
     const run = spawnSync(path.join(programs, "sluice"), args, {
       env: { ...this.env, ...env },
       input,
@@ -254,8 +255,15 @@ export class Stack {
     await until(`${name} answers`, START_MS, async () => (await fetch(this.url + "/health")).ok);
   }
 
+  // While a command ran nothing was read: connections that the server closed are not yet known to be.
+  async #awake() {
+    if (this.slept) await sleep(1);
+    this.slept = false;
+  }
+
   // One call of the management API, as the page or a script makes it.
   async manage(method, where, body, expect = undefined) {
+    await this.#awake();
     const answer = await fetch(`${this.url}/manage/${where}`, {
       method,
       headers: { authorization: `Bearer ${this.manageToken}`, "content-type": "application/json" },
@@ -267,7 +275,8 @@ export class Stack {
     return text === "" ? null : JSON.parse(text);
   }
 
-  chat(body = {}, { token = this.token, headers = {}, ...options } = {}) {
+  async chat(body = {}, { token = this.token, headers = {}, ...options } = {}) {
+    await this.#awake();
     return fetch(`${this.url}/v1/chat/completions`, {
       method: "POST",
       headers: { authorization: `Bearer ${token}`, "content-type": "application/json", ...headers },
