@@ -385,6 +385,13 @@ learn_refusal(struct board *b, struct board_quota *q, enum quota_unit unit, int6
 		board_quota_release(w);
 		return;
 	}
+	if (what.turn == TURN_CALENDAR && what.kind == FORECAST_ESTIMATED &&
+		get(&w->remaining) == 0 && get(&w->reset_ms) > now_ms) { /* so it was known */
+		if (until_ms > get(&w->reset_ms))
+			set(&w->reset_ms, until_ms);
+		board_quota_release(w);
+		return;
+	}
 	used = what.turn == TURN_CALENDAR && get(&w->told_ms) > 0
 		       ? get(&q->begun[unit]) - get(&w->mark)
 		       : window_used(w, now_ms);
