@@ -99,9 +99,13 @@ write_hold(struct board_quota *q, int64_t now_ms)
 		if (get(&w->what) == 0)
 			continue;
 		until_ms = window_hold(q, w, window_need(q, w), now_ms);
+		until_ms = window_is_guess(w) ? until_ms | TARGET_HOLD_GUESS
+					      : until_ms & ~TARGET_HOLD_GUESS;
 		if (until_ms > hold_ms)
 			hold_ms = until_ms;
 	}
+	if (hold_ms <= now_ms)
+		hold_ms = 0;
 	set(&target->forecast_hold_ms, hold_ms);
 }
 

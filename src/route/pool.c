@@ -824,7 +824,8 @@ look_hard(struct look *l, uint32_t i, const struct unit *unit, const struct unit
 	}
 	live->standing = now.is_due ? STANDS_DUE : STANDS_LIVE;
 	live->until_ms = now.until_ms;
-	if (hold_ms > l->now_ms) {
+	/* who is due finds out what is but a guess */
+	if (hold_ms > l->now_ms && !(now.is_due && (hold_ms & TARGET_HOLD_GUESS) != 0)) {
 		live->standing = STANDS_HELD;
 		live->until_ms = hold_ms;
 	}
