@@ -132,7 +132,7 @@ export function upstreamsPage(ctx) {
 			{ head: "State", cell: (u) => [stateBadge(u), u.default && h("span", { class: "dim" }, " default")] },
 			{ head: "Base URL", grow: true, cell: (u) => h("code", {}, u.base_url) },
 			{ head: "Models", more: true, cell: (u) => (u.models?.length > 0 ? u.models.join(", ") : "all") },
-			{ head: "Weight", num: true, more: true, cell: (u) => String(u.weight ?? 1) },
+			{ head: "Weight", num: true, more: "wide", cell: (u) => String(u.weight ?? 1) },
 			{ head: "", cell: (u) => h("span", { class: "rowacts" },
 				h("a", { href: href("keys", { upstream: u.id }) }, "Keys",
 					h("span", { class: "sr" }, ` of ${u.name}`)),
