@@ -98,7 +98,7 @@ static const struct verb verbs[] = {
 	{ "project", "add, list, show, set, activate, deactivate", records_main },
 	{ "token", "add, list, show, set, rotate, revoke, activate, mint, import, …",
 		records_main },
-	{ "upstream", "add, list, show, set, models, refresh, health, breaker, delete",
+	{ "upstream", "add, list, show, set, models, refresh, health, breaker, history, delete",
 		records_main },
 	{ "key", "add, list, show, set, test, retry, rotate, disable, revoke, history, import, …",
 		records_main },

@@ -163,6 +163,7 @@ request_of(const struct errand_desk *d, const struct upstream *u, const char *me
 		.allow_private = u->allow_private,
 		.ca_file = u->ca_file[0] == '\0' ? NULL : u->ca_file,
 		.client_cert = u->client_cert[0] == '\0' ? NULL : u->client_cert,
+		.proxy = u->proxy[0] == '\0' ? NULL : u->proxy,
 		.pool = u->name };
 }
 

@@ -151,16 +151,24 @@ read_quota(void *ctx, struct span name, struct span value)
 /* As much of the provider's words as is kept with a transition. */
 #define EVIDENCE_MAX 400
 
-/* A provider may repeat the key that it refuses. */
+/* What is kept of a failure: the operator's rule that fitted, the provider's words, or how it failed where
+ * it said nothing.  A provider may repeat the key that it refuses. */
 static struct span
-without_key(const struct exchange *x, struct span words)
+kept_evidence(const struct exchange *x, struct span words, struct bytes *out)
 {
 	const struct snapshot_key *k = x->plan.candidate[x->asked].key;
 
-	if (k == NULL || k->secret[0] == '\0' || words.len == 0 ||
-		memmem(words.at, words.len, k->secret, strlen(k->secret)) == NULL)
+	if (words.len == 0)
+		words = span_of(x->err.text);
+	if (k != NULL && k->secret[0] != '\0' &&
+		memmem(words.at, words.len, k->secret, strlen(k->secret)) != NULL)
+		words = SPAN_LIT("(the provider's words repeat the key)");
+	if (words.len > EVIDENCE_MAX)
+		words.len = EVIDENCE_MAX;
+	if (!x->rules.matched)
 		return words;
-	return SPAN_LIT("(the provider's words repeat the key)");
+	(void)bytes_printf(out, "rule %s: %.*s", x->rules.rule, (int)words.len, words.at);
+	return out->failed ? words : bytes_span(out);
 }
 
 static void
@@ -169,6 +177,7 @@ report(struct exchange *x)
 	struct span evidence = evidence_of(x);
 	struct failure_scope scope = { .is_model = false };
 	struct wire_usage u = WIRE_USAGE_NONE;
+	struct bytes kept = BYTES_LIMIT(2 * EVIDENCE_MAX);
 	/* resets are told as of the head, which may have come long before a stream's end */
 	struct quota_told told = { .age_ms = x->end.first_byte_us == 0
 						     ? 0
@@ -187,9 +196,7 @@ report(struct exchange *x)
 
 	if (x->failure != FAILURE_NONE) {
 		scope = failure_scope(evidence, x->out.model);
-		o.evidence = without_key(x, evidence);
-		if (o.evidence.len > EVIDENCE_MAX)
-			o.evidence.len = EVIDENCE_MAX;
+		o.evidence = kept_evidence(x, evidence, &kept);
 	} else {
 		spent_find(x, &u);
 		o.output_tokens = u.output > 0 ? u.output : 0;
@@ -203,6 +210,7 @@ report(struct exchange *x)
 	if (x->end.status == 429)
 		quota_read_body(&told, evidence);
 	walk_report(x, &o);
+	bytes_free(&kept);
 }
 
 void

@@ -86,16 +86,6 @@ key_member(struct edit *e, const char *name, struct json_value v)
 	return e->secret != NULL ? 1 : -1; /* key_finish() knows what it has to be */
 }
 
-/* A fresh start, whatever it was kept out for. */
-static void
-let_in(struct call *c, struct id key, const char *why)
-{
-	struct err ignored = { 0 };
-
-	(void)standing_set(c->m->board, key, TARGET_DISABLED, why, &ignored);
-	(void)standing_set(c->m->board, key, TARGET_AVAILABLE, why, &ignored);
-}
-
 static void
 keep_out(struct call *c, struct id key, const char *why)
 {
@@ -104,16 +94,19 @@ keep_out(struct call *c, struct id key, const char *why)
 	(void)standing_set(c->m->board, key, TARGET_DISABLED, why, &ignored);
 }
 
-/* The board after the record. */
-static void
-follow(struct call *c, const struct key *k, const struct key *before, bool has_new_secret)
+#define NEW_SECRET "its secret is a new one"
+
+/* The board after the record.  anew: why what is known of it does not count any more; NULL: it does.
+ * True: it begins anew. */
+static bool
+follow(struct call *c, const struct key *k, const struct key *before, const char *anew)
 {
-	if (!k->is_enabled)
-		keep_out(c, k->head.id, k->disabled_reason);
-	else if (before != NULL && !before->is_enabled)
-		let_in(c, k->head.id, "enabled");
-	if (has_new_secret)
-		standing_renew(c->m->board, k->head.id);
+	if (anew == NULL && before != NULL && !before->is_enabled)
+		anew = "enabled";
+	if (k->is_enabled)
+		return anew != NULL && standing_renew(c->m->board, k->head.id, anew);
+	keep_out(c, k->head.id, k->disabled_reason);
+	return false;
 }
 
 static int
@@ -144,7 +137,8 @@ key_written(struct edit *e)
 	const struct key *k = e->record, *before = e->before;
 
 	if (before != NULL || !k->is_enabled)
-		follow(e->call, k, before, before != NULL && e->secret != NULL);
+		(void)follow(e->call, k, before,
+			before != NULL && e->secret != NULL ? NEW_SECRET : NULL);
 	return 0;
 }
 
@@ -338,9 +332,10 @@ rotate(struct call *c, void *record, void *secret)
 
 static int
 change_key(struct call *c, const char *action, int (*fn)(struct call *c, void *record, void *ctx),
-	const char *words)
+	const char *words, const char *anew)
 {
 	struct key *k = find_key(c), *before = arena_alloc(c->arena, sizeof *before);
+	bool renewed;
 
 	if (k == NULL)
 		return -1;
@@ -349,14 +344,17 @@ change_key(struct call *c, const char *action, int (*fn)(struct call *c, void *r
 	*before = *k;
 	if (resource_change(c, RECORD_KEY, k->head.id, action, fn, (void *)words, k) != 0)
 		return -1;
-	follow(c, k, before, fn == rotate);
+	renewed = follow(c, k, before, anew);
+	if (renewed && k->head.version == before->head.version && /* the record says so already */
+		store_audit_add(c->m->store, call_change(c, action), key_text(c, k), &c->err) != 0)
+		return -1;
 	return resource_reply(c, 200, &kind_key, NULL, k);
 }
 
 int
 keys_enable(struct call *c)
 {
-	return change_key(c, "key.enable", enable, "");
+	return change_key(c, "key.enable", enable, "", "enabled");
 }
 
 int
@@ -364,7 +362,8 @@ keys_disable(struct call *c)
 {
 	const char *reason;
 
-	return read_reason(c, &reason) != 0 ? -1 : change_key(c, "key.disable", disable, reason);
+	return read_reason(c, &reason) != 0 ? -1
+					    : change_key(c, "key.disable", disable, reason, NULL);
 }
 
 int
@@ -372,7 +371,8 @@ keys_revoke(struct call *c)
 {
 	const char *reason;
 
-	return read_reason(c, &reason) != 0 ? -1 : change_key(c, "key.revoke", revoke, reason);
+	return read_reason(c, &reason) != 0 ? -1
+					    : change_key(c, "key.revoke", revoke, reason, NULL);
 }
 
 int
@@ -384,7 +384,7 @@ keys_rotate(struct call *c)
 	if (rc == 0 && a.secret == NULL)
 		rc = call_refuse(c, ERR_BAD_REQUEST, "secret", "secret is required.");
 	if (rc == 0)
-		rc = change_key(c, "key.rotate", rotate, a.secret);
+		rc = change_key(c, "key.rotate", rotate, a.secret, NEW_SECRET);
 	wipe_text(a.secret);
 	return rc;
 }

@@ -170,6 +170,25 @@ class Refusal extends Error {
 }
 
 /* Starts it; resolves to { url, data, log, close(), fail, delay }.  mount: "/deep/path" */
+/* The first key was tried in vain, the second answered, the others tell why not. */
+function explanation(data, request) {
+	const refused = request.attempts === 0;
+	const place = (i) => ({ upstream_id: data.upstreams[0].id, upstream: data.upstreams[0].name, key_id: data.keys[i].id,
+		key: `${data.keys[i].masked} (${data.keys[i].label})`, stage: 0, stage_on: "start" });
+	const candidate = (i, reason, says, more) => ({ ...place(i), reason, says, until: null, terms: {}, share: 0, ...more });
+	if (request.code === "invalid_token")
+		return { request, has_record: false, text: "REQUEST" };
+	return { request, has_record: true, route_id: data.routes[0].id, route: data.routes[0].name, strategy: "objective",
+		affinity: "new", policies: [{ policy_id: data.policies[0].id, policy: "frugal" }], considered: 4,
+		counts: { rests: 1, breaker: 1 }, queued_ms: 120, rules: 2, not_told: 0, text: "REQUEST\n  in sentences",
+		candidates: [...(refused ? [] : [candidate(0, "chosen", "it was asked", { terms: { score: 0.91, cost: 0.875 }, share: 0.5 }),
+			candidate(1, "chosen", "it was asked", { terms: { score: 0.7, cost: 0.5 }, share: 0.5 })]),
+		candidate(2, "rests", "it rests: throttled or exhausted", { until: iso(Date.now() + 3e5) }),
+		candidate(3, "breaker", "its circuit breaker is open")],
+		attempts: refused ? [] : [{ ...place(0), status: 429, failure: "rate_limit", began_ms: 1, took_ms: 80, probe: false },
+			{ ...place(1), stage: 1, stage_on: "context", status: 200, failure: null, began_ms: 82, took_ms: 900, probe: true }] };
+}
+
 export async function startFake({ port = 0, mount = "", requests = 10000, fresh = false, delay = 0 } = {}) {
 	const random = generator(99);
 	const data = makeData(fresh ? 0 : requests);
@@ -331,6 +350,8 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 				sessions.delete(cookie);
 			return method === "GET" ? { json: wear(session) } : { status: 204 };
 		}
+		if (/^requests\/\w+\/explain$/.test(path))
+			return { json: explanation(data, data.requests.find((r) => r.id === path.split("/")[1])) };
 		if (path === "usage")
 			return { json: usage(q) };
 		if (path === "health")

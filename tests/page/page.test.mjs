@@ -486,6 +486,41 @@ pageTest("failed requests are found, and say why", {}, async (page, fake) => {
 	await page.getByText("no byte from openai").first().waitFor();
 });
 
+for (const [what, context] of [["", {}],
+	["360 pixels wide, in the dark: ", { viewport: { width: 360, height: 740 }, colorScheme: "dark" }]])
+	pageTest(`${what}a request tells why it went where it went, and why nowhere else`, { context }, async (page, fake) => {
+		const request = fake.data.requests.find((r) => r.attempts > 0 && r.status === 200);
+		await page.goto(`${fake.url}#/requests?id=${request.id}`);
+		await page.getByLabel("Admin password", { exact: true }).last().fill(PASSWORD);
+		await page.keyboard.press("Enter");
+		const d = dialog(page, "Request");
+		await d.getByText("Why it went there").click();
+		await d.getByRole("heading", { name: "Attempts" }).waitFor();
+		const tried = await d.locator("ol.feed li").allTextContents();
+		assert.match(tried[0], /429.*began after 1 ms, took 80 ms: rate limit/);
+		assert.match(tried[1], /fallback 1 \(on a context too long\).*200.*it was a probe/);
+		const others = (await d.locator("ul.feed li").allTextContents()).join("\n");
+		assert.match(others, /it was asked.*share of turns 50 %, score 0\.91, cost 0\.88/);
+		assert.match(others, /it rests: throttled or exhausted.*until /);
+		assert.match(others, /its circuit breaker is open/);
+		for (const text of ["objective", "frugal", "2 rules of the route changed it", "4 keys looked at, 1 rests, 1 breaker", "120 ms"])
+			await d.getByText(text, { exact: true }).waitFor();
+		assert.ok(await page.evaluate(() => {
+			const body = document.querySelector("dialog .body");
+			return document.documentElement.scrollWidth <= innerWidth && body.scrollWidth <= body.clientWidth;
+		}), "nothing is cut off sideways");
+		if (process.env.SHOTS)
+			await page.screenshot({ path: join(process.env.SHOTS, `explain${context.viewport?.width ?? ""}.png`) });
+		await d.getByRole("button", { name: /the explanation/ }).click();
+		assert.equal(await page.evaluate(() => navigator.clipboard.readText()), "REQUEST\n  in sentences");
+		await page.keyboard.press("Escape");
+		await d.waitFor({ state: "detached" });
+		const refused = fake.data.requests.find((r) => r.code === "invalid_token");
+		await page.goto(`${fake.url}#/requests?id=${refused.id}`);
+		await dialog(page, "Request").getByText("Why it went there").click();
+		await page.getByText(/No decision is kept/).waitFor();
+	});
+
 pageTest("10,000 rows scroll with few of them in the document, and all can be reached", {}, async (page, fake) => {
 	await signIn(page, fake, "#/requests");
 	await page.locator("tbody tr").nth(20).waitFor();

@@ -165,7 +165,7 @@ export function keysPage(ctx) {
 	}
 
 	const event = (e) => h("li", {}, h("span", { title: fullTime(e.time) }, when(e.time)), ` ${e.kind === "breaker" ? "breaker " : ""}`,
-		e.from === e.to ? e.to : `${e.from} → ${e.to}`, e.model && ` at ${e.model}`, e.cause && `, ${causeText(e.cause)}`,
+		e.kind !== "quota" && (e.from === e.to ? e.to : `${e.from} → ${e.to}`), e.model && ` at ${e.model}`, e.cause && `, ${causeText(e.cause)}`,
 		e.status && ` (HTTP ${e.status})`, e.evidence && h("span", { class: "dim" }, ` ${e.evidence}`));
 
 	async function details(id, close) {
