@@ -4,7 +4,7 @@ import { badge, confirm, dialog, field, form, h, later, say, select } from "../d
 import { fieldsOf } from "../fields.js";
 import { ago, minute, plural } from "../format.js";
 import { pagedTable } from "../list.js";
-import { dialogs, opener, page } from "../page.js";
+import { changesOf, dialogs, opener, page } from "../page.js";
 import { choice, forget, known } from "../pick.js";
 import { href } from "../router.js";
 import { causeText } from "../show.js";
@@ -242,7 +242,7 @@ export function upstreamsPage(ctx) {
 					close();
 					reload();
 				}
-			} }, "Delete…"))];
+			} }, "Delete…"), changesOf(u.id))];
 	}
 
 	dialogs(ctx, {
