@@ -29,7 +29,7 @@ queue_most(const struct exchange *x)
 	return x->plan.queue_most >= 0 ? x->plan.queue_most : x->gw->conf.queue_most;
 }
 
-static int64_t
+int64_t
 queue_wait_ms(const struct exchange *x)
 {
 	return x->plan.queue_wait_ms >= 0 ? x->plan.queue_wait_ms : x->gw->conf.queue_wait_ms;
