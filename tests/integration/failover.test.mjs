@@ -4,8 +4,10 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { once } from "node:events";
+import net from "node:net";
 import { dialects, frames, send } from "./lib/provider.mjs";
-import { Stack } from "./lib/stack.mjs";
+import { freePort, Stack } from "./lib/stack.mjs";
 
 const RUNS = process.env.SLUICE_LONG ? 1000 : 150;
 const AT_ONCE = 8;
@@ -14,6 +16,8 @@ const HANG_MS = 400;
 // What the first provider does, in the mock's words.
 const faults = {
   "status-500": "status=500", "status-503": "status=503", "status-429": "status=429", "status-401": "status=401",
+  "status-402": "status=402", "status-403": "status=403", "status-408": "status=408", "status-502": "status=502",
+  "status-529": "status=529", refused: "", reset: "",
   "kind-overloaded": "kind=overloaded", "kind-credit": "kind=credit",
   garbage: "garbage", empty: "empty", page: "page", "error-200": "error-200", hang: "hang",
   "hang-head": "hang-stream,after=0", "hang-prelude": "hang-stream,after=1",
@@ -26,11 +30,14 @@ const ofStreams = /-(head|prelude|first)$/; // the others spoil whole answers to
 const providers = { chat: "openai_chat", responses: "openai", anthropic: "anthropic", gemini: "gemini", converse: "bedrock", invoke: "bedrock_invoke" };
 const clients = Object.keys(dialects);
 
-let stack;
+let stack, resets;
 before(async () => {
   stack = await Stack.start({ settings: { workers: 1 }, seed: false });
   stack.command(["project", "add", "--name", "first"]);
   stack.token = stack.command(["token", "add", "--project", "first", "--json"]).token;
+  resets = net.createServer((client) => client.once("data", () => client.resetAndDestroy()).on("error", () => {})).listen(0, "127.0.0.1");
+  await once(resets, "listening");
+  const elsewhere = { refused: `http://127.0.0.1:${await freePort()}`, reset: `http://127.0.0.1:${resets.address().port}` };
   const upstream = (name, protocol, models, more) => stack.manage("POST", "upstreams", { name, protocol, models: [models],
     auth: "none", allow_private: true, base_url: stack.mock.url, ...more });
   for (const [q, protocol] of Object.entries(providers)) await upstream(`good-${q}`, protocol, `talk-*-for-${q}`,
@@ -38,9 +45,13 @@ before(async () => {
   for (const [p, protocol] of Object.entries(providers))
     for (const [fault, words] of Object.entries(faults))
       await upstream(`${fault}-${p}`, protocol, `talk-${fault}-at-${p}-for-*`, { breaker_failures: 0,
+        base_url: elsewhere[fault] ?? stack.mock.url,
         extra_headers: [`X-Mock: talk,${words}`], ...(words.startsWith("hang") ? { first_byte_timeout_ms: HANG_MS } : {}) });
 });
-after(async () => assert.equal(await stack?.stop(), 0));
+after(async () => {
+  resets?.close();
+  assert.equal(await stack?.stop(), 0);
+});
 
 function* combinations() {
   for (const p of Object.keys(providers))
