@@ -229,6 +229,25 @@ test("rules change what is sent, before anything is converted or reserved", asyn
   assert.match(refused.error.message, /JSON/);
 });
 
+test("who had to wait is told of the rules all the same", async () => {
+  const request_rules = ["set temperature=0.2"];
+  await upstream("narrow-one", one.url, { max_parallel: 1 });
+  await route("narrow", { request_rules, targets: [{ upstream: "narrow-one" }] });
+  one.answer = async (seen, response) => {
+    await sleep(400);
+    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(whole(String(seen.json.temperature))));
+  };
+  const got = await Promise.all([1, 2].map(() => ask("openai-chat", "narrow")));
+  assert.deepEqual(got.map((g) => [g.status, g.json.choices[0].message.content]), [[200, "0.2"], [200, "0.2"]]);
+  const why = [];
+  for (const { headers } of got) {
+    await rowOf(headers["x-request-id"]);
+    why.push(await stack.manage("GET", `requests/${headers["x-request-id"]}/explain`));
+  }
+  assert.ok(why.some((w) => w.queued_ms > 0), JSON.stringify(why.map((w) => w.queued_ms)));
+  assert.deepEqual(why.map((w) => w.rules), [1, 1]);
+});
+
 test("a stream that begins too slowly is left for another", async () => {
   await route("brisk", { pair: true, slow_chars_s: 100, slow_after_ms: 400 });
   one.answer = async (seen, response) => {
