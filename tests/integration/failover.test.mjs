@@ -32,7 +32,9 @@ const clients = Object.keys(dialects);
 
 let stack, resets;
 before(async () => {
-  stack = await Stack.start({ settings: { workers: 1 }, seed: false });
+  // short rests, so that the one that fails is asked in nearly every run
+  stack = await Stack.start({ settings: { workers: 1, rest_default: "0s", rest_invalid: "1s", rest_hint_cap: "1s", rest_max: "1s" },
+    seed: false });
   stack.command(["project", "add", "--name", "first"]);
   stack.token = stack.command(["token", "add", "--project", "first", "--json"]).token;
   resets = net.createServer((client) => client.once("data", () => client.resetAndDestroy()).on("error", () => {})).listen(0, "127.0.0.1");
@@ -70,7 +72,7 @@ function chosen() {
   const of = Object.fromEntries(Object.keys(faults).map((f) => [f, []]));
   for (const one of combinations()) of[one.fault].push(one);
   const prime = 101, lists = Object.values(of); // no list's length is a multiple of it
-  return Array.from({ length: RUNS }, (_, i) => {
+  return Array.from({ length: Math.ceil(RUNS * 1.25) }, (_, i) => {
     const list = lists[i % lists.length];
     return list[(Math.floor(i / lists.length) * prime + i) % list.length];
   });
@@ -101,14 +103,19 @@ async function run({ p, q, client, fault, stream }) {
   return Number(got.headers["x-sluice-attempts"]) > 1 ? { fault, client, stream } : null;
 }
 
-test(`${RUNS} failures that no client notices`, { timeout: 600000 }, async () => {
-  const left = chosen(), over = [];
-  assert.ok(left.length === RUNS);
+test(`${RUNS} failures that no client notices`, { timeout: 600000 }, async (t) => {
+  const left = chosen(), met = [];
+  let over = 0;
   await Promise.all(Array.from({ length: AT_ONCE }, async () => {
-    for (let one; (one = left.pop()) !== undefined;) over.push(await run(one));
+    // those that rest just now are passed over, which proves nothing
+    while (met.length < RUNS && left.length > 0) {
+      const one = await run(left.pop());
+      if (one !== null) met.push(one);
+      over++;
+    }
   }));
-  const met = over.filter((one) => one !== null);
-  assert.ok(met.length > RUNS * 0.9, `only ${met.length} of ${RUNS} met the one that fails`);
+  t.diagnostic(`${over} requests, ${met.length} met the one that fails`);
+  assert.ok(met.length >= RUNS, `only ${met.length} of ${over} met the one that fails`);
   assert.deepEqual(Object.keys(faults).filter((f) => !met.some((m) => m.fault === f)), []);
   assert.deepEqual(clients.filter((c) => !met.some((m) => m.client === c && m.stream)), []);
 });
