@@ -523,13 +523,18 @@ admission_plan(struct exchange *x, bool again, struct err *err)
 		.input_tokens = x->ask.input_estimate,
 		.cost = quote_route_cost };
 	struct quote_size size = size_of(x);
+	uint8_t rules = x->plan.record.rules;
+	int rc;
 
 	ask.ctx =
 		&(struct quote_costs){ x->snapshot, &size, x->gw->conf.default_max_output_tokens };
 	/* the turn of whom it calls is taken when it calls (route_begin()) */
 	x->waiting.again = again;
 	ask.is_quote = again || x->is_dry;
-	if (route_plan(x->snapshot->compiled, &ask, &x->plan, err) != 0)
+	rc = route_plan(x->snapshot->compiled, &ask, &x->plan, err);
+	if (again)
+		x->plan.record.rules = rules; /* they were applied before */
+	if (rc != 0)
 		return -1;
 	return again ? narrow(x, err) : 0;
 }

@@ -170,6 +170,8 @@ bool route_serves(const struct snapshot *s, const struct upstream *u, struct spa
 /* Right before it is asked: false when it rests by now, or another request probes it.  Counts it as
  * in flight, claims its probe, and takes its turn when it is not the plan's first. */
 bool route_begin(struct board *board, struct route_candidate *c, bool is_first);
+/* How long it still rests, by what its targets say now, in milliseconds; 0: it does not. */
+int64_t route_rests_ms(const struct board *board, const struct route_candidate *c);
 /* It was not asked after all, or its client left before an answer. */
 void route_release(struct board *board, const struct route_candidate *c);
 
