@@ -312,12 +312,18 @@ test("each reason is quoted before, and explained after", { timeout: 60000 }, as
     await upstream("ruled", "openai", ["why-rules"]);
     key("ruled", "sk-ruled-secret-r001");
     price("why-rules", "0", "1000");
-    await route("why-rules", ["ruled"], { request_rules: ["cap max_tokens=7", "remove user"] });
+    await route("why-rules", ["ruled"], { request_rules: ["cap max_tokens=7", "set top_p=0.5", "remove user",
+      "header X-Team: blue", "remove seed"] });
     await known("why-rules");
     const asked = await go("why-rules", {}, { max_tokens: 500, user: "u" });
     assert.deepEqual([asked.quote.output_tokens, asked.quote.worst_cost], [7, "0.007000000"]);
-    assert.equal(asked.why.rules, 2);
-    assert.match(asked.why.text, /2 of the route's request rules changed something/);
+    assert.deepEqual(asked.why.rules.map((r) => [r.number, r.rule]),
+      [[1, "cap max_tokens=7"], [2, "set top_p=0.5"], [3, "remove user"], [4, "header X-Team"]]);
+    assert.match(asked.why.text, /The route's request rule 1 applied: cap max_tokens=7\.\n/);
+    await stack.manage("PATCH", "routes/why-rules", { request_rules: ["cap max_tokens=8"] });
+    const later = await stack.manage("GET", `requests/${asked.id}/explain`);
+    assert.deepEqual(later.rules.map((r) => [r.number, r.rule]), [[1, null], [2, null], [3, null], [4, null]]);
+    assert.match(later.text, /The route's request rule 3 applied; the route was changed since\.\n/);
   });
 
   await t.test("who cannot express it makes room for who can", async () => {
