@@ -62,8 +62,8 @@ struct admit_ask {
 
 /* One counter that was taken from. */
 struct admit_hold {
-	struct id limit;   /* none: max_requests of the token, or of_target */
-	bool of_target;    /* what the upstream or key itself may have running at once */
+	struct id limit;   /* none: max_requests of the token, or max_parallel of the target */
+	bool of_target;    /* what the upstream or key may have running at once, whoever asks */
 	int32_t metric;    /* enum limit_metric */
 	bool is_hard;      /* refuses beyond its cap; the others only count */
 	int64_t cap;       /* with what is granted; INT64_MAX when it is not hard */

@@ -276,16 +276,27 @@ limit_text(const struct taking *t, int which, char *out, size_t room)
 	snprintf(out, room, "limit on %s%s (%s)", metrics[r->limit->metric], window, id);
 }
 
+/* Does it say how many calls an upstream or key may have at once, whoever makes them? */
+static bool
+is_of_target(const struct limit_rule *r)
+{
+	if (r->limit->metric != METRIC_PARALLEL || !r->by_attempt)
+		return false;
+	for (int d = 0; d < DIMENSION__COUNT; d++)
+		if (d != DIMENSION_UPSTREAM && d != DIMENSION_KEY && r->how[d] != SCOPE_ANY)
+			return false;
+	return true;
+}
+
 static struct admit_hold
 hold_of(const struct taking *t, int i, int64_t used)
 {
 	const struct board_claim *c = &t->claim[i];
 	const struct limit_rule *r = t->from[i].rule;
 
-	bool of_target = r != NULL && limit_is_of_target(r);
-
-	return (struct admit_hold){ .limit = r == NULL || of_target ? ID_NONE : r->limit->head.id,
-		.of_target = of_target,
+	return (struct admit_hold){ .limit = r == NULL || limit_is_of_target(r) ? ID_NONE
+										: r->limit->head.id,
+		.of_target = r != NULL && is_of_target(r),
 		.metric = t->metric[i],
 		.is_hard = r == NULL || r->limit->mode == LIMIT_HARD,
 		.cap = c->cap,

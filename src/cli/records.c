@@ -45,6 +45,10 @@ static const struct extra extras[] = {
 		NULL },
 	{ RECORD_KEY, "project", FIELD_TEXT, "for this project alone", NULL },
 	{ RECORD_KEY, "dry_run", FIELD_BOOL, "import: only tell", NULL },
+	{ RECORD_KEY, "state", FIELD_TEXT, "list: those that stand so; troubled: all but available",
+		NULL },
+	{ RECORD_KEY, "search", FIELD_TEXT, "list: a part of label or masked secret, or the id",
+		NULL },
 	{ RECORD_UPSTREAM, "state", FIELD_TEXT, "breaker: auto, open or closed", NULL },
 	{ RECORD_ROUTE, "project", FIELD_TEXT, "for this project alone", NULL },
 	{ RECORD_POLICY, "project", FIELD_TEXT, "of scope project", NULL },
@@ -175,8 +179,9 @@ find_field(enum record_kind kind, const char *name)
 	return NULL;
 }
 
+/* values: "a|b|c" that it takes; NULL: any. */
 static void
-print_option(const char *name, enum field_type type, const char *help)
+print_option(const char *name, enum field_type type, const char *help, const char *values)
 {
 	char option[64];
 	size_t n = 0;
@@ -184,8 +189,9 @@ print_option(const char *name, enum field_type type, const char *help)
 	for (; name[n] != '\0' && n < sizeof option - 1; n++)
 		option[n] = name[n] == '_' ? '-' : name[n];
 	option[n] = '\0';
-	printf("  --%s%s%*s%s\n", option, type == FIELD_BOOL ? "" : " X",
-		(int)(n < 24 ? 26 - n - (type == FIELD_BOOL ? 0 : 2) : 1), "", help);
+	printf("  --%s%s%*s%s%s%s\n", option, type == FIELD_BOOL ? "" : " X",
+		(int)(n < 24 ? 26 - n - (type == FIELD_BOOL ? 0 : 2) : 1), "", help,
+		values == NULL ? "" : ": ", values == NULL ? "" : values);
 }
 
 static void
@@ -194,15 +200,14 @@ print_options(enum record_kind kind)
 	size_t count;
 	const struct field *fields = record_fields(kind, &count);
 
-	printf("usage: sluice %s ACTION [ID or NAME] [OPTIONS] [--json] [--yes]\n\n",
-		record_name(kind));
 	for (size_t i = 0; i < EXTRA_COUNT; i++)
 		if (extras[i].kind == kind)
-			print_option(extras[i].name, extras[i].type, extras[i].help);
+			print_option(extras[i].name, extras[i].type, extras[i].help, NULL);
 	for (size_t i = 0; i < count; i++)
 		if ((fields[i].flags & (FIELD_READ | FIELD_HIDDEN)) == 0 &&
 			strncmp(fields[i].name, "scope_", 6) != 0)
-			print_option(fields[i].name, fields[i].type, fields[i].help);
+			print_option(fields[i].name, fields[i].type, fields[i].help,
+				fields[i].type == FIELD_ENUM ? fields[i].values : NULL);
 	puts("\nLists are parted by commas, rules by line ends, or are JSON: '[\"a\", \"b\"]'; "
 	     "--no-OPTION turns a switch off.");
 }
@@ -300,7 +305,7 @@ static void
 add_filter(struct words *w, const char *name, const char *value)
 {
 	static const char *const known[] = { "project_id", "token_id", "upstream", "model",
-		"is_active", "end_user", "address", "tag", "key", "limit_id", "q" };
+		"is_active", "end_user", "address", "tag", "key", "limit_id", "q", "state" };
 
 	if (strcmp(name, "search") == 0)
 		name = "q";
@@ -311,7 +316,8 @@ add_filter(struct words *w, const char *name, const char *value)
 	else if (strcmp(name, "is_enabled") == 0)
 		name = "is_active";
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-		if (strcmp(name, known[i]) == 0) {
+		if (strcmp(name, known[i]) == 0 &&
+			(w->kind == RECORD_KEY || strcmp(name, "state") != 0)) {
 			bytes_printf(&w->query, "&%s=", name);
 			add_escaped(&w->query, value);
 			return;
@@ -455,14 +461,34 @@ static const struct action actions[] = {
 	{ "health", "GET", "/health", true, false, "", KIND(UPSTREAM) },
 	{ "delete", "DELETE", "", true, true, "", DELETABLE },
 	{ "remove", "DELETE", "", true, true, "", DELETABLE },
+	/* commands of their own */
+	{ "import", NULL, NULL, true, false, NULL, KIND(PRICE) | KIND(TOKEN) | KIND(KEY) },
+	{ "try", NULL, NULL, false, false, NULL, KIND(POLICY) },
 };
+
+static bool
+is_of_kind(const struct action *a, enum record_kind kind)
+{
+	return a->kinds == 0 || (a->kinds & 1u << kind) != 0;
+}
+
+static void
+print_help(enum record_kind kind)
+{
+	printf("usage: sluice %s ACTION [ID or NAME] [OPTIONS] [--json] [--yes]\n\nActions:",
+		record_name(kind));
+	for (size_t i = 0, n = 0; i < sizeof actions / sizeof actions[0]; i++)
+		if (is_of_kind(&actions[i], kind))
+			printf("%s %s", n++ == 0 ? "" : ",", actions[i].name);
+	puts("\n");
+	print_options(kind);
+}
 
 static const struct action *
 find_action(const struct words *w)
 {
 	for (size_t i = 0; w->action != NULL && i < sizeof actions / sizeof actions[0]; i++)
-		if (strcmp(actions[i].name, w->action) == 0 &&
-			(actions[i].kinds == 0 || (actions[i].kinds & 1u << w->kind) != 0))
+		if (strcmp(actions[i].name, w->action) == 0 && is_of_kind(&actions[i], w->kind))
 			return &actions[i];
 	return NULL;
 }
@@ -571,7 +597,7 @@ records_main(int argc, char **argv)
 	if (rc != EXIT_DONE)
 		goto out;
 	if (w.help || w.action == NULL) {
-		print_options(w.kind);
+		print_help(w.kind);
 		rc = w.help ? EXIT_DONE : EXIT_USAGE;
 		goto out;
 	}
@@ -593,8 +619,8 @@ records_main(int argc, char **argv)
 		goto out;
 	}
 	if ((a = find_action(&w)) == NULL) {
-		rc = complain(EXIT_USAGE, "%s has no action '%s'; `sluice help` lists them",
-			argv[0], w.action);
+		rc = complain(EXIT_USAGE, "%s has no action '%s'; `sluice %s --help` lists them",
+			argv[0], w.action, argv[0]);
 		goto out;
 	}
 	if (a->needs_which && w.which == NULL) {
@@ -610,7 +636,7 @@ records_main(int argc, char **argv)
 		rc = complain(EXIT_USAGE,
 			"a list goes by --project, --token, --upstream, --model, "
 			"--end-user, --tag, "
-			"--address, --key, --limit-id, --is-active and --search only");
+			"--address, --key, --limit-id, --is-active, --state and --search only");
 		goto out;
 	}
 	takes_away = a->takes_away || tokens_deletes(a->name, bytes_span(&w.body));

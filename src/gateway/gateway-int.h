@@ -12,11 +12,11 @@
 #include "gateway/endpoint.h"
 #include "gateway/media.h"
 #include "gateway/remember.h"
+#include "quote/quote.h"
 #include "route/failure_rule.h"
 #include "route/route.h"
 #include "route/standing.h"
 #include "settle/journal.h"
-#include "quote/quote.h"
 #include "settle/ledger.h"
 #include "settle/price.h"
 #include "web/web.h"
@@ -177,7 +177,6 @@ struct waiting {
 	struct id pool;
 	struct exchange *next, *prev; /* of gw->waiters */
 	int64_t since_us, until_us;   /* 0: it never waited */
-	int64_t replan_us;            /* not before */
 	int64_t us;                   /* how long it waited */
 	bool nobody;   /* ADMIT found nobody who may be asked now; the plan tells who may be soon */
 	bool was_full; /* somebody of the plan was refused for having enough to do */

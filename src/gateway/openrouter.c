@@ -194,21 +194,19 @@ put_targets(struct places *l, const struct route *r)
 	}
 }
 
-/* The route of exactly that name with targets of its own, rather the caller's project's. */
+/* The route of exactly that name; the caller's project's own stand first in a snapshot. */
 static const struct route *
 route_named(const struct exchange *x, struct span model)
 {
-	const struct route *found = NULL;
-
 	for (size_t i = 0; i < x->snapshot->route_count; i++) {
 		const struct route *r = &x->snapshot->routes[i];
-		bool is_own = x->known && id_equal(r->project, x->caller.project.head.id);
 
-		if ((is_own || (id_is_none(r->project) && found == NULL)) &&
+		if ((id_is_none(r->project) ||
+			    (x->known && id_equal(r->project, x->caller.project.head.id))) &&
 			span_is(model, r->model))
-			found = r;
+			return r;
 	}
-	return found;
+	return NULL;
 }
 
 void

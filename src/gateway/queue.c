@@ -20,7 +20,9 @@
 
 #define POLL_NEAR_MS 2  /* one of ours is among the next */
 #define POLL_FAR_MS  10 /* to be much less than BOARD_WAIT_BEAT_MS */
-#define REPLAN_MS    10 /* while all that the plan found rest */
+#define REPLAN_MS    10 /* while all that the plan found rest; others may go before it */
+#define TURNS_MOST   64 /* of one look */
+#define ROOM_UNSURE  8  /* so many ended calls may not be booked yet */
 
 static struct quote_line
 line_of(const struct exchange *x)
@@ -124,9 +126,10 @@ queue_leave(struct exchange *x)
 
 /* It gets no turn; err tells why. */
 static void
-give_up(struct exchange *x, int64_t ahead)
+give_up(struct exchange *x)
 {
-	int64_t retry_ms = quote_turn_ms(x->gw->board, &x->plan, x->waiting.pool, ahead);
+	struct quote_line line = line_of(x);
+	int64_t retry_ms = quote_turn_ms(x->gw->board, &x->plan, &line);
 
 	queue_leave(x);
 	x->waiting.over = true;
@@ -162,7 +165,7 @@ join(struct exchange *x)
 	}
 	(void)quote_refuse_full(b, &x->plan, &line, &x->err);
 	board_count(b, COUNT_QUEUE_REFUSED, 1);
-	give_up(x, 0);
+	give_up(x);
 	return -1;
 }
 
@@ -183,21 +186,35 @@ too_late(struct exchange *x)
 		"All that could serve this request were busy for the %" PRId64
 		" s that it may wait; try again later.",
 		(line_of(x).wait_ms + 999) / 1000);
-	give_up(x, 0);
+	give_up(x);
 }
 
 /* ---- a turn ---- */
+
+/* All whom it could ask rest.  Others of its line may ask for another model, whom somebody serves: they do
+ * not wait for this one, nor for those of ours that ask for the same. */
+static void
+let_others_pass(struct exchange *x)
+{
+	struct board *b = x->gw->board;
+	int64_t until_ms = board_now_ms(b) + REPLAN_MS;
+
+	for (struct exchange *y = x->gw->waiters; y != NULL; y = y->waiting.next)
+		if (id_equal(y->waiting.pool, x->waiting.pool) &&
+			id_equal(y->caller.project.head.id, x->caller.project.head.id) &&
+			strcmp(y->ask.model, x->ask.model) == 0)
+			board_wait_pass(b, y->waiting.place, until_ms);
+}
 
 /* Finds anew whom to ask, within what was reserved.  False: nobody, x->attempt_err tells why. */
 static bool
 plan_again(struct exchange *x)
 {
 	memset(&x->attempt_err, 0, sizeof x->attempt_err);
-	x->waiting.replan_us = 0;
 	if (admission_plan(x, true, &x->attempt_err) == 0)
 		return true;
 	if (!x->plan.may_free)
-		x->waiting.replan_us = clock_mono_us() + REPLAN_MS * 1000;
+		let_others_pass(x);
 	return false;
 }
 
@@ -226,7 +243,7 @@ queue_step(struct exchange *x)
 		if (x->plan.count == 0 || queue_makes_sense(x, &x->attempt_err))
 			return EX_QUEUE;
 		x->err = x->attempt_err; /* all rest for longer than it may wait */
-		give_up(x, 0);
+		give_up(x);
 		return EX_SETTLE;
 	}
 	memset(&x->err, 0, sizeof x->err);
@@ -238,23 +255,64 @@ queue_step(struct exchange *x)
 
 /* ---- looking who is next ---- */
 
-/* How many may try at once: as many as have room, where the calls under way are known. */
+#define NOT_KNOWN INT64_MAX
+
+static int64_t
+room_at(const struct board_target *t, int64_t cap)
+{
+	int64_t runs;
+
+	if (t == NULL || cap <= 0)
+		return NOT_KNOWN;
+	runs = atomic_load_explicit(&t->inflight, memory_order_relaxed);
+	return runs < 0 ? cap : runs < cap ? cap - runs : 0;
+}
+
+/* Of the upstream of candidate `first`, by its own cap and by those of its keys. */
+static int64_t
+room_at_upstream(const struct route_plan *p, int first)
+{
+	const struct upstream *u = p->candidate[first].upstream;
+	int64_t room = room_at(p->candidate[first].target_upstream, u->max_parallel), of_keys = 0;
+
+	for (int i = first; i < p->count && p->candidate[i].stage == 0; i++) {
+		const struct route_candidate *c = &p->candidate[i];
+		int64_t more;
+
+		if (c->upstream != u)
+			continue;
+		more = c->key == NULL ? NOT_KNOWN : room_at(c->target_key, c->key->max_parallel);
+		if (more == NOT_KNOWN)
+			return room;
+		of_keys += more;
+	}
+	return of_keys < room ? of_keys : room;
+}
+
+static bool
+is_first_of_upstream(const struct route_plan *p, int at)
+{
+	for (int i = 0; i < at; i++)
+		if (p->candidate[i].upstream == p->candidate[at].upstream)
+			return false;
+	return true;
+}
+
+/* How many may try at once: as many as surely have room, where that is known.  More would race for it, and
+ * then it would not go by turns.  A call that has ended counts no more in the figures read here, but holds
+ * its claim until it is booked. */
 static int
-room_of(const struct exchange *x)
+room_of(const struct route_plan *p)
 {
 	int64_t room = 0;
 
-	for (int i = 0; i < x->plan.count; i++) {
-		const struct route_candidate *c = &x->plan.candidate[i];
-		int64_t cap = c->upstream->max_parallel, runs;
+	for (int i = 0; i < p->count && p->candidate[i].stage == 0; i++) {
+		int64_t more = is_first_of_upstream(p, i) ? room_at_upstream(p, i) : 0;
 
-		if (cap <= 0 || c->target_upstream == NULL ||
-			(i > 0 && x->plan.candidate[i - 1].upstream == c->upstream))
-			continue;
-		runs = atomic_load_explicit(&c->target_upstream->inflight, memory_order_relaxed);
-		if (runs > 0 && runs < cap)
-			room += cap - runs;
+		if (more != NOT_KNOWN)
+			room += more;
 	}
+	room -= ROOM_UNSURE;
 	return room < 1 ? 1 : room > BOARD_WAIT_FIRST ? BOARD_WAIT_FIRST : (int)room;
 }
 
@@ -267,22 +325,31 @@ waiter_at(struct gateway *gw, struct board_waiter place)
 	return NULL;
 }
 
-/* One line: those of ours whose turn it is.  True when one of ours is near. */
+/* Those whose turn it is, in the order in which they are to try. */
+struct turns {
+	struct exchange *of[TURNS_MOST];
+	int count;
+};
+
+/* The line that x is in.  True when one of ours is near. */
 static bool
-look_at_pool(struct gateway *gw, const struct exchange *of, struct id pool)
+look_at_line(const struct exchange *x, struct turns *t)
 {
 	struct board_waiter next[BOARD_WAIT_FIRST];
-	int count = board_wait_order(gw->board, pool, next, room_of(of));
+	int count = board_wait_order(x->gw->board, x->waiting.pool, next, BOARD_WAIT_FIRST);
+	int room = room_of(&x->plan);
 	bool near = false;
 
-	for (int i = 0; i < count; i++) {
-		struct exchange *x = waiter_at(gw, next[i]);
+	for (int i = 0; i < count && t->count < TURNS_MOST; i++) {
+		struct exchange *y = waiter_at(x->gw, next[i]);
 
-		if (x == NULL)
+		if (y == NULL)
 			continue;
 		near = true;
-		if (!x->waiting.trying && clock_mono_us() >= x->waiting.replan_us)
-			x->waiting.turn = true;
+		if (i >= room || y->waiting.trying)
+			continue;
+		y->waiting.turn = true;
+		t->of[t->count++] = y;
 	}
 	return near;
 }
@@ -306,33 +373,44 @@ is_due(struct exchange *x)
 }
 
 static bool
-look(struct gateway *gw)
+look(struct gateway *gw, struct turns *t)
 {
 	bool near = false;
 
+	t->count = 0;
 	for (struct exchange *x = gw->waiters; x != NULL; x = x->waiting.next) {
 		struct exchange *y = gw->waiters;
 
 		/* one look for each line: the first of ours in it */
 		while (!id_equal(y->waiting.pool, x->waiting.pool))
 			y = y->waiting.next;
-		if (y == x && look_at_pool(gw, x, x->waiting.pool))
+		if (y == x && look_at_line(x, t))
 			near = true;
 	}
 	return near;
 }
 
 static void
+run_due(struct exchange *x)
+{
+	if (is_due(x))
+		exchange_run(x);
+}
+
+static void
 on_poll(uv_timer_t *timer)
 {
 	struct gateway *gw = timer->data;
-	bool near = look(gw);
+	struct turns turns;
+	bool near = look(gw, &turns);
 	struct exchange *next;
 
+	/* running one ends that one alone */
+	for (int i = 0; i < turns.count; i++)
+		run_due(turns.of[i]);
 	for (struct exchange *x = gw->waiters; x != NULL; x = next) {
-		next = x->waiting.next; /* running one ends that one alone */
-		if (is_due(x))
-			exchange_run(x);
+		next = x->waiting.next;
+		run_due(x);
 	}
 	if (gw->waiters != NULL && !uv_is_active((uv_handle_t *)timer))
 		uv_timer_start(timer, on_poll, near ? POLL_NEAR_MS : POLL_FAR_MS, 0);

@@ -22,12 +22,57 @@ wipe_text(char *text)
 
 /* ---- the kind ---- */
 
+/* ?state=: one of a key's states, or "troubled": all but available. */
+int
+keys_read_filter(struct call *c, struct filter *f)
+{
+	const unsigned all = (1u << TARGET__STATES) - 1;
+	char name[16];
+	int n = call_query(c, "state", name, sizeof name);
+
+	f->board = c->m->board;
+	if (n <= 0)
+		return n;
+	if (strcmp(name, "troubled") == 0)
+		f->states = all & ~(1u << TARGET_AVAILABLE), f->or_open = true;
+	for (int i = 0; i < TARGET__STATES; i++)
+		if (strcmp(name, standing_state_name((enum target_state)i)) == 0)
+			f->states = 1u << i;
+	if (f->states == 0)
+		return call_refuse(c, ERR_BAD_REQUEST, "state",
+			"state is available, throttled, exhausted, recovering, disabled, invalid "
+			"or troubled.");
+	return 0;
+}
+
+static bool
+is_in_state(const struct key *k, const struct filter *f)
+{
+	struct standing st;
+
+	standing_state(f->board, board_target_find(f->board, k->head.id), k->is_enabled,
+		BREAKER_AUTO, &st);
+	return (f->states & 1u << st.state) != 0 || (f->or_open && st.breaker != STANDING_CLOSED);
+}
+
+static bool
+names_it(const struct key *k, const char *text)
+{
+	char id[ID_TEXT_BYTES];
+
+	id_text("key_", k->head.id, id);
+	return strcasestr(k->label, text) != NULL || strstr(k->masked, text) != NULL ||
+	       strcmp(id, text) == 0;
+}
+
 static bool
 key_passes(const void *record, const struct filter *f)
 {
 	const struct key *k = record;
 
-	return (id_is_none(f->upstream) || id_equal(f->upstream, k->upstream)) &&
+	return (f->states == 0 || is_in_state(k, f)) &&
+	       (f->text[0] == '\0' || names_it(k, f->text)) &&
+	       (id_is_none(f->upstream) || id_equal(f->upstream, k->upstream)) &&
 	       (id_is_none(f->project) || id_equal(f->project, k->project)) &&
 	       (f->active < 0 || k->is_enabled == (f->active != 0));
 }

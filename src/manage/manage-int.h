@@ -125,6 +125,10 @@ struct filter {
 	/* of limits and grants alone (limits.c) */
 	struct id key, limit;
 	char end_user[USER_BYTES], tag[LABEL_BYTES], address[48];
+	/* of keys alone (keys.c): how they stand, a bit for each enum target_state; 0: any */
+	unsigned states;
+	bool or_open; /* those whose breaker is open, too */
+	struct board *board;
 };
 
 /* What a kind has beside its fields.  Every hook may be NULL. */
@@ -206,6 +210,8 @@ endpoint_fn prices_list, prices_post, prices_get, prices_patch, prices_delete;
 endpoint_fn prices_import; /* prices.c */
 
 /* ---- keys.c, key_import.c ---- */
+/* The parameter that only lists of keys take.  0, or -1 with c->err. */
+int keys_read_filter(struct call *c, struct filter *f);
 endpoint_fn keys_list, keys_post, keys_get, keys_patch, keys_delete, keys_enable, keys_disable;
 endpoint_fn keys_rotate, keys_revoke, keys_retry, keys_import;
 

@@ -91,28 +91,34 @@ named(const struct trying *t)
 	return text != NULL ? span_of(text) : json;
 }
 
-/* The policy that is tried: one that is there, or one as it would be made. */
+/* The policy that is tried: one that is there, that one with changes, or one as it would be made. */
 static int
 tried_policy(struct trying *t, struct policy *p)
 {
 	struct call *c = t->call, *inner;
-	struct manage_request q = { .body = named(t) };
+	struct manage_request q = { .body = t->policy.raw };
 	struct edit e = { .kind = &kind_policy, .record = p };
+	struct policy *before = arena_alloc(c->arena, sizeof *before);
 
+	if (before == NULL || (inner = arena_alloc(c->arena, sizeof *inner)) == NULL)
+		return call_no_memory(c);
 	if (t->policy_id != NULL) {
 		if (resource_find(c, RECORD_POLICY, t->policy_id, p) != 0)
 			return -1;
 		t->left_out = p->head.id;
-		return 0;
+		*before = *p;
+		e.before = before;
+		if (t->policy.type == JSON_NONE)
+			return 0;
+	} else {
+		record_init(RECORD_POLICY, p);
+		p->head.id = c->q->once->record[0];
+		q.body = named(t);
 	}
-	if ((inner = arena_alloc(c->arena, sizeof *inner)) == NULL)
-		return call_no_memory(c);
 	inner->m = c->m;
 	inner->q = &q;
 	inner->arena = c->arena;
 	e.call = inner;
-	record_init(RECORD_POLICY, p);
-	p->head.id = c->q->once->record[0];
 	if (resource_apply(&e) == 0)
 		return 0;
 	c->err = inner->err;
@@ -314,9 +320,9 @@ policies_dry_run(struct call *c)
 	if (t.model == NULL)
 		return call_refuse(
 			c, ERR_BAD_REQUEST, "model", "model of the request is required, in ask.");
-	if ((t.policy_id == NULL) == (t.policy.type == JSON_NONE))
+	if (t.policy_id == NULL && t.policy.type == JSON_NONE)
 		return call_refuse(c, ERR_BAD_REQUEST, "policy",
-			"Either policy, as it would be made, or policy_id is required.");
+			"policy, as it would be made or changed, or policy_id is required.");
 	if (tried_policy(&t, p) != 0 || (s = providers_snapshot(c)) == NULL)
 		return -1;
 	bytes_puts(out, "{");

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "errand/errand.h"
 #include "manage/manage-int.h"
+#include "route/forecast.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,6 +102,8 @@ name_of_side(const struct board_event *e, uint8_t side)
 {
 	if (e->kind == EVENT_BREAKER)
 		return standing_breaker_name((enum standing_breaker)side);
+	if (e->kind == EVENT_QUOTA)
+		return forecast_stage_name((enum forecast_stage)side);
 	return side < TARGET__STATES ? standing_state_name((enum target_state)side) : "";
 }
 
@@ -132,7 +135,7 @@ newest_first(const void *a, const void *b)
 static void
 put_event(struct bytes *out, const struct board_event *e, bool is_first)
 {
-	static const char *const kinds[] = { "state", "breaker", "rest" };
+	static const char *const kinds[] = { "state", "breaker", "rest", "quota" };
 	static const char *const scopes[] = { "key", "key_model", "upstream", "upstream_model",
 		"account" };
 	bool at_model = e->scope == SCOPE_KEY_MODEL || e->scope == SCOPE_UPSTREAM_MODEL;
@@ -249,7 +252,7 @@ take_evidence(void *ctx, const struct board_event *e)
 {
 	struct last_words *w = ctx;
 
-	if (e->evidence[0] == '\0' || e->cause == CAUSE_PERSON)
+	if (e->evidence[0] == '\0' || e->cause == CAUSE_PERSON || e->kind == EVENT_QUOTA)
 		return true;
 	memcpy(w->evidence, e->evidence, sizeof w->evidence);
 	return false;

@@ -41,10 +41,13 @@ quote_may_wait(struct board *board, const struct route_plan *plan, const struct 
 }
 
 int64_t
-quote_turn_ms(struct board *board, const struct route_plan *plan, struct id pool, int64_t ahead)
+quote_turn_ms(struct board *board, const struct route_plan *plan, const struct quote_line *line)
 {
-	int64_t turn_ms = board_wait_forecast_ms(board, pool, ahead), wakes_ms = 0;
+	int64_t ahead = board_wait_count(board, line->pool), wakes_ms = 0;
+	int64_t turn_ms = board_wait_forecast_ms(board, line->pool, ahead);
 
+	if (turn_ms > line->wait_ms)
+		turn_ms = line->wait_ms;
 	if (!plan->may_free && plan->wakes_ms > 0)
 		wakes_ms = board_wait_ms(board, plan->wakes_ms);
 	if (turn_ms < wakes_ms)
@@ -59,7 +62,7 @@ quote_refuse_full(struct board *board, const struct route_plan *plan, const stru
 	int64_t others = board_wait_count(board, line->pool);
 
 	err_set(err, ERR_OVERLOADED, "%" PRId64 " requests wait already", line->most);
-	err->retry_boot_ms = clock_boot_ms() + quote_turn_ms(board, plan, line->pool, others);
+	err->retry_boot_ms = clock_boot_ms() + quote_turn_ms(board, plan, line);
 	return err_say(err,
 		"All that could serve this request are busy, and %" PRId64
 		" others wait for them already; try again later.",

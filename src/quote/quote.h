@@ -5,6 +5,13 @@
  * it are computed by the same code.  The second part puts a decision into JSON; the gateway (for
  * X-Sluice-Dry-Run) and the management API fill in one struct each and get the same answer.
  * A room of its own, as both of those use it and neither may include the other.
+ *
+ *   need.c   what a request takes from its limits, and at what price
+ *   line.c   whether and where it would wait
+ *   quote.c  the answer
+ *
+ * Nothing here changes anything: no turn is taken, nothing is reserved.  quote_need() and quote_limits()
+ * read the store and take the board's mutex, so the loop may not call them; all else it may.
  */
 #ifndef QUOTE_QUOTE_H
 #define QUOTE_QUOTE_H
@@ -67,8 +74,9 @@ struct quote_line quote_line(const struct route_plan *plan, const struct conf *c
 /* Is it worth waiting, when route_plan() failed as `why` tells? */
 bool quote_may_wait(struct board *board, const struct route_plan *plan, const struct quote_line *line,
 	const struct err *why);
-/* How long until one behind `ahead` others should come again, a second at least. */
-int64_t quote_turn_ms(struct board *board, const struct route_plan *plan, struct id pool, int64_t ahead);
+/* How long until a refused one should come again: until the line as it stands has had its turns; by the
+ * longest that one waits it has gone at any rate.  A second at least. */
+int64_t quote_turn_ms(struct board *board, const struct route_plan *plan, const struct quote_line *line);
 /* ERR_OVERLOADED: as many wait as may.  Returns -1. */
 int quote_refuse_full(struct board *board, const struct route_plan *plan, const struct quote_line *line,
 	struct err *err);

@@ -11,6 +11,7 @@
  */
 #include "base/clock.h"
 #include "base/log.h"
+#include "route/forecast.h"
 #include "route/standing-int.h"
 
 #include <stdio.h>
@@ -329,6 +330,11 @@ write_log(const struct board_event *e)
 
 	id_text(e->scope == SCOPE_KEY || e->scope == SCOPE_KEY_MODEL ? "key_" : "up_", e->record,
 		id);
+	if (e->kind == EVENT_QUOTA) {
+		log_write(e->to == FORECAST_LASTS ? LOG_INFO : LOG_WARN, "alert", "%s %s%s%s: %s",
+			scopes[e->scope], id, e->name[0] == '\0' ? "" : " ", e->name, e->evidence);
+		return;
+	}
 	if (e->until_ms != 0)
 		clock_rfc3339(e->until_ms, until);
 	log_write(LOG_INFO, "standing", "%s %s%s%s: %s%s -> %s (%s), status %d%s%s%s%s",

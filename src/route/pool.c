@@ -823,6 +823,16 @@ look_closer(const struct look *l, const struct seat *s, const struct unit *unit,
 	return (enum route_reason)now->reason;
 }
 
+/* Of one that may be asked: its rest is over, so that one request finds out, whatever is foreseen of it. */
+static bool
+rested(const struct seat *s)
+{
+	const struct board_target *at = atomic_load_explicit(&s->at_model, memory_order_relaxed);
+
+	return now_at(&s->target->rest_until_ms) != 0 ||
+	       (at != NULL && now_at(&at->rest_until_ms) != 0);
+}
+
 /* Not plain: fills in what is to be said of it; false: it is turned away. */
 static __attribute__((noinline)) bool
 look_hard(struct look *l, uint32_t i, const struct unit *unit, const struct unit_now *un,
@@ -839,7 +849,7 @@ look_hard(struct look *l, uint32_t i, const struct unit *unit, const struct unit
 	}
 	live->standing = now.is_due ? STANDS_DUE : STANDS_LIVE;
 	live->until_ms = now.until_ms;
-	if (hold_ms > l->now_ms) {
+	if (hold_ms > l->now_ms && !rested(s)) {
 		live->standing = STANDS_HELD;
 		live->until_ms = hold_ms;
 	}

@@ -156,7 +156,8 @@ struct route_plan {
  * (nobody serves the model), ERR_NO_KEY_AVAILABLE (all rest, are full or forbidden; the text says why of
  * each, err->retry_boot_ms is when the first wakes; plan->candidate and pool then tell whom to wait for, but
  * nobody of them may be asked without another plan), ERR_MODEL_NOT_ALLOWED (policies or costs forbid all of
- * them: no use to ask again).  plan->record tells why also then.  Takes a turn of the first candidate's share, unless ask->is_quote.
+ * them: no use to ask again).  plan->record tells why also then.  Takes a turn of the first candidate's
+ * share, unless ask->is_quote.
  */
 int route_plan(const struct route_table *t, const struct route_ask *ask, struct route_plan *plan,
 	struct err *err);

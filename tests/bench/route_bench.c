@@ -208,9 +208,8 @@ set_figures(struct bench *b)
 			t->rest_until_ms = now_ms + 3600000;
 		/* what headers tell of quotas is of the key at a model */
 		for (int m = 0; m < 2; m++) {
-			t = board_target(b->board,
-				board_target_part(b->snapshot->keys[i].id, "model", models[m],
-					strlen(models[m])));
+			t = board_target(b->board, board_target_part(b->snapshot->keys[i].id,
+							   "model", models[m], strlen(models[m])));
 			t->forecast_share_ppm = n % 3 == 0 ? 700000 : 0;
 		}
 	}

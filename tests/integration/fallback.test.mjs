@@ -216,6 +216,17 @@ test("a stream that begins too slowly is left for another", async () => {
   assert.deepEqual([got.headers["x-sluice-upstream"], hears["openai-chat"](got.bytes).text], ["brisk-two", "two"]);
 });
 
+test("what the first one left behind does not touch the next", async () => {
+  await route("slowly", { pair: true });
+  one.streams("data: [DONE]\n\n");
+  two.answer = async (seen, response) => { // longer than a provider is let go on behind its end
+    await sleep(1600);
+    response.writeHead(200, { "content-type": "text/event-stream" }).end(streamOf("openai-chat", ["two"], figures));
+  };
+  const got = await ask("openai-chat", "slowly", { stream: true });
+  assert.deepEqual([got.status, got.broken, hears["openai-chat"](got.bytes).text], [200, false, "two"]);
+});
+
 test("behind heartbeats another provider still takes over", async () => {
   const own = await Stack.start({ settings: { workers: 1, first_heartbeat: "250ms", heartbeat: "250ms" }, mock: null });
   try {
@@ -225,12 +236,20 @@ test("behind heartbeats another provider still takes over", async () => {
       allow_private: true, models: ["m"] });
     await add("one", one.url, 0);
     await add("two", two.url, 1);
+    const d = dialects["openai-chat"];
+    one.answer = (seen, response) => response.writeHead(503, { "retry-after": "77", "content-language": "tlh" }).end();
+    two.answer = async (seen, response) => {
+      await sleep(900);
+      response.writeHead(200, { "content-type": "text/event-stream" }).end(streamOf("openai-chat", ["two"], figures));
+    };
+    const quick = await send(own.url + d.path(), { body: d.body("m", true), headers: d.key(own.token) });
+    assert.deepEqual([hears["openai-chat"](quick.bytes).text, hears["openai-chat"](quick.bytes).pings > 0], ["two", true]);
+    assert.deepEqual([quick.headers["retry-after"], quick.headers["content-language"]], [undefined, undefined]);
     one.answer = async (seen, response) => {
       await sleep(900);
       response.writeHead(500).end();
     };
     two.streams(streamOf("openai-chat", ["two"], figures));
-    const d = dialects["openai-chat"];
     const got = await send(own.url + d.path(), { body: d.body("m", true), headers: d.key(own.token) });
     const heard = hears["openai-chat"](got.bytes);
     assert.deepEqual([got.status, heard.text, heard.complete, heard.pings > 0], [200, "two", true, true]);

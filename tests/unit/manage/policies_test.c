@@ -134,6 +134,13 @@ what_one_would_change_is_told_and_not_done(void **state)
 	assert_non_null(strstr(raw_of("without.candidates"), "\"u1\""));
 	assert_null(strstr(raw_of("with.candidates"), "\"u1\""));
 
+	/* the same with a change that is not saved */
+	CALL(200, "POST", "/manage/policies/dry-run",
+		"{\"policy_id\":\"p\",\"policy\":{\"blocked_upstreams\":[\"u0\"]},\"ask\":{"
+		"\"model\":\"m\"}}");
+	assert_null(strstr(raw_of("with.candidates"), "\"u0\""));
+	assert_non_null(strstr(raw_of("with.candidates"), "\"u1\""));
+
 	/* what is set shows, too: a name is not needed */
 	CALL(200, "POST", "/manage/policies/dry-run",
 		"{\"policy\":{\"type\":\"failure_handling\",\"tries\":1,\"failure_rules\":["
