@@ -86,6 +86,7 @@ async function quoted(project, body, headers) {
   const quote = await dry.json();
   assert.equal(dry.status, 200);
   assert.equal(quote.object, "sluice.quote");
+  assert.ok(!JSON.stringify(quote).includes("key_label"), "the operator's names of keys are no client's business");
   return quote;
 }
 
@@ -147,6 +148,7 @@ async function compare(project, body, headers, { unseen = false } = {}) {
   }
   if (!unseen) {
     assert.deepEqual(first(quote), first(managed), said);
+    assert.ok(managed.candidates.every((c) => c.key_id === null || c.key_label !== null), said);
     assert.deepEqual([quote.worst_cost, quote.usual_cost], [managed.worst_cost, managed.usual_cost], said);
     assert.deepEqual(quote.limits, managed.limits, said);
   }
