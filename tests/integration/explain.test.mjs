@@ -403,7 +403,7 @@ test("each reason is quoted before, and explained after", { timeout: 60000 }, as
     await upstream("narrow", "openai", ["why-queue"], { max_parallel: 1 });
     key("narrow", "sk-narro-secret-q001");
     await stack.manage("POST", "routes", { name: "why-queue", model: "why-queue", queue_most: 1, queue_wait_ms: 20000,
-      targets: [{ upstream: "narrow", model: "mock-slow-3000" }] });
+      targets: [{ upstream: "narrow", model: "mock-slow-4000" }] });
     await known("why-queue");
     const ask = () => stack.chat({ model: "why-queue" });
     const runs = async (count) => until(`${count} run or wait`, 10000, async () =>
@@ -415,6 +415,8 @@ test("each reason is quoted before, and explained after", { timeout: 60000 }, as
       (await stack.manage("GET", "inflight")).data[0].upstream !== null);
     for (const q of await both())
       assert.deepEqual([q.would_admit, q.queue?.ahead, q.queue?.most], [true, 0, 1], JSON.stringify(q));
+    assert.match(stack.command(["quote", "--project", "first", "--model", "why-queue"]),
+      /are busy: it would wait, with 0 before it, for at most 20000 ms\./);
     const two = ask();
     await runs(2);
     for (const q of await both()) {
