@@ -436,11 +436,33 @@ last_asked(const struct explaining *e)
 	return at < r->member_count ? &r->member[at] : NULL;
 }
 
+/* How far it is from the best of the others.  Those whose scores are near take turns. */
+static void
+say_distance(const struct route_record *r, struct bytes *t, const struct route_member *m)
+{
+	const struct route_member *other = NULL;
+	double ahead;
+
+	for (int i = 0; i < r->member_count; i++)
+		if (r->member[i].reason == REASON_NEXT &&
+			(other == NULL || r->member[i].score > other->score))
+			other = &r->member[i];
+	if (m->score == 0 || other == NULL)
+		return;
+	ahead = ((double)m->score - (double)other->score) / 255;
+	if (ahead >= 0)
+		bytes_printf(t, "; ahead of the next by %.2f", ahead);
+	else
+		bytes_printf(t,
+			"; another scores %.2f higher, but those near each other take turns",
+			-ahead);
+}
+
 static void
 say_chosen(struct explaining *e, struct bytes *t)
 {
 	const struct route_record *r = &e->record;
-	const struct route_member *m = last_asked(e), *runner_up = NULL;
+	const struct route_member *m = last_asked(e);
 
 	bytes_puts(t, "\nCHOSEN\n  ");
 	if (m == NULL) {
@@ -460,13 +482,8 @@ say_chosen(struct explaining *e, struct bytes *t)
 	else
 		bytes_puts(t, "It was the first in order of those that could be asked.\n  ");
 	say_terms(t, m);
-	for (int i = 0; i < r->member_count; i++)
-		if (r->member[i].reason == REASON_NEXT &&
-			(runner_up == NULL || r->member[i].score > runner_up->score))
-			runner_up = &r->member[i];
-	if (m->score > 0 && runner_up != NULL)
-		bytes_printf(t, "; ahead of the next by %.2f",
-			((double)m->score - (double)runner_up->score) / 255);
+	if (r->attempt_count == 1 && !r->attempt[0].is_probe)
+		say_distance(r, t, m);
 	bytes_puts(t, ".\n");
 }
 

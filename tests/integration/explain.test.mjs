@@ -471,6 +471,9 @@ test("what refuses a request refuses its quote", { timeout: 30000 }, async () =>
   assert.match(text, /^It would be let in; at worst it costs \$0\.\d+/);
   assert.match(text, / \d\. claude, key key_\w+, model cheap-one: at worst \$0\.\d+/);
   assert.match(text, /on cost: \d+\.\d+ used and 0\.0+ held of 5\.0+/);
+  const [{ id }] = await stack.rows("limit=1");
   assert.match(stack.command(["explain", "req_0000000000000000000000"], { code: 3 }), /no such request/);
+  const some = stack.command(["explain", "req_0000000000000000000000", id, id], { code: 3 });
+  assert.equal(some.split(`REQUEST\n  ${id}`).length, 3, "the others are explained all the same");
   assert.match(stack.command(["quote", "--modl", "x"], { code: 2 }), /is not known here/);
 });
