@@ -136,7 +136,7 @@ struct route_record {
 		uint32_t began_ms, took_ms; /* since the request came */
 	} attempt[ROUTE_ATTEMPTS_MAX];
 	uint32_t queued_ms;    /* waited for its turn */
-	uint8_t rules;         /* request rules that changed something */
+	uint32_t rules;        /* bits of the request rules that applied (wire/request_rule.h) */
 };
 
 struct route_plan {

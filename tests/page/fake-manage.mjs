@@ -180,7 +180,7 @@ function explanation(data, request) {
 		return { request, has_record: false, text: "REQUEST" };
 	return { request, has_record: true, route_id: data.routes[0].id, route: data.routes[0].name, strategy: "objective",
 		affinity: "new", policies: [{ policy_id: data.policies[0].id, policy: "frugal" }], considered: 4,
-		counts: { rests: 1, breaker: 1 }, queued_ms: 120, rules: 2, not_told: 0, text: "REQUEST\n  in sentences",
+		counts: { rests: 1, breaker: 1 }, queued_ms: 120, rules: [{ number: 1, rule: "cap max_tokens=7" }, { number: 3, rule: null }], not_told: 0, text: "REQUEST\n  in sentences",
 		candidates: [...(refused ? [] : [candidate(0, "chosen", "it was asked", { terms: { score: 0.91, cost: 0.875 }, share: 0.5 }),
 			candidate(1, "chosen", "it was asked", { terms: { score: 0.7, cost: 0.5 }, share: 0.5 })]),
 		candidate(2, "rests", "it rests: throttled or exhausted", { until: iso(Date.now() + 3e5) }),

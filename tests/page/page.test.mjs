@@ -538,7 +538,7 @@ for (const [what, context] of [["", {}],
 		assert.match(others, /it was asked.*share of turns 50 %, score 0\.91, cost 0\.88/);
 		assert.match(others, /it rests: throttled or exhausted.*until /);
 		assert.match(others, /its circuit breaker is open/);
-		for (const text of ["objective", "frugal", "2 rules of the route changed it", "4 keys looked at, 1 rests, 1 breaker", "120 ms"])
+		for (const text of ["objective", "frugal", "cap max_tokens=7; rule 3", "4 keys looked at, 1 rests, 1 breaker", "120 ms"])
 			await d.getByText(text, { exact: true }).waitFor();
 		assert.ok(await page.evaluate(() => {
 			const body = document.querySelector("dialog .body");
