@@ -162,8 +162,14 @@ struct route_plan {
 int route_plan(const struct route_table *t, const struct route_ask *ask, struct route_plan *plan,
 	struct err *err);
 
-/* Does that upstream serve the model by its patterns, aliases and what was discovered? */
-bool route_serves(const struct snapshot *s, const struct upstream *u, struct span model);
+/*
+ * Who could serve what was asked for, resting or not, but for those that a person shut: fn for each
+ * upstream, with its own name of the model, in the order of targets.  By routes, policies and constraints as
+ * route_plan() goes by them, without fallbacks.  Takes no turn.  How many; 0: nobody; -1 with
+ * ERR_UNKNOWN_UPSTREAM or ERR_MEMORY.
+ */
+int route_places(const struct route_table *t, const struct route_ask *ask,
+	void (*fn)(void *ctx, const struct upstream *u, struct span model), void *ctx, struct err *err);
 
 /* ---- around an attempt; each true route_begin() is followed by one report or release ---- */
 
