@@ -79,7 +79,7 @@ add_candidate(struct deciding *d, const struct live *who)
 	c->share = s->word;
 	c->share_step = who->is_thin ? share_step((double)who->weight) : s->step;
 	c->target_key = s->key == NULL ? NULL : s->key->target;
-	c->target_key_model = atomic_load_explicit(&s->at_model, memory_order_relaxed);
+	c->target_key_model = seat_at_model(s) == s->target ? NULL : seat_at_model(s);
 	c->target_upstream = u->upstream->target;
 	c->target_upstream_model = atomic_load_explicit(&u->at_model, memory_order_relaxed);
 	c->target_group = u->upstream->target_group;
