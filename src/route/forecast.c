@@ -628,7 +628,7 @@ forecast_see(struct board *b, const struct route_candidate *c, const struct rout
 		memset(changed, 0, sizeof changed);
 	if (o->told != NULL)
 		explained = see_told(b, t, o->told, changed, wait_ms, refused, now_ms);
-	if (refused && !explained)
+	if (refused && !explained && !o->is_address)
 		learn_refusal(b, t->quota[t->quota[1] != NULL && !o->is_account ? 1 : 0],
 			QUOTA_REQUESTS, length_of_refusal(wait_ms, o->is_quota),
 			wait_ms > 0 ? now_ms + wait_ms : 0);

@@ -181,6 +181,7 @@ struct route_outcome {
 	int64_t tokens, output_tokens; /* used, and how many of them are output; 0: not known.  For forecasts */
 	bool is_timeout;
 	bool is_account;        /* the evidence speaks of the account, not of the key alone */
+	bool is_address;        /* … of the address that we call from: all keys of the upstream rest */
 	bool is_quota;          /* … of a quota of days, not of a rate */
 	bool is_model;          /* … of this model alone */
 	bool counts;            /* for breakers, by failure rules; true where none says otherwise */

@@ -409,7 +409,7 @@ who_climbs_back_gets_a_part_of_its_share(void **state)
 	/* two keys of a deployment; two deployments with a key each; one of two deployments as a whole */
 	static const int target[][2] = { { 0, -1 }, { 1, 2 }, { 3, 4 } };
 	struct scene *s = scene_of(*state, 5, 0);
-	char model[8];
+	char model[32];
 
 	for (int u = 0; u < 5; u++)
 		for (int k = 0; k < (u == 1 || u == 2 ? 1 : 2); k++)
