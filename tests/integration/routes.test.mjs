@@ -349,6 +349,10 @@ test("strategies, switched while requests run", { timeout: 120000 }, async (t) =
       only(await spread(4), "B001", "it is back");
       await route({ targets: targets() });
     });
+    await t.test("fairness alone: by weight", async () => {
+      await route({ strategy: "objective", objectives: ["fairness=1"] });
+      near(await spread(36), { A001: 4, A002: 12, A003: 4, B001: 16 }, "fairness");
+    });
     await t.test("latency: the fastest, and a look at the others", async () => {
       const slow = { status: 200, delay_ms: 400, body: answer };
       await tell({ A001: slow, A003: slow, B001: slow });
@@ -357,6 +361,9 @@ test("strategies, switched while requests run", { timeout: 120000 }, async (t) =
       await route({ strategy: "latency" });
       const got = await spread(60);
       assert.ok(got.A002 >= 54, JSON.stringify(got));
+      await route({ strategy: "weighted-latency" });
+      const some = await spread(60); // by weight alone it had twenty
+      assert.ok(some.A002 >= 28 && some.B001 >= 1, JSON.stringify(some));
     });
     await t.test("objectives: each has its best, a mix weighs", async () => {
       const best = async (what, ...objectives) => {
@@ -369,8 +376,6 @@ test("strategies, switched while requests run", { timeout: 120000 }, async (t) =
       await best("B001", "quality=1");
       await best("A003", "cost=3", "quality=1");
       await best("B001", "cost=1", "quality=3");
-      await route({ objectives: ["fairness=1"] });
-      near(await spread(36), { A001: 4, A002: 12, A003: 4, B001: 16 }, "fairness");
     });
     await t.test("reliability, sought and demanded", async () => {
       const bad = { status: 500, body: "{}" };
