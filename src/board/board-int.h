@@ -164,6 +164,7 @@ struct wait_place {
 	_Atomic int64_t step; /* what a turn takes in virtual time */
 	_Atomic int64_t until_ms, beat_ms, since_ms;
 	_Atomic int64_t exchange[2];
+	_Atomic int64_t passed_ms; /* it is passed over until then */
 };
 _Static_assert(sizeof(struct wait_place) == 128, "what a scan reads is one cache line");
 
@@ -208,6 +209,21 @@ enum region {
 	{ sizeof(struct board_share), BOARD_SHARES }, \
 	{ sizeof(struct affinity), BOARD_AFFINITIES }, \
 }
+
+/* Places of ids (slot.c): each begins with the id's two words, 0 while it is free. */
+struct slots {
+	void *at;
+	size_t bytes; /* of each */
+	uint64_t count;
+};
+static inline void *
+slot_at(const struct slots *s, uint64_t n)
+{
+	return (char *)s->at + n * s->bytes;
+}
+/* That id's place; NULL: none is free.  is_new: nobody had it before, as far as could be seen. */
+void *slot_make(const struct slots *s, struct id id, bool *is_new);
+void *slot_find(const struct slots *s, struct id id);
 
 /* Board time as a line: base + time passed + slew, of which a tenth of the time passed is in. */
 struct line {

@@ -26,8 +26,6 @@ enum target_cause {
 	TARGET__CAUSES
 };
 
-#define TARGET_HOLD_GUESS INT64_C(1)
-
 struct board_target {
 	/* The first cache line is what a decision reads. */
 	_Atomic int64_t rest_until_ms; /* board time; 0: it does not rest.  Past: due to be probed */
@@ -36,8 +34,7 @@ struct board_target {
 	_Atomic int64_t inflight;      /* attempts under way: a hint, mended by a clerk */
 	_Atomic int64_t ttft_us;       /* to the first content, decayed; 0: not known */
 	_Atomic int64_t success_ppm;   /* of late calls, decayed, 1 + millionths; 0: not known */
-	/* board time until which its quota is used up; 0: it is not.  Odd: that is only guessed from refusals */
-	_Atomic int64_t forecast_hold_ms;
+	_Atomic int64_t forecast_hold_ms; /* board time until which its quota is used up; 0: it is not */
 	_Atomic int64_t forecast_share_ppm; /* of its weight, so that it lasts until its reset; 0: all */
 	/* The second and third are what reports write. */
 	_Alignas(64) _Atomic int64_t forecast_dry_ms; /* board time at which it runs dry; 0: not foreseen */

@@ -7,7 +7,6 @@
 
 static const struct column request_columns[] = { { "TIME", "time", false, 20 },
 	{ "MODEL", "model", false, 28 }, { "UPSTREAM", "upstream", false, 16 },
-	{ "STATE", "state", false, 0 }, { "POS", "position", true, 0 },
 	{ "STATUS", "status", true, 0 }, { "IN", "tokens.input", true, 0 },
 	{ "CACHED", "tokens.cache_read", true, 0 }, { "OUT", "tokens.output", true, 0 },
 	{ "COST $", "cost", true, 0 }, { "MS", "duration_ms", true, 0 },
@@ -15,6 +14,7 @@ static const struct column request_columns[] = { { "TIME", "time", false, 20 },
 static const struct column running_columns[] = { { "ID", "id", false, 0 },
 	{ "AGE MS", "age_ms", true, 0 }, { "PROJECT", "project", false, 20 },
 	{ "MODEL", "model", false, 28 }, { "UPSTREAM", "upstream", false, 16 },
+	{ "STATE", "state", false, 0 }, { "POS", "position", true, 0 },
 	{ "BYTES", "bytes", true, 0 }, { "OUT", "output_tokens", true, 0 } };
 static const struct column usage_columns[] = { { "FROM", "from", false, 17 },
 	{ "WHAT", "label", false, 32 }, { "REQUESTS", "requests", true, 0 },

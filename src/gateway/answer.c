@@ -457,11 +457,21 @@ answer_now(struct exchange *x)
 		case ENDPOINT_UPSTREAMS:
 			listing_upstreams(x, &out);
 			break;
+		case ENDPOINT_PROVIDERS:
+			listing_providers(x, &out);
+			break;
 		case ENDPOINT_MODEL:
+		case ENDPOINT_PLACES:
 			rc = listing_model(x, &out);
 			break;
 		case ENDPOINT_KEY:
 			listing_token(x, &out);
+			break;
+		case ENDPOINT_KEYS:
+			listing_tokens(x, &out);
+			break;
+		case ENDPOINT_CREDITS:
+			listing_credits(x, &out);
 			break;
 		case ENDPOINT_COUNT:
 			put_count(x, &out);

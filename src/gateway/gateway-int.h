@@ -12,11 +12,11 @@
 #include "gateway/endpoint.h"
 #include "gateway/media.h"
 #include "gateway/remember.h"
+#include "quote/quote.h"
 #include "route/failure_rule.h"
 #include "route/route.h"
 #include "route/standing.h"
 #include "settle/journal.h"
-#include "quote/quote.h"
 #include "settle/ledger.h"
 #include "settle/price.h"
 #include "web/web.h"
@@ -177,7 +177,6 @@ struct waiting {
 	struct id pool;
 	struct exchange *next, *prev; /* of gw->waiters */
 	int64_t since_us, until_us;   /* 0: it never waited */
-	int64_t replan_us;            /* not before */
 	int64_t us;                   /* how long it waited */
 	bool nobody;   /* ADMIT found nobody who may be asked now; the plan tells who may be soon */
 	bool was_full; /* somebody of the plan was refused for having enough to do */
@@ -201,7 +200,7 @@ struct exchange {
 	char request_id[ID_TEXT_BYTES];
 	struct admit_caller caller;
 	bool known;       /* the token was found */
-	int64_t spent_nusd; /* by the token, since ever: ENDPOINT_KEY */
+	int64_t spent_nusd; /* by the token, since ever; where it is asked for */
 	bool from_memory; /* … in memory, as the store is not to be had */
 	struct openai_request ask;
 	bool is_json;
@@ -432,13 +431,19 @@ void guard_end(struct exchange *x); /* no answer of the ledger comes any more */
 
 /* listing.c [intake]: our own answers into out; -1 with x->err. */
 int listing_models(struct exchange *x, struct bytes *out);
-int listing_model(struct exchange *x, struct bytes *out); /* the one that the path names */
+/* The one that the path names, or who serves it. */
+int listing_model(struct exchange *x, struct bytes *out);
 void listing_upstreams(const struct exchange *x, struct bytes *out);
-void listing_token(const struct exchange *x, struct bytes *out);
 void listing_key_gauges(struct gateway *gw, struct bytes *out);
 /* Beside our error object in out, a whole body, what clients of that face look for.  p: NULL too. */
 void listing_add_detail(const struct endpoint_match *m, const struct snapshot *p,
 	const struct err *e, struct bytes *out);
+
+/* openrouter.c [intake]: the same in OpenRouter's words.  x->spent_nusd is known where tokens are told of. */
+void listing_providers(const struct exchange *x, struct bytes *out);
+void listing_token(const struct exchange *x, struct bytes *out);
+void listing_tokens(const struct exchange *x, struct bytes *out);
+void listing_credits(const struct exchange *x, struct bytes *out);
 
 /* answer.c */
 const char *answer_error_body(void *ctx, const struct web_request *r, const struct err *why,

@@ -216,6 +216,17 @@ test("a stream that begins too slowly is left for another", async () => {
   assert.deepEqual([got.headers["x-sluice-upstream"], hears["openai-chat"](got.bytes).text], ["brisk-two", "two"]);
 });
 
+test("what the first one left behind does not touch the next", async () => {
+  await route("slowly", { pair: true });
+  one.streams("data: [DONE]\n\n");
+  two.answer = async (seen, response) => { // longer than a provider is let go on behind its end
+    await sleep(1600);
+    response.writeHead(200, { "content-type": "text/event-stream" }).end(streamOf("openai-chat", ["two"], figures));
+  };
+  const got = await ask("openai-chat", "slowly", { stream: true });
+  assert.deepEqual([got.status, got.broken, hears["openai-chat"](got.bytes).text], [200, false, "two"]);
+});
+
 test("behind heartbeats another provider still takes over", async () => {
   const own = await Stack.start({ settings: { workers: 1, first_heartbeat: "250ms", heartbeat: "250ms" }, mock: null });
   try {
@@ -225,12 +236,20 @@ test("behind heartbeats another provider still takes over", async () => {
       allow_private: true, models: ["m"] });
     await add("one", one.url, 0);
     await add("two", two.url, 1);
+    const d = dialects["openai-chat"];
+    one.answer = (seen, response) => response.writeHead(503, { "retry-after": "77", "content-language": "tlh" }).end();
+    two.answer = async (seen, response) => {
+      await sleep(900);
+      response.writeHead(200, { "content-type": "text/event-stream" }).end(streamOf("openai-chat", ["two"], figures));
+    };
+    const quick = await send(own.url + d.path(), { body: d.body("m", true), headers: d.key(own.token) });
+    assert.deepEqual([hears["openai-chat"](quick.bytes).text, hears["openai-chat"](quick.bytes).pings > 0], ["two", true]);
+    assert.deepEqual([quick.headers["retry-after"], quick.headers["content-language"]], [undefined, undefined]);
     one.answer = async (seen, response) => {
       await sleep(900);
       response.writeHead(500).end();
     };
     two.streams(streamOf("openai-chat", ["two"], figures));
-    const d = dialects["openai-chat"];
     const got = await send(own.url + d.path(), { body: d.body("m", true), headers: d.key(own.token) });
     const heard = hears["openai-chat"](got.bytes);
     assert.deepEqual([got.status, heard.text, heard.complete, heard.pings > 0], [200, "two", true, true]);
@@ -241,11 +260,11 @@ test("behind heartbeats another provider still takes over", async () => {
 
 // ---- ways out ----
 
-// A proxy of either kind, which may ask for a name and password.
+// A proxy of either kind, which may ask for a name and password.  Names in .invalid only it knows.
 async function proxy(kind) {
   const seen = [];
   const connect = (host, port, client, ready) => {
-    const target = net.connect(port, host, () => {
+    const target = net.connect(port, host.endsWith(".invalid") ? "127.0.0.1" : host, () => {
       ready();
       client.pipe(target).pipe(client);
     });
@@ -306,6 +325,36 @@ test("calls go through a proxy, which sees no key", async () => {
     assert.equal(web.seen.length, 1);
     const logs = stack.logs();
     assert.ok(!logs.includes("me:secret") && !logs.includes("sk-secret-behind-proxy"));
+  } finally {
+    web.stop();
+    socks.stop();
+  }
+});
+
+test("what we ask of a provider ourselves goes through its proxy too", async () => {
+  const web = await proxy("http"), socks = await proxy("socks");
+  try {
+    const base = `http://provider.invalid:${new URL(one.url).port}`;
+    const secret = JSON.stringify({ clientid: "c", clientsecret: "s", url: base, serviceurls: { AI_API_URL: base } });
+    one.answer = (seen, response) => response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(
+      seen.url.startsWith("/oauth") ? { access_token: `bought-${one.seen.length}`, expires_in: 3600 }
+        : seen.url.includes("/lm/") ? { resources: [{ id: "d1", status: "RUNNING", details: { resources: { backend_details: { model: { name: "found" } } } } }] }
+          : whole("Hi")));
+    const bought = () => one.seen.filter((s) => s.url.startsWith("/oauth")).length;
+    for (const [name, address] of [["far-web", `http://127.0.0.1:${web.port}`], ["far-socks", `socks5h://127.0.0.1:${socks.port}`]])
+      for (const first of ["a request", "an errand"]) {
+        const at = `${name}-${first.slice(-3)}`, before = bought();
+        await upstream(at, `${base}/v2/inference/deployments/d1`, { protocol: "sap_openai", auth: "sap-oauth", proxy: address });
+        stack.command(["key", "add", "--upstream", at, "--secret", secret]);
+        if (first === "a request") {
+          const got = await ask("openai-chat", `only-${at}`);
+          assert.equal(got.status, 200, got.text);
+          assert.equal(bought(), before + 1, "the access token is bought there");
+        }
+        const { data } = await stack.manage("POST", `upstreams/${at}/models/refresh`, {});
+        assert.deepEqual(data.map((m) => m.id), ["found"], at);
+        assert.equal(bought(), before + 1, "one for both");
+      }
   } finally {
     web.stop();
     socks.stop();
