@@ -53,9 +53,9 @@ async function load(stack, name) {
   let due = 0, served = 0, theirs = 0, open = 0;
   const ask = async () => {
     open++;
-    const answer = await stack.chat({ model: modelOf(name), messages: [{ role: "user", content: "x" }] });
-    await answer.arrayBuffer();
-    served += answer.status === 200;
+    const status = await stack.ask({ model: modelOf(name), messages: [{ role: "user", content: "x" }] });
+    assert.ok([200, 429, 503].includes(status), `${name}: ${status}`);
+    served += status === 200;
     open--;
   };
   const eat = async (n) => {
@@ -92,7 +92,7 @@ test("with forecasts the provider refuses a tenth as often", { timeout: (LONG ? 
       t.diagnostic(`${name.padEnd(18)} ${String(is.asked).padStart(7)} ${`${was.served} / ${is.served}`.padStart(17)}`
         + `${`${was.refused} / ${is.refused}`.padStart(16)} ${(100 - 100 * is.refused / was.refused).toFixed(1)} %`);
     for (const [name, was, is] of seen) {
-      assert.ok(was.refused >= 15, `${name}: only ${was.refused} refused without`);
+      assert.ok(was.refused >= 10, `${name}: only ${was.refused} refused without`);
       assert.ok(is.refused * 10 <= was.refused, `${name}: ${is.refused} of ${was.refused}`);
       assert.ok(is.served >= was.served * 0.9, `${name}: ${is.served} served, ${was.served} without`);
       assert.equal(is.keys, forms[name].keys, `${name}: every key is used`);
