@@ -146,7 +146,7 @@ const FIELDS = {
 		"connect_timeout_ms first_byte_timeout_ms idle_timeout_ms total_timeout_ms " +
 		"max_output_tokens extra_headers forward_headers ca_file client_cert resource_group token_url priority max_parallel " +
 		"group tenant tier tags price_factor blocked_models aliases discover free_only strict fetch_media breaker_failures " +
-		"breaker_window_s breaker_open_s breaker_successes ramp_percent health_path health_interval_s health_method " +
+		"breaker_window_s breaker_open_s breaker_successes breaker_probe_s ramp_percent health_path health_interval_s health_method " +
 		"failure_rules proxy keys_of",
 	keys: "upstream secret label weight project_id is_enabled priority max_parallel tags quotas allowed_models blocked_models",
 	limits: "scope metric window cap mode is_active timezone",
@@ -180,7 +180,7 @@ function explanation(data, request) {
 		return { request, has_record: false, text: "REQUEST" };
 	return { request, has_record: true, route_id: data.routes[0].id, route: data.routes[0].name, strategy: "objective",
 		affinity: "new", policies: [{ policy_id: data.policies[0].id, policy: "frugal" }], considered: 4,
-		counts: { rests: 1, breaker: 1 }, queued_ms: 120, rules: 2, not_told: 0, text: "REQUEST\n  in sentences",
+		counts: { rests: 1, breaker: 1 }, queued_ms: 120, rules: [{ number: 1, rule: "cap max_tokens=7" }, { number: 3, rule: null }], not_told: 0, text: "REQUEST\n  in sentences",
 		candidates: [...(refused ? [] : [candidate(0, "chosen", "it was asked", { terms: { score: 0.91, cost: 0.875 }, share: 0.5 }),
 			candidate(1, "chosen", "it was asked", { terms: { score: 0.7, cost: 0.5 }, share: 0.5 })]),
 		candidate(2, "rests", "it rests: throttled or exhausted", { until: iso(Date.now() + 3e5) }),
@@ -407,6 +407,9 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		if (!id)
 			return method === "POST" ? { status: 201, json: create(kind, body) } : { json: list(kind, q) };
 		const r = find(kind, id);
+		if (verb === "history" && kind === "upstreams")
+			return { json: { data: [{ time: iso(Date.now() - 30e3), kind: "breaker", scope: "upstream", model: null, from: "open",
+				to: "half_open", cause: "time", status: null, until: null, evidence: null }], next: null } };
 		if (verb === "history")
 			return { json: { data: [{ time: iso(Date.now() - 60e3), kind: "state", scope: "key", model: null, from: "available",
 				to: "throttled", cause: "rate_limit", status: 429, until: null, evidence: "slow down" }], next: null } };

@@ -384,6 +384,8 @@ pageTest("a breaker is opened by hand, and shows; an upstream's rarer fields are
 	await d.getByLabel("Its circuit breaker").selectOption("is open: it is not asked");
 	await page.getByText("The breaker of openai is open: it is not asked.").waitFor();
 	await page.getByRole("row").filter({ hasText: "openai" }).getByText("Opened by hand").waitFor();
+	await d.getByText("What became of it").click();
+	await d.getByText("breaker open → half open, time").waitFor();
 	await d.getByText("Who it is, and its share").click();
 	await d.getByLabel("Account").fill("team a");
 	await d.getByText("Failures and health").click();
@@ -536,7 +538,7 @@ for (const [what, context] of [["", {}],
 		assert.match(others, /it was asked.*share of turns 50 %, score 0\.91, cost 0\.88/);
 		assert.match(others, /it rests: throttled or exhausted.*until /);
 		assert.match(others, /its circuit breaker is open/);
-		for (const text of ["objective", "frugal", "2 rules of the route changed it", "4 keys looked at, 1 rests, 1 breaker", "120 ms"])
+		for (const text of ["objective", "frugal", "cap max_tokens=7; rule 3", "4 keys looked at, 1 rests, 1 breaker", "120 ms"])
 			await d.getByText(text, { exact: true }).waitFor();
 		assert.ok(await page.evaluate(() => {
 			const body = document.querySelector("dialog .body");
