@@ -66,7 +66,8 @@ test("routes, policies, keys and changes", { timeout: 120000 }, async (t) => {
       assert.match(told.out, /model mock-big, as a fallback$/m);
       assert.match(told.out, /^It changes what becomes of this request\.$/m);
       const of = json(["policy", "try", "cheap", "--model", "gpt-test", "--as-project", "first", "--input-tokens", "9"]);
-      assert.equal(of.same, true, "it is not active");
+      assert.equal(of.same, false, "what it would do, were it active");
+      assert.ok(of.with.out.unpriced > 0 && of.with.policies.includes("cheap"));
       const rules = json(["policy", "try", "--type", "failure_handling", "--tries", "2", "--scope", "project", "--project",
         "first", "--failure-rules", "status=529 -> stop", "--model", "gpt-test", "--as-project", "first"]);
       assert.deepEqual([rules.without.tries, rules.with.tries], [null, 2]);
