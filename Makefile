@@ -186,11 +186,12 @@ cov:
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/sluice $(DESTDIR)$(PREFIX)/share/man/man8 \
-		$(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/sluice/htdocs \
+		$(DESTDIR)$(PREFIX)/share/man/man7 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/sluice/htdocs \
 		$(DESTDIR)$(PREFIX)/share/sluice/conf $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/lib/sluice
 	ln -sf ../lib/sluice/sluice $(DESTDIR)$(PREFIX)/bin/sluice
 	install -m 644 src/sluice.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 644 src/sluice-routing.7 $(DESTDIR)$(PREFIX)/share/man/man7
 	install -m 644 $O/sluice.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5
 	cp -R htdocs/. $(DESTDIR)$(PREFIX)/share/sluice/htdocs
 	install -m 644 conf/prices.json conf/sluice.conf $(DESTDIR)$(PREFIX)/share/sluice/conf

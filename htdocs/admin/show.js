@@ -5,6 +5,15 @@ import { nano, usd } from "./money.js";
 import { nameOf } from "./pick.js";
 import { href } from "./router.js";
 
+/* In plain words: what each does with the targets. */
+export const strategies = [["weighted", "By weight, in turn over all keys"], ["round-robin", "In turn over accounts, then keys"],
+	["first", "The first that can be asked"], ["priority", "Tiers by priority, by weight within one"],
+	["split", "Percentages of all requests"], ["latency", "The quickest to answer"],
+	["least-inflight", "The least busy"], ["sequential", "One key until its quota is spent"],
+	["balanced", "Rather the less used"], ["same", "The last one again"], ["random", "By chance"],
+	["objective", "The best by objectives"]];
+export const objectivesHint = "Shares, such as cost=2, reliability=1; also fairness, quality, latency.";
+
 const causes = { rate_limit: "rate limit", no_credit: "no credit", overloaded: "provider overloaded",
 	failures: "too many failures", health: "health check", person: "by hand", probe: "tried in vain", time: "time" };
 export const causeText = (cause) => causes[cause] ?? cause ?? "";

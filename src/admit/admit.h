@@ -62,8 +62,8 @@ struct admit_ask {
 
 /* One counter that was taken from. */
 struct admit_hold {
-	struct id limit;   /* none: max_requests of the token, or of_target */
-	bool of_target;    /* what the upstream or key itself may have running at once */
+	struct id limit;   /* none: max_requests of the token, or max_parallel of the target */
+	bool of_target;    /* what the upstream or key may have running at once, whoever asks */
 	int32_t metric;    /* enum limit_metric */
 	bool is_hard;      /* refuses beyond its cap; the others only count */
 	int64_t cap;       /* with what is granted; INT64_MAX when it is not hard */
@@ -90,7 +90,8 @@ struct admit_pass {
  *
  * A refusal is -1 with ERR_RATE_LIMITED, ERR_BUDGET_EXCEEDED or ERR_EXCEEDS_LIMIT; err->says names
  * the limit, what is used and when it frees; err->retry_boot_ms is that moment, 0 for never.
- * ERR_CONFLICT: the idempotency key is taken (409); ERR_BAD_REQUEST: by a request with another body.
+ * ERR_REQUEST_RUNNING, ERR_REQUEST_REPEATED: the idempotency key is taken by such a request;
+ * ERR_IDEMPOTENCY_KEY_REUSED: by one with another body.
  */
 int admit_reserve(struct store *store, struct board *board, const struct snapshot *snapshot,
 	const struct admit_ask *ask, struct id exchange, const void *note, size_t note_bytes,
@@ -103,8 +104,7 @@ struct admit_view {
 	struct admit_hold hold[BOARD_CLAIMS_MAX]; /* used: without this request; amount: what it would take */
 	int64_t spent[BOARD_CLAIMS_MAX], reserved[BOARD_CLAIMS_MAX];
 };
-/* What admit_reserve() would say now (by_attempt: admit_attempt()), in the same words; takes nothing,
- * and looks at no idempotency key. */
+/* What admit_reserve() would say now (by_attempt: admit_attempt()), in the same words; takes nothing. */
 int admit_would(struct store *store, struct board *board, const struct snapshot *snapshot,
 	const struct admit_ask *ask, bool by_attempt, struct admit_view *view, struct err *err);
 

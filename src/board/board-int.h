@@ -164,6 +164,7 @@ struct wait_place {
 	_Atomic int64_t step; /* what a turn takes in virtual time */
 	_Atomic int64_t until_ms, beat_ms, since_ms;
 	_Atomic int64_t exchange[2];
+	_Atomic int64_t passed_ms; /* it is passed over until then */
 };
 _Static_assert(sizeof(struct wait_place) == 128, "what a scan reads is one cache line");
 

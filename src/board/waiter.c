@@ -188,18 +188,19 @@ flow_need(const struct board *b, const struct wait_flow *f)
 	return ahead_of(word_get(&f->next), word_get(&q->present));
 }
 
-static void
-flow_set(const struct board *b, int64_t key, int64_t queue, int64_t next)
+/* A turn is had: where it started. */
+static int64_t
+flow_charge(const struct board *b, int64_t key, int64_t queue, int64_t present, int64_t step)
 {
 	struct wait_flow *f = flow_find(b, key), *least;
-	int64_t old;
+	int64_t old, start = present;
 
 	if (f != NULL) {
 		old = word_get(&f->next);
-		while (ahead_of(next, old) > 0 &&
-			!atomic_compare_exchange_weak(&f->next, &old, next))
-			;
-		return;
+		do
+			start = later(old, present);
+		while (!atomic_compare_exchange_weak(&f->next, &old, plus(start, step)));
+		return start;
 	}
 	f = least = flows_of(b, key);
 	for (int i = 1; i < FLOW_WAYS; i++)
@@ -207,10 +208,11 @@ flow_set(const struct board *b, int64_t key, int64_t queue, int64_t next)
 			least = &f[i];
 	old = word_get(&least->key);
 	if (!swap_word(&least->key, old, CLAIMED))
-		return; /* to somebody else: a turn that is not charged */
+		return start; /* to somebody else: a turn that is not charged */
 	word_set(&least->queue, queue);
-	word_set(&least->next, next);
+	word_set(&least->next, plus(start, step));
 	word_set(&least->key, key);
+	return start;
 }
 
 /* ---- places ---- */
@@ -325,6 +327,7 @@ join(struct board *b, const struct board_wait_ask *ask, int index, struct board_
 	word_set(&p->until_ms, ask->until_ms);
 	word_set(&p->beat_ms, now_ms);
 	word_set(&p->since_ms, now_ms);
+	word_set(&p->passed_ms, 0);
 	word_set(&p->exchange[0], half[0]);
 	word_set(&p->exchange[1], half[1]);
 	w->slot = (uint32_t)(p - places_of(b));
@@ -379,6 +382,15 @@ board_wait_beat(struct board *b, struct board_waiter w)
 	return true;
 }
 
+void
+board_wait_pass(struct board *b, struct board_waiter w, int64_t until_ms)
+{
+	struct wait_place *p = place_of(b, w);
+
+	if (p != NULL)
+		word_set(&p->passed_ms, until_ms);
+}
+
 /* How far apart turns are, counted only while somebody waited for them. */
 static void
 note_turn(struct wait_queue *q, int64_t since_ms, int64_t now_ms)
@@ -392,27 +404,50 @@ note_turn(struct wait_queue *q, int64_t since_ms, int64_t now_ms)
 	word_set(&q->interval_us, us == 0 ? took_us + 1 : us + (took_us - us) / SMOOTH);
 }
 
+/* Where the queue's time stands when a turn that started at `start` is had: not beyond those who wait.
+ * Where they should have had theirs before, they still have. */
+static int64_t
+time_after(const struct board *b, const struct wait_place *had, int64_t start, int64_t present)
+{
+	const struct wait_place *p = places_of(b);
+	int64_t high = high_of(b), queue = word_get(&had->queue), now_ms = board_now_ms(b);
+
+	for (int64_t i = 0; i < high; i++) {
+		int64_t other;
+
+		if (&p[i] == had || !still_waits(&p[i], queue, now_ms) ||
+			word_get(&p[i].passed_ms) > now_ms)
+			continue;
+		other = flow_start(b, word_get(&p[i].flow), present);
+		if (ahead_of(start, other) > 0)
+			start = other;
+	}
+	return start;
+}
+
+static void
+take_turn(struct board *b, const struct wait_place *p, struct wait_queue *q)
+{
+	int64_t present = word_get(&q->present), at;
+
+	at = flow_charge(b, word_get(&p->flow), word_get(&p->queue), present, word_get(&p->step));
+	at = time_after(b, p, at, present);
+	while (ahead_of(at, present) > 0 &&
+		!atomic_compare_exchange_weak(&q->present, &present, at))
+		;
+	note_turn(q, word_get(&p->since_ms), board_now_ms(b));
+}
+
 void
 board_wait_end(struct board *b, struct board_waiter w, bool served)
 {
 	struct wait_place *p = place_of(b, w);
-	struct wait_queue *q;
-	int64_t queue, flow, start, present;
+	struct wait_queue *q = p == NULL ? NULL : queue_named(b, word_get(&p->queue));
 
 	if (p == NULL)
 		return;
-	queue = word_get(&p->queue);
-	q = queue_named(b, queue);
-	if (served && q != NULL) {
-		flow = word_get(&p->flow);
-		present = word_get(&q->present);
-		start = flow_start(b, flow, present);
-		flow_set(b, flow, queue, plus(start, word_get(&p->step)));
-		while (ahead_of(start, present) > 0 &&
-			!atomic_compare_exchange_weak(&q->present, &present, start))
-			;
-		note_turn(q, word_get(&p->since_ms), board_now_ms(b));
-	}
+	if (served && q != NULL)
+		take_turn(b, p, q);
 	clear(p);
 }
 
@@ -456,7 +491,8 @@ find_next(const struct board *b, int64_t queue, int64_t present, int64_t now_ms,
 			continue;
 		start = start_behind(b, &p[i], present, chosen, count);
 		order = out->serial == 0 ? -1 : ahead_of(start, best);
-		if (order > 0 || (order == 0 && serial > out->serial))
+		if (order > 0 || (order == 0 && serial > out->serial) ||
+			word_get(&p[i].passed_ms) > now_ms)
 			continue;
 		best = start;
 		*out = (struct board_waiter){ (uint32_t)i, serial };
@@ -490,12 +526,32 @@ board_waits(struct board *b, struct id pool)
 	return index >= 0 && board_now_ms(b) - word_get(&queues_of(b)[index].seen_ms) < SEEN_MS;
 }
 
+/* Since when those who wait have seen no turn; now_ms: nobody waits. */
+static int64_t
+turnless_since(const struct board *b, int index, int64_t now_ms)
+{
+	const struct wait_place *p = places_of(b);
+	int64_t high = high_of(b), queue = queue_name(b, index), first_ms = now_ms, turned_ms;
+
+	for (int64_t i = 0; i < high; i++)
+		if (still_waits(&p[i], queue, now_ms) && word_get(&p[i].since_ms) < first_ms)
+			first_ms = word_get(&p[i].since_ms);
+	turned_ms = word_get(&queues_of(b)[index].turned_ms);
+	return turned_ms > first_ms ? turned_ms : first_ms;
+}
+
 int64_t
 board_wait_forecast_ms(struct board *b, struct id pool, int64_t ahead)
 {
 	int index = queue_find(b, key_of_pool(pool));
-	int64_t us = index < 0 ? 0 : word_get(&queues_of(b)[index].interval_us), sum;
+	int64_t now_ms = board_now_ms(b), us, sum, since_us;
 
+	if (index < 0)
+		return 0;
+	us = word_get(&queues_of(b)[index].interval_us);
+	since_us = (now_ms - turnless_since(b, index, now_ms)) * 1000;
+	if (us < since_us)
+		us = since_us;
 	if (__builtin_mul_overflow(us, ahead + 1, &sum))
 		return INT64_MAX;
 	return us == 0 ? 0 : sum / 1000 + 1;

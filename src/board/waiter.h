@@ -36,6 +36,9 @@ struct board_wait_ask {
 int board_wait(struct board *b, const struct board_wait_ask *ask, struct board_waiter *w);
 /* It waits on; to be told several times in BOARD_WAIT_BEAT_MS.  False: its place is lost. */
 bool board_wait_beat(struct board *b, struct board_waiter w);
+/* Nobody may serve it before that board time, though others of its line may be served: until then those
+ * behind it have their turns first.  It keeps its place. */
+void board_wait_pass(struct board *b, struct board_waiter w, int64_t until_ms);
 /* Leaves.  served: it had its turn, which its project is charged for. */
 void board_wait_end(struct board *b, struct board_waiter w, bool served);
 
@@ -43,7 +46,8 @@ void board_wait_end(struct board *b, struct board_waiter w, bool served);
 int board_wait_order(struct board *b, struct id pool, struct board_waiter *out, int most);
 /* Does anybody wait there?  For half a second afterwards it may still say so. */
 bool board_waits(struct board *b, struct id pool);
-/* How long until a place behind `ahead` others has its turn, by the turns of late; 0: not known. */
+/* How long until a place behind `ahead` others has its turn, by the turns of late, and by how long those
+ * who wait now have seen none; 0: not known. */
 int64_t board_wait_forecast_ms(struct board *b, struct id pool, int64_t ahead);
 /* How many wait in that pool. */
 int64_t board_wait_count(struct board *b, struct id pool);

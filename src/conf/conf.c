@@ -169,8 +169,8 @@ static const struct setting settings[] = {
 		.help = "How long each of them waits for its turn; then 503." },
 	{ SETTING("rest_hint_cap", MS, rest_hint_cap_ms, "15m"), RANGE(SECOND, 31 * DAY),
 		.help = "Longest rest that a provider's word is taken for at once.\n"
-			"Then one request finds out, and the cap doubles up to rest_max. Also the "
-			"first rest of a key without credit." },
+			"Then one request finds out, and the cap doubles up to rest_max.\n"
+			"Also the first rest of a key without credit." },
 	{ SETTING("rest_invalid", MS, rest_invalid_ms, "5m"), RANGE(SECOND, 31 * DAY),
 		.help = "First rest of a key that its provider refuses; doubles up to rest_max." },
 	{ SETTING("forecast", BOOL, forecast, "yes"),

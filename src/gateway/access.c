@@ -204,6 +204,7 @@ access_ask(struct access_desk *d, const struct access_terms *t, uint64_t refused
 	}
 	if (now_ms < e->retry_ms) {
 		access_leave(w);
+		out->retry_ms = e->retry_ms;
 		return fails(out, e->refused, e->why);
 	}
 	if (!e->busy && !look(e, refused)) {

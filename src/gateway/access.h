@@ -54,6 +54,7 @@ struct access_hold {
 	const char *token; /* READY: good until the loop goes on */
 	uint64_t number;
 	bool refused;      /* FAILS: the key itself will not do */
+	int64_t retry_ms;  /* FAILS: board time before which nobody asks for one again; 0: it is our own fault */
 	char why[ACCESS_WHY_BYTES]; /* FAILS: names no secret */
 };
 

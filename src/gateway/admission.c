@@ -239,24 +239,10 @@ find_prices(struct exchange *x)
 static int
 drop_unpriced(struct exchange *x, int64_t input, int64_t output)
 {
-	int kept = 0, at = x->candidate;
-
 	if (!x->caller.project.refuse_unpriced || x->ask.model[0] == '\0' || x->is_count)
 		return 0;
-	for (int i = 0; i < x->plan.count; i++) {
-		if (i == at)
-			x->candidate = kept;
-		if (price_worst(&x->price[i], input, output) == COST_UNKNOWN) {
-			decision_skip(x, i, REASON_UNPRICED);
-			continue;
-		}
-		x->plan.candidate[kept] = x->plan.candidate[i];
-		x->price[kept++] = x->price[i];
-	}
-	x->plan.count = kept;
-	if (kept > x->candidate)
-		return 0;
-	return quote_refuse_unpriced(x->ask.model, &x->err);
+	return quote_drop_unpriced(
+		&x->plan, x->price, &x->candidate, x->ask.model, input, output, &x->err);
 }
 
 static bool
@@ -273,18 +259,6 @@ makes_output(const struct exchange *x)
 	return x->is_json && x->ask.model[0] != '\0' &&
 	       strcmp(x->plain_path, "/v1/embeddings") != 0 &&
 	       strcmp(x->plain_path, "/v1/moderations") != 0;
-}
-
-/* A refusal for the idempotency key has names of its own. */
-static void
-name_repeat(struct exchange *x)
-{
-	if (id_is_none(x->pass.first))
-		return;
-	if (x->err.code == ERR_CONFLICT)
-		x->err.code = x->pass.status == 0 ? ERR_REQUEST_RUNNING : ERR_REQUEST_REPEATED;
-	else
-		x->err.code = ERR_IDEMPOTENCY_KEY_REUSED;
 }
 
 static struct quote_size
@@ -331,10 +305,8 @@ reserve(struct exchange *x)
 	note.row = x->row;
 	note.input_estimate = x->ask.input_estimate;
 	if (admit_reserve(gw->store, gw->board, x->snapshot, &ask, x->id, &note, sizeof note,
-		    &x->pass, &x->err) != 0) {
-		name_repeat(x);
+		    &x->pass, &x->err) != 0)
 		return -1;
-	}
 	x->note = board_note(gw->board, x->pass.lease);
 	for (int i = 0; i < x->pass.count; i++)
 		x->note->metric[i] = (uint8_t)x->pass.hold[i].metric;
@@ -573,7 +545,7 @@ find_candidates(struct exchange *x)
 {
 	memset(&x->waiting, 0, sizeof x->waiting);
 	if (admission_plan(x, false, &x->err) != 0) {
-		if (x->is_dry || !queue_makes_sense(x, &x->err))
+		if (!queue_makes_sense(x, &x->err))
 			return -1;
 		x->waiting.nobody = true;
 		memset(&x->err, 0, sizeof x->err);

@@ -146,7 +146,9 @@ candidate_ask(struct exchange *x)
 bool
 candidate_is_full(const struct exchange *x)
 {
-	return x->may == CANDIDATE_REFUSED && x->attempt.count == 1 && x->attempt.hold[0].of_target;
+	/* a cap of nothing is never free */
+	return x->may == CANDIDATE_REFUSED && x->attempt.count == 1 &&
+	       x->attempt.hold[0].of_target && x->attempt_err.code == ERR_NO_KEY_AVAILABLE;
 }
 
 void

@@ -12,11 +12,11 @@
 #include "gateway/endpoint.h"
 #include "gateway/media.h"
 #include "gateway/remember.h"
+#include "quote/quote.h"
 #include "route/failure_rule.h"
 #include "route/route.h"
 #include "route/standing.h"
 #include "settle/journal.h"
-#include "quote/quote.h"
 #include "settle/ledger.h"
 #include "settle/price.h"
 #include "web/web.h"
@@ -183,7 +183,6 @@ struct waiting {
 	struct id pool;
 	struct exchange *next, *prev; /* of gw->waiters */
 	int64_t since_us, until_us;   /* 0: it never waited */
-	int64_t replan_us;            /* not before */
 	int64_t us;                   /* how long it waited */
 	bool nobody;   /* ADMIT found nobody who may be asked now; the plan tells who may be soon */
 	bool was_full; /* somebody of the plan was refused for having enough to do */
@@ -334,8 +333,6 @@ enum exchange_state queue_step(struct exchange *x);
 void queue_served(struct exchange *x); /* it had its turn */
 void queue_leave(struct exchange *x);  /* it waits no more; does nothing where it does not */
 void queue_nudge(struct gateway *gw);  /* somebody may be free now */
-
-int64_t queue_wait_ms(const struct exchange *x); /* the longest that it waits for anybody */
 
 /* pause.c [loop]: a moment's rest, and along the plan once more. */
 void pause_init(struct gateway *gw);

@@ -138,12 +138,12 @@ static void
 put_place(struct places *l, const struct upstream *u, struct span model)
 {
 	const struct snapshot *p = l->x->snapshot;
-	const struct board_target *t = board_target_find(l->x->gw->board, u->head.id);
+	struct board *b = l->x->gw->board;
+	const struct board_target *t = board_target_find(b, u->head.id);
 	struct listed m = {
 		.name = model, .upstream = u, .found = snapshot_discovered(p, u->head.id, model)
 	};
-	bool rests = standing_upstream_may(l->x->gw->board, u, t, board_now_ms(l->x->gw->board)) !=
-		     STANDING_MAY;
+	bool rests = standing_may_through(b, u, t, board_now_ms(b)) != STANDING_MAY;
 
 	if (u->free_only && !listed_is_free(&m))
 		return;
@@ -194,21 +194,19 @@ put_targets(struct places *l, const struct route *r)
 	}
 }
 
-/* The route of exactly that name with targets of its own, rather the caller's project's. */
+/* The route of exactly that name; the caller's project's own stand first in a snapshot. */
 static const struct route *
 route_named(const struct exchange *x, struct span model)
 {
-	const struct route *found = NULL;
-
 	for (size_t i = 0; i < x->snapshot->route_count; i++) {
 		const struct route *r = &x->snapshot->routes[i];
-		bool is_own = x->known && id_equal(r->project, x->caller.project.head.id);
 
-		if ((is_own || (id_is_none(r->project) && found == NULL)) &&
+		if ((id_is_none(r->project) ||
+			    (x->known && id_equal(r->project, x->caller.project.head.id))) &&
 			span_is(model, r->model))
-			found = r;
+			return r;
 	}
-	return found;
+	return NULL;
 }
 
 void

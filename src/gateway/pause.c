@@ -61,7 +61,7 @@ pause_may(struct exchange *x)
 		x->one_try || x->rules.then == RULE_STOP || x->gone || x->cut || x->gw->draining)
 		return false;
 	if (ends_us == 0)
-		ends_us = now_us + queue_wait_ms(x) * 1000;
+		ends_us = now_us + quote_line(&x->plan, &x->gw->conf).wait_ms * 1000;
 	until_us = now_us + wait_us(x);
 	if (until_us > ends_us || until_us - now_us >= walk_left_ms(x) * 1000)
 		return false;

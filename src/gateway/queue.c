@@ -18,57 +18,38 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define POLL_NEAR_MS   2  /* one of ours is among the next */
-#define POLL_FAR_MS    10 /* to be much less than BOARD_WAIT_BEAT_MS */
-#define REPLAN_MS      10 /* while all that the plan found rest */
-#define RETRY_LEAST_MS 1000
+#define POLL_NEAR_MS 2  /* one of ours is among the next */
+#define POLL_FAR_MS  10 /* to be much less than BOARD_WAIT_BEAT_MS */
+#define REPLAN_MS    10 /* while all that the plan found rest; others may go before it */
+#define TURNS_MOST   64 /* of one look */
+#define ROOM_UNSURE  8  /* so many ended calls may not be booked yet */
 
-static int64_t
-queue_most(const struct exchange *x)
+static struct quote_line
+line_of(const struct exchange *x)
 {
-	return x->plan.queue_most >= 0 ? x->plan.queue_most : x->gw->conf.queue_most;
-}
-
-int64_t
-queue_wait_ms(const struct exchange *x)
-{
-	return x->plan.queue_wait_ms >= 0 ? x->plan.queue_wait_ms : x->gw->conf.queue_wait_ms;
-}
-
-static struct id
-pool_of(const struct exchange *x)
-{
-	const struct route_plan *p = &x->plan;
-	const struct upstream *u = p->count > 0 ? p->candidate[0].upstream : NULL;
-
-	for (int i = 1; i < p->count && u != NULL; i++)
-		if (p->candidate[i].upstream != u)
-			u = NULL;
-	return u != NULL && u->max_parallel > 0 ? u->head.id : p->pool;
+	return quote_line(&x->plan, &x->gw->conf);
 }
 
 bool
 queue_makes_sense(const struct exchange *x, const struct err *why)
 {
-	struct board *b = x->gw->board;
+	struct quote_line line = line_of(x);
 
-	if (why->code != ERR_NO_KEY_AVAILABLE || x->plan.count == 0 || queue_most(x) == 0)
-		return false;
-	return x->plan.may_free ||
-	       (x->plan.wakes_ms > 0 && board_wait_ms(b, x->plan.wakes_ms) <= queue_wait_ms(x));
+	return quote_may_wait(x->gw->board, &x->plan, &line, why);
 }
 
 bool
 queue_must(const struct exchange *x)
 {
 	const struct waiting *w = &x->waiting;
+	struct quote_line line = line_of(x);
 
 	if (w->place.serial != 0 || w->over)
 		return w->place.serial != 0 && !w->trying;
 	if (w->nobody)
 		return true;
-	return x->tries == 0 && x->candidate == 0 && x->may == CANDIDATE_NEW && queue_most(x) > 0 &&
-	       board_waits(x->gw->board, pool_of(x));
+	return x->tries == 0 && x->candidate == 0 && x->may == CANDIDATE_NEW && line.most > 0 &&
+	       board_waits(x->gw->board, line.pool);
 }
 
 bool
@@ -80,7 +61,7 @@ queue_may(const struct exchange *x)
 	bool rest = x->plan.count > 0 && x->err.code == ERR_NONE;
 
 	return (w->was_full || rest) && x->tries == 0 && !x->gone && !x->cut && !w->over &&
-	       queue_most(x) > 0;
+	       line_of(x).most > 0;
 }
 
 /* ---- coming and going ---- */
@@ -143,25 +124,12 @@ queue_leave(struct exchange *x)
 	leave(x, false);
 }
 
-/* How long a client is told to wait before it comes again. */
-static int64_t
-forecast_ms(const struct exchange *x, int64_t ahead)
-{
-	struct board *b = x->gw->board;
-	int64_t turn_ms = board_wait_forecast_ms(b, x->waiting.pool, ahead), wakes_ms = 0;
-
-	if (!x->plan.may_free && x->plan.wakes_ms > 0)
-		wakes_ms = board_wait_ms(b, x->plan.wakes_ms);
-	if (turn_ms < wakes_ms)
-		turn_ms = wakes_ms;
-	return turn_ms < RETRY_LEAST_MS ? RETRY_LEAST_MS : turn_ms;
-}
-
 /* It gets no turn; err tells why. */
 static void
-give_up(struct exchange *x, int64_t ahead)
+give_up(struct exchange *x)
 {
-	int64_t retry_ms = forecast_ms(x, ahead);
+	struct quote_line line = line_of(x);
+	int64_t retry_ms = quote_turn_ms(x->gw->board, &x->plan, &line);
 
 	queue_leave(x);
 	x->waiting.over = true;
@@ -176,17 +144,18 @@ join(struct exchange *x)
 {
 	struct waiting *w = &x->waiting;
 	struct board *b = x->gw->board;
-	int64_t most = queue_most(x);
+	struct quote_line line = line_of(x);
 	struct board_wait_ask ask = { .project = x->caller.project.head.id,
 		.exchange = x->id,
 		.weight = x->caller.project.weight,
-		.most = most };
+		.most = line.most };
 
 	if (w->since_us == 0) {
-		w->pool = pool_of(x);
+		w->pool = line.pool;
 		w->since_us = clock_mono_us();
-		w->until_us = w->since_us + queue_wait_ms(x) * 1000;
+		w->until_us = w->since_us + line.wait_ms * 1000;
 	}
+	line.pool = w->pool; /* which a later plan may call otherwise */
 	ask.pool = w->pool;
 	ask.until_ms = board_now_ms(b) + (w->until_us - clock_mono_us()) / 1000 + POLL_FAR_MS;
 	if (board_wait(b, &ask, &w->place) == 0) {
@@ -194,13 +163,9 @@ join(struct exchange *x)
 		queue_nudge(x->gw);
 		return 0;
 	}
-	err_set(&x->err, ERR_OVERLOADED, "%" PRId64 " requests wait already", most);
-	err_say(&x->err,
-		"All that could serve this request are busy, and %" PRId64
-		" others wait for them already; try again later.",
-		board_wait_count(b, w->pool));
+	(void)quote_refuse_full(b, &x->plan, &line, &x->err);
 	board_count(b, COUNT_QUEUE_REFUSED, 1);
-	give_up(x, board_wait_count(b, w->pool));
+	give_up(x);
 	return -1;
 }
 
@@ -215,27 +180,41 @@ too_late(struct exchange *x)
 		queue_leave(x);
 		return;
 	}
-	err_set(&x->err, ERR_OVERLOADED, "no turn within %" PRId64 " ms%s%s", queue_wait_ms(x),
+	err_set(&x->err, ERR_OVERLOADED, "no turn within %" PRId64 " ms%s%s", line_of(x).wait_ms,
 		last.code == ERR_NONE ? "" : ": ", last.text);
 	err_say(&x->err,
 		"All that could serve this request were busy for the %" PRId64
 		" s that it may wait; try again later.",
-		(queue_wait_ms(x) + 999) / 1000);
-	give_up(x, 0);
+		(line_of(x).wait_ms + 999) / 1000);
+	give_up(x);
 }
 
 /* ---- a turn ---- */
+
+/* All whom it could ask rest.  Others of its line may ask for another model, whom somebody serves: they do
+ * not wait for this one, nor for those of ours that ask for the same. */
+static void
+let_others_pass(struct exchange *x)
+{
+	struct board *b = x->gw->board;
+	int64_t until_ms = board_now_ms(b) + REPLAN_MS;
+
+	for (struct exchange *y = x->gw->waiters; y != NULL; y = y->waiting.next)
+		if (id_equal(y->waiting.pool, x->waiting.pool) &&
+			id_equal(y->caller.project.head.id, x->caller.project.head.id) &&
+			strcmp(y->ask.model, x->ask.model) == 0)
+			board_wait_pass(b, y->waiting.place, until_ms);
+}
 
 /* Finds anew whom to ask, within what was reserved.  False: nobody, x->attempt_err tells why. */
 static bool
 plan_again(struct exchange *x)
 {
 	memset(&x->attempt_err, 0, sizeof x->attempt_err);
-	x->waiting.replan_us = 0;
 	if (admission_plan(x, true, &x->attempt_err) == 0)
 		return true;
 	if (!x->plan.may_free)
-		x->waiting.replan_us = clock_mono_us() + REPLAN_MS * 1000;
+		let_others_pass(x);
 	return false;
 }
 
@@ -264,7 +243,7 @@ queue_step(struct exchange *x)
 		if (x->plan.count == 0 || queue_makes_sense(x, &x->attempt_err))
 			return EX_QUEUE;
 		x->err = x->attempt_err; /* all rest for longer than it may wait */
-		give_up(x, 0);
+		give_up(x);
 		return EX_SETTLE;
 	}
 	memset(&x->err, 0, sizeof x->err);
@@ -276,23 +255,64 @@ queue_step(struct exchange *x)
 
 /* ---- looking who is next ---- */
 
-/* How many may try at once: as many as have room, where the calls under way are known. */
+#define NOT_KNOWN INT64_MAX
+
+static int64_t
+room_at(const struct board_target *t, int64_t cap)
+{
+	int64_t runs;
+
+	if (t == NULL || cap <= 0)
+		return NOT_KNOWN;
+	runs = atomic_load_explicit(&t->inflight, memory_order_relaxed);
+	return runs < 0 ? cap : runs < cap ? cap - runs : 0;
+}
+
+/* Of the upstream of candidate `first`, by its own cap and by those of its keys. */
+static int64_t
+room_at_upstream(const struct route_plan *p, int first)
+{
+	const struct upstream *u = p->candidate[first].upstream;
+	int64_t room = room_at(p->candidate[first].target_upstream, u->max_parallel), of_keys = 0;
+
+	for (int i = first; i < p->count && p->candidate[i].stage == 0; i++) {
+		const struct route_candidate *c = &p->candidate[i];
+		int64_t more;
+
+		if (c->upstream != u)
+			continue;
+		more = c->key == NULL ? NOT_KNOWN : room_at(c->target_key, c->key->max_parallel);
+		if (more == NOT_KNOWN)
+			return room;
+		of_keys += more;
+	}
+	return of_keys < room ? of_keys : room;
+}
+
+static bool
+is_first_of_upstream(const struct route_plan *p, int at)
+{
+	for (int i = 0; i < at; i++)
+		if (p->candidate[i].upstream == p->candidate[at].upstream)
+			return false;
+	return true;
+}
+
+/* How many may try at once: as many as surely have room, where that is known.  More would race for it, and
+ * then it would not go by turns.  A call that has ended counts no more in the figures read here, but holds
+ * its claim until it is booked. */
 static int
-room_of(const struct exchange *x)
+room_of(const struct route_plan *p)
 {
 	int64_t room = 0;
 
-	for (int i = 0; i < x->plan.count; i++) {
-		const struct route_candidate *c = &x->plan.candidate[i];
-		int64_t cap = c->upstream->max_parallel, runs;
+	for (int i = 0; i < p->count && p->candidate[i].stage == 0; i++) {
+		int64_t more = is_first_of_upstream(p, i) ? room_at_upstream(p, i) : 0;
 
-		if (cap <= 0 || c->target_upstream == NULL ||
-			(i > 0 && x->plan.candidate[i - 1].upstream == c->upstream))
-			continue;
-		runs = atomic_load_explicit(&c->target_upstream->inflight, memory_order_relaxed);
-		if (runs > 0 && runs < cap)
-			room += cap - runs;
+		if (more != NOT_KNOWN)
+			room += more;
 	}
+	room -= ROOM_UNSURE;
 	return room < 1 ? 1 : room > BOARD_WAIT_FIRST ? BOARD_WAIT_FIRST : (int)room;
 }
 
@@ -305,22 +325,31 @@ waiter_at(struct gateway *gw, struct board_waiter place)
 	return NULL;
 }
 
-/* One line: those of ours whose turn it is.  True when one of ours is near. */
+/* Those whose turn it is, in the order in which they are to try. */
+struct turns {
+	struct exchange *of[TURNS_MOST];
+	int count;
+};
+
+/* The line that x is in.  True when one of ours is near. */
 static bool
-look_at_pool(struct gateway *gw, const struct exchange *of, struct id pool)
+look_at_line(const struct exchange *x, struct turns *t)
 {
 	struct board_waiter next[BOARD_WAIT_FIRST];
-	int count = board_wait_order(gw->board, pool, next, room_of(of));
+	int count = board_wait_order(x->gw->board, x->waiting.pool, next, BOARD_WAIT_FIRST);
+	int room = room_of(&x->plan);
 	bool near = false;
 
-	for (int i = 0; i < count; i++) {
-		struct exchange *x = waiter_at(gw, next[i]);
+	for (int i = 0; i < count && t->count < TURNS_MOST; i++) {
+		struct exchange *y = waiter_at(x->gw, next[i]);
 
-		if (x == NULL)
+		if (y == NULL)
 			continue;
 		near = true;
-		if (!x->waiting.trying && clock_mono_us() >= x->waiting.replan_us)
-			x->waiting.turn = true;
+		if (i >= room || y->waiting.trying)
+			continue;
+		y->waiting.turn = true;
+		t->of[t->count++] = y;
 	}
 	return near;
 }
@@ -344,33 +373,44 @@ is_due(struct exchange *x)
 }
 
 static bool
-look(struct gateway *gw)
+look(struct gateway *gw, struct turns *t)
 {
 	bool near = false;
 
+	t->count = 0;
 	for (struct exchange *x = gw->waiters; x != NULL; x = x->waiting.next) {
 		struct exchange *y = gw->waiters;
 
 		/* one look for each line: the first of ours in it */
 		while (!id_equal(y->waiting.pool, x->waiting.pool))
 			y = y->waiting.next;
-		if (y == x && look_at_pool(gw, x, x->waiting.pool))
+		if (y == x && look_at_line(x, t))
 			near = true;
 	}
 	return near;
 }
 
 static void
+run_due(struct exchange *x)
+{
+	if (is_due(x))
+		exchange_run(x);
+}
+
+static void
 on_poll(uv_timer_t *timer)
 {
 	struct gateway *gw = timer->data;
-	bool near = look(gw);
+	struct turns turns;
+	bool near = look(gw, &turns);
 	struct exchange *next;
 
+	/* running one ends that one alone */
+	for (int i = 0; i < turns.count; i++)
+		run_due(turns.of[i]);
 	for (struct exchange *x = gw->waiters; x != NULL; x = next) {
-		next = x->waiting.next; /* running one ends that one alone */
-		if (is_due(x))
-			exchange_run(x);
+		next = x->waiting.next;
+		run_due(x);
 	}
 	if (gw->waiters != NULL && !uv_is_active((uv_handle_t *)timer))
 		uv_timer_start(timer, on_poll, near ? POLL_NEAR_MS : POLL_FAR_MS, 0);

@@ -454,6 +454,19 @@ say_attempts(struct explaining *e, struct bytes *t)
 		bytes_puts(t, "  None.\n");
 }
 
+/* What the last one asked did for the client. */
+static const char *
+last_word(const struct explaining *e)
+{
+	const struct route_record *r = &e->record;
+
+	if (r->attempt[r->attempt_count - 1].failure == FAILURE_NONE)
+		return "had the last word";
+	return e->row.err_code == ERR_NONE && e->row.status < 400
+		       ? "failed too, and its answer went to the client as it was,"
+		       : "was the last to fail";
+}
+
 static void
 say_summary(struct explaining *e, struct bytes *t)
 {
@@ -468,11 +481,8 @@ say_summary(struct explaining *e, struct bytes *t)
 		bytes_printf(t, "It took %d attempts and ended as: %s.\n", r->attempt_count, ended);
 	else
 		bytes_printf(t, "%s %s after %d attempt%s; it ended as: %s.\n",
-			name_of(e, RECORD_UPSTREAM, m->upstream),
-			r->attempt[r->attempt_count - 1].failure == FAILURE_NONE
-				? "had the last word"
-				: "was the last to fail",
-			r->attempt_count, r->attempt_count == 1 ? "" : "s", ended);
+			name_of(e, RECORD_UPSTREAM, m->upstream), last_word(e), r->attempt_count,
+			r->attempt_count == 1 ? "" : "s", ended);
 }
 
 static void

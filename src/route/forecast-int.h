@@ -1,6 +1,6 @@
 /*
  * forecast-int.h - one window of a quota: forecast_window.c knows how it turns and what is left in it,
- * forecast_learn.c how it comes to be known.
+ * forecast_learn.c how it comes to be known, forecast_sum.c the arithmetic of what is foreseen.
  */
 #ifndef ROUTE_FORECAST_INT_H
 #define ROUTE_FORECAST_INT_H
@@ -49,6 +49,13 @@ what_unpack(int64_t word)
 		.turn = (enum turn)(word >> 8 & 3),
 		.kind = (enum forecast_kind)((word >> 16 & 255) % (FORECAST_BOUNDED + 1)),
 		.nameless = (word >> 24 & 1) != 0 };
+}
+
+/* All at once, by time alone. */
+static inline bool
+is_turning(enum turn t)
+{
+	return t == TURN_FIXED || t == TURN_CALENDAR;
 }
 
 static inline int64_t

@@ -43,7 +43,8 @@ window_begin(struct board_quota_window *w, int64_t length_ms, int64_t capacity)
 	set(&w->canary_step_ms, 0);
 	set(&w->rate, 0);
 	set(&w->dry_ms, 0);
-	set(&w->alerted_ms, 0);
+	set(&w->stage, FORECAST_LASTS);
+	set(&w->stage_ms, 0);
 	for (int i = 0; i < BOARD_QUOTA_SLOTS; i++)
 		set(&w->slot[i], 0);
 }

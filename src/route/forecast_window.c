@@ -36,7 +36,7 @@ window_turn(struct board *b, struct board_quota *q, struct board_quota_window *w
 	int64_t end_ms = get(&w->reset_ms), length_ms = get(&w->length_ms), next_ms = 0;
 	int64_t capacity = get(&w->capacity);
 
-	if ((what.turn != TURN_FIXED && what.turn != TURN_CALENDAR) || end_ms == 0 ||
+	if (!is_turning(what.turn) || end_ms == 0 ||
 		now_ms < end_ms || !board_quota_claim(b, w))
 		return;
 	if (get(&w->reset_ms) == end_ms) { /* nobody was quicker */

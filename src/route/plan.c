@@ -52,11 +52,9 @@ add_member(struct route_record *r, struct id upstream, struct id key, uint8_t re
 
 /* How much of its weight the forecast of its quota leaves it, of 255. */
 static uint8_t
-lasting(const struct board_target *t)
+lasting(const struct seat *s)
 {
-	int64_t ppm = now_at(&t->forecast_share_ppm);
-
-	return (uint8_t)(ppm <= 0 || ppm >= 1000000 ? 255 : ppm * 255 / 1000000);
+	return (uint8_t)(seat_lasts_ppm(s) * 255 / PPM_ALL);
 }
 
 static void
@@ -90,7 +88,7 @@ add_candidate(struct deciding *d, const struct live *who)
 	if (m == NULL)
 		return;
 	m->until_ms = who->until_ms;
-	m->forecast = lasting(s->target);
+	m->forecast = lasting(s);
 	if (d->is_scored)
 		score_tell(d->look, who, m);
 	if (d->weights > 0)
@@ -414,17 +412,48 @@ decide(struct deciding *d)
 
 /* ---- when nobody can be asked ---- */
 
-static int
-no_route(const struct route_ask *ask, struct err *err)
+/* Is it a fallback for something else, too, that was named before? */
+static bool
+was_named(const struct view *v, int stage)
 {
+	struct span m = v->stage[stage].model;
+
+	for (int i = 1; i < stage; i++)
+		if (v->stage[i].model.len == m.len &&
+			memcmp(v->stage[i].model.at, m.at, m.len) == 0)
+			return true;
+	return false;
+}
+
+/* " nor its fallbacks a, b"; "" where there are none. */
+static const char *
+fallbacks_of(const struct view *v, char *text, size_t bytes)
+{
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (int i = 1; i < v->stage_count && used < bytes; i++)
+		if (!was_named(v, i))
+			used += (size_t)snprintf(text + used, bytes - used, "%s%.*s",
+				used == 0 ? " nor its fallbacks " : ", ",
+				(int)v->stage[i].model.len, v->stage[i].model.at);
+	return text;
+}
+
+static int
+no_route(const struct route_ask *ask, const struct view *v, struct err *err)
+{
+	char fallbacks[120];
+
 	err_set(err, ERR_NO_ROUTE, "no active upstream serves model '%.*s'", (int)ask->model.len,
 		ask->model.at);
 	if (ask->model.len == 0)
 		return err_say(err, "This path names no model; name an upstream in the "
 				    "header X-Upstream-Name, or make one the default.");
 	return err_say(err,
-		"No upstream serves the model '%.*s'; GET /v1/models lists those served.",
-		(int)(ask->model.len > 100 ? 100 : ask->model.len), ask->model.at);
+		"No upstream serves the model '%.*s'%s; GET /v1/models lists those served.",
+		(int)(ask->model.len > 100 ? 100 : ask->model.len), ask->model.at,
+		fallbacks_of(v, fallbacks, sizeof fallbacks));
 }
 
 /* "3 rests, 1 policy" */
@@ -515,8 +544,9 @@ route_plan(const struct route_table *table, const struct route_ask *ask, struct 
 	if ((v = view_of(t, ask, err)) == NULL)
 		return -1;
 	if (!v->is_known && v->stage[0].considered == 0) {
+		(void)no_route(ask, v, err);
 		view_drop(t, v);
-		return no_route(ask, err);
+		return -1;
 	}
 	for (int i = 0; i < v->stage_count; i++) {
 		seats = v->stage[i].seat_count > seats ? v->stage[i].seat_count : seats;

@@ -659,9 +659,19 @@ look_at(const struct board_target *t, enum standing_may may, struct unit_now *u)
 }
 
 static void
-look_at_part(const struct look *l, const struct board_target *t, struct unit_now *u)
+look_at_part(const struct look *l, const struct upstream *r, const struct board_target *t,
+	struct unit_now *u)
 {
-	look_at(t, standing_may(l->board, t, l->now_ms), u);
+	look_at(t, standing_may_through(l->board, r, t, l->now_ms), u);
+}
+
+/* The share of who is on his way back: the smallest of those seen so far, and of this one. */
+static float
+ramp_of(const struct board_target *t, float least)
+{
+	float part = t == NULL ? 1 : (float)part_ppm(&t->share_ppm) * 1e-6f;
+
+	return part < least ? part : least;
 }
 
 static bool
@@ -706,9 +716,12 @@ look_at_unit(const struct look *l, const struct unit *u, struct unit_now *now)
 	look_at_costs(l, u, now);
 	if (now->reason != REASON_CHOSEN)
 		return;
-	look_at(t, standing_upstream_may(l->board, r, t, l->now_ms), now);
-	look_at_part(l, atomic_load_explicit(&u->at_model, memory_order_relaxed), now);
-	look_at_part(l, u->upstream->target_group, now);
+	look_at_part(l, r, t, now);
+	look_at_part(l, r, atomic_load_explicit(&u->at_model, memory_order_relaxed), now);
+	look_at_part(l, r, u->upstream->target_group, now);
+	now->ramp = ramp_of(t, 1);
+	now->ramp = ramp_of(atomic_load_explicit(&u->at_model, memory_order_relaxed), now->ramp);
+	now->ramp = ramp_of(u->upstream->target_group, now->ramp);
 	if (now->reason == REASON_CHOSEN && r->max_parallel > 0 && t != NULL &&
 		now_at(&t->inflight) >= r->max_parallel)
 		now->reason = REASON_FULL;
@@ -738,22 +751,21 @@ is_unreliable(const struct board_target *t, int64_t least_percent)
 	return ppm > 0 && ppm - 1 < least_percent * 10000 && now_at(&t->picks) >= ENOUGH_CALLS;
 }
 
-/* Only a part of its weight is left: it is coming back, or must last until its quota's reset. */
+/* Only a part of its weight is left: it, or what it belongs to, is coming back, or it must last until its
+ * quota's reset. */
 static bool
-thins(const struct board_target *t, float *weight)
+thins(const struct seat *s, float ramp, float *weight)
 {
-	int64_t ramp = now_at(&t->share_ppm), lasts = now_at(&t->forecast_share_ppm);
-	bool is_thin = false;
+	float own = (float)seat_ramp_ppm(s) * 1e-6f, lasts = (float)seat_lasts_ppm(s) * 1e-6f;
 
-	if (ramp > 0 && ramp < 1000000) {
-		*weight *= (float)ramp * 1e-6f;
-		is_thin = true;
-	}
-	if (lasts > 0 && lasts < 1000000) {
-		*weight *= (float)lasts * 1e-6f;
-		is_thin = true;
-	}
-	return is_thin;
+	*weight *= (own < ramp ? own : ramp) * lasts;
+	return ramp < 1 || own < 1 || lasts < 1;
+}
+
+static inline bool
+may_be_thin(const struct board_target *t)
+{
+	return (now_at(&t->share_ppm) | now_at(&t->forecast_share_ppm)) != 0;
 }
 
 /* What a unit asks of all its seats alike. */
@@ -763,18 +775,21 @@ struct asked {
 	int64_t now_ms;
 	uint32_t tier;
 	bool all_closer; /* the unit itself is due */
+	float ramp;      /* of its upstream, the model there and the account */
 };
 
 /* Nearly all seats are live, and nothing but that is to be said of them. */
 static inline bool
-is_plain(const struct seat *s, const struct board_target *t, const struct asked *a)
+is_plain(const struct seat *s, const struct board_target *t, const struct board_target *at,
+	const struct asked *a)
 {
 	int64_t success = now_at(&t->success_ppm);
 
 	return (now_at(&t->rest_until_ms) | s->max_parallel |
-		       (int64_t)(uintptr_t)atomic_load_explicit(
-			       &s->at_model, memory_order_relaxed) |
-		       (int64_t)a->all_closer) == 0 &&
+		       (at == NULL ? 0 : now_at(&at->rest_until_ms)) | (int64_t)a->all_closer) ==
+		       0 &&
+	       now_at(&t->forecast_hold_ms) <= a->now_ms &&
+	       (at == NULL || now_at(&at->forecast_hold_ms) <= a->now_ms) &&
 	       (a->states >> (now_at(&t->standing) & 7) & 1) != 0 &&
 	       (success > a->unreliable_ppm || success == 0);
 }
@@ -784,19 +799,18 @@ static __attribute__((noinline)) enum route_reason
 look_closer(const struct look *l, const struct seat *s, const struct unit *unit,
 	struct unit_now *now, int64_t *hold_ms)
 {
-	const struct board_target *t = s->target;
-	const struct board_target *at = atomic_load_explicit(&s->at_model, memory_order_relaxed);
+	const struct board_target *t = s->target, *at = seat_at_model(s);
 	int64_t state = now_at(&t->standing) & 0xFF;
 
 	now->reason = REASON_CHOSEN;
 	if (s->key != NULL) /* else the unit was looked at */
-		look_at_part(l, t, now);
+		look_at_part(l, unit->upstream->record, t, now);
 	if (s->key != NULL && state == TARGET_DISABLED && now->reason == REASON_CHOSEN)
 		return REASON_INVALID; /* a person took it away a moment ago */
 	if (at != NULL) {
 		int64_t hold_at_ms = now_at(&at->forecast_hold_ms);
 
-		look_at_part(l, at, now);
+		look_at_part(l, unit->upstream->record, at, now);
 		*hold_ms = hold_at_ms > *hold_ms ? hold_at_ms : *hold_ms;
 	}
 	if ((unit->bounds.states >> (state & 7) & 1) == 0)
@@ -807,6 +821,16 @@ look_closer(const struct look *l, const struct seat *s, const struct unit *unit,
 		now_at(&t->inflight) >= s->max_parallel)
 		return REASON_FULL;
 	return (enum route_reason)now->reason;
+}
+
+/* Of one that may be asked: its rest is over, so that one request finds out, whatever is foreseen of it. */
+static bool
+rested(const struct seat *s)
+{
+	const struct board_target *at = atomic_load_explicit(&s->at_model, memory_order_relaxed);
+
+	return now_at(&s->target->rest_until_ms) != 0 ||
+	       (at != NULL && now_at(&at->rest_until_ms) != 0);
 }
 
 /* Not plain: fills in what is to be said of it; false: it is turned away. */
@@ -825,7 +849,7 @@ look_hard(struct look *l, uint32_t i, const struct unit *unit, const struct unit
 	}
 	live->standing = now.is_due ? STANDS_DUE : STANDS_LIVE;
 	live->until_ms = now.until_ms;
-	if (hold_ms > l->now_ms) {
+	if (hold_ms > l->now_ms && !rested(s)) {
 		live->standing = STANDS_HELD;
 		live->until_ms = hold_ms;
 	}
@@ -837,12 +861,11 @@ look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct u
 	const struct asked *a, struct live *live)
 {
 	const struct seat *s = &l->pool->seats[i];
-	const struct board_target *t = s->target;
+	const struct board_target *t = s->target, *at = seat_at_model(s);
 
 	live->standing = STANDS_LIVE;
 	live->until_ms = 0;
-	if ((!is_plain(s, t, a) || now_at(&t->forecast_hold_ms) > a->now_ms) &&
-		!look_hard(l, i, unit, un, live))
+	if (!is_plain(s, t, at, a) && !look_hard(l, i, unit, un, live))
 		return false;
 	live->seat = i;
 	live->tier = a->tier | s->rank;
@@ -850,8 +873,8 @@ look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct u
 	live->rank = 0;
 	live->is_thin = false;
 	live->class = 0;
-	if ((now_at(&t->share_ppm) | now_at(&t->forecast_share_ppm)) != 0) {
-		live->is_thin = thins(t, &live->weight);
+	if (a->ramp < 1 || may_be_thin(t) || (at != NULL && may_be_thin(at))) {
+		live->is_thin = thins(s, a->ramp, &live->weight);
 		live->class = live->is_thin && strategy_sits_out(l, live, s);
 	}
 	return true;
@@ -887,6 +910,7 @@ static void
 fetch(const struct seat *s)
 {
 	__builtin_prefetch(s->target);
+	__builtin_prefetch(seat_at_model(s));
 	__builtin_prefetch(s->word);
 }
 
@@ -897,7 +921,8 @@ look_at_seats(struct look *l, const struct unit *u, const struct unit_now *now)
 		.unreliable_ppm = u->bounds.min_reliability * 10000,
 		.now_ms = l->now_ms,
 		.tier = u->tier << 16,
-		.all_closer = now->is_due };
+		.all_closer = now->is_due,
+		.ramp = now->ramp };
 	const struct seat *seats = l->pool->seats;
 	uint32_t end = u->first + u->count, last = (uint32_t)l->pool->seat_count - 1;
 	int from = l->count;

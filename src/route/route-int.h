@@ -272,6 +272,7 @@ struct unit_now {
 	int64_t until_ms;
 	int64_t worst, usual;
 	float cost_score;    /* score.c */
+	float ramp;          /* who is coming back: a part of all; else 1 */
 };
 
 /* Groups, or targets, of which somebody is live (strategy.c). */
@@ -368,6 +369,46 @@ static inline int64_t
 now_at(const _Atomic int64_t *word)
 {
 	return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+/* The key at the model; NULL: nothing was said of it yet. */
+static inline const struct board_target *
+seat_at_model(const struct seat *s)
+{
+	return atomic_load_explicit(&s->at_model, memory_order_relaxed);
+}
+
+#define PPM_ALL 1000000
+
+/* Words of a target that say a part of its weight hold 0 where that is all of it. */
+static inline int64_t
+part_ppm(const _Atomic int64_t *word)
+{
+	int64_t ppm = now_at(word);
+
+	return ppm <= 0 || ppm > PPM_ALL ? PPM_ALL : ppm;
+}
+
+/* How much of the seat's weight its quotas leave it: the key's own, and those it has at the model. */
+static inline int64_t
+seat_lasts_ppm(const struct seat *s)
+{
+	const struct board_target *at = seat_at_model(s);
+	int64_t own = part_ppm(&s->target->forecast_share_ppm);
+	int64_t part = at == NULL ? PPM_ALL : part_ppm(&at->forecast_share_ppm);
+
+	return own < part ? own : part;
+}
+
+/* … and its coming back. */
+static inline int64_t
+seat_ramp_ppm(const struct seat *s)
+{
+	const struct board_target *at = seat_at_model(s);
+	int64_t own = part_ppm(&s->target->share_ppm);
+	int64_t part = at == NULL ? PPM_ALL : part_ppm(&at->share_ppm);
+
+	return own < part ? own : part;
 }
 
 #endif

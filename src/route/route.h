@@ -156,7 +156,8 @@ struct route_plan {
  * (nobody serves the model), ERR_NO_KEY_AVAILABLE (all rest, are full or forbidden; the text says why of
  * each, err->retry_boot_ms is when the first wakes; plan->candidate and pool then tell whom to wait for, but
  * nobody of them may be asked without another plan), ERR_MODEL_NOT_ALLOWED (policies or costs forbid all of
- * them: no use to ask again).  plan->record tells why also then.  Takes a turn of the first candidate's share, unless ask->is_quote.
+ * them: no use to ask again).  plan->record tells why also then.  Takes a turn of the first candidate's
+ * share, unless ask->is_quote.
  */
 int route_plan(const struct route_table *t, const struct route_ask *ask, struct route_plan *plan,
 	struct err *err);
@@ -200,6 +201,10 @@ struct route_rests {
 void route_report(struct board *board, const struct route_candidate *c, const struct route_outcome *o,
 	const struct route_rests *rests);
 
+/* The lists of failure rules (failure_rule.h) that an attempt goes by, in the order they are looked at:
+ * of the route (NULL: none), the upstream, then of policies, the narrowest first.  How many; at most `most`. */
+int route_failure_rules(const struct snapshot *s, const struct route *route, struct id project,
+	const struct route_candidate *c, const char **lists, int most);
 /* Should the next candidate be tried after such a failure? */
 bool route_goes_on(enum failure failure);
 /* The next candidate behind `at` after that failure: of the same stage, or of the first one its kind leads

@@ -90,18 +90,17 @@ low_is_good(const struct range *r, float v)
 }
 
 static inline float
-reliability(const struct board_target *t, bool is_thin)
+reliability(const struct seat *s, bool is_thin)
 {
-	int64_t ppm = now_at(&t->success_ppm), ramp, lasts;
+	int64_t ppm = now_at(&s->target->success_ppm), lasts;
 	float success = ppm > 0 ? (float)(ppm - 1) * 1e-6f : SUCCESS_UNKNOWN;
 	float score = 0.7f * success + 0.3f;
 
 	if (is_thin) {
-		ramp = now_at(&t->share_ppm);
-		lasts = now_at(&t->forecast_share_ppm);
-		if (ramp > 0 && ramp < 1000000)
+		lasts = seat_lasts_ppm(s);
+		if (seat_ramp_ppm(s) < PPM_ALL)
 			score -= 0.1f;
-		if (lasts > 0 && lasts < 1000000)
+		if (lasts < PPM_ALL)
 			score -= 0.1f - (float)lasts * 1e-7f;
 	}
 	return success < 0.9f ? score * (0.5f + 0.5f * success) : score;
@@ -128,7 +127,7 @@ score_figures(struct look *l, int from)
 
 		f->unit = s->unit;
 		f->ttft_us = (float)us;
-		f->reliability = reliability(s->target, l->live[i].is_thin);
+		f->reliability = reliability(s, l->live[i].is_thin);
 		f->quality = s->quality >= 0 ? (float)s->quality * 0.01f : f->reliability;
 		f->use = !fairly || s->word == NULL
 				 ? 0

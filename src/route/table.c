@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "route/route-int.h"
+#include "route/standing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,8 +194,8 @@ compile_upstreams(struct route_table *t)
 			return -1;
 		u->target = board_target(t->board, r->head.id);
 		if (r->group[0] != '\0')
-			u->target_group = board_target(t->board,
-				board_target_part(ID_NONE, "group", r->group, strlen(r->group)));
+			u->target_group =
+				board_target(t->board, route_target_of_group(span_of(r->group)));
 		u->quality = quality_of(r->tags);
 	}
 	give_keys(t);

@@ -190,6 +190,7 @@ make_routes(struct bench *b)
 static void
 set_figures(struct bench *b)
 {
+	static const char *const models[] = { "gpt-4o", "gpt-4.1" };
 	int64_t now_ms = board_now_ms(b->board);
 
 	for (size_t i = 0; i < b->snapshot->key_count; i++) {
@@ -200,12 +201,17 @@ set_figures(struct bench *b)
 		t->success_ppm = 1 + 1000000 - n * 31 % 60000;
 		t->picks = 1000 + n;
 		t->forecast_dry_ms = now_ms + 600000 + n;
-		t->forecast_share_ppm = n % 3 == 0 ? 700000 : 0;
 		t->share_ppm = n % 50 == 1 ? 100000 : 0;
 		if (n % 20 == 3)
 			t->forecast_hold_ms = now_ms + 3600000;
 		if (n % 25 == 4)
 			t->rest_until_ms = now_ms + 3600000;
+		/* what headers tell of quotas is of the key at a model */
+		for (int m = 0; m < 2; m++) {
+			t = board_target(b->board, board_target_part(b->snapshot->keys[i].id,
+							   "model", models[m], strlen(models[m])));
+			t->forecast_share_ppm = n % 3 == 0 ? 700000 : 0;
+		}
 	}
 }
 

@@ -166,9 +166,15 @@ test("a pool of 50 keys of which 20 turn", { timeout: 180000 * SLOW }, async (t)
       await tell({});
       await fetch(`${stack.mock.url}/mock/reset`, { method: "POST" });
       const healed = Date.now();
+      let late = [];
       await until("all keys to be asked", 4000 + 3000, async () => {
         const stats = await stack.mockStats();
-        return bad.every((k) => stats.keys[k.last4]?.requests > 0);
+        late = bad.filter((k) => !stats.keys[k.last4]?.requests);
+        return late.length === 0;
+      }).catch(async (error) => {
+        const now = await Promise.all(late.map((k) => stack.manage("GET", `keys/${k.id}`)));
+        const past = await Promise.all(late.map((k) => stack.manage("GET", `keys/${k.id}/history`)));
+        assert.fail(`${error.message}: ${late.map((k, i) => `${k.why} ${JSON.stringify(now[i])}\n${JSON.stringify(past[i].data.slice(0, 5))}`).join("\n")}`);
       });
       t.diagnostic(`all were asked again within ${Date.now() - healed} ms`);
       const ill = () => bad.filter((k) => k.to !== "available" && stateOf(moves(k)) !== "available");

@@ -578,6 +578,33 @@ limits_on_upstreams_and_keys_are_taken_by_the_attempt(void **state)
 }
 
 static void
+a_limit_of_an_upstream_alone_is_a_cap_of_it(void **state)
+{
+	struct house *h = *state;
+	struct id upstream = id_random(), project = id_random();
+	struct admit_caller c = caller_of(project, id_random());
+	struct admit_ask ask = { .caller = &c, .need = small_need, .upstream = upstream };
+	struct limit l;
+	struct snapshot s = { .limits = &l, .limit_count = 1 };
+	struct admit_pass first, none;
+
+	limit_of_target(upstream, false, 1, &l);
+	l.head.id = id_random(); /* one that people made */
+	WORKS(reserve_as(h, &s, &ask, true, &first));
+	REFUSED(reserve_as(h, &s, &ask, true, &none), ERR_NO_KEY_AVAILABLE);
+	assert_true(none.count == 1 && none.hold[0].of_target);
+	assert_true(id_equal(none.hold[0].limit, l.head.id));
+	assert_non_null(strstr(err.says, "limit on parallel requests"));
+	settle(h, &first, 0);
+	/* where it is this project's alone, the upstream is not full */
+	id_text("prj_", project, l.scope[DIMENSION_PROJECT]);
+	WORKS(reserve_as(h, &s, &ask, true, &first));
+	REFUSED(reserve_as(h, &s, &ask, true, &none), ERR_RATE_LIMITED);
+	assert_false(none.hold[0].of_target);
+	settle(h, &first, 0);
+}
+
+static void
 what_an_upstream_or_key_may_have_running_binds_the_attempt(void **state)
 {
 	struct house *h = *state;
@@ -797,16 +824,23 @@ an_idempotency_key_is_taken_once(void **state)
 	struct admit_ask ask = { .caller = &c, .need = small_need, .repeat = &repeat };
 	struct admit_pass pass, none;
 	const int64_t spent[BOARD_CLAIMS_MAX] = { 0 };
+	struct admit_view view;
 
+	/* who only asks takes it not */
+	for (int i = 0; i < 2; i++)
+		WORKS(admit_would(h->store, h->board, &s, &ask, false, &view, &err));
 	WORKS(reserve_as(h, &s, &ask, false, &pass));
-	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_CONFLICT);
+	REFUSED(admit_would(h->store, h->board, &s, &ask, false, &view, &err), ERR_REQUEST_RUNNING);
+	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_REQUEST_RUNNING);
 	assert_non_null(strstr(err.says, "req_"));
 	assert_int_equal(none.count, 0);
 	ask.repeat = &other;
-	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_BAD_REQUEST);
+	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_IDEMPOTENCY_KEY_REUSED);
 	ask.repeat = &repeat;
 	assert_int_equal(board_settle(h->board, pass.lease, spent, 0, 200, &err), 1);
-	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_CONFLICT);
+	REFUSED(admit_would(h->store, h->board, &s, &ask, false, &view, &err),
+		ERR_REQUEST_REPEATED);
+	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_REQUEST_REPEATED);
 	assert_int_equal(none.status, 200);
 	assert_non_null(strstr(err.says, "status 200"));
 	ask.repeat = NULL;
@@ -1223,6 +1257,7 @@ main(void)
 		TEST(end_users_tags_and_addresses_have_budgets_of_their_own),
 		TEST(each_tag_of_a_request_is_counted_or_none),
 		TEST(limits_on_upstreams_and_keys_are_taken_by_the_attempt),
+		TEST(a_limit_of_an_upstream_alone_is_a_cap_of_it),
 		TEST(what_an_upstream_or_key_may_have_running_binds_the_attempt),
 		cmocka_unit_test_setup_teardown(
 			a_grant_is_on_top_of_the_cap_for_its_counter_and_its_time, forget_grants,

@@ -253,6 +253,32 @@ who_is_silent_is_passed_over(void **state)
 	board_close(b);
 }
 
+/* Whom nobody may serve now holds nobody up, and has lost nothing when he may be served again. */
+static void
+who_cannot_be_served_lets_others_pass(void **state)
+{
+	struct board *b = open_with_clock();
+	struct board_waiter first = wait_in(b, 1, 0, 1), second = wait_in(b, 1, 1, 1), next[2];
+
+	(void)state;
+	board_wait_pass(b, first, board_now_ms(b) + 10);
+	assert_int_equal(board_wait_order(b, id_of(1), next, 2), 1);
+	assert_true(is_same(next[0], second));
+	assert_int_equal(board_wait_count(b, id_of(1)), 2); /* it waits all the same */
+	board_wait_end(b, second, true);
+	assert_int_equal(board_wait_order(b, id_of(1), next, 2), 0);
+	second = wait_in(b, 1, 1, 1);
+	fake_ms += 10;
+	assert_int_equal(board_wait_order(b, id_of(1), next, 2), 2);
+	assert_true(is_same(next[0], first) && is_same(next[1], second));
+	/* the place does not hand it on to the next who takes it */
+	board_wait_pass(b, first, board_now_ms(b) + 60000);
+	board_wait_end(b, first, false);
+	first = wait_in(b, 1, 0, 1);
+	assert_int_equal(board_wait_order(b, id_of(1), next, 2), 2);
+	board_close(b);
+}
+
 /* There is room for a thousand pools at once, and for any number one after the other. */
 static void
 pools_come_and_go(void **state)
@@ -291,6 +317,13 @@ the_next_turn_is_foreseen(void **state)
 	}
 	assert_in_range(board_wait_forecast_ms(b, id_of(1), 0), 195, 205);
 	assert_in_range(board_wait_forecast_ms(b, id_of(1), 9), 1950, 2050);
+	/* that nobody waited for a while tells nothing; that those who wait get no turn does */
+	fake_ms += 1000;
+	w = wait_in(b, 1, 0, 1);
+	assert_in_range(board_wait_forecast_ms(b, id_of(1), 0), 195, 205);
+	fake_ms += 700;
+	board_wait_beat(b, w);
+	assert_in_range(board_wait_forecast_ms(b, id_of(1), 1), 1400, 1410);
 	board_close(b);
 }
 
@@ -401,6 +434,7 @@ main(void)
 		TEST(several_turns_ahead_are_told_in_order),
 		TEST(lines_have_an_end),
 		TEST(who_is_silent_is_passed_over),
+		TEST(who_cannot_be_served_lets_others_pass),
 		TEST(pools_come_and_go),
 		TEST(the_next_turn_is_foreseen),
 		TEST(turns_go_by_weight_over_processes),

@@ -313,6 +313,58 @@ forecasts_hold_back_softly_and_share_weights(void **state)
 }
 
 static void
+who_climbs_back_gets_a_part_of_its_share(void **state)
+{
+	static const struct {
+		enum route_strategy strategy;
+		int least,
+			most; /* of 1,000: a tenth of its half, or of its weight; balanced: of the turns */
+	} cases[] = { { STRATEGY_WEIGHTED, 90, 92 }, { STRATEGY_PRIORITY, 90, 92 },
+		{ STRATEGY_ROUND_ROBIN, 90, 92 }, { STRATEGY_SPLIT, 90, 92 },
+		{ STRATEGY_RANDOM, 25, 80 }, { STRATEGY_BALANCED, 25, 195 } };
+
+	/* two keys of a deployment; two deployments with a key each; one of two deployments as a whole */
+	static const int target[][2] = { { 0, -1 }, { 1, 2 }, { 3, 4 } };
+	struct scene *s = scene_of(*state, 5, 0);
+	char model[8];
+
+	for (int u = 0; u < 5; u++)
+		for (int k = 0; k < (u == 1 || u == 2 ? 1 : 2); k++)
+			(void)scene_key(s, u, 1);
+	for (int shape = 0; shape < 3; shape++)
+		for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+			struct route r;
+
+			(void)snprintf(model, sizeof model, "%d.%zu", shape, i);
+			r = scene_route(model, cases[i].strategy);
+			for (int t = 0; t < 2 && target[shape][t] >= 0; t++)
+				scene_target(s, &r, target[shape][t], 1, 0, "");
+			house_create(s->h, RECORD_ROUTE, &r);
+		}
+	scene_compile(s);
+	scene_board(s, 0)->share_ppm = scene_board(s, 2)->share_ppm = 100000;
+	board_target(s->h->board, s->upstream[3].head.id)->share_ppm = 100000;
+	for (int shape = 0; shape < 3; shape++)
+		for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+			static const int from[] = { 0, 2, 4 }, to[] = { 0, 2, 5 };
+			int got = 0;
+
+			(void)snprintf(model, sizeof model, "%d.%zu", shape, i);
+			for (int n = 0; n < 1000; n++) {
+				int k;
+
+				WORKS(scene_plan(s, model));
+				k = scene_key_of(s, &s->plan.candidate[0]);
+				got += k >= from[shape] && k <= to[shape];
+			}
+			if (got < cases[i].least || got > cases[i].most)
+				fail_msg("strategy %d, shape %d: %d of 1000",
+					(int)cases[i].strategy, shape, got);
+		}
+	scene_free(s);
+}
+
+static void
 who_climbs_back_gets_a_part_where_shares_do_not_decide(void **state)
 {
 	static const enum route_strategy some[] = { STRATEGY_FIRST, STRATEGY_LEAST_INFLIGHT,
@@ -421,6 +473,7 @@ main(void)
 		TEST(one_due_key_goes_first_and_alone),
 		TEST(a_probe_does_not_jump_tiers),
 		TEST(forecasts_hold_back_softly_and_share_weights),
+		TEST(who_climbs_back_gets_a_part_of_its_share),
 		TEST(who_climbs_back_gets_a_part_where_shares_do_not_decide),
 		TEST(a_quote_says_what_the_next_decision_does),
 		TEST(busy_ones_may_be_waited_for),

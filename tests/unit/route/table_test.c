@@ -324,6 +324,26 @@ a_price_above_the_limit_leads_to_the_cheaper_model(void **state)
 }
 
 static void
+who_is_refused_is_told_the_fallbacks_too(void **state)
+{
+	struct scene *s = scene_of(*state, 0, 0);
+	struct upstream *u = scene_upstream(s, "");
+	struct route r = scene_route("m-*", STRATEGY_WEIGHTED);
+
+	(void)strcpy(u->models, "here");
+	scene_create_upstreams(s);
+	(void)scene_key(s, 0, 1);
+	(void)strcpy(r.fallbacks, "error gone-large\nerror gone\ncontext gone");
+	house_create(s->h, RECORD_ROUTE, &r);
+	scene_compile(s);
+	REFUSED(scene_plan(s, "m-1"), ERR_NO_ROUTE);
+	assert_non_null(strstr(err.says, "'m-1' nor its fallbacks gone-large, gone;"));
+	REFUSED(scene_plan(s, "other"), ERR_NO_ROUTE);
+	assert_non_null(strstr(err.says, "'other';"));
+	scene_free(s);
+}
+
+static void
 what_rests_at_a_model_rests_there_alone(void **state)
 {
 	struct scene *s = scene_of(*state, 2, 1);
@@ -378,6 +398,7 @@ main(void)
 		TEST(constraints_keep_out),
 		TEST(costs_are_kept_to),
 		TEST(fallbacks_are_stages_by_what_went_wrong),
+		TEST(who_is_refused_is_told_the_fallbacks_too),
 		TEST(a_price_above_the_limit_leads_to_the_cheaper_model),
 		TEST(what_rests_at_a_model_rests_there_alone),
 		TEST(many_models_do_not_fill_the_memory),
