@@ -91,10 +91,11 @@ $O/tests/fuzz/replay.o: tests/fuzz/replay.c
 $(REPLAY): $O/%: $O/%.o $O/tests/fuzz/replay.o $O/libsluice.a
 	@$(CC) $(ALL_CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 
+# As many at once as there are processors: they wait for the disk more than they compute.
+CHECK_JOBS ?= $(shell nproc)
 check: $(UNIT) $(REPLAY) layers
-	@failed=; for t in $(UNIT); do echo "== $$t"; $$t || failed="$$failed $$t"; done; \
-	for t in $(REPLAY); do echo "== $$t"; $$t tests/fuzz/corpus/$$(basename $$t _fuzz) || failed="$$failed $$t"; done; \
-	test -z "$$failed" || { echo "these failed:$$failed"; exit 1; }
+	@sh tests/tools/check.sh $(CHECK_JOBS) $(UNIT) \
+		$(foreach t,$(REPLAY),"$t tests/fuzz/corpus/$(patsubst %_fuzz,%,$(notdir $t))")
 
 layers:
 	@sh tests/tools/layers.sh
