@@ -24,6 +24,11 @@ VAR    ?= var
 CC     ?= gcc
 FUZZ_SECONDS ?= 60
 
+# On all cores, unless told otherwise.
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
 ROOMS ?= base conf store board wire web admit route forward settle quote errand gateway manage cli
 
 CSTD    = -std=c17 -D_GNU_SOURCE
@@ -91,11 +96,14 @@ $O/tests/fuzz/replay.o: tests/fuzz/replay.c
 $(REPLAY): $O/%: $O/%.o $O/tests/fuzz/replay.o $O/libsluice.a
 	@$(CC) $(ALL_CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 
-# As many at once as there are processors: they wait for the disk more than they compute.
-CHECK_JOBS ?= $(shell nproc)
-check: $(UNIT) $(REPLAY) layers
-	@sh tests/tools/check.sh $(CHECK_JOBS) $(UNIT) \
-		$(foreach t,$(REPLAY),"$t tests/fuzz/corpus/$(patsubst %_fuzz,%,$(notdir $t))")
+# Side by side, each one's output in one piece; all of them run, whoever fails.
+check: layers
+	@$(MAKE) --no-print-directory --keep-going --output-sync=target $(UNIT:%=%.run) $(REPLAY:%=%.run)
+
+$(UNIT:%=%.run): %.run: %
+	@echo "== $<"; $<
+$(REPLAY:%=%.run): %.run: %
+	@echo "== $<"; $< tests/fuzz/corpus/$(patsubst %_fuzz,%,$(<F))
 
 layers:
 	@sh tests/tools/layers.sh
@@ -178,11 +186,12 @@ cov:
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/sluice $(DESTDIR)$(PREFIX)/share/man/man8 \
-		$(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/sluice/htdocs \
+		$(DESTDIR)$(PREFIX)/share/man/man7 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/sluice/htdocs \
 		$(DESTDIR)$(PREFIX)/share/sluice/conf $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/lib/sluice
 	ln -sf ../lib/sluice/sluice $(DESTDIR)$(PREFIX)/bin/sluice
 	install -m 644 src/sluice.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 644 src/sluice-routing.7 $(DESTDIR)$(PREFIX)/share/man/man7
 	install -m 644 $O/sluice.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5
 	cp -R htdocs/. $(DESTDIR)$(PREFIX)/share/sluice/htdocs
 	install -m 644 conf/prices.json conf/sluice.conf $(DESTDIR)$(PREFIX)/share/sluice/conf
@@ -204,5 +213,5 @@ dist:
 clean:
 	rm -rf build
 
-.PHONY: all check layers run test soak bench fuzz lint cov install dist clean
+.PHONY: all check layers $(UNIT:%=%.run) $(REPLAY:%=%.run) run test soak bench fuzz lint cov install dist clean
 -include $(shell find $O -name '*.d' 2>/dev/null)

@@ -224,21 +224,28 @@ export function select(options, value, props = {}) {
 	return el;
 }
 
+/* The focus cannot go into what is folded away. */
+function reveal(control) {
+	for (let el = control.closest("details"); el; el = el.parentElement.closest("details"))
+		el.open = true;
+	control.focus();
+}
+
 /*
  * A form whose submit is an async function.  content holds what field() made, at any depth; an
  * error that names one of them is shown beside it.
  */
 export function form({ fields: content, submit, label, cancel }) {
 	const find = (el) => (el.object ? [el] : [...el.children].flatMap(find));
-	const fields = content.flatMap(find);
 	const status = h("div");
 	const go = h("button", { type: "submit", class: "primary" }, label);
 	const el = h("form", { novalidate: true, onsubmit: async (event) => {
+		const fields = content.flatMap(find); /* now: a choice may have brought others */
 		event.preventDefault();
 		const bad = fields.filter((f) => !f.control.validity.valid && !f.control.disabled);
 		fields.forEach((f) => f.object(bad.includes(f) ? f.control.validationMessage : ""));
 		if (bad.length > 0) {
-			bad[0].control.focus();
+			reveal(bad[0].control);
 			return;
 		}
 		go.disabled = true;
@@ -251,7 +258,7 @@ export function form({ fields: content, submit, label, cancel }) {
 			status.replaceChildren(failure(err));
 			if (at) {
 				at.object(err.message);
-				at.control.focus();
+				reveal(at.control);
 			}
 		}
 		go.disabled = false;

@@ -90,7 +90,8 @@ struct admit_pass {
  *
  * A refusal is -1 with ERR_RATE_LIMITED, ERR_BUDGET_EXCEEDED or ERR_EXCEEDS_LIMIT; err->says names
  * the limit, what is used and when it frees; err->retry_boot_ms is that moment, 0 for never.
- * ERR_CONFLICT: the idempotency key is taken (409); ERR_BAD_REQUEST: by a request with another body.
+ * ERR_REQUEST_RUNNING, ERR_REQUEST_REPEATED: the idempotency key is taken by such a request;
+ * ERR_IDEMPOTENCY_KEY_REUSED: by one with another body.
  */
 int admit_reserve(struct store *store, struct board *board, const struct snapshot *snapshot,
 	const struct admit_ask *ask, struct id exchange, const void *note, size_t note_bytes,
@@ -103,8 +104,7 @@ struct admit_view {
 	struct admit_hold hold[BOARD_CLAIMS_MAX]; /* used: without this request; amount: what it would take */
 	int64_t spent[BOARD_CLAIMS_MAX], reserved[BOARD_CLAIMS_MAX];
 };
-/* What admit_reserve() would say now (by_attempt: admit_attempt()), in the same words; takes nothing,
- * and looks at no idempotency key. */
+/* What admit_reserve() would say now (by_attempt: admit_attempt()), in the same words; takes nothing. */
 int admit_would(struct store *store, struct board *board, const struct snapshot *snapshot,
 	const struct admit_ask *ask, bool by_attempt, struct admit_view *view, struct err *err);
 

@@ -363,18 +363,20 @@ refuse_repeat(const struct board_verdict *v, struct admit_pass *pass, struct err
 	pass->status = v->outcome == BOARD_REPEATED ? v->status : 0;
 	switch (v->outcome) {
 	case BOARD_RUNNING:
-		err_set(err, ERR_CONFLICT, "idempotency key of %s, which runs", first);
+		err_set(err, ERR_REQUEST_RUNNING, "idempotency key of %s, which runs", first);
 		return err_say(err,
 			"The request %s with this Idempotency-Key is still running; wait for it.",
 			first);
 	case BOARD_REPEATED:
-		err_set(err, ERR_CONFLICT, "idempotency key of %s, status %d", first, v->status);
+		err_set(err, ERR_REQUEST_REPEATED, "idempotency key of %s, status %d", first,
+			v->status);
 		return err_say(err,
 			"This Idempotency-Key was used by the request %s, which was answered with "
 			"status %d; use another key to send it again.",
 			first, v->status);
 	default:
-		err_set(err, ERR_BAD_REQUEST, "idempotency key of %s, another body", first);
+		err_set(err, ERR_IDEMPOTENCY_KEY_REUSED, "idempotency key of %s, another body",
+			first);
 		return err_say(err,
 			"This Idempotency-Key was used by the request %s with another body; use a "
 			"key of its own for each request.",
@@ -414,8 +416,9 @@ passed(const struct taking *t, const struct board_verdict *v, struct id exchange
 
 /* ---- taking ---- */
 
-/* What it is taken for: by whom, and with what note.  NULL instead: it is only asked. */
+/* What it is taken for: by whom, and with what note. */
 struct taker {
+	bool only_asks;
 	const struct board_repeat *repeat;
 	struct id exchange;
 	const void *note;
@@ -453,14 +456,15 @@ take_all(struct store *store, struct board *board, struct taking *t, const struc
 	if (seed_young(store, board, t, err) != 0)
 		return -1;
 	for (int round = 0; round < SEED_ROUNDS; round++) {
-		rc = by == NULL ? board_would(board, t->claim, t->count, &v, err)
-				: board_admit(board, by->exchange, t->claim, t->count, by->repeat,
-					  by->note, by->note_bytes, &pass->lease, &v, err);
+		rc = by->only_asks
+			     ? board_would(board, t->claim, t->count, by->repeat, &v, err)
+			     : board_admit(board, by->exchange, t->claim, t->count, by->repeat,
+				       by->note, by->note_bytes, &pass->lease, &v, err);
 		if (rc != 0)
 			return -1;
 		switch (v.outcome) {
 		case BOARD_TAKEN:
-			passed(t, &v, by == NULL ? ID_NONE : by->exchange, pass);
+			passed(t, &v, by->exchange, pass);
 			return 0;
 		case BOARD_REFUSED:
 			return refuse(t, board, &v, pass, err);
@@ -498,7 +502,7 @@ admit_reserve(struct store *store, struct board *board, const struct snapshot *s
 	if (gather(&t, board, false, err) != 0)
 		return -1;
 	return take_all(store, board, &t,
-		&(struct taker){ ask->repeat, exchange, note, note_bytes }, pass, err);
+		&(struct taker){ false, ask->repeat, exchange, note, note_bytes }, pass, err);
 }
 
 bool
@@ -522,8 +526,8 @@ admit_attempt(struct store *store, struct board *board, const struct snapshot *s
 		return -1;
 	if (t.count == 0)
 		return 0;
-	return take_all(
-		store, board, &t, &(struct taker){ NULL, exchange, note, note_bytes }, pass, err);
+	return take_all(store, board, &t,
+		&(struct taker){ false, NULL, exchange, note, note_bytes }, pass, err);
 }
 
 int
@@ -532,6 +536,7 @@ admit_would(struct store *store, struct board *board, const struct snapshot *sna
 {
 	struct taking t;
 	struct admit_pass pass;
+	struct taker nobody = { .only_asks = true, .repeat = by_attempt ? NULL : ask->repeat };
 	int rc;
 
 	empty(&pass);
@@ -540,7 +545,9 @@ admit_would(struct store *store, struct board *board, const struct snapshot *sna
 	begin(&t, board, snapshot, ask);
 	if (gather(&t, board, by_attempt, err) != 0)
 		return -1;
-	rc = t.count == 0 ? 0 : take_all(store, board, &t, NULL, &pass, err);
+	rc = t.count == 0 && nobody.repeat == NULL
+		     ? 0
+		     : take_all(store, board, &t, &nobody, &pass, err);
 	view->count = t.count;
 	for (int i = 0; i < t.count; i++) {
 		const struct board_claim *c = &t.claim[i];

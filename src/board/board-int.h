@@ -210,6 +210,21 @@ enum region {
 	{ sizeof(struct affinity), BOARD_AFFINITIES }, \
 }
 
+/* Places of ids (slot.c): each begins with the id's two words, 0 while it is free. */
+struct slots {
+	void *at;
+	size_t bytes; /* of each */
+	uint64_t count;
+};
+static inline void *
+slot_at(const struct slots *s, uint64_t n)
+{
+	return (char *)s->at + n * s->bytes;
+}
+/* That id's place; NULL: none is free.  is_new: nobody had it before, as far as could be seen. */
+void *slot_make(const struct slots *s, struct id id, bool *is_new);
+void *slot_find(const struct slots *s, struct id id);
+
 /* Board time as a line: base + time passed + slew, of which a tenth of the time passed is in. */
 struct line {
 	_Atomic int64_t boot_ms, base_ms, slew_ms;

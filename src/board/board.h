@@ -101,9 +101,9 @@ int board_admit(struct board *b, struct id exchange, const struct board_claim *c
 	const struct board_repeat *repeat, const void *note, size_t note_bytes,
 	struct board_lease *lease, struct board_verdict *verdict, struct err *err);
 
-/* What board_admit() would say now, of claims alone; nothing is taken, and nothing changes. */
+/* What board_admit() would say now; nothing is taken, and nothing changes. */
 int board_would(struct board *b, const struct board_claim *claims, int count,
-	struct board_verdict *verdict, struct err *err);
+	const struct board_repeat *repeat, struct board_verdict *verdict, struct err *err);
 
 /* Reserves more for a lease that runs: amount[i] >= 0 on top for claim i, cap[i] as it is now; all or
  * none.  0 with *verdict (TAKEN or REFUSED); also TAKEN, of nothing, when the lease is gone. */

@@ -18,6 +18,7 @@ enum board_event_kind {
 	EVENT_STATE,   /* from, to: enum target_state */
 	EVENT_BREAKER, /* from, to: enum standing_breaker */
 	EVENT_REST,    /* it rests longer, in the same state */
+	EVENT_QUOTA,   /* from, to: enum forecast_stage, of a quota of an hour or more; until_ms: it runs dry, or is reset */
 	EVENT__COUNT
 };
 

@@ -273,9 +273,11 @@ board_admit(struct board *b, struct id exchange, const struct board_claim *claim
 
 int
 board_would(struct board *b, const struct board_claim *claims, int count,
-	struct board_verdict *verdict, struct err *err)
+	const struct board_repeat *repeat, struct board_verdict *verdict, struct err *err)
 {
-	struct admission a = { .claims = claims, .count = count, .only_asks = true };
+	struct admission a = {
+		.claims = claims, .count = count, .repeat = repeat, .only_asks = true
+	};
 	struct board_lease none;
 
 	return admit(b, &a, &none, verdict, err);

@@ -1,9 +1,8 @@
 /*
- * quota.c - finding the records of quotas, as targets are found (target.c), and their rings.
+ * quota.c - the records of quotas by id, and their rings.
  */
 #include "board/quota.h"
 
-#include "base/hash.h"
 #include "board/board-int.h"
 #include <string.h>
 
@@ -14,60 +13,29 @@
 #define STAMP_MASK ((INT64_C(1) << STAMP_BITS) - 1)
 #define COUNT_MASK ((INT64_C(1) << COUNT_BITS) - 1)
 
-static bool
-claim_word(_Atomic int64_t *word, int64_t want)
+static struct slots
+slots_of(const struct board *b)
 {
-	int64_t there = word_get(word);
-
-	if (there != 0)
-		return there == want;
-	return atomic_compare_exchange_strong(word, &there, want) || there == want;
-}
-
-static void
-halves_of(struct id id, int64_t half[2])
-{
-	memcpy(half, &id, sizeof id);
-	for (int i = 0; i < 2; i++)
-		if (half[i] == 0)
-			half[i] = 1;
+	return (struct slots){ b->region[REGION_QUOTAS], sizeof(struct quota_slot), BOARD_QUOTAS };
 }
 
 struct board_quota *
 board_quota(struct board *b, struct id id)
 {
-	struct quota_slot *slots = b->region[REGION_QUOTAS];
-	uint64_t at = hash_64(&id, sizeof id, 0);
-	int64_t half[2];
+	struct slots all = slots_of(b);
+	bool is_new;
+	struct quota_slot *slot = slot_make(&all, id, &is_new);
 
-	halves_of(id, half);
-	for (uint64_t i = 0; i < BOARD_QUOTAS; i++) {
-		struct quota_slot *slot = &slots[(at + i) % BOARD_QUOTAS];
-
-		if (claim_word(&slot->id[0], half[0]) && claim_word(&slot->id[1], half[1]))
-			return &slot->quota;
-	}
-	return NULL;
+	return slot == NULL ? NULL : &slot->quota;
 }
 
 struct board_quota *
 board_quota_find(struct board *b, struct id id)
 {
-	struct quota_slot *slots = b->region[REGION_QUOTAS];
-	uint64_t at = hash_64(&id, sizeof id, 0);
-	int64_t half[2];
+	struct slots all = slots_of(b);
+	struct quota_slot *slot = slot_find(&all, id);
 
-	halves_of(id, half);
-	for (uint64_t i = 0; i < BOARD_QUOTAS; i++) {
-		struct quota_slot *slot = &slots[(at + i) % BOARD_QUOTAS];
-		int64_t there = word_get(&slot->id[0]);
-
-		if (there == 0)
-			return NULL;
-		if (there == half[0] && word_get(&slot->id[1]) == half[1])
-			return &slot->quota;
-	}
-	return NULL;
+	return slot == NULL ? NULL : &slot->quota;
 }
 
 struct board_quota *

@@ -42,8 +42,9 @@ struct board_quota_window {
 	_Atomic int64_t clean_ms;  /* learned: when the last of them was counted */
 	_Atomic int64_t canary_ms, canary_step_ms; /* used up: when one call may find out, and the next after */
 	_Atomic int64_t rate;      /* foreseen: use in thousandths a minute, others' included; for people */
-	_Atomic int64_t dry_ms, spread_ms, confidence_ppm; /* … 0: it does not run dry before its reset */
-	_Atomic int64_t alerted_ms; /* the reset of the window that was told of */
+	_Atomic int64_t dry_ms, spread_ms, confidence_ppm, uncertainty; /* … 0: it does not run dry before its reset */
+	_Atomic int64_t stage;     /* route's: what people were told of it */
+	_Atomic int64_t stage_ms;  /* until then nothing better is said */
 	board_quota_slot slot[BOARD_QUOTA_SLOTS]; /* of length / (SLOTS - 1) each */
 };
 
@@ -53,6 +54,7 @@ struct board_quota {
 	_Atomic int64_t parts; /* of a key: 1 + index of its latest record at a model; 0: none */
 	_Atomic int64_t next;  /* of such a record: the key's next one, the same way */
 	_Atomic int64_t linked;
+	_Atomic int64_t of_upstream; /* 1: `whole` is an upstream without keys */
 	_Atomic int64_t target; /* bytes from here to its target, in the same mapping; 0: not known yet */
 	_Atomic int64_t born_ms, seen_ms, made_ms; /* first and last call; when it was foreseen last */
 	_Atomic int64_t given; /* hash of what a person gave */

@@ -1,5 +1,5 @@
 /*
- * target.c - finding targets: open addressing over ids, slots never given back.
+ * target.c - targets by id, and the ids of their parts.
  */
 #include "base/hash.h"
 #include "board/board-int.h"
@@ -7,70 +7,34 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Puts `want` where nothing is; true when it stands there then. */
-static bool
-claim(_Atomic int64_t *word, int64_t want)
+static struct slots
+slots_of(const struct board *b)
 {
-	int64_t there = word_get(word);
-
-	/* Looking is most of it, and leaves the cache line shared. */
-	if (there != 0)
-		return there == want;
-	return atomic_compare_exchange_strong(word, &there, want) || there == want;
+	return (struct slots){ b->region[REGION_TARGETS], sizeof(struct target_slot),
+		BOARD_TARGETS };
 }
 
-static void
-halves_of(struct id id, int64_t half[2])
-{
-	memcpy(half, &id, sizeof id);
-	for (int i = 0; i < 2; i++)
-		if (half[i] == 0)
-			half[i] = 1;
-}
-
-/*
- * The first half of the id claims the slot, the second half completes it.  Whoever looks for the
- * same id meanwhile, or after a death between the two, completes it with the same value.
- */
 struct board_target *
 board_target(struct board *b, struct id id)
 {
-	struct target_slot *slots = b->region[REGION_TARGETS];
-	uint64_t at = hash_64(&id, sizeof id, 0);
-	int64_t half[2];
+	struct slots all = slots_of(b);
+	bool is_new;
+	struct target_slot *slot = slot_make(&all, id, &is_new);
 
-	halves_of(id, half);
-	for (uint64_t i = 0; i < BOARD_TARGETS; i++) {
-		struct target_slot *slot = &slots[(at + i) % BOARD_TARGETS];
-		bool is_new = word_get(&slot->id[1]) == 0;
-
-		if (!claim(&slot->id[0], half[0]) || !claim(&slot->id[1], half[1]))
-			continue;
-		if (is_new) /* tells those who looked for it in vain */
-			board_count(b, COUNT_TARGETS, 1);
-		return &slot->target;
-	}
-	return NULL;
+	if (slot == NULL)
+		return NULL;
+	if (is_new) /* tells those who looked for it in vain */
+		board_count(b, COUNT_TARGETS, 1);
+	return &slot->target;
 }
 
 struct board_target *
 board_target_find(struct board *b, struct id id)
 {
-	struct target_slot *slots = b->region[REGION_TARGETS];
-	uint64_t at = hash_64(&id, sizeof id, 0);
-	int64_t half[2];
+	struct slots all = slots_of(b);
+	struct target_slot *slot = slot_find(&all, id);
 
-	halves_of(id, half);
-	for (uint64_t i = 0; i < BOARD_TARGETS; i++) {
-		struct target_slot *slot = &slots[(at + i) % BOARD_TARGETS];
-		int64_t there = word_get(&slot->id[0]);
-
-		if (there == 0)
-			return NULL;
-		if (there == half[0] && word_get(&slot->id[1]) == half[1])
-			return &slot->target;
-	}
-	return NULL;
+	return slot == NULL ? NULL : &slot->target;
 }
 
 struct id

@@ -10,7 +10,7 @@
  *   reconcile.c, csv.c  reconcile
  *   tokens.c   tokens: many at once, import              explain.c, quote.c  explain, quote
  *   care.c     backup, restore, verify, dump, load       changes.c  changes, undo
- *   keys.c     key import
+ *   keys.c     key import                               policies.c  policy try
  *
  * The command changes things by the same calls as the page: manage_handle(), in this process.
  */
@@ -80,6 +80,11 @@ int token_import_main(const char *file, struct span options, bool json);
 /* ---- keys.c ---- */
 /* file NULL or "-": standard input.  options: {"dry_run"?}. */
 int key_import_main(const char *file, struct span options, bool json);
+
+/* ---- policies.c ---- */
+/* What a policy would change for a request: the one named, or else one of those fields.  ask: "" or the
+ * request's object. */
+int policy_try_main(const char *which, struct span fields, struct span ask, bool json);
 
 /* ---- prices.c: words of the command line ---- */
 int words_time(const char *text, int64_t *wall_ms); /* RFC 3339 or a day; 0, or -1 */

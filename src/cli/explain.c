@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define TEXT_MAX (64 * 1024)
+#define ID_MOST  64
 
 static void
 print_text(struct span reply)
@@ -20,16 +21,41 @@ print_text(struct span reply)
 	free(text);
 }
 
+static bool
+is_request_id(const char *text)
+{
+	static const char letters[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+
+	return text[0] != '\0' && strlen(text) <= ID_MOST && text[strspn(text, letters)] == '\0';
+}
+
+static int
+explain(struct state *s, const char *id, bool json)
+{
+	struct manage_reply reply;
+	char path[ID_MOST + 64];
+	int rc;
+
+	snprintf(path, sizeof path, "/manage/requests/%s/explain", id);
+	rc = state_call(s, "GET", path, SPAN_NONE, &reply) < 300 ? EXIT_DONE
+								 : state_refused(&reply);
+	if (rc == EXIT_DONE && json)
+		printf("%.*s\n", (int)reply.body.len, reply.body.at);
+	else if (rc == EXIT_DONE)
+		print_text(bytes_span(&reply.body));
+	bytes_free(&reply.body);
+	return rc;
+}
+
+/* Those that can be explained are, and the first that cannot decides what is returned. */
 int
 explain_main(int argc, char **argv)
 {
-	static const char usage[] = "usage: sluice explain ID [--json] [--config FILE]";
-	const char *id = NULL;
-	char path[128];
-	struct manage_reply reply;
+	static const char usage[] = "usage: sluice explain ID... [--json] [--config FILE]";
 	struct state s;
 	bool json = false;
-	int rc;
+	int rc = EXIT_DONE, count = 0, one;
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--json") == 0)
@@ -38,26 +64,23 @@ explain_main(int argc, char **argv)
 			setenv("SLUICE_CONFIG", argv[++i], 1);
 		else if (strcmp(argv[i], "--help") == 0)
 			return puts(usage) < 0 ? EXIT_FAILED : EXIT_DONE;
-		else if (id == NULL && argv[i][0] != '-')
-			id = argv[i];
-		else
+		else if (argv[i][0] == '-')
 			return complain(EXIT_USAGE, "%s", usage);
+		else if (!is_request_id(argv[i]))
+			return complain(EXIT_USAGE, "explain: '%s' is no id of a request", argv[i]);
+		else
+			argv[count++] = argv[i]; /* the ids in front */
 	}
-	if (id == NULL)
+	if (count == 0)
 		return complain(EXIT_USAGE, "%s", usage);
-	if (strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") !=
-			strlen(id) ||
-		snprintf(path, sizeof path, "/manage/requests/%s/explain", id) >= (int)sizeof path)
-		return complain(EXIT_USAGE, "explain: '%s' is no id of a request", id);
 	if (state_open(&s, false) != 0)
 		return EXIT_FAILED;
-	rc = state_call(&s, "GET", path, SPAN_NONE, &reply) < 300 ? EXIT_DONE
-								  : state_refused(&reply);
-	if (rc == EXIT_DONE && json)
-		printf("%.*s\n", (int)reply.body.len, reply.body.at);
-	else if (rc == EXIT_DONE)
-		print_text(bytes_span(&reply.body));
-	bytes_free(&reply.body);
+	for (int i = 0; i < count; i++) {
+		if (i > 0 && !json)
+			putchar('\n');
+		if ((one = explain(&s, argv[i], json)) != EXIT_DONE && rc == EXIT_DONE)
+			rc = one;
+	}
 	state_close(&s);
 	return rc;
 }

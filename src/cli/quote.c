@@ -58,6 +58,8 @@ show_candidate(void *ctx, const struct json_member *m)
 	show(" ", c, "upstream");
 	show(", key ", c, "key_id");
 	show(", model ", c, "model");
+	if (json_get(c, "probe").type == JSON_TRUE)
+		printf(", to find out whether it is back");
 	show(": at worst $", c, "worst_cost");
 	show(", usually $", c, "usual_cost");
 	if (json_get(c, "dropped").type == JSON_STRING && plain(c, "dropped").len > 0)
@@ -100,6 +102,16 @@ show_limit(void *ctx, const struct json_member *m)
 }
 
 static void
+show_queue(struct json_value queue)
+{
+	if (queue.type != JSON_OBJECT)
+		return;
+	show("All who could serve it are busy: it would wait, with ", queue.raw, "ahead");
+	show(" before it, for at most ", queue.raw, "may_wait_ms");
+	puts(" ms.");
+}
+
+static void
 show_quote(struct span q)
 {
 	int count = 0;
@@ -108,6 +120,7 @@ show_quote(struct span q)
 		show("It would be let in; at worst it costs $", q, "worst_cost");
 		show(", usually $", q, "usual_cost");
 		puts(".");
+		show_queue(json_get(q, "queue"));
 	} else {
 		show("It would be refused: ", json_get(q, "error").raw, "message");
 		puts("");

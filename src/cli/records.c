@@ -23,7 +23,7 @@ struct extra {
 	const char *name;
 	enum field_type type;
 	const char *help;
-	const char *object; /* member of this object: scope */
+	const char *object; /* member of this object: scope, ask; "ask.project": under that name */
 };
 static const struct extra extras[] = {
 	{ RECORD_PROJECT, "api_key", FIELD_TEXT, "an OpenAI key for this project alone; - reads it",
@@ -45,9 +45,20 @@ static const struct extra extras[] = {
 		NULL },
 	{ RECORD_KEY, "project", FIELD_TEXT, "for this project alone", NULL },
 	{ RECORD_KEY, "dry_run", FIELD_BOOL, "import: only tell", NULL },
+	{ RECORD_KEY, "state", FIELD_TEXT, "list: those that stand so; troubled: all but available",
+		NULL },
+	{ RECORD_KEY, "search", FIELD_TEXT, "list: a part of label or masked secret, or the id",
+		NULL },
 	{ RECORD_UPSTREAM, "state", FIELD_TEXT, "breaker: auto, open or closed", NULL },
 	{ RECORD_ROUTE, "project", FIELD_TEXT, "for this project alone", NULL },
 	{ RECORD_POLICY, "project", FIELD_TEXT, "of scope project", NULL },
+	{ RECORD_POLICY, "model", FIELD_TEXT, "try: a request for that model", "ask" },
+	{ RECORD_POLICY, "as_project", FIELD_TEXT, "try: of that project", "ask.project" },
+	{ RECORD_POLICY, "to_upstream", FIELD_TEXT, "try: that names that upstream",
+		"ask.upstream" },
+	{ RECORD_POLICY, "input_tokens", FIELD_INT, "try: so long", "ask" },
+	{ RECORD_POLICY, "output_tokens", FIELD_INT, "try: with that ceiling", "ask" },
+	{ RECORD_POLICY, "session", FIELD_TEXT, "try: of that session", "ask" },
 	{ RECORD_LIMIT, "project", FIELD_TEXT, "one project, or each", "scope" },
 	{ RECORD_LIMIT, "token", FIELD_TEXT, "one token, or each", "scope" },
 	{ RECORD_LIMIT, "model", FIELD_TEXT, "one model or pattern, or each", "scope" },
@@ -105,6 +116,11 @@ static const struct column history_columns[] = { { "TIME", "time", false, 20 },
 	{ "FROM", "from", false, 0 }, { "TO", "to", false, 0 }, { "CAUSE", "cause", false, 0 },
 	{ "MODEL", "model", false, 28 }, { "STATUS", "status", true, 0 },
 	{ "UNTIL", "until", false, 20 }, { "WHY", "evidence", false, 60 } };
+static const struct column breaker_columns[] = { { "OF", "kind", false, 0 },
+	{ "NAME", "name", false, 32 }, { "UPSTREAM", "upstream", false, 24 },
+	{ "BREAKER", "breaker", false, 0 }, { "STATE", "state", false, 0 },
+	{ "CAUSE", "cause", false, 0 }, { "FAILURES", "failures", true, 0 },
+	{ "UNTIL", "until", false, 20 } };
 static const struct column policy_columns[] = { { "ID", "id", false, 0 },
 	{ "NAME", "name", false, 24 }, { "TYPE", "type", false, 0 }, { "SCOPE", "scope", false, 0 },
 	{ "OF", "scope_name", false, 24 }, { "PRIORITY", "priority", true, 0 },
@@ -132,9 +148,9 @@ struct words {
 	const char *action, *which; /* which: id or name */
 	bool json, csv, yes, help;
 	const char *limit, *reason;
-	struct bytes body, scope;
-	struct bytes query; /* the options again, as the filter of a list */
-	bool unfiltered;    /* one of them filters no list */
+	struct bytes body, object; /* object: the member of the body that extras name */
+	struct bytes query;        /* the options again, as the filter of a list */
+	bool unfiltered;           /* one of them filters no list */
 };
 
 static int
@@ -168,8 +184,9 @@ find_field(enum record_kind kind, const char *name)
 	return NULL;
 }
 
+/* values: "a|b|c" that it takes; NULL: any. */
 static void
-print_option(const char *name, enum field_type type, const char *help)
+print_option(const char *name, enum field_type type, const char *help, const char *values)
 {
 	char option[64];
 	size_t n = 0;
@@ -177,8 +194,9 @@ print_option(const char *name, enum field_type type, const char *help)
 	for (; name[n] != '\0' && n < sizeof option - 1; n++)
 		option[n] = name[n] == '_' ? '-' : name[n];
 	option[n] = '\0';
-	printf("  --%s%s%*s%s\n", option, type == FIELD_BOOL ? "" : " X",
-		(int)(n < 24 ? 26 - n - (type == FIELD_BOOL ? 0 : 2) : 1), "", help);
+	printf("  --%s%s%*s%s%s%s\n", option, type == FIELD_BOOL ? "" : " X",
+		(int)(n < 24 ? 26 - n - (type == FIELD_BOOL ? 0 : 2) : 1), "", help,
+		values == NULL ? "" : ": ", values == NULL ? "" : values);
 }
 
 static void
@@ -187,15 +205,14 @@ print_options(enum record_kind kind)
 	size_t count;
 	const struct field *fields = record_fields(kind, &count);
 
-	printf("usage: sluice %s ACTION [ID or NAME] [OPTIONS] [--json] [--yes]\n\n",
-		record_name(kind));
 	for (size_t i = 0; i < EXTRA_COUNT; i++)
 		if (extras[i].kind == kind)
-			print_option(extras[i].name, extras[i].type, extras[i].help);
+			print_option(extras[i].name, extras[i].type, extras[i].help, NULL);
 	for (size_t i = 0; i < count; i++)
 		if ((fields[i].flags & (FIELD_READ | FIELD_HIDDEN)) == 0 &&
 			strncmp(fields[i].name, "scope_", 6) != 0)
-			print_option(fields[i].name, fields[i].type, fields[i].help);
+			print_option(fields[i].name, fields[i].type, fields[i].help,
+				fields[i].type == FIELD_ENUM ? fields[i].values : NULL);
 	puts("\nLists are parted by commas, rules by line ends, or are JSON: '[\"a\", \"b\"]'; "
 	     "--no-OPTION turns a switch off.");
 }
@@ -293,7 +310,7 @@ static void
 add_filter(struct words *w, const char *name, const char *value)
 {
 	static const char *const known[] = { "project_id", "token_id", "upstream", "model",
-		"is_active", "end_user", "address", "tag", "key", "limit_id", "q" };
+		"is_active", "end_user", "address", "tag", "key", "limit_id", "q", "state" };
 
 	if (strcmp(name, "search") == 0)
 		name = "q";
@@ -304,7 +321,8 @@ add_filter(struct words *w, const char *name, const char *value)
 	else if (strcmp(name, "is_enabled") == 0)
 		name = "is_active";
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-		if (strcmp(name, known[i]) == 0) {
+		if (strcmp(name, known[i]) == 0 &&
+			(w->kind == RECORD_KEY || strcmp(name, "state") != 0)) {
 			bytes_printf(&w->query, "&%s=", name);
 			add_escaped(&w->query, value);
 			return;
@@ -344,7 +362,9 @@ take_option(struct words *w, const char *option, const char *value, bool *used)
 		return complain(EXIT_USAGE, "--%s -: nothing came on standard input", option);
 	add_filter(w, name, value);
 	if (extra != NULL && extra->object != NULL)
-		add_member(&w->scope, name, type, value);
+		add_member(&w->object,
+			strchr(extra->object, '.') != NULL ? strchr(extra->object, '.') + 1 : name,
+			type, value);
 	else /* a project may be named where the record has its id */
 		add_member(
 			&w->body, strcmp(name, "project") == 0 ? "project_id" : name, type, value);
@@ -355,7 +375,7 @@ take_option(struct words *w, const char *option, const char *value, bool *used)
 static int
 take_words(struct words *w, int argc, char **argv)
 {
-	w->body = w->scope = w->query = BYTES_LIMIT(BODY_BYTES);
+	w->body = w->object = w->query = BYTES_LIMIT(BODY_BYTES);
 	for (int i = 1; i < argc; i++) {
 		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
 		bool used = false;
@@ -392,11 +412,12 @@ take_words(struct words *w, int argc, char **argv)
 	}
 	if (w->reason != NULL && w->action != NULL && strcmp(w->action, "revoke-many") == 0)
 		add_member(&w->body, "reason", FIELD_TEXT, w->reason);
-	if (w->scope.len > 0) {
-		bytes_puts(&w->scope, "}");
+	if (w->object.len > 0)
+		bytes_puts(&w->object, "}");
+	if (w->object.len > 0 && w->kind == RECORD_LIMIT) {
 		bytes_puts(&w->body, w->body.len == 0 ? "{" : ",");
 		bytes_puts(&w->body, "\"scope\":");
-		bytes_add(&w->body, w->scope.at, w->scope.len);
+		bytes_add(&w->body, w->object.at, w->object.len);
 	}
 	bytes_puts(&w->body, w->body.len == 0 ? "{}" : "}");
 	if (w->body.failed)
@@ -408,7 +429,7 @@ take_words(struct words *w, int argc, char **argv)
 struct action {
 	const char *name;
 	const char *method;
-	const char *suffix; /* behind the id */
+	const char *suffix; /* behind the id; NULL: a path of its own, of the action's name */
 	bool needs_which, takes_away;
 	const char *body; /* fixed; NULL: the options' */
 	unsigned kinds;   /* 0: all */
@@ -428,7 +449,8 @@ static const struct action actions[] = {
 	{ "rotate", "POST", "/rotate", true, true, NULL, KIND(TOKEN) | KIND(KEY) },
 	{ "retry", "POST", "/retry", true, false, "{}", KIND(KEY) },
 	{ "test", "POST", "/test", true, false, "{}", KIND(KEY) },
-	{ "history", "GET", "/history", true, false, "", KIND(KEY) },
+	{ "history", "GET", "/history", true, false, "", KIND(KEY) | KIND(UPSTREAM) },
+	{ "breakers", "GET", NULL, false, false, "", KIND(UPSTREAM) },
 	{ "breaker", "POST", "/breaker", true, false, NULL, KIND(UPSTREAM) },
 	{ "mint", "POST", "/mint", false, false, NULL, KIND(TOKEN) },
 	{ "revoke-many", "POST", "/revoke", false, true, NULL, KIND(TOKEN) },
@@ -445,14 +467,34 @@ static const struct action actions[] = {
 	{ "health", "GET", "/health", true, false, "", KIND(UPSTREAM) },
 	{ "delete", "DELETE", "", true, true, "", DELETABLE },
 	{ "remove", "DELETE", "", true, true, "", DELETABLE },
+	/* commands of their own */
+	{ "import", NULL, NULL, true, false, NULL, KIND(PRICE) | KIND(TOKEN) | KIND(KEY) },
+	{ "try", NULL, NULL, false, false, NULL, KIND(POLICY) },
 };
+
+static bool
+is_of_kind(const struct action *a, enum record_kind kind)
+{
+	return a->kinds == 0 || (a->kinds & 1u << kind) != 0;
+}
+
+static void
+print_help(enum record_kind kind)
+{
+	printf("usage: sluice %s ACTION [ID or NAME] [OPTIONS] [--json] [--yes]\n\nActions:",
+		record_name(kind));
+	for (size_t i = 0, n = 0; i < sizeof actions / sizeof actions[0]; i++)
+		if (is_of_kind(&actions[i], kind))
+			printf("%s %s", n++ == 0 ? "" : ",", actions[i].name);
+	puts("\n");
+	print_options(kind);
+}
 
 static const struct action *
 find_action(const struct words *w)
 {
 	for (size_t i = 0; w->action != NULL && i < sizeof actions / sizeof actions[0]; i++)
-		if (strcmp(actions[i].name, w->action) == 0 &&
-			(actions[i].kinds == 0 || (actions[i].kinds & 1u << w->kind) != 0))
+		if (strcmp(actions[i].name, w->action) == 0 && is_of_kind(&actions[i], w->kind))
 			return &actions[i];
 	return NULL;
 }
@@ -460,6 +502,10 @@ find_action(const struct words *w)
 static int
 make_path(const struct words *w, const struct action *a, struct bytes *out)
 {
+	if (a->suffix == NULL) {
+		bytes_printf(out, "/manage/%s", a->name);
+		return out->failed ? -1 : 0;
+	}
 	bytes_printf(out, "/manage/%s", record_plural(w->kind));
 	if (w->which != NULL) {
 		bytes_puts(out, "/");
@@ -491,6 +537,9 @@ show_reply(const struct words *w, const struct manage_reply *reply)
 	else if (w->kind == RECORD_UPSTREAM &&
 		 (strcmp(w->action, "models") == 0 || strcmp(w->action, "refresh") == 0))
 		table_print(body, found_columns, sizeof found_columns / sizeof found_columns[0]);
+	else if (strcmp(w->action, "breakers") == 0)
+		table_print(
+			body, breaker_columns, sizeof breaker_columns / sizeof breaker_columns[0]);
 	else if (strcmp(w->action, "history") == 0)
 		table_print(
 			body, history_columns, sizeof history_columns / sizeof history_columns[0]);
@@ -561,7 +610,7 @@ records_main(int argc, char **argv)
 	if (rc != EXIT_DONE)
 		goto out;
 	if (w.help || w.action == NULL) {
-		print_options(w.kind);
+		print_help(w.kind);
 		rc = w.help ? EXIT_DONE : EXIT_USAGE;
 		goto out;
 	}
@@ -573,9 +622,18 @@ records_main(int argc, char **argv)
 		rc = key_import_main(w.which, bytes_span(&w.body), w.json);
 		goto out;
 	}
+	if (w.kind == RECORD_POLICY && strcmp(w.action, "try") == 0) {
+		rc = policy_try_main(w.which, bytes_span(&w.body), bytes_span(&w.object), w.json);
+		goto out;
+	}
+	if (w.kind == RECORD_POLICY && w.object.len > 0) {
+		rc = complain(
+			EXIT_USAGE, "a request's model, tokens and session go with try alone");
+		goto out;
+	}
 	if ((a = find_action(&w)) == NULL) {
-		rc = complain(EXIT_USAGE, "%s has no action '%s'; `sluice help` lists them",
-			argv[0], w.action);
+		rc = complain(EXIT_USAGE, "%s has no action '%s'; `sluice %s --help` lists them",
+			argv[0], w.action, argv[0]);
 		goto out;
 	}
 	if (a->needs_which && w.which == NULL) {
@@ -591,7 +649,7 @@ records_main(int argc, char **argv)
 		rc = complain(EXIT_USAGE,
 			"a list goes by --project, --token, --upstream, --model, "
 			"--end-user, --tag, "
-			"--address, --key, --limit-id, --is-active and --search only");
+			"--address, --key, --limit-id, --is-active, --state and --search only");
 		goto out;
 	}
 	takes_away = a->takes_away || tokens_deletes(a->name, bytes_span(&w.body));
@@ -605,7 +663,7 @@ out:
 	if (w.body.at != NULL) /* it may hold a secret */
 		explicit_bzero(w.body.at, w.body.len);
 	bytes_free(&w.body);
-	bytes_free(&w.scope);
+	bytes_free(&w.object);
 	bytes_free(&w.query);
 	return rc;
 }

@@ -150,6 +150,16 @@ static const struct setting settings[] = {
 	{ SETTING("retry_deadline", MS, retry_deadline_ms, "60s"), RANGE(100, DAY),
 		.help = "Time since a request's beginning in which another attempt may begin.\nA "
 			"route may say otherwise." },
+	{ SETTING("retry_waits", INT, retry_waits, "2"), RANGE(0, 15),
+		.help = "When all that could be asked have failed in a way that may pass (a rate "
+			"limit,\nan overload, an error of the server, no answer), and nothing was "
+			"sent to the client:\nhow often the request waits a moment and tries them "
+			"again.  0: never.\nAll its waits together last no longer than\n.Ic "
+			"queue_wait ." },
+	{ SETTING("retry_wait", MS, retry_wait_ms, "500ms"), RANGE(1, HOUR),
+		.help = "The first of these waits; each next one is twice as long.\nAll are cut by "
+			"a random part, half of them at most.\nWhere all rest it is the time until "
+			"the first may be asked, if that is longer." },
 	{ SETTING("queue_most", INT, queue_most, "1000"), RANGE(0, 4096),
 		.help = "Requests that wait when all that could serve them are busy, for each "
 			"model "
@@ -159,8 +169,8 @@ static const struct setting settings[] = {
 		.help = "How long each of them waits for its turn; then 503." },
 	{ SETTING("rest_hint_cap", MS, rest_hint_cap_ms, "15m"), RANGE(SECOND, 31 * DAY),
 		.help = "Longest rest that a provider's word is taken for at once.\n"
-			"Then one request finds out, and the cap doubles up to rest_max. Also the "
-			"first rest of a key without credit." },
+			"Then one request finds out, and the cap doubles up to rest_max.\n"
+			"Also the first rest of a key without credit." },
 	{ SETTING("rest_invalid", MS, rest_invalid_ms, "5m"), RANGE(SECOND, 31 * DAY),
 		.help = "First rest of a key that its provider refuses; doubles up to rest_max." },
 	{ SETTING("forecast", BOOL, forecast, "yes"),

@@ -96,12 +96,13 @@ conclude(struct errand_desk *d, const struct errand *e, struct err *err)
 		.most_ms = d->conf->rest_max_ms };
 	char why[160] = "";
 
-	if (!check.ok && e->status > 0)
+	if (!check.ok && e->status > 0) {
 		(void)snprintf(why, sizeof why, "status %d", e->status);
-	else if (!check.ok)
-		(void)span_copy(span_of(e->err.text), why, sizeof why);
-	if (!check.ok)
 		log_write(LOG_WARN, "health", "upstream %s: %s", u->name, why);
+	} else if (!check.ok) { /* the text names the upstream */
+		(void)span_copy(span_of(e->err.text), why, sizeof why);
+		log_write(LOG_WARN, "health", "%s", why);
+	}
 	standing_health(d->board, u, check.ok != 0, check.status, span_of(why), &rests);
 	return keep(d->store, u->head.id, &check, why, err);
 }

@@ -33,8 +33,6 @@ list_is_due(struct errand_desk *d, const struct snapshot *p, size_t i)
 		return false;
 	if (u->auth != AUTH_NONE && errand_key(d->board, p, u) == NULL)
 		return false; /* it gets one soon */
-	if (u->auth != AUTH_NONE && errand_key(d->board, p, u) == NULL)
-		return false; /* it gets one soon */
 	return claim(
 		d->board, board_target_part(u->head.id, "discover", &of, sizeof of), FAILED_MS);
 }

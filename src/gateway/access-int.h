@@ -44,7 +44,7 @@ struct access_entry {
 	uint64_t quick; /* hash of all terms */
 	struct access_name name;
 	enum oauth_kind kind;
-	char *secret, *upstream, *token_url, *scope, *ca_file, *client_cert;
+	char *secret, *upstream, *token_url, *scope, *ca_file, *client_cert, *proxy;
 	bool allow_private;
 	int64_t connect_ms, first_byte_ms;
 	int64_t used_ms;

@@ -22,6 +22,9 @@ entry_free(struct access_entry *e)
 	free(e->scope);
 	free(e->ca_file);
 	free(e->client_cert);
+	if (e->proxy != NULL) /* its password */
+		explicit_bzero(e->proxy, strlen(e->proxy));
+	free(e->proxy);
 	oauth_request_free(&e->job.request);
 	bytes_free(&e->reply);
 	explicit_bzero(e, sizeof *e);
@@ -45,7 +48,8 @@ hash_terms(const struct access_terms *t)
 	h = hash_text(t->token_url, h);
 	h = hash_text(t->scope, h);
 	h = hash_text(t->ca_file, h);
-	return hash_text(t->client_cert, h);
+	h = hash_text(t->client_cert, h);
+	return hash_text(t->proxy, h);
 }
 
 static char *
@@ -77,6 +81,7 @@ entry_new(struct access_desk *d, const struct access_terms *t, uint64_t quick)
 	e->scope = copy_of(t->scope, &failed);
 	e->ca_file = copy_of(t->ca_file, &failed);
 	e->client_cert = copy_of(t->client_cert, &failed);
+	e->proxy = copy_of(t->proxy, &failed);
 	if (failed || access_name_of(t->key, (int)t->kind, t->token_url, t->scope, t->secret,
 			      &e->name, NULL) != 0) {
 		entry_free(e);
@@ -199,6 +204,7 @@ access_ask(struct access_desk *d, const struct access_terms *t, uint64_t refused
 	}
 	if (now_ms < e->retry_ms) {
 		access_leave(w);
+		out->retry_ms = e->retry_ms;
 		return fails(out, e->refused, e->why);
 	}
 	if (!e->busy && !look(e, refused)) {

@@ -41,7 +41,7 @@ struct access_terms {
 	struct id key;
 	const char *secret; /* as oauth_read_secret() made it */
 	const char *upstream, *token_url, *scope;
-	const char *ca_file, *client_cert; /* or NULL */
+	const char *ca_file, *client_cert, *proxy; /* or NULL */
 	bool allow_private;
 	int64_t connect_ms, first_byte_ms;
 };
@@ -54,6 +54,7 @@ struct access_hold {
 	const char *token; /* READY: good until the loop goes on */
 	uint64_t number;
 	bool refused;      /* FAILS: the key itself will not do */
+	int64_t retry_ms;  /* FAILS: board time before which nobody asks for one again; 0: it is our own fault */
 	char why[ACCESS_WHY_BYTES]; /* FAILS: names no secret */
 };
 

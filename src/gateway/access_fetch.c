@@ -171,6 +171,7 @@ fetch(struct access_entry *e)
 		.allow_private = e->allow_private,
 		.ca_file = e->ca_file,
 		.client_cert = e->client_cert,
+		.proxy = e->proxy,
 		.pool = e->upstream };
 	struct forward_sink sink = { e, on_head, on_data, on_end };
 	struct err err = { 0 };

@@ -175,6 +175,7 @@ name_endpoint(const struct exchange *x, struct usage_row *row)
 
 	switch (e->shape) {
 	case SHAPE_PLAIN:
+	case SHAPE_PLACES:
 		span_copy(x->match.path, row->endpoint, sizeof row->endpoint);
 		return;
 	case SHAPE_GEMINI:
@@ -238,24 +239,10 @@ find_prices(struct exchange *x)
 static int
 drop_unpriced(struct exchange *x, int64_t input, int64_t output)
 {
-	int kept = 0, at = x->candidate;
-
 	if (!x->caller.project.refuse_unpriced || x->ask.model[0] == '\0' || x->is_count)
 		return 0;
-	for (int i = 0; i < x->plan.count; i++) {
-		if (i == at)
-			x->candidate = kept;
-		if (price_worst(&x->price[i], input, output) == COST_UNKNOWN) {
-			decision_skip(x, i, REASON_UNPRICED);
-			continue;
-		}
-		x->plan.candidate[kept] = x->plan.candidate[i];
-		x->price[kept++] = x->price[i];
-	}
-	x->plan.count = kept;
-	if (kept > x->candidate)
-		return 0;
-	return quote_refuse_unpriced(x->ask.model, &x->err);
+	return quote_drop_unpriced(
+		&x->plan, x->price, &x->candidate, x->ask.model, input, output, &x->err);
 }
 
 static bool
@@ -272,18 +259,6 @@ makes_output(const struct exchange *x)
 	return x->is_json && x->ask.model[0] != '\0' &&
 	       strcmp(x->plain_path, "/v1/embeddings") != 0 &&
 	       strcmp(x->plain_path, "/v1/moderations") != 0;
-}
-
-/* A refusal for the idempotency key has names of its own. */
-static void
-name_repeat(struct exchange *x)
-{
-	if (id_is_none(x->pass.first))
-		return;
-	if (x->err.code == ERR_CONFLICT)
-		x->err.code = x->pass.status == 0 ? ERR_REQUEST_RUNNING : ERR_REQUEST_REPEATED;
-	else
-		x->err.code = ERR_IDEMPOTENCY_KEY_REUSED;
 }
 
 static struct quote_size
@@ -330,10 +305,8 @@ reserve(struct exchange *x)
 	note.row = x->row;
 	note.input_estimate = x->ask.input_estimate;
 	if (admit_reserve(gw->store, gw->board, x->snapshot, &ask, x->id, &note, sizeof note,
-		    &x->pass, &x->err) != 0) {
-		name_repeat(x);
+		    &x->pass, &x->err) != 0)
 		return -1;
-	}
 	x->note = board_note(gw->board, x->pass.lease);
 	for (int i = 0; i < x->pass.count; i++)
 		x->note->metric[i] = (uint8_t)x->pass.hold[i].metric;
@@ -445,8 +418,8 @@ find_snapshot(struct exchange *x)
 static bool
 is_public(struct exchange *x)
 {
-	if (!x->gw->conf.public_models || x->match.kind != ENDPOINT_MODELS ||
-		x->match.endpoint->face != FACE_OPENROUTER ||
+	if (!x->gw->conf.public_models || x->match.endpoint->face != FACE_OPENROUTER ||
+		(x->match.kind != ENDPOINT_MODELS && x->match.kind != ENDPOINT_MODEL_COUNT) ||
 		(x->err.code != ERR_MISSING_TOKEN && x->err.code != ERR_INVALID_TOKEN))
 		return false;
 	memset(&x->err, 0, sizeof x->err);
@@ -469,6 +442,12 @@ find_spent(struct exchange *x)
 	return 0;
 }
 
+static bool
+tells_of_spending(enum endpoint_kind kind)
+{
+	return kind == ENDPOINT_KEY || kind == ENDPOINT_KEYS || kind == ENDPOINT_CREDITS;
+}
+
 /* All that is read from the store: who asks, for what, and whom we could ask. */
 static int
 look_up(struct exchange *x)
@@ -489,7 +468,7 @@ look_up(struct exchange *x)
 	begin_row(x);
 	if (rc != 0 || tags_read(web_header(x->request, "x-sluice-tag"), x->row.tags, &x->err) != 0)
 		return -1;
-	if (check_allowed(x) != 0 || (x->match.kind == ENDPOINT_KEY && find_spent(x) != 0))
+	if (check_allowed(x) != 0 || (tells_of_spending(x->match.kind) && find_spent(x) != 0))
 		return -1;
 	return find_snapshot(x);
 }
@@ -544,13 +523,17 @@ admission_plan(struct exchange *x, bool again, struct err *err)
 		.input_tokens = x->ask.input_estimate,
 		.cost = quote_route_cost };
 	struct quote_size size = size_of(x);
+	uint32_t rules = again ? x->plan.record.rules : 0; /* the body is as they made it */
+	int rc;
 
 	ask.ctx =
 		&(struct quote_costs){ x->snapshot, &size, x->gw->conf.default_max_output_tokens };
 	/* the turn of whom it calls is taken when it calls (route_begin()) */
 	x->waiting.again = again;
 	ask.is_quote = again || x->is_dry;
-	if (route_plan(x->snapshot->compiled, &ask, &x->plan, err) != 0)
+	rc = route_plan(x->snapshot->compiled, &ask, &x->plan, err);
+	x->plan.record.rules = rules;
+	if (rc != 0)
 		return -1;
 	return again ? narrow(x, err) : 0;
 }
@@ -561,7 +544,7 @@ find_candidates(struct exchange *x)
 {
 	memset(&x->waiting, 0, sizeof x->waiting);
 	if (admission_plan(x, false, &x->err) != 0) {
-		if (x->is_dry || !queue_makes_sense(x, &x->err))
+		if (!queue_makes_sense(x, &x->err))
 			return -1;
 		x->waiting.nobody = true;
 		memset(&x->err, 0, sizeof x->err);
@@ -581,15 +564,17 @@ apply_rules(struct exchange *x)
 {
 	const struct route *r = x->plan.route;
 	struct span type = web_header(x->request, "content-type");
-	int changed;
+	uint32_t changed;
 
-	if (r == NULL || r->request_rules[0] == '\0' || !x->is_json || x->is_count ||
-		x->body.len == 0)
+	if (r == NULL || r->request_rules[0] == '\0')
+		return 0;
+	x->plan.record.rules = request_rules_heads(r->request_rules);
+	if (!x->is_json || x->is_count || x->body.len == 0)
 		return 0;
 	if (request_rules_apply(
 		    x->arena, r->request_rules, x->match.format, &x->body, &changed, &x->err) != 0)
 		return -1;
-	x->plan.record.rules = (uint8_t)changed;
+	x->plan.record.rules |= changed;
 	if (changed == 0)
 		return 0;
 	clear_ask(x);

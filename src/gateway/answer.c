@@ -457,11 +457,21 @@ answer_now(struct exchange *x)
 		case ENDPOINT_UPSTREAMS:
 			listing_upstreams(x, &out);
 			break;
+		case ENDPOINT_PROVIDERS:
+			listing_providers(x, &out);
+			break;
 		case ENDPOINT_MODEL:
+		case ENDPOINT_PLACES:
 			rc = listing_model(x, &out);
 			break;
 		case ENDPOINT_KEY:
 			listing_token(x, &out);
+			break;
+		case ENDPOINT_KEYS:
+			listing_tokens(x, &out);
+			break;
+		case ENDPOINT_CREDITS:
+			listing_credits(x, &out);
 			break;
 		case ENDPOINT_COUNT:
 			put_count(x, &out);
@@ -511,35 +521,50 @@ put_label(struct bytes *out, const char *name, const char *value)
 	bytes_puts(out, "\"");
 }
 
-/* One gauge of all quotas that are known. */
-static void
-put_quotas(struct gateway *gw, struct bytes *out, bool dry)
+/* One gauge of all quotas that are known: what is left, in how many seconds it runs dry (or did), how
+ * far off that may be, in seconds. */
+enum gauge { GAUGE_LEFT, GAUGE_DRY, GAUGE_SPREAD };
+
+static int64_t
+value_of(const struct forecast_quota *q, enum gauge gauge, int64_t now_ms)
 {
+	if (gauge == GAUGE_LEFT)
+		return q->remaining;
+	if (q->dry_ms == 0)
+		return -1;
+	if (gauge == GAUGE_SPREAD)
+		return (q->spread_ms + 999) / 1000;
+	return q->dry_ms > now_ms ? (q->dry_ms - now_ms) / 1000 : 0;
+}
+
+static void
+put_quotas(struct gateway *gw, struct bytes *out, enum gauge gauge)
+{
+	static const char *const names[] = { "quota_remaining", "runs_dry_seconds",
+		"runs_dry_spread_seconds" };
 	int64_t now_ms = board_now_ms(gw->board);
 	struct forecast_quota quota[24];
 	char text[ID_TEXT_BYTES];
+	bool is_upstream;
 	struct id key;
 
 	for (int n = 0; n < BOARD_QUOTAS && !out->failed; n++) {
-		int count = !forecast_key_at(gw->board, n, &key)
+		int count = !forecast_key_at(gw->board, n, &key, &is_upstream)
 				    ? 0
 				    : forecast_quotas(gw->board, key, quota, 24);
 
 		for (int i = 0; i < count; i++) {
 			const struct forecast_quota *q = &quota[i];
+			int64_t value = value_of(q, gauge, now_ms);
 
-			if (dry ? q->dry_ms == 0 : q->remaining < 0)
+			if (value < 0)
 				continue;
-			id_text("key_", key, text);
+			id_text(is_upstream ? "up_" : "key_", key, text);
 			bytes_printf(out,
 				"sluice_key_%s{key=\"%s\",quota=\"%s\",seconds=\"%" PRId64 "\",",
-				dry ? "runs_dry_seconds" : "quota_remaining", text,
-				quota_unit_name(q->unit), q->length_ms / 1000);
+				names[gauge], text, quota_unit_name(q->unit), q->length_ms / 1000);
 			put_label(out, "model", q->model);
-			bytes_printf(out, "} %" PRId64 "\n",
-				!dry                 ? q->remaining
-				: q->dry_ms > now_ms ? (q->dry_ms - now_ms) / 1000
-						     : 0);
+			bytes_printf(out, "} %" PRId64 "\n", value);
 		}
 	}
 }
@@ -594,11 +619,15 @@ answer_metrics(struct gateway *gw, struct web_request *r)
 	bytes_puts(&out,
 		"# HELP sluice_key_quota_remaining what is left of a provider key's quota\n"
 		"# TYPE sluice_key_quota_remaining gauge\n");
-	put_quotas(gw, &out, false);
+	put_quotas(gw, &out, GAUGE_LEFT);
 	bytes_puts(&out,
 		"# HELP sluice_key_runs_dry_seconds until a quota is used up before its reset\n"
 		"# TYPE sluice_key_runs_dry_seconds gauge\n");
-	put_quotas(gw, &out, true);
+	put_quotas(gw, &out, GAUGE_DRY);
+	bytes_puts(&out, "# HELP sluice_key_runs_dry_spread_seconds how far off that may be, 19 "
+			 "times of 20\n"
+			 "# TYPE sluice_key_runs_dry_spread_seconds gauge\n");
+	put_quotas(gw, &out, GAUGE_SPREAD);
 	web_answer(r, 200, "text/plain; version=0.0.4", NULL, 0, bytes_span(&out));
 	bytes_free(&out);
 }

@@ -693,7 +693,9 @@ attempt_start(struct exchange *x)
 	bytes_drop(&x->early, x->early.len);
 	x->early.failed = x->held.failed = false;
 	x->holding = x->stalled = x->is_slow = false;
-	x->judged_ms = x->content_us = 0;
+	x->judged_ms = x->content_us = x->done_ms = 0;
+	x->passed_count = 0;
+	x->reply_usage = WIRE_USAGE_NONE;
 	x->first_byte_ms = q.first_byte_ms;
 	passage_free(&x->passage);
 	signed_forget(x);

@@ -46,9 +46,21 @@ on_wake(void *ctx)
 	exchange_run(ctx);
 }
 
+#define NOTHING_RESTS (-1)
+
+/* Until then nobody asks the token endpoint, so nobody asks the key: those who waited for one failure
+ * count it once. */
+static int64_t
+rest_ms(const struct exchange *x, const struct access_hold *hold)
+{
+	int64_t ms = hold->retry_ms - board_now_ms(x->gw->board);
+
+	return hold->refused ? 0 : ms > 0 ? ms : NOTHING_RESTS;
+}
+
 /* None is to be had: the key is told of as if the provider itself had said so. */
 static enum credential_verdict
-none(struct exchange *x, bool refused, const char *why)
+none(struct exchange *x, bool refused, int64_t rests_ms, const char *why)
 {
 	const struct route_candidate *c = walk_candidate(x);
 
@@ -66,7 +78,8 @@ none(struct exchange *x, bool refused, const char *why)
 			: "The gateway could not sign in at the provider; try again soon.");
 	walk_report(x, &(struct route_outcome){ .failure = x->failure,
 			       .status = refused ? 401 : 0,
-			       .counts = true,
+			       .counts = rests_ms == 0,
+			       .rest_ms = rests_ms,
 			       .evidence = span_of(why) });
 	log_request(LOG_WARN, "attempt", x->request_id, "%s", x->err.text);
 	return CREDENTIAL_NONE;
@@ -92,6 +105,7 @@ credential_ask(struct exchange *x)
 		.scope = u->token_scope,
 		.ca_file = u->ca_file[0] == '\0' ? NULL : u->ca_file,
 		.client_cert = u->client_cert[0] == '\0' ? NULL : u->client_cert,
+		.proxy = u->proxy[0] == '\0' ? NULL : u->proxy,
 		.allow_private = u->allow_private,
 		.connect_ms = u->connect_ms > 0 ? u->connect_ms : conf->connect_timeout_ms,
 		.first_byte_ms =
@@ -106,9 +120,9 @@ credential_ask(struct exchange *x)
 		if (!credential_is_late(x))
 			return CREDENTIAL_WAIT;
 		access_leave(&x->waiter);
-		return none(x, false, "the token endpoint takes too long");
+		return none(x, false, 0, "the token endpoint takes too long");
 	case ACCESS_FAILS:
-		return none(x, hold.refused, hold.why);
+		return none(x, hold.refused, rest_ms(x, &hold), hold.why);
 	case ACCESS_KEEPS:
 		x->renewing = false;
 		return CREDENTIAL_KEPT;
@@ -120,7 +134,8 @@ credential_ask(struct exchange *x)
 	x->waits_since_ms = 0;
 	x->access_number = hold.number;
 	x->access_token = arena_strdup(x->arena, hold.token);
-	return x->access_token == NULL ? none(x, false, "no memory for it") : CREDENTIAL_READY;
+	return x->access_token == NULL ? none(x, false, NOTHING_RESTS, "no memory for it")
+				       : CREDENTIAL_READY;
 }
 
 void

@@ -51,6 +51,10 @@ quote(struct exchange *x, const struct admit_ask *ask, const struct quote_size *
 		.plan = &x->plan,
 		.price = priced ? x->price : NULL,
 		.first = x->candidate,
+		.for_client = true,
+		.line = quote_line(&x->plan, &x->gw->conf),
+		.nobody = x->waiting.nobody,
+		.arena = x->arena,
 		.err = x->err,
 		.lost = x->match.format != NULL ? lost_for : NULL,
 		.ctx = x };
@@ -78,8 +82,7 @@ quote_refused(struct exchange *x)
 		.max_output = x->ask.max_output,
 		.choices = x->ask.choices };
 
-	if (x->plan.count > 0 && x->candidate >= x->plan.count)
-		x->plan.count = 0;
+	x->plan.count = 0;
 	return quote(x, &ask, &size, false);
 }
 

@@ -49,7 +49,15 @@ static const struct endpoint endpoints[] = {
 	{ ROW("*", "/v1/*", FORWARD, OPENAI, "/"), .by_prefix = true, .face = FACE_PROXY },
 	/* OpenRouter */
 	{ ROW("GET", "/api/v1/models", MODELS, OPENAI, NULL), .face = FACE_OPENROUTER },
+	{ ROW("GET", "/api/v1/models/count", MODEL_COUNT, OPENAI, NULL), .face = FACE_OPENROUTER },
+	{ ROW("GET", "/api/v1/models/user", MODELS, OPENAI, NULL), .face = FACE_OPENROUTER },
+	{ ROW("GET", "/api/v1/models/*", MODEL, OPENAI, NULL), .face = FACE_OPENROUTER,
+		.shape = SHAPE_PLACES },
+	{ ROW("GET", "/api/v1/providers", PROVIDERS, OPENAI, NULL), .face = FACE_OPENROUTER },
 	{ ROW("GET", "/api/v1/key", KEY, OPENAI, NULL), .face = FACE_OPENROUTER },
+	{ ROW("GET", "/api/v1/auth/key", KEY, OPENAI, NULL), .face = FACE_OPENROUTER },
+	{ ROW("GET", "/api/v1/keys", KEYS, OPENAI, NULL), .face = FACE_OPENROUTER },
+	{ ROW("GET", "/api/v1/credits", CREDITS, OPENAI, NULL), .face = FACE_OPENROUTER },
 	{ ROW("POST", "/api/v1/chat/completions", FORWARD, OPENAI, "/chat/completions"),
 		.format = "openai-chat", .face = FACE_OPENROUTER },
 	{ ROW("POST", "/api/v1/responses", FORWARD, OPENAI, "/responses"),
@@ -215,6 +223,14 @@ read_azure(struct endpoint_match *m)
 		m->format = format_of(FORMAT_OPENAI_CHAT);
 }
 
+static bool
+ends_with(struct span s, const char *tail)
+{
+	size_t len = strlen(tail);
+
+	return s.len > len && memcmp(s.at + s.len - len, tail, len) == 0;
+}
+
 /* What the rest of the path says. */
 static void
 resolve(struct endpoint_match *m)
@@ -235,6 +251,10 @@ resolve(struct endpoint_match *m)
 		break;
 	case SHAPE_AZURE:
 		read_azure(m);
+		break;
+	case SHAPE_PLACES:
+		if (ends_with(m->rest, ENDPOINT_PLACES_TAIL))
+			m->kind = ENDPOINT_PLACES;
 		break;
 	}
 }

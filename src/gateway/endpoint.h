@@ -15,8 +15,13 @@ enum endpoint_kind {
 	ENDPOINT_FORWARD,   /* to a provider */
 	ENDPOINT_MODELS,    /* what this token may use */
 	ENDPOINT_MODEL,     /* one of them */
+	ENDPOINT_MODEL_COUNT,
+	ENDPOINT_PLACES,    /* the upstreams that serve one of them */
 	ENDPOINT_UPSTREAMS, /* their names */
+	ENDPOINT_PROVIDERS, /* the same, as OpenRouter has them */
 	ENDPOINT_KEY,       /* the caller's own token */
+	ENDPOINT_KEYS,      /* the same, as a list */
+	ENDPOINT_CREDITS,   /* what it may spend */
 	ENDPOINT_COUNT,     /* how many tokens a conversation has */
 	ENDPOINT_HEALTH,    /* open to all */
 	ENDPOINT_METRICS,   /* to those the settings name */
@@ -28,8 +33,10 @@ enum endpoint_shape {
 	SHAPE_PLAIN,
 	SHAPE_GEMINI,  /* "gemini-2.5-flash:generateContent" */
 	SHAPE_BEDROCK, /* "anthropic.claude-3-haiku-20240307-v1%3A0/converse" */
-	SHAPE_AZURE    /* "my-deployment/chat/completions" */
+	SHAPE_AZURE,   /* "my-deployment/chat/completions" */
+	SHAPE_PLACES   /* "author/model/endpoints", or one without that end */
 };
+#define ENDPOINT_PLACES_TAIL "/endpoints"
 
 /* Other gateways' addresses: what their clients look for in an error stands beside ours. */
 enum endpoint_face { FACE_PLAIN, FACE_PROXY, FACE_OPENROUTER };

@@ -12,11 +12,11 @@
 #include "gateway/endpoint.h"
 #include "gateway/media.h"
 #include "gateway/remember.h"
+#include "quote/quote.h"
 #include "route/failure_rule.h"
 #include "route/route.h"
 #include "route/standing.h"
 #include "settle/journal.h"
-#include "quote/quote.h"
 #include "settle/ledger.h"
 #include "settle/price.h"
 #include "web/web.h"
@@ -88,6 +88,10 @@ struct gateway {
 	struct exchange *waiters;
 	uv_timer_t queue_timer; /* runs while there are any */
 
+	/* pause.c [loop] */
+	struct exchange *pausing;
+	uv_timer_t pause_timer; /* runs while there are any */
+
 	/* candidate.c */
 	pthread_mutex_t candidate_mutex; /* over the next three */
 	pthread_cond_t candidate_wake;
@@ -98,11 +102,12 @@ struct gateway {
 
 /*
  *   READ -> ADMIT -> ROUTE -> CREDENTIAL -> FORWARD -> SETTLE -> DONE
- *                    |   ^--------+------------'  next candidate, only while the client has been
- *                    v   |                        sent nothing
- *                    QUEUE
+ *                    |^  ^--------+------------'  next candidate, only while the client has been
+ *                    v|                      |    sent nothing
+ *                    QUEUE, PAUSE <----------'
  *
- * QUEUE waits, while all that could serve the request are busy, until it is its turn (queue.c).
+ * QUEUE waits, while all that could serve the request are busy, until it is its turn (queue.c).  PAUSE
+ * waits, when all have failed for now, to try them once more (pause.c).
  * CREDENTIAL waits for an access token where a key is not sent itself but buys one; FORWARD goes back
  * there once for each candidate, when the provider refuses a token before its time (credential.c).
  *
@@ -114,10 +119,11 @@ struct gateway {
 #define EXCHANGE_STATES(X) /* state, states it may go to */                                        \
 	X(READ, EX_BIT(ADMIT))                                                                     \
 	X(ADMIT, EX_BIT(ROUTE) | EX_BIT(SETTLE) | EX_BIT(DONE))                                    \
-	X(ROUTE, EX_BIT(QUEUE) | EX_BIT(CREDENTIAL) | EX_BIT(SETTLE))                                              \
+	X(ROUTE, EX_BIT(QUEUE) | EX_BIT(PAUSE) | EX_BIT(CREDENTIAL) | EX_BIT(SETTLE))              \
 	X(QUEUE, EX_BIT(ROUTE) | EX_BIT(SETTLE))                                                   \
-	X(CREDENTIAL, EX_BIT(FORWARD) | EX_BIT(ROUTE) | EX_BIT(SETTLE))                            \
-	X(FORWARD, EX_BIT(CREDENTIAL) | EX_BIT(ROUTE) | EX_BIT(SETTLE))                            \
+	X(PAUSE, EX_BIT(ROUTE) | EX_BIT(SETTLE))                                                   \
+	X(CREDENTIAL, EX_BIT(FORWARD) | EX_BIT(ROUTE) | EX_BIT(PAUSE) | EX_BIT(SETTLE))            \
+	X(FORWARD, EX_BIT(CREDENTIAL) | EX_BIT(ROUTE) | EX_BIT(PAUSE) | EX_BIT(SETTLE))            \
 	X(SETTLE, EX_BIT(DONE))                                                                    \
 	X(DONE, 0)
 enum exchange_state {
@@ -200,7 +206,7 @@ struct exchange {
 	char request_id[ID_TEXT_BYTES];
 	struct admit_caller caller;
 	bool known;       /* the token was found */
-	int64_t spent_nusd; /* by the token, since ever: ENDPOINT_KEY */
+	int64_t spent_nusd; /* by the token, since ever; where it is asked for */
 	bool from_memory; /* … in memory, as the store is not to be had */
 	struct openai_request ask;
 	bool is_json;
@@ -233,6 +239,16 @@ struct exchange {
 
 	/* QUEUE */
 	struct waiting waiting;
+
+	/* PAUSE */
+	struct pause {
+		struct exchange *next, *prev; /* of gw->pausing */
+		bool on;           /* it is among them */
+		bool may_help;     /* an attempt failed in a way that may pass */
+		int64_t count;     /* of its pauses */
+		int64_t until_us;  /* of the present one */
+		int64_t ends_us;   /* of the last one, at most; 0: there was none */
+	} pause;
 
 	/* CREDENTIAL */
 	struct access_waiter waiter;
@@ -318,11 +334,23 @@ void queue_served(struct exchange *x); /* it had its turn */
 void queue_leave(struct exchange *x);  /* it waits no more; does nothing where it does not */
 void queue_nudge(struct gateway *gw);  /* somebody may be free now */
 
+
+/* pause.c [loop]: a moment's rest, and along the plan once more. */
+void pause_init(struct gateway *gw);
+void pause_close(struct gateway *gw);
+void pause_note(struct exchange *x); /* an attempt failed as x->failure tells */
+/* Nobody else can be asked now: is it worth a pause? */
+bool pause_may(struct exchange *x);
+enum exchange_state pause_step(struct exchange *x);
+void pause_leave(struct exchange *x); /* does nothing where there is none */
+
 /* walk.c [loop]: along the plan. */
 /* The candidate at hand; there is one. */
 const struct route_candidate *walk_candidate(const struct exchange *x);
 /* Is there one, and may another attempt be made: tries and deadline? */
 bool walk_has_more(const struct exchange *x);
+/* How long another attempt may still be begun; 0: not at all, for tries or deadline. */
+int64_t walk_left_ms(const struct exchange *x);
 /* Right before the candidate at hand is asked: false, it may not be by now, which is no try.  Else one
  * of the next two is due, and does nothing where none is. */
 bool walk_begin(struct exchange *x);
@@ -431,13 +459,19 @@ void guard_end(struct exchange *x); /* no answer of the ledger comes any more */
 
 /* listing.c [intake]: our own answers into out; -1 with x->err. */
 int listing_models(struct exchange *x, struct bytes *out);
-int listing_model(struct exchange *x, struct bytes *out); /* the one that the path names */
+/* The one that the path names, or who serves it. */
+int listing_model(struct exchange *x, struct bytes *out);
 void listing_upstreams(const struct exchange *x, struct bytes *out);
-void listing_token(const struct exchange *x, struct bytes *out);
 void listing_key_gauges(struct gateway *gw, struct bytes *out);
 /* Beside our error object in out, a whole body, what clients of that face look for.  p: NULL too. */
 void listing_add_detail(const struct endpoint_match *m, const struct snapshot *p,
 	const struct err *e, struct bytes *out);
+
+/* openrouter.c [intake]: the same in OpenRouter's words.  x->spent_nusd is known where tokens are told of. */
+void listing_providers(const struct exchange *x, struct bytes *out);
+void listing_token(const struct exchange *x, struct bytes *out);
+void listing_tokens(const struct exchange *x, struct bytes *out);
+void listing_credits(const struct exchange *x, struct bytes *out);
 
 /* answer.c */
 const char *answer_error_body(void *ctx, const struct web_request *r, const struct err *why,

@@ -54,26 +54,6 @@ is_timeout(const struct exchange *x)
 
 #define LISTS_MAX 16 /* of rules that one attempt goes by */
 
-static bool
-speaks_of(const struct policy *p, const struct exchange *x)
-{
-	const struct route_candidate *c = &x->plan.candidate[x->asked];
-
-	switch ((enum policy_scope)p->scope) {
-	case POLICY_GLOBAL:
-		return true;
-	case POLICY_OF_PROJECT:
-		return id_equal(p->project, x->caller.project.head.id);
-	case POLICY_OF_UPSTREAM:
-		return id_equal(p->upstream, c->upstream->head.id);
-	case POLICY_OF_KEY:
-		return c->key != NULL && id_equal(p->key, c->key->id);
-	case POLICY_OF_ROUTE:
-		return x->plan.route != NULL && id_equal(p->route, x->plan.route->head.id);
-	}
-	return false;
-}
-
 static struct span
 header_of(void *ctx, const char *name)
 {
@@ -84,8 +64,7 @@ header_of(void *ctx, const char *name)
 static void
 apply_rules(struct exchange *x, enum failure failure, struct span body)
 {
-	const struct snapshot *p = x->snapshot;
-	const struct upstream *u = x->plan.candidate[x->asked].upstream;
+	const struct route_candidate *c = &x->plan.candidate[x->asked];
 	const char *lists[LISTS_MAX];
 	char words[320];
 	struct failure_seen seen = { .failure = failure,
@@ -98,14 +77,9 @@ apply_rules(struct exchange *x, enum failure failure, struct span body)
 		.is_stream_error = x->holding,
 		.header = header_of,
 		.ctx = x };
-	int n = 0;
+	int n = route_failure_rules(
+		x->snapshot, x->plan.route, x->caller.project.head.id, c, lists, LISTS_MAX);
 
-	if (x->plan.route != NULL)
-		lists[n++] = x->plan.route->failure_rules;
-	lists[n++] = u->failure_rules;
-	for (size_t i = 0; i < p->policy_count && n < LISTS_MAX; i++)
-		if (p->policies[i].failure_rules[0] != '\0' && speaks_of(&p->policies[i], x))
-			lists[n++] = p->policies[i].failure_rules;
 	failure_rules_apply(lists, n, &seen, &x->rules);
 }
 
@@ -177,16 +151,24 @@ read_quota(void *ctx, struct span name, struct span value)
 /* As much of the provider's words as is kept with a transition. */
 #define EVIDENCE_MAX 400
 
-/* A provider may repeat the key that it refuses. */
+/* What is kept of a failure: the operator's rule that fitted, the provider's words, or how it failed where
+ * it said nothing.  A provider may repeat the key that it refuses. */
 static struct span
-without_key(const struct exchange *x, struct span words)
+kept_evidence(const struct exchange *x, struct span words, struct bytes *out)
 {
 	const struct snapshot_key *k = x->plan.candidate[x->asked].key;
 
-	if (k == NULL || k->secret[0] == '\0' || words.len == 0 ||
-		memmem(words.at, words.len, k->secret, strlen(k->secret)) == NULL)
+	if (words.len == 0)
+		words = span_of(x->err.text);
+	if (k != NULL && k->secret[0] != '\0' &&
+		memmem(words.at, words.len, k->secret, strlen(k->secret)) != NULL)
+		words = SPAN_LIT("(the provider's words repeat the key)");
+	if (words.len > EVIDENCE_MAX)
+		words.len = EVIDENCE_MAX;
+	if (!x->rules.matched)
 		return words;
-	return SPAN_LIT("(the provider's words repeat the key)");
+	(void)bytes_printf(out, "rule %s: %.*s", x->rules.rule, (int)words.len, words.at);
+	return out->failed ? words : bytes_span(out);
 }
 
 static void
@@ -195,6 +177,7 @@ report(struct exchange *x)
 	struct span evidence = evidence_of(x);
 	struct failure_scope scope = { .is_model = false };
 	struct wire_usage u = WIRE_USAGE_NONE;
+	struct bytes kept = BYTES_LIMIT(2 * EVIDENCE_MAX);
 	/* resets are told as of the head, which may have come long before a stream's end */
 	struct quota_told told = { .age_ms = x->end.first_byte_us == 0
 						     ? 0
@@ -213,15 +196,14 @@ report(struct exchange *x)
 
 	if (x->failure != FAILURE_NONE) {
 		scope = failure_scope(evidence, x->out.model);
-		o.evidence = without_key(x, evidence);
-		if (o.evidence.len > EVIDENCE_MAX)
-			o.evidence.len = EVIDENCE_MAX;
+		o.evidence = kept_evidence(x, evidence, &kept);
 	} else {
 		spent_find(x, &u);
 		o.output_tokens = u.output > 0 ? u.output : 0;
 		o.tokens = usage_input_total(&u) + o.output_tokens;
 	}
 	o.is_account = scope.is_account;
+	o.is_address = scope.is_address;
 	o.is_quota = scope.is_quota;
 	o.is_model = scope.is_model;
 	if (x->call != NULL)
@@ -229,6 +211,7 @@ report(struct exchange *x)
 	if (x->end.status == 429)
 		quota_read_body(&told, evidence);
 	walk_report(x, &o);
+	bytes_free(&kept);
 }
 
 void
@@ -263,9 +246,17 @@ classify(struct exchange *x, struct span body)
 		.date = response_header(x, "date"),
 		.error_type = response_header(x, "x-amzn-errortype"),
 		.unified_reset = response_header(x, "anthropic-ratelimit-unified-reset") };
-	enum failure f =
-		failure_classify(x->end.status, &h, body, clock_wall_ms(), &x->retry_at_ms);
+	int64_t now_ms = clock_wall_ms(), reset_ms;
+	enum failure f = failure_classify(x->end.status, &h, body, now_ms, &x->retry_at_ms);
 
+	if (f == FAILURE_RATE_LIMITED && x->retry_at_ms == 0 && x->call != NULL) {
+		struct quota_told told = { 0 };
+
+		(void)forward_each_response_header(
+			x->call, read_quota, &(struct telling){ &told, h.date, now_ms });
+		reset_ms = quota_reset_ms(&told);
+		x->retry_at_ms = reset_ms > 0 ? now_ms + reset_ms : 0;
+	}
 	x->is_context = f == FAILURE_REQUEST && failure_is_context(body);
 	x->is_filter = f == FAILURE_REQUEST && !x->is_context && failure_is_filter(body);
 	if (f != FAILURE_NONE)
@@ -369,7 +360,7 @@ is_answer(struct exchange *x)
 	enum finish finish;
 	bool content;
 
-	if (memmem(body.at, body.len, "\"error\"", 7) != NULL &&
+	if (body.len > 0 && memmem(body.at, body.len, "\"error\"", 7) != NULL &&
 		(x->failure = classify(x, body)) != FAILURE_NONE)
 		return false;
 	f->usage(body, &u);

@@ -1,33 +1,23 @@
 /*
- * listing.c - what a token may use, in its dialect: names of models, upstreams, its own limits.  Nothing
- * here asks a provider or the store. [intake]
+ * listing.c - what a token may use, in its dialect: names of models and upstreams.  Nothing here asks a
+ * provider or the store. [intake]
  */
-#include "gateway/gateway-int.h"
+#include "gateway/listing-int.h"
 
 #include "admit/allow.h"
 #include "base/clock.h"
 #include "base/hash.h"
-#include "base/money.h"
 #include "route/pattern.h"
-#include "settle/price.h"
 #include "wire/provider.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LISTED_MAX     20000 /* names of one list; what comes later is left out */
-#define SLOTS          65536 /* a power of two, more than twice as many */
-#define PER_MILLION_15 15    /* nano-dollars a million tokens are dollars a token by 10^15 */
+#define LISTED_MAX 20000 /* names of one list; what comes later is left out */
+#define SLOTS      65536 /* a power of two, more than twice as many */
 
 /* ---- names, each once ---- */
-
-struct listed {
-	struct span name;
-	const struct upstream *upstream;    /* the first that has it; NULL: a route of all */
-	const struct snapshot_model *found; /* what its provider says of it; NULL: nothing */
-	int64_t created_ms;
-};
 
 struct listing {
 	struct exchange *x;
@@ -47,8 +37,8 @@ is_pattern(struct span name)
 	       memchr(name.at, '?', name.len) != NULL;
 }
 
-static bool
-is_free(const struct listed *m)
+bool
+listed_is_free(const struct listed *m)
 {
 	static const char suffix[] = ":free";
 	size_t len = sizeof suffix - 1;
@@ -65,7 +55,7 @@ may_see(const struct listing *l, const struct listed *m)
 	if (l->one.len > 0 &&
 		(l->one.len != m->name.len || memcmp(l->one.at, m->name.at, m->name.len) != 0))
 		return false;
-	if ((l->free_only || (m->upstream != NULL && m->upstream->free_only)) && !is_free(m))
+	if ((l->free_only || (m->upstream != NULL && m->upstream->free_only)) && !listed_is_free(m))
 		return false;
 	return !l->x->known || admit_allow(&l->x->caller, m->name, clock_wall_ms(), &ignored) == 0;
 }
@@ -212,6 +202,12 @@ put_gemini(struct bytes *out, const struct listed *m)
 	bytes_puts(out, ",\"supportedGenerationMethods\":[\"generateContent\",\"countTokens\"]}");
 }
 
+struct span
+listed_owner(const struct listed *m)
+{
+	return span_of(m->upstream == NULL ? "sluice" : m->upstream->name);
+}
+
 static void
 put_openai(struct bytes *out, const struct listed *m)
 {
@@ -219,100 +215,8 @@ put_openai(struct bytes *out, const struct listed *m)
 	bytes_json(out, m->name);
 	bytes_printf(out, ",\"object\":\"model\",\"created\":%" PRId64 ",\"owned_by\":",
 		m->created_ms / 1000);
-	bytes_json(out, span_of(m->upstream == NULL ? "sluice" : m->upstream->name));
+	bytes_json(out, listed_owner(m));
 	bytes_puts(out, "}");
-}
-
-/* Nano-dollars by 10^places, as plain decimals without needless zeros: "0.0000025". */
-static void
-put_price(struct bytes *out, const char *name, int64_t nusd, int places)
-{
-	char digits[40];
-	int len = 0, last = 0;
-
-	do
-		digits[len++] = (char)('0' + nusd % 10);
-	while ((nusd /= 10) > 0);
-	while (len <= places)
-		digits[len++] = '0';
-	while (last < places && digits[last] == '0')
-		last++;
-	bytes_printf(out, "\"%s\":\"", name);
-	for (int i = len - 1; i >= last; i--) {
-		if (i == places - 1)
-			bytes_puts(out, ".");
-		bytes_add(out, &digits[i], 1);
-	}
-	bytes_puts(out, "\"");
-}
-
-static void
-put_pricing(const struct listing *l, const struct listed *m)
-{
-	struct price_rates rates = { 0 };
-	struct price_list list = { 0 };
-
-	if (m->upstream != NULL)
-		price_find(l->x->snapshot, m->upstream, m->name, clock_wall_ms(), &list);
-	if (!price_rates(&list, 0, &rates) && !is_free(m)) {
-		bytes_puts(l->out, ",\"pricing\":{}");
-		return;
-	}
-	bytes_puts(l->out, ",\"pricing\":{");
-	put_price(l->out, "prompt", rates.input_nusd, PER_MILLION_15);
-	bytes_puts(l->out, ",");
-	put_price(l->out, "completion", rates.output_nusd, PER_MILLION_15);
-	bytes_puts(l->out, ",");
-	put_price(l->out, "request", rates.request_nusd, 9);
-	bytes_puts(l->out, "}");
-}
-
-/* "text+image->text" into the lists that clients look at. */
-static void
-put_sides(struct bytes *out, const char *name, struct span words)
-{
-	bytes_printf(out, ",\"%s\":[", name);
-	for (bool any = false; words.len > 0; any = true) {
-		const char *plus = memchr(words.at, '+', words.len);
-		size_t len = plus == NULL ? words.len : (size_t)(plus - words.at);
-
-		bytes_puts(out, any ? "," : "");
-		bytes_json(out, (struct span){ words.at, len });
-		len += plus != NULL;
-		words.at += len;
-		words.len -= len;
-	}
-	bytes_puts(out, "]");
-}
-
-static void
-put_openrouter(const struct listing *l, const struct listed *m)
-{
-	struct span modality = SPAN_LIT("text->text"), input = modality, output = SPAN_LIT("text");
-	const char *arrow;
-
-	if (m->found != NULL && m->found->modality.len > 0)
-		input = modality = m->found->modality;
-	if ((arrow = memmem(modality.at, modality.len, "->", 2)) != NULL) {
-		input.len = (size_t)(arrow - modality.at);
-		output = (struct span){ arrow + 2, modality.len - input.len - 2 };
-	}
-	bytes_puts(l->out, "{\"id\":");
-	bytes_json(l->out, m->name);
-	bytes_puts(l->out, ",\"name\":");
-	bytes_json(l->out, m->name);
-	bytes_printf(l->out, ",\"created\":%" PRId64 ",\"context_length\":", m->created_ms / 1000);
-	if (m->found != NULL && m->found->context > 0)
-		bytes_printf(l->out, "%" PRId64, m->found->context);
-	else
-		bytes_puts(l->out, "null");
-	bytes_puts(l->out, ",\"architecture\":{\"modality\":");
-	bytes_json(l->out, modality);
-	put_sides(l->out, "input_modalities", input);
-	put_sides(l->out, "output_modalities", output);
-	bytes_puts(l->out, "}");
-	put_pricing(l, m);
-	bytes_puts(l->out, "}");
 }
 
 static void
@@ -327,7 +231,7 @@ put_model(const struct listing *l, const struct listed *m)
 		break;
 	default:
 		if (l->x->match.endpoint->face == FACE_OPENROUTER)
-			put_openrouter(l, m);
+			openrouter_model(l->out, l->x->snapshot, m);
 		else
 			put_openai(l->out, m);
 	}
@@ -381,6 +285,10 @@ listing_models(struct exchange *x, struct bytes *out)
 		bytes_puts(out, "]}");
 		break;
 	default:
+		if (x->match.kind == ENDPOINT_MODEL_COUNT) {
+			bytes_printf(out, "{\"data\":{\"count\":%zu}}", l.count);
+			break;
+		}
 		bytes_puts(out, "{\"object\":\"list\",\"data\":[");
 		put_all(&l);
 		bytes_puts(out, "]}");
@@ -394,9 +302,12 @@ listing_model(struct exchange *x, struct bytes *out)
 {
 	struct listing l = { .x = x, .out = out };
 	char name[MODEL_BYTES];
+	struct span rest = x->match.rest;
 	int rc = 0;
 
-	if (web_decode(x->match.rest, name, sizeof name) < 0)
+	if (x->match.kind == ENDPOINT_PLACES)
+		rest.len -= sizeof ENDPOINT_PLACES_TAIL - 1;
+	if (web_decode(rest, name, sizeof name) < 0)
 		name[0] = '\0';
 	l.one = span_of(name[0] == '\0' ? "?" : name);
 	if (collect(&l) != 0) {
@@ -405,6 +316,8 @@ listing_model(struct exchange *x, struct bytes *out)
 		err_set(&x->err, ERR_NO_ROUTE, "model %s asked for", name);
 		rc = err_say(
 			&x->err, "There is no model '%s' here; GET /v1/models lists all.", name);
+	} else if (x->match.kind == ENDPOINT_PLACES) {
+		rc = openrouter_places(x, &l.name[0], out);
 	} else {
 		put_model(&l, &l.name[0]);
 	}
@@ -430,87 +343,6 @@ listing_upstreams(const struct exchange *x, struct bytes *out)
 			out, ",\"is_default\":%s}", p->upstreams[i].is_default ? "true" : "false");
 	}
 	bytes_puts(out, "]}");
-}
-
-/* ---- the caller's own token, as OpenRouter tells of a key ---- */
-
-static bool
-is_of_token(const struct exchange *x, const struct limit *m)
-{
-	char id[ID_TEXT_BYTES];
-
-	id_text("tok_", x->caller.token.head.id, id);
-	for (int i = 0; i < DIMENSION__COUNT; i++)
-		if (i != DIMENSION_TOKEN && m->scope[i][0] != '\0')
-			return false;
-	return strcmp(m->scope[DIMENSION_TOKEN], id) == 0 ||
-	       strcmp(m->scope[DIMENSION_TOKEN], "each") == 0;
-}
-
-/* The lowest cap of that metric and window; NULL: none. */
-static const struct limit *
-lowest(const struct exchange *x, int32_t metric, int32_t window)
-{
-	const struct limit *found = NULL;
-
-	for (size_t i = 0; i < x->snapshot->limit_count; i++) {
-		const struct limit *m = &x->snapshot->limits[i];
-
-		if (m->metric == metric && m->window == window && m->mode == LIMIT_HARD &&
-			is_of_token(x, m) && (found == NULL || m->cap < found->cap))
-			found = m;
-	}
-	return found;
-}
-
-static void
-put_dollars(struct bytes *out, const char *name, int64_t nusd)
-{
-	char text[MONEY_TEXT_BYTES];
-
-	money_text(nusd, text);
-	bytes_printf(out, ",\"%s\":%s", name, text);
-}
-
-static void
-put_rate_limit(const struct exchange *x, struct bytes *out)
-{
-	static const struct {
-		int32_t window;
-		const char *interval;
-	} windows[] = { { WINDOW_MINUTE, "1m" }, { WINDOW_HOUR, "1h" }, { WINDOW_DAY, "1d" } };
-
-	for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
-		const struct limit *m = lowest(x, METRIC_REQUESTS, windows[i].window);
-
-		if (m == NULL)
-			continue;
-		bytes_printf(out, ",\"rate_limit\":{\"requests\":%" PRId64 ",\"interval\":\"%s\"}",
-			m->cap, windows[i].interval);
-		return;
-	}
-	bytes_puts(out, ",\"rate_limit\":{\"requests\":-1,\"interval\":\"10s\"}");
-}
-
-void
-listing_token(const struct exchange *x, struct bytes *out)
-{
-	const struct limit *most = lowest(x, METRIC_COST, WINDOW_TOTAL);
-	const struct token *t = &x->caller.token;
-
-	bytes_puts(out, "{\"data\":{\"label\":");
-	bytes_json(out, span_of(t->label[0] != '\0' ? t->label : t->masked));
-	put_dollars(out, "usage", x->spent_nusd);
-	if (most != NULL) {
-		put_dollars(out, "limit", most->cap);
-		put_dollars(out, "limit_remaining",
-			most->cap > x->spent_nusd ? most->cap - x->spent_nusd : 0);
-	} else {
-		bytes_puts(out, ",\"limit\":null,\"limit_remaining\":null");
-	}
-	bytes_puts(out, ",\"is_free_tier\":false");
-	put_rate_limit(x, out);
-	bytes_puts(out, "}}");
 }
 
 /* ---- errors, where other gateways' clients look for them ---- */

@@ -18,59 +18,38 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define POLL_NEAR_MS   2  /* one of ours is among the next */
-#define POLL_FAR_MS    10 /* to be much less than BOARD_WAIT_BEAT_MS */
-#define REPLAN_MS      10 /* while all that the plan found rest; others may go before it */
-#define TURNS_MOST     64 /* of one look */
-#define ROOM_UNSURE    8  /* so many ended calls may not be booked yet */
-#define RETRY_LEAST_MS 1000
+#define POLL_NEAR_MS 2  /* one of ours is among the next */
+#define POLL_FAR_MS  10 /* to be much less than BOARD_WAIT_BEAT_MS */
+#define REPLAN_MS    10 /* while all that the plan found rest; others may go before it */
+#define TURNS_MOST   64 /* of one look */
+#define ROOM_UNSURE  8  /* so many ended calls may not be booked yet */
 
-static int64_t
-queue_most(const struct exchange *x)
+static struct quote_line
+line_of(const struct exchange *x)
 {
-	return x->plan.queue_most >= 0 ? x->plan.queue_most : x->gw->conf.queue_most;
-}
-
-static int64_t
-queue_wait_ms(const struct exchange *x)
-{
-	return x->plan.queue_wait_ms >= 0 ? x->plan.queue_wait_ms : x->gw->conf.queue_wait_ms;
-}
-
-static struct id
-pool_of(const struct exchange *x)
-{
-	const struct route_plan *p = &x->plan;
-	const struct upstream *u = p->count > 0 ? p->candidate[0].upstream : NULL;
-
-	for (int i = 1; i < p->count && u != NULL; i++)
-		if (p->candidate[i].upstream != u)
-			u = NULL;
-	return u != NULL && u->max_parallel > 0 ? u->head.id : p->pool;
+	return quote_line(&x->plan, &x->gw->conf);
 }
 
 bool
 queue_makes_sense(const struct exchange *x, const struct err *why)
 {
-	struct board *b = x->gw->board;
+	struct quote_line line = line_of(x);
 
-	if (why->code != ERR_NO_KEY_AVAILABLE || x->plan.count == 0 || queue_most(x) == 0)
-		return false;
-	return x->plan.may_free ||
-	       (x->plan.wakes_ms > 0 && board_wait_ms(b, x->plan.wakes_ms) <= queue_wait_ms(x));
+	return quote_may_wait(x->gw->board, &x->plan, &line, why);
 }
 
 bool
 queue_must(const struct exchange *x)
 {
 	const struct waiting *w = &x->waiting;
+	struct quote_line line = line_of(x);
 
 	if (w->place.serial != 0 || w->over)
 		return w->place.serial != 0 && !w->trying;
 	if (w->nobody)
 		return true;
-	return x->tries == 0 && x->candidate == 0 && x->may == CANDIDATE_NEW && queue_most(x) > 0 &&
-	       board_waits(x->gw->board, pool_of(x));
+	return x->tries == 0 && x->candidate == 0 && x->may == CANDIDATE_NEW && line.most > 0 &&
+	       board_waits(x->gw->board, line.pool);
 }
 
 bool
@@ -82,7 +61,7 @@ queue_may(const struct exchange *x)
 	bool rest = x->plan.count > 0 && x->err.code == ERR_NONE;
 
 	return (w->was_full || rest) && x->tries == 0 && !x->gone && !x->cut && !w->over &&
-	       queue_most(x) > 0;
+	       line_of(x).most > 0;
 }
 
 /* ---- coming and going ---- */
@@ -145,32 +124,17 @@ queue_leave(struct exchange *x)
 	leave(x, false);
 }
 
-/* How long a client is told to wait before it comes again: until the line as it stands has had its turns.
- * By the longest that one waits it has gone at any rate. */
-static int64_t
-forecast_ms(const struct exchange *x)
-{
-	struct board *b = x->gw->board;
-	int64_t ahead = board_wait_count(b, x->waiting.pool), wakes_ms = 0;
-	int64_t turn_ms = board_wait_forecast_ms(b, x->waiting.pool, ahead);
-
-	if (turn_ms > queue_wait_ms(x))
-		turn_ms = queue_wait_ms(x);
-	if (!x->plan.may_free && x->plan.wakes_ms > 0)
-		wakes_ms = board_wait_ms(b, x->plan.wakes_ms);
-	if (turn_ms < wakes_ms)
-		turn_ms = wakes_ms;
-	return turn_ms < RETRY_LEAST_MS ? RETRY_LEAST_MS : turn_ms;
-}
-
 /* It gets no turn; err tells why. */
 static void
 give_up(struct exchange *x)
 {
+	struct quote_line line = line_of(x);
+	int64_t retry_ms = quote_turn_ms(x->gw->board, &x->plan, &line);
+
 	queue_leave(x);
 	x->waiting.over = true;
 	if (x->err.retry_boot_ms == 0)
-		x->err.retry_boot_ms = clock_boot_ms() + forecast_ms(x);
+		x->err.retry_boot_ms = clock_boot_ms() + retry_ms;
 	x->attempt_err = x->err; /* nobody was asked: it was refused */
 	x->candidate = x->plan.count;
 }
@@ -180,17 +144,18 @@ join(struct exchange *x)
 {
 	struct waiting *w = &x->waiting;
 	struct board *b = x->gw->board;
-	int64_t most = queue_most(x);
+	struct quote_line line = line_of(x);
 	struct board_wait_ask ask = { .project = x->caller.project.head.id,
 		.exchange = x->id,
 		.weight = x->caller.project.weight,
-		.most = most };
+		.most = line.most };
 
 	if (w->since_us == 0) {
-		w->pool = pool_of(x);
+		w->pool = line.pool;
 		w->since_us = clock_mono_us();
-		w->until_us = w->since_us + queue_wait_ms(x) * 1000;
+		w->until_us = w->since_us + line.wait_ms * 1000;
 	}
+	line.pool = w->pool; /* which a later plan may call otherwise */
 	ask.pool = w->pool;
 	ask.until_ms = board_now_ms(b) + (w->until_us - clock_mono_us()) / 1000 + POLL_FAR_MS;
 	if (board_wait(b, &ask, &w->place) == 0) {
@@ -198,11 +163,7 @@ join(struct exchange *x)
 		queue_nudge(x->gw);
 		return 0;
 	}
-	err_set(&x->err, ERR_OVERLOADED, "%" PRId64 " requests wait already", most);
-	err_say(&x->err,
-		"All that could serve this request are busy, and %" PRId64
-		" others wait for them already; try again later.",
-		board_wait_count(b, w->pool));
+	(void)quote_refuse_full(b, &x->plan, &line, &x->err);
 	board_count(b, COUNT_QUEUE_REFUSED, 1);
 	give_up(x);
 	return -1;
@@ -219,12 +180,12 @@ too_late(struct exchange *x)
 		queue_leave(x);
 		return;
 	}
-	err_set(&x->err, ERR_OVERLOADED, "no turn within %" PRId64 " ms%s%s", queue_wait_ms(x),
+	err_set(&x->err, ERR_OVERLOADED, "no turn within %" PRId64 " ms%s%s", line_of(x).wait_ms,
 		last.code == ERR_NONE ? "" : ": ", last.text);
 	err_say(&x->err,
 		"All that could serve this request were busy for the %" PRId64
 		" s that it may wait; try again later.",
-		(queue_wait_ms(x) + 999) / 1000);
+		(line_of(x).wait_ms + 999) / 1000);
 	give_up(x);
 }
 

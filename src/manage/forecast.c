@@ -3,30 +3,9 @@
  */
 #include "manage/manage-int.h"
 
-#include "base/clock.h"
 #include "route/forecast.h"
-#include <stdio.h>
 
-#define SHOWN_MAX  24
-#define SUMMARY_MS 3600000 /* shorter windows run dry and are full again all day long */
-#define SURE_PPM   500000
-
-/* "2026-11-21 14:32 ± 3 min" */
-static void
-say_when(int64_t dry_ms, int64_t spread_ms, char *out, size_t room)
-{
-	char at[CLOCK_TEXT_BYTES];
-	long long s = (long long)(spread_ms + 999) / 1000;
-
-	clock_rfc3339(dry_ms, at);
-	at[10] = ' ';
-	if (s < 90)
-		snprintf(out, room, "%.16s ± %lld s", at, s);
-	else if (s < 90 * 60)
-		snprintf(out, room, "%.16s ± %lld min", at, (s + 30) / 60);
-	else
-		snprintf(out, room, "%.16s ± %lld h", at, (s + 1800) / 3600);
-}
+#define SHOWN_MAX 24
 
 static void
 put_rate(struct bytes *out, const struct forecast_quota *q)
@@ -50,7 +29,7 @@ shape_forecast(struct call *c, struct id key, struct bytes *out)
 	struct forecast_quota quota[SHOWN_MAX];
 	const struct forecast_quota *first = NULL;
 	int count = forecast_quotas(c->m->board, key, quota, SHOWN_MAX);
-	char text[64] = "";
+	char text[FORECAST_SAID_BYTES];
 
 	bytes_puts(out, ",\"forecast\":[");
 	for (int i = 0; i < count; i++) {
@@ -74,11 +53,12 @@ shape_forecast(struct call *c, struct id key, struct bytes *out)
 		put_rate(out, q);
 		shape_time(out, "runs_dry_at", q->dry_ms);
 		shape_int(out, "spread_s", q->dry_ms == 0 ? 0 : (q->spread_ms + 999) / 1000);
+		shape_text(out, "state", forecast_plenty_name(q->plenty));
+		shape_text(out, "uncertainty", forecast_uncertainty_name(q->uncertainty));
 		bytes_printf(out, ",\"confidence\":%lld.%02lld}",
 			(long long)q->confidence_ppm / 1000000,
 			(long long)q->confidence_ppm % 1000000 / 10000);
-		if (q->dry_ms > 0 && q->length_ms >= SUMMARY_MS && q->confidence_ppm >= SURE_PPM &&
-			(first == NULL || q->dry_ms < first->dry_ms))
+		if (forecast_is_news(q) && (first == NULL || q->dry_ms < first->dry_ms))
 			first = q;
 	}
 	bytes_puts(out, "]");
@@ -87,6 +67,6 @@ shape_forecast(struct call *c, struct id key, struct bytes *out)
 		bytes_puts(out, ",\"runs_dry\":null");
 		return;
 	}
-	say_when(first->dry_ms, first->spread_ms, text, sizeof text);
+	forecast_say(first->dry_ms, first->spread_ms, text);
 	shape_text(out, "runs_dry", text);
 }

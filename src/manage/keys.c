@@ -22,12 +22,57 @@ wipe_text(char *text)
 
 /* ---- the kind ---- */
 
+/* ?state=: one of a key's states, or "troubled": all but available. */
+int
+keys_read_filter(struct call *c, struct filter *f)
+{
+	const unsigned all = (1u << TARGET__STATES) - 1;
+	char name[16];
+	int n = call_query(c, "state", name, sizeof name);
+
+	f->board = c->m->board;
+	if (n <= 0)
+		return n;
+	if (strcmp(name, "troubled") == 0)
+		f->states = all & ~(1u << TARGET_AVAILABLE), f->or_open = true;
+	for (int i = 0; i < TARGET__STATES; i++)
+		if (strcmp(name, standing_state_name((enum target_state)i)) == 0)
+			f->states = 1u << i;
+	if (f->states == 0)
+		return call_refuse(c, ERR_BAD_REQUEST, "state",
+			"state is available, throttled, exhausted, recovering, disabled, invalid "
+			"or troubled.");
+	return 0;
+}
+
+static bool
+is_in_state(const struct key *k, const struct filter *f)
+{
+	struct standing st;
+
+	standing_state(f->board, board_target_find(f->board, k->head.id), k->is_enabled,
+		BREAKER_AUTO, &st);
+	return (f->states & 1u << st.state) != 0 || (f->or_open && st.breaker != STANDING_CLOSED);
+}
+
+static bool
+names_it(const struct key *k, const char *text)
+{
+	char id[ID_TEXT_BYTES];
+
+	id_text("key_", k->head.id, id);
+	return strcasestr(k->label, text) != NULL || strstr(k->masked, text) != NULL ||
+	       strcmp(id, text) == 0;
+}
+
 static bool
 key_passes(const void *record, const struct filter *f)
 {
 	const struct key *k = record;
 
-	return (id_is_none(f->upstream) || id_equal(f->upstream, k->upstream)) &&
+	return (f->states == 0 || is_in_state(k, f)) &&
+	       (f->text[0] == '\0' || names_it(k, f->text)) &&
+	       (id_is_none(f->upstream) || id_equal(f->upstream, k->upstream)) &&
 	       (id_is_none(f->project) || id_equal(f->project, k->project)) &&
 	       (f->active < 0 || k->is_enabled == (f->active != 0));
 }
@@ -41,16 +86,6 @@ key_member(struct edit *e, const char *name, struct json_value v)
 	return e->secret != NULL ? 1 : -1; /* key_finish() knows what it has to be */
 }
 
-/* A fresh start, whatever it was kept out for. */
-static void
-let_in(struct call *c, struct id key, const char *why)
-{
-	struct err ignored = { 0 };
-
-	(void)standing_set(c->m->board, key, TARGET_DISABLED, why, &ignored);
-	(void)standing_set(c->m->board, key, TARGET_AVAILABLE, why, &ignored);
-}
-
 static void
 keep_out(struct call *c, struct id key, const char *why)
 {
@@ -59,16 +94,19 @@ keep_out(struct call *c, struct id key, const char *why)
 	(void)standing_set(c->m->board, key, TARGET_DISABLED, why, &ignored);
 }
 
-/* The board after the record. */
-static void
-follow(struct call *c, const struct key *k, const struct key *before, bool has_new_secret)
+#define NEW_SECRET "its secret is a new one"
+
+/* The board after the record.  anew: why what is known of it does not count any more; NULL: it does.
+ * True: it begins anew. */
+static bool
+follow(struct call *c, const struct key *k, const struct key *before, const char *anew)
 {
-	if (!k->is_enabled)
-		keep_out(c, k->head.id, k->disabled_reason);
-	else if (before != NULL && !before->is_enabled)
-		let_in(c, k->head.id, "enabled");
-	if (has_new_secret)
-		standing_renew(c->m->board, k->head.id);
+	if (anew == NULL && before != NULL && !before->is_enabled)
+		anew = "enabled";
+	if (k->is_enabled)
+		return anew != NULL && standing_renew(c->m->board, k->head.id, anew);
+	keep_out(c, k->head.id, k->disabled_reason);
+	return false;
 }
 
 static int
@@ -99,7 +137,8 @@ key_written(struct edit *e)
 	const struct key *k = e->record, *before = e->before;
 
 	if (before != NULL || !k->is_enabled)
-		follow(e->call, k, before, before != NULL && e->secret != NULL);
+		(void)follow(e->call, k, before,
+			before != NULL && e->secret != NULL ? NEW_SECRET : NULL);
 	return 0;
 }
 
@@ -293,9 +332,10 @@ rotate(struct call *c, void *record, void *secret)
 
 static int
 change_key(struct call *c, const char *action, int (*fn)(struct call *c, void *record, void *ctx),
-	const char *words)
+	const char *words, const char *anew)
 {
 	struct key *k = find_key(c), *before = arena_alloc(c->arena, sizeof *before);
+	bool renewed;
 
 	if (k == NULL)
 		return -1;
@@ -304,14 +344,17 @@ change_key(struct call *c, const char *action, int (*fn)(struct call *c, void *r
 	*before = *k;
 	if (resource_change(c, RECORD_KEY, k->head.id, action, fn, (void *)words, k) != 0)
 		return -1;
-	follow(c, k, before, fn == rotate);
+	renewed = follow(c, k, before, anew);
+	if (renewed && k->head.version == before->head.version && /* the record says so already */
+		store_audit_add(c->m->store, call_change(c, action), key_text(c, k), &c->err) != 0)
+		return -1;
 	return resource_reply(c, 200, &kind_key, NULL, k);
 }
 
 int
 keys_enable(struct call *c)
 {
-	return change_key(c, "key.enable", enable, "");
+	return change_key(c, "key.enable", enable, "", "enabled");
 }
 
 int
@@ -319,7 +362,8 @@ keys_disable(struct call *c)
 {
 	const char *reason;
 
-	return read_reason(c, &reason) != 0 ? -1 : change_key(c, "key.disable", disable, reason);
+	return read_reason(c, &reason) != 0 ? -1
+					    : change_key(c, "key.disable", disable, reason, NULL);
 }
 
 int
@@ -327,7 +371,8 @@ keys_revoke(struct call *c)
 {
 	const char *reason;
 
-	return read_reason(c, &reason) != 0 ? -1 : change_key(c, "key.revoke", revoke, reason);
+	return read_reason(c, &reason) != 0 ? -1
+					    : change_key(c, "key.revoke", revoke, reason, NULL);
 }
 
 int
@@ -339,7 +384,7 @@ keys_rotate(struct call *c)
 	if (rc == 0 && a.secret == NULL)
 		rc = call_refuse(c, ERR_BAD_REQUEST, "secret", "secret is required.");
 	if (rc == 0)
-		rc = change_key(c, "key.rotate", rotate, a.secret);
+		rc = change_key(c, "key.rotate", rotate, a.secret, NEW_SECRET);
 	wipe_text(a.secret);
 	return rc;
 }

@@ -326,6 +326,7 @@ upstream_written(struct edit *e)
 	void *records = NULL;
 	size_t count = 0;
 
+	upstream_follow(c, u, e->before);
 	if (!u->is_default || !edit_gave(e, offsetof(struct upstream, is_default)))
 		return 0;
 	if (other == NULL)

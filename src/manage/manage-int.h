@@ -125,6 +125,10 @@ struct filter {
 	/* of limits and grants alone (limits.c) */
 	struct id key, limit;
 	char end_user[USER_BYTES], tag[LABEL_BYTES], address[48];
+	/* of keys alone (keys.c): how they stand, a bit for each enum target_state; 0: any */
+	unsigned states;
+	bool or_open; /* those whose breaker is open, too */
+	struct board *board;
 };
 
 /* What a kind has beside its fields.  Every hook may be NULL. */
@@ -206,13 +210,16 @@ endpoint_fn prices_list, prices_post, prices_get, prices_patch, prices_delete;
 endpoint_fn prices_import; /* prices.c */
 
 /* ---- keys.c, key_import.c ---- */
+/* The parameter that only lists of keys take.  0, or -1 with c->err. */
+int keys_read_filter(struct call *c, struct filter *f);
 endpoint_fn keys_list, keys_post, keys_get, keys_patch, keys_delete, keys_enable, keys_disable;
 endpoint_fn keys_rotate, keys_revoke, keys_retry, keys_import;
 
 /* ---- standing.c ---- */
-endpoint_fn keys_history, keys_test, breakers_list;
+endpoint_fn keys_history, keys_test, upstreams_history, breakers_list;
 /* How it stands, as members; of one key that was asked for more than in lists.  0, or -1 with c->err. */
 int key_put_standing(struct call *c, const struct key *k, struct bytes *out);
+int upstream_put_standing(struct call *c, const struct upstream *u, struct bytes *out);
 /* What rests of it at single models is due, too. */
 int key_retry_parts(struct call *c, struct id key);
 /* ---- providers.c ---- */
@@ -275,6 +282,8 @@ int upstream_member(struct edit *e, const char *name, struct json_value v);
 bool upstream_hides(const struct field *f);
 int upstream_extra(struct call *c, const void *record, const struct filter *f, struct bytes *out);
 int upstream_check_routing(struct edit *e);
+/* The board after the record; before NULL: it is new. */
+void upstream_follow(struct call *c, const struct upstream *u, const struct upstream *before);
 endpoint_fn upstreams_breaker;
 
 /* ---- routes.c, policies.c ---- */

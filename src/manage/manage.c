@@ -60,6 +60,7 @@ static const struct endpoint {
 	{ "DELETE", "/manage/upstreams/{id}",             NEEDS_ADMIN,   4 * KIB,   upstreams_delete },
 	{ "POST",   "/manage/upstreams/{id}/breaker",     NEEDS_ADMIN,   4 * KIB,   upstreams_breaker },
 
+	{ "GET",    "/manage/upstreams/{id}/history",     NEEDS_ADMIN,   0,         upstreams_history },
 	{ "GET",    "/manage/upstreams/{id}/models",      NEEDS_ADMIN,   0,         upstream_models_get },
 	{ "POST",   "/manage/upstreams/{id}/models/refresh", NEEDS_ADMIN, 4 * KIB,  upstream_models_refresh },
 	{ "GET",    "/manage/upstreams/{id}/health",      NEEDS_ADMIN,   0,         upstream_health_get },

@@ -3,7 +3,6 @@
  * named by whom, so that nothing that is named can be taken away.
  */
 #include "manage/manage-int.h"
-#include "quote/quote.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -121,13 +120,36 @@ check_scope(struct edit *e, const struct policy *p)
 	return 0;
 }
 
+/* What is decided once for a whole request cannot go by upstream or key, which are chosen after it. */
+static int
+check_whole(struct edit *e, const struct policy *p)
+{
+	static const size_t whole[] = { offsetof(struct policy, strategy),
+		offsetof(struct policy, objectives), offsetof(struct policy, tries),
+		offsetof(struct policy, deadline_ms) };
+
+	if (p->scope != POLICY_OF_UPSTREAM && p->scope != POLICY_OF_KEY)
+		return 0;
+	for (size_t i = 0; i < sizeof whole / sizeof whole[0]; i++) {
+		const struct field *f = shape_field_at(RECORD_POLICY, whole[i]);
+
+		if (is_set(f, p))
+			return call_refuse(e->call, ERR_BAD_REQUEST, f->name,
+				"%s is for a whole request; a policy of scope upstream or key "
+				"cannot set it, one of scope route, project or global can.",
+				f->name);
+	}
+	return 0;
+}
+
 static int
 policy_finish(struct edit *e)
 {
 	const struct policy *p = e->record;
 	int64_t sum;
 
-	if (check_type(e, p) != 0 || check_scope(e, p) != 0 || rules_check(e) != 0 ||
+	if (check_type(e, p) != 0 || check_scope(e, p) != 0 || check_whole(e, p) != 0 ||
+		rules_check(e) != 0 ||
 		rules_check_objectives(e->call, "objectives", p->objectives, &sum) != 0)
 		return -1;
 	if (p->strategy == 1 + STRATEGY_SPLIT)
@@ -205,241 +227,6 @@ int
 policies_delete(struct call *c)
 {
 	return resource_delete(c, &kind_policy);
-}
-
-/* ---- what one would change ---- */
-
-#define USUAL_OUTPUT 4096 /* tokens of an answer, where the ask does not say */
-
-struct trying {
-	struct call *call;
-	struct json_value policy;
-	char *policy_id, *model, *upstream, *session;
-	struct id project;
-	int64_t input_tokens, output_tokens;
-	struct id left_out; /* of the policies that there are: it is looked at on one side alone */
-};
-
-static bool
-ask_member(void *ctx, const struct json_member *m)
-{
-	struct trying *t = ctx;
-	struct call *c = t->call;
-	char name[32], *text;
-
-	(void)span_copy(m->key, name, sizeof name);
-	if (m->value.type == JSON_NULL)
-		return true;
-	if (strcmp(name, "model") == 0)
-		return (t->model = call_string(c, name, m->value, MODEL_BYTES - 1)) != NULL;
-	if (strcmp(name, "upstream") == 0)
-		return (t->upstream = call_string(c, name, m->value, NAME_BYTES - 1)) != NULL;
-	if (strcmp(name, "session") == 0)
-		return (t->session = call_string(c, name, m->value, 255)) != NULL;
-	if (strcmp(name, "project") == 0)
-		return (text = call_string(c, name, m->value, MANAGE_ID_BYTES - 1)) != NULL &&
-		       resource_refer(c, RECORD_PROJECT, name, text, &t->project) == 0;
-	if (strcmp(name, "input_tokens") == 0 || strcmp(name, "output_tokens") == 0) {
-		int64_t *to = name[0] == 'i' ? &t->input_tokens : &t->output_tokens;
-
-		if (json_int(m->value, to) == 0 && *to >= 0 && *to < INT64_C(1) << 40)
-			return true;
-		call_refuse(c, ERR_BAD_REQUEST, name, "%s must be a whole number of tokens.", name);
-		return false;
-	}
-	call_refuse(c, ERR_BAD_REQUEST, "ask", "ask has no member %s.", name);
-	return false;
-}
-
-static bool
-try_member(void *ctx, const char *name, struct json_value v)
-{
-	struct trying *t = ctx;
-	struct call *c = t->call;
-
-	if (strcmp(name, "policy") == 0) {
-		t->policy = v;
-		return v.type == JSON_OBJECT ||
-		       call_refuse(c, ERR_BAD_REQUEST, name, "policy must be an object.") == 0;
-	}
-	if (strcmp(name, "policy_id") == 0)
-		return (t->policy_id = call_string(c, name, v, MANAGE_ID_BYTES - 1)) != NULL;
-	if (strcmp(name, "ask") == 0) {
-		if (v.type == JSON_OBJECT && json_each(v.raw, ask_member, t, NULL) == 0)
-			return c->err.code == ERR_NONE;
-		if (c->err.code == ERR_NONE)
-			call_refuse(c, ERR_BAD_REQUEST, name, "ask must be an object.");
-		return false;
-	}
-	call_refuse(c, ERR_BAD_REQUEST, name, "There is no member %s here.", name);
-	return false;
-}
-
-/* The policy that is tried: one that is there, or one as it would be made. */
-static int
-tried_policy(struct trying *t, struct policy *p)
-{
-	struct call *c = t->call, *inner;
-	struct manage_request q = { .body = t->policy.raw };
-	struct edit e = { .kind = &kind_policy, .record = p };
-
-	if (t->policy_id != NULL) {
-		if (resource_find(c, RECORD_POLICY, t->policy_id, p) != 0)
-			return -1;
-		t->left_out = p->head.id;
-		return 0;
-	}
-	if ((inner = arena_alloc(c->arena, sizeof *inner)) == NULL)
-		return call_no_memory(c);
-	inner->m = c->m;
-	inner->q = &q;
-	inner->arena = c->arena;
-	e.call = inner;
-	record_init(RECORD_POLICY, p);
-	p->head.id = c->q->once->record[0];
-	if (resource_apply(&e) == 0)
-		return 0;
-	c->err = inner->err;
-	memcpy(c->field, inner->field, sizeof c->field);
-	return -1;
-}
-
-/* The snapshot's policies without that one; p, where not NULL, among them. */
-static struct policy *
-policies_with(struct trying *t, const struct snapshot *s, const struct policy *p, size_t *count)
-{
-	struct policy *list = arena_alloc(t->call->arena, (s->policy_count + 1) * sizeof *list);
-
-	*count = 0;
-	for (size_t i = 0; list != NULL && i < s->policy_count; i++)
-		if (!id_equal(s->policies[i].head.id, t->left_out))
-			list[(*count)++] = s->policies[i];
-	if (list != NULL && p != NULL && p->is_active)
-		list[(*count)++] = *p;
-	if (list != NULL)
-		snapshot_sort_policies(list, *count);
-	return list;
-}
-
-static void
-put_choice(struct call *c, const char *side, const struct route_plan *plan, const struct err *why)
-{
-	struct bytes *out = &c->out->body;
-
-	bytes_printf(out, "%s\"%s\":{", out->len > 1 ? "," : "", side);
-	if (plan->route != NULL)
-		shape_text(out, "route", plan->route->name);
-	else
-		bytes_puts(out, "\"route\":null");
-	if (why->code != ERR_NONE)
-		shape_text(out, "refused", err_public(why));
-	else
-		bytes_puts(out, ",\"refused\":null");
-	bytes_puts(out, ",\"candidates\":[");
-	for (int i = 0; i < plan->count; i++) {
-		const struct route_candidate *k = &plan->candidate[i];
-		char id[ID_TEXT_BYTES];
-
-		bytes_puts(out, i > 0 ? ",{" : "{");
-		shape_text(out, "upstream", k->upstream->name);
-		if (k->key != NULL) {
-			id_text("key_", k->key->id, id);
-			shape_text(out, "key", id);
-		} else {
-			bytes_puts(out, ",\"key\":null");
-		}
-		bytes_puts(out, ",\"model\":");
-		bytes_json(out, k->model);
-		shape_int(out, "stage", k->stage);
-		bytes_puts(out, "}");
-	}
-	bytes_puts(out, "],\"out\":{");
-	for (int r = 0; r < ROUTE__REASONS; r++)
-		if (plan->record.out[r] > 0)
-			shape_int(
-				out, route_reason_name((enum route_reason)r), plan->record.out[r]);
-	bytes_puts(out, "}}");
-}
-
-static int
-decide(struct trying *t, const struct snapshot *base, const struct policy *p, const char *side,
-	struct route_plan *plan)
-{
-	struct call *c = t->call;
-	struct snapshot *s = arena_alloc(c->arena, sizeof *s);
-	struct quote_size size = { .model = t->model,
-		.input_tokens = t->input_tokens,
-		.max_output = t->output_tokens,
-		.choices = 1,
-		.makes_output = true };
-	struct quote_costs costs = { s, &size, USUAL_OUTPUT };
-	struct route_ask ask = { .model = span_of(t->model),
-		.upstream = span_of(t->upstream != NULL ? t->upstream : ""),
-		.project = t->project,
-		.is_conversation = true,
-		.session = span_of(t->session != NULL ? t->session : ""),
-		.input_tokens = t->input_tokens,
-		.cost = quote_route_cost,
-		.ctx = &costs,
-		.is_quote = true };
-	struct route_table *table;
-	struct err why = { 0 };
-
-	if (s == NULL)
-		return call_no_memory(c);
-	memcpy(s, base, sizeof *s);
-	s->compiled = NULL;
-	s->compiled_free = NULL;
-	if ((s->policies = policies_with(t, base, p, &s->policy_count)) == NULL)
-		return call_no_memory(c);
-	if ((table = route_table_new(c->m->board, s, &c->err)) == NULL)
-		return -1;
-	(void)route_plan(table, &ask, plan, &why);
-	put_choice(c, side, plan, &why);
-	route_table_free(table);
-	return 0;
-}
-
-static bool
-is_same_plan(const struct route_plan *a, const struct route_plan *b)
-{
-	bool same =
-		a->count == b->count && a->tries == b->tries && a->deadline_ms == b->deadline_ms;
-
-	for (int i = 0; i < a->count && same; i++)
-		same = a->candidate[i].upstream == b->candidate[i].upstream &&
-		       a->candidate[i].key == b->candidate[i].key;
-	return same;
-}
-
-int
-policies_dry_run(struct call *c)
-{
-	struct trying t = { .call = c, .output_tokens = -1 };
-	struct policy *p = arena_alloc(c->arena, sizeof *p);
-	struct route_plan *plans = arena_alloc(c->arena, 2 * sizeof *plans);
-	struct snapshot *s;
-
-	if (p == NULL || plans == NULL)
-		return call_no_memory(c);
-	if (call_body(c, try_member, &t) != 0)
-		return -1;
-	if (t.model == NULL)
-		return call_refuse(
-			c, ERR_BAD_REQUEST, "ask", "ask is required, with its model at least.");
-	if ((t.policy_id == NULL) == (t.policy.type == JSON_NONE))
-		return call_refuse(c, ERR_BAD_REQUEST, "policy",
-			"Either policy, as it would be made, or policy_id is required.");
-	if (tried_policy(&t, p) != 0 || (s = providers_snapshot(c)) == NULL)
-		return -1;
-	bytes_puts(&c->out->body, "{");
-	if (decide(&t, s, NULL, "without", &plans[0]) != 0 ||
-		decide(&t, s, p, "with", &plans[1]) != 0)
-		return -1;
-	bytes_printf(&c->out->body, ",\"same\":%s}",
-		is_same_plan(&plans[0], &plans[1]) ? "true" : "false");
-	c->out->status = 200;
-	return 0;
 }
 
 /* ---- who is named by whom ---- */

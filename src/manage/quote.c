@@ -11,6 +11,8 @@
 #include "quote/quote.h"
 #include "wire/convert.h"
 #include "wire/provider.h"
+#include "wire/request_rule.h"
+#include "wire/session.h"
 #include "wire/skim.h"
 
 #include <string.h>
@@ -30,6 +32,9 @@ struct quoting {
 	struct span body; /* SPAN_NONE: none */
 	const struct format *format;
 	enum dialect dialect;
+	struct session of_body;
+	struct quote_size size;
+	struct admit_ask ask;
 	struct route_plan plan;
 	struct price_list price[ROUTE_ATTEMPTS_MAX];
 	struct quote quote;
@@ -195,6 +200,9 @@ read_body(struct quoting *q)
 		q->read.max_output = given.max_output;
 	if (q->end_user[0] == '\0' && q->read.end_user[0] != '\0')
 		q->end_user = arena_strdup(q->call->arena, q->read.end_user);
+	session_find(&source, &q->of_body);
+	if (q->session[0] == '\0')
+		q->session = q->of_body.id;
 	return q->end_user == NULL ? call_no_memory(q->call) : 0;
 }
 
@@ -228,80 +236,88 @@ thinking_of(const struct upstream *u)
 							   : THINKING_UNKNOWN;
 }
 
-static const char *
-lost_for(void *ctx, const struct route_candidate *c)
+/* What the body is to that candidate: 0 with what conversion leaves out of it, or -1 with *err. */
+static int
+convert_for(
+	struct quoting *q, const struct route_candidate *c, struct losses *lost, struct err *err)
 {
-	struct quoting *q = ctx;
 	const struct provider *p = provider_at(c->upstream->protocol);
 	struct arena *a = arena_new(CONVERT_ARENA);
 	struct bytes body = BYTES_LIMIT(CONVERT_REQUEST_MAX);
 	struct request_made made = { .body = &body };
-	struct losses lost = { 0 };
-	struct err err = { 0 };
-	char text[LOST_BYTES] = "";
 	struct convert_request r = { .from = q->format,
 		.source = source_of(q),
 		.target = { .model = arena_strndup(q->call->arena, c->model.at, c->model.len),
 			.default_max_output = c->upstream->max_output_tokens,
 			.thinking = thinking_of(c->upstream) },
 		.strict = c->upstream->strict };
+	int rc = 0;
 
+	memset(lost, 0, sizeof *lost);
 	r.to = p == NULL || !p->is_model ? r.from : provider_format(p, r.from);
-	if (a != NULL && r.target.model != NULL && r.to != r.from) {
-		if (convert_request(a, &r, &made, &lost, &err) != 0)
-			(void)span_copy(span_of(err_public(&err)), text, sizeof text);
-		else if (lost.count > 0)
-			losses_text(&lost, text, sizeof text);
-	}
+	if (a != NULL && r.target.model != NULL && r.to != r.from)
+		rc = convert_request(a, &r, &made, lost, err);
 	bytes_free(&body);
 	arena_free(a);
+	return rc;
+}
+
+static const char *
+lost_for(void *ctx, const struct route_candidate *c)
+{
+	struct quoting *q = ctx;
+	struct losses lost;
+	struct err err = { 0 };
+	char text[LOST_BYTES] = "";
+
+	if (convert_for(q, c, &lost, &err) != 0)
+		(void)span_copy(span_of(err_public(&err)), text, sizeof text);
+	else if (lost.count > 0)
+		losses_text(&lost, text, sizeof text);
 	return arena_strdup(q->call->arena, text);
 }
 
-static int
-decide(struct quoting *q, const struct route_table *table, const struct quote_size *size,
-	struct admit_ask *ask)
+static bool
+has_conversation(const struct quoting *q)
 {
-	struct quote *out = &q->quote;
-	int64_t most = q->call->m->conf->default_max_output_tokens;
-	struct quote_costs costs = { out->snapshot, size, most };
-	struct route_ask route = { .model = span_of(q->read.model),
-		.upstream = span_of(q->upstream),
-		.project = q->caller.project.head.id,
-		.dialect = q->dialect,
-		.is_conversation = q->format != NULL,
-		.session = span_of(q->session),
-		.input_tokens = q->read.input_estimate,
-		.cost = quote_route_cost,
-		.ctx = &costs,
-		.is_quote = true };
-	struct admit_need *need = &ask->need;
-
-	if ((q->has_token || q->has_project) &&
-		admit_allow(&q->caller, route.model, clock_wall_ms(), &out->err) != 0)
-		return -1;
-	if (route_plan(table, &route, &q->plan, &out->err) != 0 ||
-		quote_output(size, q->plan.candidate[0].upstream, most, &need->output_tokens,
-			&out->err) != 0)
-		return -1;
-	quote_prices(out->snapshot, &q->plan, q->price);
-	out->price = q->price;
-	quote_need(
-		out->store, out->snapshot, q->caller.token.head.id, &q->plan, q->price, size, need);
-	if (q->caller.project.refuse_unpriced && need->cost_nusd == COST_UNKNOWN)
-		return quote_refuse_unpriced(q->read.model, &out->err);
-	return quote_limits(out);
+	return q->body.at != NULL && q->format != NULL;
 }
 
-static int
-reply(struct quoting *q, struct snapshot *snapshot)
+static struct span
+no_header(const void *ctx, const char *name)
 {
-	struct call *c = q->call;
-	struct admit_ask ask = { .caller = &q->caller,
-		.need = { .model = q->read.model, .input_tokens = q->read.input_estimate },
-		.end_user = q->end_user,
-		.address = q->address };
-	struct quote_size size = { .model = q->read.model,
+	(void)ctx;
+	(void)name;
+	return SPAN_NONE;
+}
+
+/* What headers would have to say cannot be told of a request that is only described; nor may an
+ * address be judged that is not given. */
+static int
+check_allowed(struct quoting *q)
+{
+	struct admit_request r = { .method = "POST",
+		.path = span_of(q->endpoint),
+		.model = span_of(q->read.model),
+		.body = q->body,
+		.address = q->address,
+		.header = no_header };
+
+	if (!q->has_token && !q->has_project)
+		return 0;
+	q->caller.project.allowed_origins[0] = q->caller.token.allowed_origins[0] = '\0';
+	q->caller.token.required_headers[0] = '\0';
+	if (q->address[0] == '\0')
+		q->caller.project.allowed_networks[0] = q->caller.token.allowed_networks[0] = '\0';
+	if (q->body.at == NULL)
+		q->caller.token.allowed_params[0] = '\0';
+	return admit_allow_request(&q->caller, &r, clock_wall_ms(), &q->quote.err);
+}
+
+static struct quote_size
+size_of(const struct quoting *q)
+{
+	return (struct quote_size){ .model = q->read.model,
 		.input_tokens = q->read.input_estimate,
 		.max_output = q->read.max_output,
 		.choices = q->read.choices,
@@ -309,24 +325,138 @@ reply(struct quoting *q, struct snapshot *snapshot)
 				strcmp(q->endpoint, "/v1/embeddings") != 0 &&
 				strcmp(q->endpoint, "/v1/moderations") != 0,
 		.makes_images = span_starts(span_of(q->endpoint), "/v1/images/") };
+}
+
+static int
+plan(struct quoting *q, const struct route_table *table)
+{
+	const struct conf *conf = q->call->m->conf;
+	struct quote *out = &q->quote;
+	struct quote_costs costs = { out->snapshot, &q->size, conf->default_max_output_tokens };
+	struct route_ask ask = { .model = span_of(q->read.model),
+		.upstream = span_of(q->upstream),
+		.project = q->caller.project.head.id,
+		.dialect = q->dialect,
+		.is_conversation = q->format != NULL,
+		.session = span_of(q->session),
+		.prompt_hash = q->of_body.prompt_hash,
+		.input_tokens = q->read.input_estimate,
+		.cost = quote_route_cost,
+		.ctx = &costs,
+		.is_quote = true };
+	int rc = route_plan(table, &ask, &q->plan, &out->err);
+
+	out->line = quote_line(&q->plan, conf);
+	if (rc == 0 || !quote_may_wait(out->board, &q->plan, &out->line, &out->err))
+		return rc;
+	out->nobody = true;
+	memset(&out->err, 0, sizeof out->err);
+	return 0;
+}
+
+/* What the route changes of the body counts, as it does in the gateway. */
+static int
+apply_rules(struct quoting *q)
+{
+	const struct route *r = q->plan.route;
+	uint32_t changed;
+
+	if (r == NULL || r->request_rules[0] == '\0' || q->body.at == NULL)
+		return 0;
+	if (request_rules_apply(q->call->arena, r->request_rules, q->format, &q->body, &changed,
+		    &q->quote.err) != 0)
+		return -1;
+	if (changed == 0 || q->format == NULL)
+		return 0;
+	q->has_most = q->has_input = false; /* the body says it now */
+	if (read_body(q) != 0)
+		return -1;
+	q->size = size_of(q);
+	return 0;
+}
+
+/* Those that cannot express the request make room for those that can. */
+static int
+find_first(struct quoting *q)
+{
+	struct route_record *r = &q->plan.record;
+	struct quote *out = &q->quote;
+	struct losses lost;
+
+	while (has_conversation(q)) {
+		const struct route_candidate *c = &q->plan.candidate[out->first];
+		struct err err = { 0 };
+
+		if (convert_for(q, c, &lost, &err) == 0)
+			break;
+		if (out->err.code == ERR_NONE)
+			out->err = err;
+		if (err.code != ERR_UNSUPPORTED)
+			return -1;
+		if (c->member < r->member_count)
+			r->member[c->member].reason = REASON_UNSUPPORTED;
+		out->first = route_next(&q->plan, out->first, FAILURE_TRANSIENT, false, false);
+		if (out->first == q->plan.count)
+			return -1;
+	}
+	memset(&out->err, 0, sizeof out->err);
+	return 0;
+}
+
+static int
+decide(struct quoting *q, const struct route_table *table)
+{
+	struct quote *out = &q->quote;
+	struct admit_need *need = &q->ask.need;
+
+	if (check_allowed(q) != 0 || plan(q, table) != 0 || apply_rules(q) != 0 ||
+		find_first(q) != 0 ||
+		quote_output(&q->size, q->plan.candidate[out->first].upstream,
+			q->call->m->conf->default_max_output_tokens, &need->output_tokens,
+			&out->err) != 0)
+		return -1;
+	need->input_tokens = q->size.input_tokens;
+	quote_prices(out->snapshot, &q->plan, q->price);
+	if (q->caller.project.refuse_unpriced && q->read.model[0] != '\0' &&
+		quote_drop_unpriced(&q->plan, q->price, &out->first, q->read.model,
+			need->input_tokens, need->output_tokens, &out->err) != 0)
+		return -1;
+	out->price = q->price;
+	quote_need(out->store, out->snapshot, q->caller.token.head.id, &q->plan, q->price, &q->size,
+		need);
+	return quote_limits(out);
+}
+
+static int
+reply(struct quoting *q, struct snapshot *snapshot)
+{
+	struct call *c = q->call;
 	struct route_table *table = route_table_new(c->m->board, snapshot, &c->err);
 	int rc;
 
 	if (table == NULL)
 		return -1;
+	q->size = size_of(q);
+	q->ask = (struct admit_ask){ .caller = &q->caller,
+		.need = { .model = q->read.model, .input_tokens = q->read.input_estimate },
+		.end_user = q->end_user,
+		.address = q->address };
 	for (int i = 0; i < USAGE_TAGS_MAX; i++)
-		ask.tag[i] = q->tag[i] == NULL ? "" : q->tag[i];
+		q->ask.tag[i] = q->tag[i] == NULL ? "" : q->tag[i];
 	q->quote = (struct quote){ .store = c->m->store,
 		.board = c->m->board,
 		.snapshot = snapshot,
-		.ask = &ask,
-		.size = &size,
+		.ask = &q->ask,
+		.size = &q->size,
 		.plan = &q->plan,
-		.lost = q->body.at != NULL && q->format != NULL ? lost_for : NULL,
+		.lost = has_conversation(q) ? lost_for : NULL,
+		.arena = c->arena,
 		.ctx = q };
-	if (decide(q, table, &size, &ask) != 0 && q->quote.price == NULL)
+	if (decide(q, table) != 0 && q->quote.price == NULL)
 		q->plan.count = 0;
-	rc = quote_put(&q->quote, &c->out->body) == 0 ? 0 : call_no_memory(c);
+	rc = c->err.code != ERR_NONE                    ? -1
+	     : quote_put(&q->quote, &c->out->body) == 0 ? 0
+							: call_no_memory(c);
 	route_table_free(table);
 	c->out->status = 200;
 	return rc;

@@ -205,6 +205,8 @@ resource_filter(struct call *c, const struct kind *k, struct filter *f)
 	if ((k->record == RECORD_LIMIT || k->record == RECORD_GRANT) &&
 		limits_read_filter(c, f) != 0)
 		return -1;
+	if (k->record == RECORD_KEY && keys_read_filter(c, f) != 0)
+		return -1;
 	if (!id_is_none(f->token)) {
 		token = arena_alloc(c->arena, sizeof *token);
 		if (token == NULL)

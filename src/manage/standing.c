@@ -7,8 +7,10 @@
 #include "base/clock.h"
 #include "errand/errand.h"
 #include "manage/manage-int.h"
+#include "route/forecast.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TEST_MS    20000
@@ -65,6 +67,25 @@ put_standing(struct bytes *out, const struct standing *st)
 	shape_time(out, "probed_at", st->probed_ms);
 }
 
+struct parts {
+	struct bytes *out;
+	int count;
+};
+
+static bool
+put_part(void *ctx, enum board_scope scope, const char *model, const struct standing *st)
+{
+	struct parts *p = ctx;
+
+	if (scope != SCOPE_KEY_MODEL && scope != SCOPE_UPSTREAM_MODEL)
+		return true;
+	bytes_puts(p->out, p->count > 0 ? ",{" : "{");
+	shape_text(p->out, "model", model);
+	put_standing(p->out, st);
+	bytes_puts(p->out, "}");
+	return ++p->count < PARTS_MOST;
+}
+
 /* ---- what became of it ---- */
 
 /* What happened just now is in the store, too: as a gateway's clerk does it. */
@@ -81,56 +102,142 @@ name_of_side(const struct board_event *e, uint8_t side)
 {
 	if (e->kind == EVENT_BREAKER)
 		return standing_breaker_name((enum standing_breaker)side);
+	if (e->kind == EVENT_QUOTA)
+		return forecast_stage_name((enum forecast_stage)side);
 	return side < TARGET__STATES ? standing_state_name((enum target_state)side) : "";
 }
 
 struct history {
-	struct bytes *out;
-	bool any;
+	struct board_event event[2 * STANDING_KEPT];
+	int count;
 };
 
 static bool
-put_event(void *ctx, const struct board_event *e)
+take_event(void *ctx, const struct board_event *e)
 {
-	static const char *const kinds[] = { "state", "breaker", "rest" };
+	struct history *h = ctx;
+
+	if (h->count < 2 * STANDING_KEPT)
+		h->event[h->count++] = *e;
+	return true;
+}
+
+static int
+newest_first(const void *a, const void *b)
+{
+	const struct board_event *x = a, *y = b;
+
+	if (x->time_ms != y->time_ms)
+		return x->time_ms > y->time_ms ? -1 : 1;
+	return x->number > y->number ? -1 : x->number < y->number;
+}
+
+static void
+put_event(struct bytes *out, const struct board_event *e, bool is_first)
+{
+	static const char *const kinds[] = { "state", "breaker", "rest", "quota" };
 	static const char *const scopes[] = { "key", "key_model", "upstream", "upstream_model",
 		"account" };
-	struct history *h = ctx;
 	bool at_model = e->scope == SCOPE_KEY_MODEL || e->scope == SCOPE_UPSTREAM_MODEL;
 
-	bytes_puts(h->out, h->any ? ",{" : "{");
-	h->any = true;
-	shape_time(h->out, "time", e->time_ms);
-	shape_text(h->out, "kind", e->kind < EVENT__COUNT ? kinds[e->kind] : "");
-	shape_text(h->out, "scope", e->scope < SCOPE__COUNT ? scopes[e->scope] : "");
-	put_or_null(h->out, "model", at_model ? e->name : NULL);
-	put_or_null(h->out, "from", name_of_side(e, e->from));
-	put_or_null(h->out, "to", name_of_side(e, e->to));
-	put_or_null(h->out, "cause",
+	bytes_puts(out, is_first ? "{" : ",{");
+	shape_time(out, "time", e->time_ms);
+	shape_text(out, "kind", e->kind < EVENT__COUNT ? kinds[e->kind] : "");
+	shape_text(out, "scope", e->scope < SCOPE__COUNT ? scopes[e->scope] : "");
+	put_or_null(out, "model", at_model ? e->name : NULL);
+	put_or_null(out, "from", name_of_side(e, e->from));
+	put_or_null(out, "to", name_of_side(e, e->to));
+	put_or_null(out, "cause",
 		e->cause < TARGET__CAUSES ? cause_or_none((enum target_cause)e->cause) : NULL);
-	put_number(h->out, "status", e->status > 0, e->status, 1);
-	shape_time(h->out, "until", e->until_ms);
-	put_or_null(h->out, "evidence", e->evidence);
-	bytes_puts(h->out, "}");
-	return true;
+	put_number(out, "status", e->status > 0, e->status, 1);
+	shape_time(out, "until", e->until_ms);
+	put_or_null(out, "evidence", e->evidence);
+	bytes_puts(out, "}");
+}
+
+/* What became of a record, its parts at models and, where it is of one, its account. */
+static int
+reply_history(struct call *c, struct id record, struct id account)
+{
+	struct history *h = arena_alloc(c->arena, sizeof *h);
+	struct bytes *out = &c->out->body;
+
+	if (h == NULL)
+		return call_no_memory(c);
+	catch_up(c);
+	if (standing_history(c->m->store, record, take_event, h, &c->err) < 0 ||
+		(!id_is_none(account) &&
+			standing_history(c->m->store, account, take_event, h, &c->err) < 0))
+		return -1;
+	qsort(h->event, (size_t)h->count, sizeof h->event[0], newest_first);
+	bytes_puts(out, "{\"data\":[");
+	for (int i = 0; i < h->count; i++)
+		put_event(out, &h->event[i], i == 0);
+	bytes_puts(out, "],\"next\":null}");
+	c->out->status = 200;
+	return 0;
 }
 
 int
 keys_history(struct call *c)
 {
 	struct key *k = arena_alloc(c->arena, sizeof *k);
-	struct history h = { .out = &c->out->body };
 
 	if (k == NULL)
 		return call_no_memory(c);
 	if (resource_find(c, RECORD_KEY, c->id, k) != 0)
 		return -1;
-	catch_up(c);
-	bytes_puts(h.out, "{\"data\":[");
-	if (standing_history(c->m->store, k->head.id, put_event, &h, &c->err) < 0)
+	return reply_history(c, k->head.id, ID_NONE);
+}
+
+/* ---- one upstream ---- */
+
+int
+upstreams_history(struct call *c)
+{
+	struct upstream *u = arena_alloc(c->arena, sizeof *u);
+
+	if (u == NULL)
+		return call_no_memory(c);
+	if (resource_find(c, RECORD_UPSTREAM, c->id, u) != 0)
 		return -1;
-	bytes_puts(h.out, "],\"next\":null}");
-	c->out->status = 200;
+	return reply_history(c, u->head.id, route_target_of_group(span_of(u->group)));
+}
+
+/* Parts at models that are not as ever: an array. */
+static int
+put_models(struct call *c, struct id record, struct bytes *out)
+{
+	struct parts parts = { .out = out };
+
+	bytes_puts(out, ",\"models\":[");
+	if (standing_parts(c->m->board, c->m->store, record, put_part, &parts, &c->err) < 0)
+		return -1;
+	bytes_puts(out, "]");
+	return 0;
+}
+
+int
+upstream_put_standing(struct call *c, const struct upstream *u, struct bytes *out)
+{
+	struct board *b = c->m->board;
+	struct standing st;
+
+	catch_up(c);
+	standing_state(b, board_target_find(b, u->head.id), u->is_active, u->breaker_forced, &st);
+	bytes_puts(out, ",\"standing\":{");
+	put_standing(out, &st);
+	if (put_models(c, u->head.id, out) != 0)
+		return -1;
+	if (u->group[0] == '\0') {
+		bytes_puts(out, ",\"account\":null}");
+		return 0;
+	}
+	standing_state(b, board_target_find(b, route_target_of_group(span_of(u->group))), true,
+		BREAKER_AUTO, &st);
+	bytes_puts(out, ",\"account\":{");
+	put_standing(out, &st);
+	bytes_puts(out, "}}");
 	return 0;
 }
 
@@ -145,7 +252,7 @@ take_evidence(void *ctx, const struct board_event *e)
 {
 	struct last_words *w = ctx;
 
-	if (e->evidence[0] == '\0' || e->cause == CAUSE_PERSON)
+	if (e->evidence[0] == '\0' || e->cause == CAUSE_PERSON || e->kind == EVENT_QUOTA)
 		return true;
 	memcpy(w->evidence, e->evidence, sizeof w->evidence);
 	return false;
@@ -173,25 +280,6 @@ put_last_error(struct call *c, const struct key *k, const struct standing *st, b
 	shape_text(out, "last_error", text);
 }
 
-struct parts {
-	struct bytes *out;
-	int count;
-};
-
-static bool
-put_part(void *ctx, enum board_scope scope, const char *model, const struct standing *st)
-{
-	struct parts *p = ctx;
-
-	if (scope != SCOPE_KEY_MODEL && scope != SCOPE_UPSTREAM_MODEL)
-		return true;
-	bytes_puts(p->out, p->count > 0 ? ",{" : "{");
-	shape_text(p->out, "model", model);
-	put_standing(p->out, st);
-	bytes_puts(p->out, "}");
-	return ++p->count < PARTS_MOST;
-}
-
 static int
 put_counters(struct call *c, const struct key *k, struct bytes *out)
 {
@@ -213,7 +301,6 @@ put_counters(struct call *c, const struct key *k, struct bytes *out)
 int
 key_put_standing(struct call *c, const struct key *k, struct bytes *out)
 {
-	struct parts parts = { .out = out };
 	bool is_one = c->id[0] != '\0';
 	struct standing st;
 
@@ -225,10 +312,8 @@ key_put_standing(struct call *c, const struct key *k, struct bytes *out)
 	put_last_error(c, k, &st, is_one, out);
 	if (!is_one)
 		return 0;
-	bytes_puts(out, ",\"models\":[");
-	if (standing_parts(c->m->board, c->m->store, k->head.id, put_part, &parts, &c->err) < 0)
+	if (put_models(c, k->head.id, out) != 0)
 		return -1;
-	bytes_puts(out, "]");
 	return put_counters(c, k, out);
 }
 

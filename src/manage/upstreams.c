@@ -3,6 +3,7 @@
  * to nobody.
  */
 #include "manage/manage-int.h"
+#include "route/standing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,11 +122,10 @@ upstream_extra(struct call *c, const void *record, const struct filter *f, struc
 	const struct upstream *u = record;
 	char masked[URL_BYTES + sizeof HIDDEN_PASSWORD];
 
-	(void)c;
 	(void)f;
 	mask_proxy(u->proxy, masked);
 	shape_text(out, "proxy", masked);
-	return 0;
+	return c->id[0] == '\0' ? 0 : upstream_put_standing(c, u, out);
 }
 
 /* ---- whose keys it uses ---- */
@@ -227,22 +227,30 @@ force(struct call *c, void *record, void *state)
 	return 1;
 }
 
+void
+upstream_follow(struct call *c, const struct upstream *u, const struct upstream *before)
+{
+	standing_force(c->m->board, u, before == NULL ? BREAKER_AUTO : before->breaker_forced);
+}
+
 int
 upstreams_breaker(struct call *c)
 {
 	struct upstream *u = arena_alloc(c->arena, sizeof *u);
+	struct upstream *before = arena_alloc(c->arena, sizeof *before);
 	struct forcing f = { .call = c };
 
-	if (u == NULL)
+	if (u == NULL || before == NULL)
 		return call_no_memory(c);
 	if (call_body(c, forcing_member, &f) != 0)
 		return -1;
 	if (!f.given)
 		return call_refuse(
 			c, ERR_BAD_REQUEST, "state", "state is required: auto, open or closed.");
-	if (resource_find(c, RECORD_UPSTREAM, c->id, u) != 0 ||
-		resource_change(c, RECORD_UPSTREAM, u->head.id, "upstream.breaker", force, &f.state,
-			u) != 0)
+	if (resource_find(c, RECORD_UPSTREAM, c->id, before) != 0 ||
+		resource_change(c, RECORD_UPSTREAM, before->head.id, "upstream.breaker", force,
+			&f.state, u) != 0)
 		return -1;
+	upstream_follow(c, u, before);
 	return resource_reply(c, 200, &kind_upstream, NULL, u);
 }

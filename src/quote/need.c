@@ -111,12 +111,36 @@ quote_need(struct store *store, const struct snapshot *snapshot, struct id token
 		quote_worst(plan, price, size, need->input_tokens, need->usual_output);
 }
 
-int
-quote_refuse_unpriced(const char *model, struct err *err)
+static int
+refuse_unpriced(const char *model, struct err *err)
 {
 	err_set(err, ERR_MODEL_NOT_ALLOWED, "no price is known for model %.80s", model);
 	return err_say(err,
 		"The price of model '%.64s' is not known, and this project takes no such requests. "
 		"The operator can add it: sluice price add --model NAME --input N --output N.",
 		model);
+}
+
+int
+quote_drop_unpriced(struct route_plan *plan, struct price_list *price, int *at, const char *model,
+	int64_t input_tokens, int64_t output_tokens, struct err *err)
+{
+	struct route_record *r = &plan->record;
+	int kept = 0, was = *at;
+
+	for (int i = 0; i < plan->count; i++) {
+		const struct route_candidate *c = &plan->candidate[i];
+
+		if (i == was)
+			*at = kept;
+		if (price_worst(&price[i], input_tokens, output_tokens) == COST_UNKNOWN) {
+			if (c->member < r->member_count)
+				r->member[c->member].reason = REASON_UNPRICED;
+			continue;
+		}
+		plan->candidate[kept] = *c;
+		price[kept++] = price[i];
+	}
+	plan->count = kept;
+	return kept > *at ? 0 : refuse_unpriced(model, err);
 }

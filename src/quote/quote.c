@@ -3,19 +3,69 @@
  */
 #include "quote/quote.h"
 
+#include "base/arena.h"
 #include "base/clock.h"
 #include "base/money.h"
+#include "board/waiter.h"
 #include "route/record.h"
 #include "store/limits.h"
 
 #include <inttypes.h>
 #include <string.h>
 
+/* ---- would it be let in ---- */
+
+/* Have candidates room by the limits that name them?  true: one has.  full: one has not because of the
+ * calls it has running; err: why the last one has none. */
+static bool
+ask_candidates(struct quote *q, bool *full, struct err *err)
+{
+	struct admit_ask ask = *q->ask;
+	struct admit_view view;
+	bool any = false;
+
+	*full = false;
+	if (!admit_has_attempt_limits(q->snapshot))
+		return true;
+	for (int i = q->first; i < q->plan->count; i++) {
+		const struct route_candidate *c = &q->plan->candidate[i];
+		struct err why = { 0 };
+
+		ask.upstream = c->upstream->head.id;
+		ask.key = c->key == NULL ? ID_NONE : c->key->id;
+		if (admit_would(q->store, q->board, q->snapshot, &ask, true, &view, &why) == 0) {
+			any = true;
+			continue;
+		}
+		q->refused[i] = arena_strdup(q->arena, err_public(&why));
+		*full |= view.refuses >= 0 && view.hold[view.refuses].of_target;
+		*err = why;
+	}
+	return any;
+}
+
 int
 quote_limits(struct quote *q)
 {
+	struct err last = { 0 };
+	bool full;
+
 	q->reached_limits = true;
-	return admit_would(q->store, q->board, q->snapshot, q->ask, false, &q->view, &q->err);
+	if (admit_would(q->store, q->board, q->snapshot, q->ask, false, &q->view, &q->err) != 0)
+		return -1;
+	if (!q->nobody && !ask_candidates(q, &full, &last)) {
+		if (!full || q->line.most == 0) {
+			q->err = last;
+			return -1;
+		}
+		q->waits = true;
+	}
+	q->waits |= q->nobody || (q->line.most > 0 && board_waits(q->board, q->line.pool));
+	if (!q->waits)
+		return 0;
+	q->ahead = board_wait_count(q->board, q->line.pool);
+	return q->ahead < q->line.most ? 0
+				       : quote_refuse_full(q->board, q->plan, &q->line, &q->err);
 }
 
 /* ---- members; each begins with its comma where one is due ---- */
@@ -148,22 +198,6 @@ put_costs(struct quote *q, struct bytes *out, int i)
 			n->usual_output > 0 ? n->usual_output : n->output_tokens));
 }
 
-/* Has this candidate room by the limits that name it? */
-static void
-put_own_limits(struct quote *q, struct bytes *out, const struct route_candidate *c)
-{
-	struct admit_ask ask = *q->ask;
-	struct admit_view view;
-	struct err err = { 0 };
-
-	if (!admit_has_attempt_limits(q->snapshot))
-		return;
-	ask.upstream = c->upstream->head.id;
-	ask.key = c->key == NULL ? ID_NONE : c->key->id;
-	if (admit_would(q->store, q->board, q->snapshot, &ask, true, &view, &err) != 0)
-		put_text(out, "refused_by", span_of(err_public(&err)));
-}
-
 static void
 put_candidate(struct quote *q, struct bytes *out, int i)
 {
@@ -173,13 +207,15 @@ put_candidate(struct quote *q, struct bytes *out, int i)
 	put_id(out, "upstream_id", "up_", c->upstream->head.id);
 	put_text(out, "upstream", span_of(c->upstream->name));
 	put_id(out, "key_id", "key_", c->key == NULL ? ID_NONE : c->key->id);
-	put_text(out, "key_label", c->key == NULL ? SPAN_NONE : span_of(c->key->label));
+	if (!q->for_client)
+		put_text(out, "key_label", c->key == NULL ? SPAN_NONE : span_of(c->key->label));
 	put_text(out, "model", c->model);
 	put_int(out, "stage", c->stage);
 	put_bool(out, "probe", c->is_probe);
 	if (q->price != NULL)
 		put_costs(q, out, i);
-	put_own_limits(q, out, c);
+	if (q->refused[i] != NULL)
+		put_text(out, "refused_by", span_of(q->refused[i]));
 	if (q->lost != NULL && (lost = q->lost(q->ctx, c)) != NULL) {
 		put_name(out, "dropped");
 		bytes_json(out, span_of(lost));
@@ -234,7 +270,8 @@ put_others(struct quote *q, struct bytes *out)
 		put_id(out, "upstream_id", "up_", m->upstream);
 		put_text(out, "upstream", span_of(name_of_upstream(q, m->upstream)));
 		put_id(out, "key_id", "key_", m->key);
-		put_text(out, "key_label", span_of(label_of_key(q, m->key)));
+		if (!q->for_client)
+			put_text(out, "key_label", span_of(label_of_key(q, m->key)));
 		put_text(out, "reason", span_of(route_reason_name((enum route_reason)m->reason)));
 		put_time(q, out, "until", m->until_ms);
 		bytes_puts(out, "}");
@@ -250,6 +287,25 @@ put_others(struct quote *q, struct bytes *out)
 }
 
 /* ---- all of it ---- */
+
+/* null: it would not wait. */
+static void
+put_queue(struct quote *q, struct bytes *out)
+{
+	int64_t turn_ms = board_wait_forecast_ms(q->board, q->line.pool, q->ahead);
+
+	put_name(out, "queue");
+	if (!q->waits) {
+		bytes_puts(out, "null");
+		return;
+	}
+	bytes_puts(out, "{");
+	put_int(out, "ahead", q->ahead);
+	put_int(out, "most", q->line.most);
+	put_int(out, "may_wait_ms", q->line.wait_ms);
+	put_amount(out, "turn_in_ms", METRIC_REQUESTS, turn_ms > 0 ? turn_ms : INT64_MAX);
+	bytes_puts(out, "}");
+}
 
 static void
 put_refusal(struct quote *q, struct bytes *out)
@@ -321,6 +377,7 @@ quote_put(struct quote *q, struct bytes *out)
 		put_money(
 			out, "usual_cost", n->usual_output > 0 ? n->usual_cost_nusd : n->cost_nusd);
 	}
+	put_queue(q, out);
 	put_route(q, out);
 	put_candidates(q, out);
 	put_others(q, out);

@@ -158,8 +158,11 @@ breaker_succeed(struct report *r, enum board_scope scope)
 
 	if (times == 0)
 		return true;
-	if (atomic_fetch_add(&t->successes, 1) + 1 < r->c->upstream->breaker_successes)
+	if (atomic_fetch_add(&t->successes, 1) + 1 < r->c->upstream->breaker_successes) {
+		(void)cooldown_raise(
+			t, r->now_ms + r->c->upstream->breaker_probe_s * 1000, r->now_ms);
 		return false;
+	}
 	if (atomic_compare_exchange_strong(&t->breaker, &times, 0)) {
 		poke(&t->successes, 0);
 		poke(&t->failures, 0);

@@ -11,16 +11,18 @@
  */
 #include "base/clock.h"
 #include "base/log.h"
+#include "route/forecast.h"
 #include "route/standing-int.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define DRAIN_MOST   512 /* events in one go */
-#define EVENT_BYTES  (2 + 8 + 8 + 8 + 16 + 16 + 8 + 1 + 64 + 1 + 96)
-#define KEPT_VERSION 1
-#define KEPT_WORDS   9
-#define NAME_MOST    (9 + 32 + 1 + 32 + 1)
+#define DRAIN_MOST    512 /* events in one go */
+#define EVENT_BYTES   (2 + 8 + 8 + 8 + 16 + 16 + 8 + 1 + 64 + 1 + 96)
+#define KEPT_VERSION  1
+#define KEPT_WORDS    9
+#define KEPT_STANDING 1 /* which of them is `standing` */
+#define NAME_MOST     (9 + 32 + 1 + 32 + 1)
 
 static const char hex[] = "0123456789abcdef";
 
@@ -83,13 +85,6 @@ words_of(struct board_target *t, _Atomic int64_t *word[KEPT_WORDS])
 	memcpy(word, all, sizeof all);
 }
 
-static bool
-is_as_ever(const struct board_target *t)
-{
-	return peek(&t->rest_until_ms) == 0 && state_of(t) == TARGET_AVAILABLE &&
-	       peek(&t->share_ppm) == 0 && peek(&t->breaker) == 0;
-}
-
 static int
 keep_standing(struct store *s, struct board *b, const struct board_event *e, struct err *err)
 {
@@ -101,7 +96,7 @@ keep_standing(struct store *s, struct board *b, const struct board_event *e, str
 	if (t == NULL)
 		return 0;
 	name_of(e, name);
-	if (is_as_ever(t))
+	if (standing_is_as_ever(t))
 		return store_value_delete(s, name, err);
 	memset(&k, 0, sizeof k);
 	k.version = KEPT_VERSION;
@@ -141,7 +136,8 @@ restore_one(void *ctx, const char *name, struct span value)
 	struct kept k;
 
 	if (!read_kept(name, value, &k, &target) || (t = board_target(r->b, target)) == NULL ||
-		!is_as_ever(t)) /* it is known better by now */
+		!standing_is_as_ever(t) ||                         /* it is known better by now */
+		(k.word[KEPT_STANDING] & 0xff) == TARGET_DISABLED) /* its record says that */
 		return true;
 	words_of(t, word);
 	/* the rest last: without it the others do no harm */
@@ -334,6 +330,11 @@ write_log(const struct board_event *e)
 
 	id_text(e->scope == SCOPE_KEY || e->scope == SCOPE_KEY_MODEL ? "key_" : "up_", e->record,
 		id);
+	if (e->kind == EVENT_QUOTA) {
+		log_write(e->to == FORECAST_LASTS ? LOG_INFO : LOG_WARN, "alert", "%s %s%s%s: %s",
+			scopes[e->scope], id, e->name[0] == '\0' ? "" : " ", e->name, e->evidence);
+		return;
+	}
 	if (e->until_ms != 0)
 		clock_rfc3339(e->until_ms, until);
 	log_write(LOG_INFO, "standing", "%s %s%s%s: %s%s -> %s (%s), status %d%s%s%s%s",
@@ -361,8 +362,10 @@ standing_drain(struct board *b, struct store *s, struct err *err)
 	int64_t lost = 0;
 	int count = 0, rc = 0;
 
-	if (!standing_is_clerk(b) || standing_restore(b, s, err) < 0)
+	if (!standing_is_clerk(b))
 		return 0;
+	if (standing_restore(b, s, err) < 0)
+		return -1;
 	while (count < DRAIN_MOST && board_events_next(b, &e, &lost) == 1) {
 		if (keep_standing(s, b, &e, err) != 0 || keep_history(s, &e, err) != 0) {
 			rc = -1;

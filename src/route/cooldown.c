@@ -116,7 +116,7 @@ climb(struct report *r, enum board_scope scope)
 	if (share > 0 && !atomic_compare_exchange_strong(&t->share_ppm, &share, next))
 		return; /* by somebody else just now */
 	if (next == 0)
-		(void)standing_move(r, scope, TARGET_AVAILABLE, CAUSE_NONE);
+		(void)standing_move(r, scope, TARGET_AVAILABLE, CAUSE_PROBE);
 }
 
 void
@@ -148,5 +148,5 @@ cooldown_succeed(struct report *r, enum board_scope scope)
 		return;
 	(void)standing_move(r, scope, TARGET_RECOVERING, CAUSE_PROBE);
 	if (ramp == 0)
-		(void)standing_move(r, scope, TARGET_AVAILABLE, CAUSE_NONE);
+		(void)standing_move(r, scope, TARGET_AVAILABLE, CAUSE_PROBE);
 }

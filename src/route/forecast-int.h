@@ -1,6 +1,6 @@
 /*
  * forecast-int.h - one window of a quota: forecast_window.c knows how it turns and what is left in it,
- * forecast_learn.c how it comes to be known.
+ * forecast_learn.c how it comes to be known, forecast_sum.c the arithmetic of what is foreseen.
  */
 #ifndef ROUTE_FORECAST_INT_H
 #define ROUTE_FORECAST_INT_H
@@ -51,6 +51,13 @@ what_unpack(int64_t word)
 		.nameless = (word >> 24 & 1) != 0 };
 }
 
+/* All at once, by time alone. */
+static inline bool
+is_turning(enum turn t)
+{
+	return t == TURN_FIXED || t == TURN_CALENDAR;
+}
+
 static inline int64_t
 window_slot_ms(const struct board_quota_window *w)
 {
@@ -74,6 +81,8 @@ int64_t window_need(const struct board_quota *q, const struct board_quota_window
 int64_t window_hold(struct board_quota *q, struct board_quota_window *w, int64_t need, int64_t now_ms);
 /* Is it used up, and it is for this caller to find out whether that is still so? */
 bool window_canary(struct board_quota_window *w, int64_t now_ms);
+/* Learned from refusals alone: who rests is probed as if nothing were known. */
+bool window_is_guess(const struct board_quota_window *w);
 /* What comes back in a millisecond, of a bucket; else 0. */
 double window_refill(const struct board_quota_window *w);
 /* The end of the calendar window that now is in. */

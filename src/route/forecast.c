@@ -4,8 +4,9 @@
 #include "route/forecast-int.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "board/event.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define FORESEE_MS   1000
@@ -14,7 +15,7 @@
 #define CALLS_LEAST  3 /* then a longer time is looked at */
 #define SHARE_LEAST  50000
 #define SHARE_WHOLE  1000000
-#define ALERT_PPM    500000
+#define SURE_PPM     400000
 #define DECAY        8
 #define USUAL_TOKENS 1000 /* of a call, before any was seen; systems.md B2.3 */
 
@@ -32,6 +33,31 @@ forecast_kind_name(enum forecast_kind k)
 	static const char *const names[] = { "unknown", "given", "exact", "estimated", "bounded" };
 
 	return (size_t)k < sizeof names / sizeof names[0] ? names[k] : "unknown";
+}
+
+const char *
+forecast_stage_name(enum forecast_stage s)
+{
+	static const char *const names[] = { "lasts", "runs_dry", "used_up" };
+
+	return (size_t)s < sizeof names / sizeof names[0] ? names[s] : "lasts";
+}
+
+const char *
+forecast_plenty_name(enum forecast_plenty p)
+{
+	static const char *const names[] = { "unknown", "abundant", "constrained", "critical",
+		"exhausted" };
+
+	return (size_t)p < sizeof names / sizeof names[0] ? names[p] : "unknown";
+}
+
+const char *
+forecast_uncertainty_name(int level)
+{
+	static const char *const names[] = { "low", "medium", "high", "unknown" };
+
+	return names[level < 0 || level > 3 ? 3 : level];
 }
 
 /* ---- the words of a target ---- */
@@ -76,6 +102,8 @@ write_hold(struct board_quota *q, int64_t now_ms)
 		if (until_ms > hold_ms)
 			hold_ms = until_ms;
 	}
+	if (hold_ms <= now_ms)
+		hold_ms = 0;
 	set(&target->forecast_hold_ms, hold_ms);
 }
 
@@ -104,6 +132,7 @@ open_records(struct board *b, struct route_candidate *c, int64_t now_ms)
 	if (t->quota[0] == NULL)
 		return;
 	remember_target(t->quota[0], c->target_key);
+	set(&t->quota[0]->of_upstream, c->key == NULL);
 	(void)target_of(b, t->quota[0], id);
 	learn_given(b, t->quota[0], c->key == NULL ? "" : c->key->quotas);
 	if (c->model.len > 0) {
@@ -112,6 +141,7 @@ open_records(struct board *b, struct route_candidate *c, int64_t now_ms)
 		t->quota[1] = board_quota(b, part);
 		if (t->quota[1] != NULL) {
 			remember_target(t->quota[1], c->target_key_model);
+			set(&t->quota[1]->of_upstream, c->key == NULL);
 			(void)target_of(b, t->quota[1], part);
 			board_quota_link(
 				b, t->quota[0], id, t->quota[1], c->model.at, c->model.len);
@@ -150,7 +180,7 @@ count(struct board_quota *q, const int64_t add[QUOTA__UNITS], int64_t at_ms,
 
 /* Does what is left cover the call that is counted by now? */
 static bool
-is_covered(struct board_quota *q, const int64_t held[QUOTA__UNITS], int64_t now_ms)
+is_covered(struct board_quota *q, const int64_t held[QUOTA__UNITS], bool is_probe, int64_t now_ms)
 {
 	for (int i = 0; i < BOARD_QUOTA_WINDOWS; i++) {
 		struct board_quota_window *w = &q->window[i];
@@ -163,7 +193,8 @@ is_covered(struct board_quota *q, const int64_t held[QUOTA__UNITS], int64_t now_
 		if (left + (double)held[unit] >= (double)get(&w->capacity) * 0.95 &&
 			unit != QUOTA_REQUESTS)
 			continue;
-		if (!window_canary(w, now_ms))
+		/* a probe is one request at a time and comes seldom: it finds out */
+		if (!(is_probe && window_is_guess(w)) && !window_canary(w, now_ms))
 			return false;
 	}
 	return true;
@@ -214,9 +245,8 @@ forecast_begin(struct board *b, struct route_candidate *c)
 			if (get(&q->window[n].what) != 0)
 				window_turn(b, q, &q->window[n], now_ms);
 		count(q, t->held, now_ms, t->mark[i], false);
-		/* a probe is one request at a time: it finds out */
-		covered = covered && (atomic_load(&is_off) || c->probes != 0 ||
-					     is_covered(q, t->held, now_ms));
+		covered = covered &&
+			  (atomic_load(&is_off) || is_covered(q, t->held, c->probes != 0, now_ms));
 	}
 	if (!covered)
 		undo(t);
@@ -357,6 +387,8 @@ rate_of(const struct board_quota *q, const struct board_quota_window *w, enum qu
 			series_of(q->hours[kind], BOARD_QUOTA_DAY, FORECAST_HOUR_MS, scale, call,
 				now_ms, counts, &s);
 		forecast_rate(&s, r);
+		if (s.calls < CALLS_LEAST)
+			r->seen = 0; /* a rate for people, but nothing is foreseen of it */
 	}
 	r->per_ms += (double)get(&w->foreign) / 1e9;
 }
@@ -365,15 +397,20 @@ struct outlook {
 	int64_t dry_ms, share_ppm;
 };
 
-/* By kind of capacity and confidence of the rate: systems.md B2.3, of the time that is left. */
-static double
-safety_of(enum forecast_kind kind, double confidence)
+/* By kind of capacity and confidence of the rate (systems.md B2.3): 0 low, 1 medium, 2 high, 3 unknown. */
+static int
+uncertainty_of(enum forecast_kind kind, double confidence)
 {
-	static const double factor[] = { 1.0, 0.9, 0.75, 0.5, 0.5 };
-	int level = kind == FORECAST_ESTIMATED ? 1 : kind == FORECAST_BOUNDED ? 2 : 0;
+	static const int of_kind[] = { 3, 0, 0, 1, 2 };
+	int level = of_kind[kind] + (confidence < 0.5);
 
-	return factor[level + (confidence < 0.5)];
+	return level > 3 ? 3 : level;
 }
+
+/* Of the time that is left so much is counted on … */
+static const double safety_of[] = { 1.0, 0.9, 0.75, 0.5 };
+/* … and what is foreseen is worth so much. */
+static const double worth_of[] = { 1.0, 0.85, 0.7, 0.5 };
 
 /* So much of its weight that it lasts: what is left of the quota against what is left of the time. */
 static int64_t
@@ -396,9 +433,10 @@ foresee_window(
 	struct window_what what = what_unpack(get(&w->what));
 	int64_t length_ms = get(&w->length_ms), end_ms = get(&w->reset_ms), spread_ms, time_ms;
 	int64_t dry_ms = 0, old_dry_ms = get(&w->dry_ms);
-	bool ends = (what.turn == TURN_FIXED || what.turn == TURN_CALENDAR) && end_ms > now_ms;
+	bool ends = is_turning(what.turn) && end_ms > now_ms;
 	double left, refill = window_refill(w), capacity = (double)get(&w->capacity);
 	struct forecast_rate r;
+	int level;
 
 	rate_of(q, w, what.unit, now_ms, &r);
 	set(&w->rate, (int64_t)(r.per_ms * 60000 * 1000));
@@ -416,13 +454,16 @@ foresee_window(
 		dry_ms = now_ms + time_ms;
 	if (length_ms > FORECAST_HOUR_MS && r.span_ms < FORECAST_HOUR_MS)
 		r.confidence *= 0.8;
-	set(&w->confidence_ppm, (int64_t)(r.confidence * of_kind[what.kind] * 1e6));
+	level = uncertainty_of(what.kind, r.confidence);
+	set(&w->confidence_ppm,
+		(int64_t)(r.confidence * of_kind[what.kind] * worth_of[level] * 1e6));
+	set(&w->uncertainty, level);
 	set(&w->spread_ms, spread_ms);
 	set(&w->dry_ms, dry_ms);
 	if (dry_ms > 0 && (o->dry_ms == 0 || dry_ms < o->dry_ms))
 		o->dry_ms = dry_ms;
 	if (ends && length_ms >= FORECAST_HOUR_MS && capacity > 0 && time_ms >= 0 &&
-		(double)time_ms * safety_of(what.kind, r.confidence) < (double)(end_ms - now_ms)) {
+		(double)time_ms * safety_of[level] < (double)(end_ms - now_ms)) {
 		int64_t share = share_of(w, left, now_ms, end_ms);
 
 		if (share < o->share_ppm)
@@ -430,33 +471,84 @@ foresee_window(
 	}
 }
 
-/* Once for each window that is foreseen not to last. */
-static void
-alert(const struct board_quota *q, struct board_quota_window *w, struct id id, int64_t now_ms)
-{
-	int64_t told_ms = get(&w->alerted_ms), end_ms = get(&w->reset_ms), dry_ms = get(&w->dry_ms);
-	char key[ID_TEXT_BYTES], dry[CLOCK_TEXT_BYTES], end[CLOCK_TEXT_BYTES];
-	int64_t words[BOARD_QUOTA_MODEL / 8], half[2] = { get(&q->whole[0]), get(&q->whole[1]) };
+/* ---- what people are told ---- */
 
-	if (get(&w->length_ms) < FORECAST_HOUR_MS || dry_ms == 0 || told_ms > now_ms ||
-		get(&w->confidence_ppm) < ALERT_PPM)
+static void
+words_for(const struct board_quota_window *w, enum forecast_stage to, char *out, size_t room)
+{
+	const char *unit = quota_unit_name(what_unpack(get(&w->what)).unit);
+	char dry[FORECAST_SAID_BYTES], end[CLOCK_TEXT_BYTES];
+	const char *reset = get(&w->reset_ms) > 0 ? "; reset at " : "";
+
+	forecast_say(get(&w->dry_ms), get(&w->spread_ms), dry);
+	clock_rfc3339(get(&w->reset_ms), end);
+	end[10] = ' ';
+	end[*reset == '\0' ? 0 : 16] = '\0';
+	if (to == FORECAST_RUNS_DRY)
+		(void)snprintf(
+			out, room, "its quota of %s runs dry at %s%s%s", unit, dry, reset, end);
+	else
+		(void)snprintf(out, room, "its quota of %s is %s%s%s", unit,
+			to == FORECAST_USED_UP ? "used up" : "there again", reset, end);
+}
+
+static void
+put_event(struct board *b, const struct board_quota *q, const struct board_quota_window *w,
+	const struct board_target *target, struct id id, enum forecast_stage from,
+	enum forecast_stage to)
+{
+	int64_t words[BOARD_QUOTA_MODEL / 8], whole[2] = { get(&q->whole[0]), get(&q->whole[1]) };
+	bool is_part = get(&q->linked) != 0, is_upstream = get(&q->of_upstream) != 0;
+	char text[160];
+	struct board_event e;
+
+	memset(&e, 0, sizeof e);
+	e.target = board_target_id(target);
+	e.record = id;
+	e.kind = EVENT_QUOTA;
+	e.scope = is_upstream ? is_part ? SCOPE_UPSTREAM_MODEL : SCOPE_UPSTREAM
+		  : is_part   ? SCOPE_KEY_MODEL
+			      : SCOPE_KEY;
+	e.from = (uint8_t)from;
+	e.to = (uint8_t)to;
+	e.until_ms = to == FORECAST_RUNS_DRY ? get(&w->dry_ms) : get(&w->reset_ms);
+	if (is_part) {
+		for (int i = 0; i < BOARD_QUOTA_MODEL / 8; i++)
+			words[i] = get(&q->model[i]);
+		memcpy(&e.record, whole, sizeof e.record);
+		memcpy(e.name, words, sizeof e.name);
+		e.name[sizeof e.name - 1] = '\0';
+	}
+	words_for(w, to, text, sizeof text);
+	(void)snprintf(e.evidence, sizeof e.evidence, "%.*s", (int)sizeof e.evidence - 1, text);
+	board_event_add(b, &e);
+}
+
+/* Worse at once, better only when the window is over: it must not flutter. */
+static void
+tell_people(struct board *b, const struct board_quota *q, struct board_quota_window *w,
+	const struct board_target *target, struct id id, int64_t now_ms)
+{
+	int64_t was = get(&w->stage), end_ms = get(&w->reset_ms), dry_ms = get(&w->dry_ms);
+	struct window_what what = what_unpack(get(&w->what));
+	enum forecast_stage to = FORECAST_LASTS;
+
+	if (get(&w->length_ms) < FORECAST_HOUR_MS || what.kind == FORECAST_UNKNOWN)
 		return;
-	if (!atomic_compare_exchange_strong(&w->alerted_ms, &told_ms,
-		    end_ms > now_ms ? end_ms : now_ms + get(&w->length_ms)))
+	if (dry_ms > 0 && dry_ms <= now_ms)
+		to = FORECAST_USED_UP;
+	else if (dry_ms > 0 && get(&w->confidence_ppm) >= SURE_PPM &&
+		 get(&w->spread_ms) < dry_ms - now_ms)
+		to = FORECAST_RUNS_DRY;
+	if ((int64_t)to == was || ((int64_t)to < was && get(&w->stage_ms) > now_ms) ||
+		!atomic_compare_exchange_strong(&w->stage, &was, to))
 		return;
-	if (get(&q->linked) != 0)
-		memcpy(&id, half, sizeof id);
-	for (int i = 0; i < BOARD_QUOTA_MODEL / 8; i++)
-		words[i] = get(&q->model[i]);
-	id_text("key_", id, key);
-	clock_rfc3339(dry_ms, dry);
-	clock_rfc3339(end_ms, end);
-	log_write(LOG_WARN, "alert",
-		"key %s%s%.63s: its quota of %s runs dry at %s, give or take %lld s%s%s", key,
-		words[0] == 0 ? "" : ", model ", (const char *)words,
-		quota_unit_name(what_unpack(get(&w->what)).unit), dry,
-		(long long)get(&w->spread_ms) / 1000, end_ms > now_ms ? "; it is reset at " : "",
-		end_ms > now_ms ? end : "");
+	if (to != FORECAST_LASTS)
+		set(&w->stage_ms, is_turning(what.turn) && end_ms > now_ms
+					  ? end_ms
+					  : now_ms + get(&w->length_ms));
+	if (to > was || was == FORECAST_USED_UP)
+		put_event(b, q, w, target, id, (enum forecast_stage)was, to);
 }
 
 static void
@@ -473,7 +565,8 @@ foresee(struct board *b, struct board_quota *q, struct id id, int64_t now_ms)
 		window_turn(b, q, w, now_ms);
 		learn_raise(b, q, w, now_ms);
 		foresee_window(q, w, now_ms, &o);
-		alert(q, w, id, now_ms);
+		if (target != NULL)
+			tell_people(b, q, w, target, id, now_ms);
 	}
 	if (target == NULL)
 		return;
@@ -537,13 +630,35 @@ forecast_see(struct board *b, const struct route_candidate *c, const struct rout
 		memset(changed, 0, sizeof changed);
 	if (o->told != NULL)
 		explained = see_told(b, t, o->told, changed, wait_ms, refused, now_ms);
-	if (refused && !explained)
+	if (refused && !explained && !o->is_address)
 		learn_refusal(b, t->quota[t->quota[1] != NULL && !o->is_account ? 1 : 0],
 			QUOTA_REQUESTS, length_of_refusal(wait_ms, o->is_quota),
 			wait_ms > 0 ? now_ms + wait_ms : 0);
 	for (int i = 0; i < 2; i++)
 		if (t->quota[i] != NULL && !foresee_once(b, t->quota[i], id, now_ms))
 			write_hold(t->quota[i], now_ms);
+}
+
+bool
+forecast_retry(struct board *b, struct id key)
+{
+	struct board_quota *q = board_quota_find(b, key);
+	int64_t now_ms = board_now_ms(b);
+	bool any = false;
+
+	for (int n = 0; q != NULL && n < BOARD_QUOTAS; n++) {
+		for (int i = 0; i < BOARD_QUOTA_WINDOWS; i++) {
+			struct board_quota_window *w = &q->window[i];
+
+			if (get(&w->what) == 0 || window_hold(q, w, window_need(q, w), now_ms) == 0)
+				continue;
+			set(&w->canary_ms, now_ms);
+			any = true;
+		}
+		write_hold(q, now_ms);
+		q = board_quota_part(b, q);
+	}
+	return any;
 }
 
 void
@@ -561,6 +676,47 @@ forecast_clerk(struct board *b)
 }
 
 /* ---- for people ---- */
+
+bool
+forecast_is_news(const struct forecast_quota *q)
+{
+	return q->dry_ms > 0 && q->length_ms >= FORECAST_HOUR_MS && q->confidence_ppm >= SURE_PPM;
+}
+
+/* By how long it goes where that is known, else by what is left.  A window that lasts is never called
+ * critical: at its end little is left of any. */
+static enum forecast_plenty
+plenty_of(const struct forecast_quota *f, int64_t need, int64_t now_ms)
+{
+	int64_t ahead_ms = f->dry_ms - now_ms;
+
+	if (f->remaining < 0)
+		return PLENTY_UNKNOWN;
+	if (f->remaining < need)
+		return PLENTY_EXHAUSTED;
+	if (forecast_is_news(f) && ahead_ms < 4 * FORECAST_HOUR_MS)
+		return PLENTY_CRITICAL;
+	return (forecast_is_news(f) && ahead_ms < FORECAST_DAY_MS) ||
+			       (f->capacity > 0 && f->remaining * 5 <= f->capacity)
+		       ? PLENTY_CONSTRAINED
+		       : PLENTY_ABUNDANT;
+}
+
+void
+forecast_say(int64_t dry_ms, int64_t spread_ms, char out[FORECAST_SAID_BYTES])
+{
+	char at[CLOCK_TEXT_BYTES];
+	long long s = (long long)(spread_ms + 999) / 1000;
+
+	clock_rfc3339(dry_ms, at);
+	at[10] = ' ';
+	if (s < 90)
+		(void)snprintf(out, FORECAST_SAID_BYTES, "%.16s ± %lld s", at, s);
+	else if (s < 90 * 60)
+		(void)snprintf(out, FORECAST_SAID_BYTES, "%.16s ± %lld min", at, (s + 30) / 60);
+	else
+		(void)snprintf(out, FORECAST_SAID_BYTES, "%.16s ± %lld h", at, (s + 1800) / 3600);
+}
 
 static int
 show(const struct board_quota *q, int64_t now_ms, struct forecast_quota *out, int most)
@@ -586,6 +742,7 @@ show(const struct board_quota *q, int64_t now_ms, struct forecast_quota *out, in
 			.rate_milli = get(&w->rate),
 			.dry_ms = get(&w->dry_ms),
 			.spread_ms = get(&w->spread_ms),
+			.uncertainty = (int)get(&w->uncertainty),
 			.confidence_ppm = get(&w->confidence_ppm) };
 		(void)memcpy(f->model, words, sizeof f->model);
 		f->model[sizeof f->model - 1] = '\0';
@@ -598,6 +755,7 @@ show(const struct board_quota *q, int64_t now_ms, struct forecast_quota *out, in
 		f->reset_ms = what.turn == TURN_SLIDING || get(&w->reset_ms) <= now_ms
 				      ? 0
 				      : get(&w->reset_ms);
+		f->plenty = plenty_of(f, window_need(q, w), now_ms);
 		count++;
 	}
 	return count;
@@ -619,9 +777,12 @@ forecast_quotas(struct board *b, struct id key, struct forecast_quota *out, int 
 }
 
 bool
-forecast_key_at(struct board *b, int n, struct id *key)
+forecast_key_at(struct board *b, int n, struct id *key, bool *is_upstream)
 {
 	const struct board_quota *q = board_quota_at(b, n, key);
 
-	return q != NULL && get(&q->linked) == 0;
+	if (q == NULL || get(&q->linked) != 0)
+		return false;
+	*is_upstream = get(&q->of_upstream) != 0;
+	return true;
 }

@@ -34,8 +34,13 @@ void forecast_release(struct board *b, const struct route_candidate *c);
 /* After an attempt, whatever came of it. */
 void forecast_see(struct board *b, const struct route_candidate *c, const struct route_outcome *o);
 
+/* A person asks to try again: one call may find out whether what is used up still is, of the key and at
+ * each model.  false: nothing was. */
+bool forecast_retry(struct board *b, struct id key);
+
 /* Each second, by any clerk: foresees anew what no answer came for.  Each record is done by one of them.
- * Logs an alert for a quota of an hour or more that will not last until its reset. */
+ * A quota of an hour or more that will not last until its reset, is used up, or is there again, is an
+ * event on the board, once for each window (EVENT_QUOTA). */
 void forecast_clerk(struct board *b);
 
 /* ---- for people ---- */
@@ -43,9 +48,22 @@ void forecast_clerk(struct board *b);
 enum forecast_kind { FORECAST_UNKNOWN, FORECAST_GIVEN, FORECAST_EXACT, FORECAST_ESTIMATED, FORECAST_BOUNDED };
 const char *forecast_kind_name(enum forecast_kind k); /* "exact" */
 
+/* What people were told last of a quota of an hour or more. */
+enum forecast_stage { FORECAST_LASTS, FORECAST_RUNS_DRY, FORECAST_USED_UP };
+const char *forecast_stage_name(enum forecast_stage s); /* "runs_dry" */
+
+/* How much there is and how far it goes: B2.3's names.  Nothing is kept from a key for them. */
+enum forecast_plenty { PLENTY_UNKNOWN, PLENTY_ABUNDANT, PLENTY_CONSTRAINED, PLENTY_CRITICAL, PLENTY_EXHAUSTED };
+const char *forecast_plenty_name(enum forecast_plenty p); /* "abundant" */
+
+/* How sure that is: 0 low, 1 medium, 2 high uncertainty, 3: nothing is known. */
+const char *forecast_uncertainty_name(int level);
+
 struct forecast_quota {
 	enum quota_unit unit;
 	enum forecast_kind kind;
+	enum forecast_plenty plenty;
+	int uncertainty;
 	char model[BOARD_QUOTA_MODEL]; /* "": of all */
 	int64_t length_ms;       /* 0: not known */
 	int64_t capacity;        /* -1: not known, as remaining */
@@ -55,10 +73,16 @@ struct forecast_quota {
 	int64_t dry_ms, spread_ms; /* board time, and how far off about 19 of 20 are; 0: it lasts */
 	int64_t confidence_ppm;
 };
+/* As it may be shown alone: it runs dry before its reset, its window is an hour or more, and that is sure enough. */
+bool forecast_is_news(const struct forecast_quota *q);
+/* "2026-11-21 14:32 ± 3 min" (UTC). */
+#define FORECAST_SAID_BYTES 48
+void forecast_say(int64_t dry_ms, int64_t spread_ms, char out[FORECAST_SAID_BYTES]);
+
 /* What is known of a key's (or upstream's without keys) quotas: how many were put into `out`. */
 int forecast_quotas(struct board *b, struct id key, struct forecast_quota *out, int most);
 /* The nth place of the board's table, 0 to BOARD_QUOTAS - 1: is it of a key (or upstream)? */
-bool forecast_key_at(struct board *b, int n, struct id *key);
+bool forecast_key_at(struct board *b, int n, struct id *key, bool *is_upstream);
 
 /* ---- the arithmetic, apart from where its numbers come from ---- */
 

@@ -1,6 +1,7 @@
 /*
  * person.c - what a person can do to how somebody stands.
  */
+#include "route/forecast.h"
 #include "route/standing-int.h"
 
 #include <string.h>
@@ -39,6 +40,7 @@ standing_retry(struct board *b, struct id record, struct span model, struct err 
 	struct deed d;
 	struct board_target *t;
 	int64_t until;
+	bool was_held;
 
 	deed_make(&d, b, record, model, "a person asks to try again");
 	if ((t = standing_target(&d.c, d.scope)) == NULL)
@@ -47,10 +49,11 @@ standing_retry(struct board *b, struct id record, struct span model, struct err 
 		err_set(err, ERR_CONFLICT, "it is disabled");
 		return err_say(err, "It is disabled; enable it.");
 	}
+	was_held = forecast_retry(b, record);
 	until = atomic_load(&t->rest_until_ms);
 	do {
 		if (until <= d.r.now_ms)
-			return 0;
+			return was_held;
 	} while (!atomic_compare_exchange_weak(&t->rest_until_ms, &until, d.r.now_ms));
 	standing_tell(&d.r, d.scope, EVENT_REST, state_of(t), state_of(t), CAUSE_PERSON);
 	return 1;
@@ -76,15 +79,19 @@ illegal(enum target_state from, enum target_state to, struct err *err)
 
 /* Whatever kept it from being asked is over. */
 static void
-wake(struct board_target *t)
+wake(const struct deed *d, struct board_target *t)
 {
+	int64_t opened = atomic_exchange(&t->breaker, 0);
+
 	poke(&t->rests, 0);
 	poke(&t->stated_ms, 0);
 	poke(&t->failures, 0);
 	poke(&t->successes, 0);
-	poke(&t->breaker, 0);
 	poke(&t->share_ppm, 0);
 	atomic_store(&t->rest_until_ms, 0);
+	if (opened != 0)
+		standing_tell(&d->r, d->scope, EVENT_BREAKER, STANDING_OPEN, STANDING_CLOSED,
+			CAUSE_PERSON);
 }
 
 int
@@ -104,21 +111,42 @@ standing_set(
 	if (!standing_is_legal(from, to))
 		return illegal(from, to, err);
 	if (to == TARGET_AVAILABLE)
-		wake(t);
+		wake(&d, t);
 	return standing_move(&d.r, SCOPE_KEY, to, CAUSE_PERSON) ? 1 : illegal(from, to, err);
 }
 
-void
-standing_renew(struct board *b, struct id record)
+bool
+standing_renew(struct board *b, struct id record, const char *why)
 {
 	struct deed d;
 	struct board_target *t;
+	bool rested;
 
-	deed_make(&d, b, record, SPAN_NONE, "its record or secret was changed");
+	deed_make(&d, b, record, SPAN_NONE, why);
 	if ((t = d.c.target_key) == NULL)
+		return false;
+	rested = !standing_is_as_ever(t);
+	wake(&d, t);
+	return standing_move(&d.r, SCOPE_KEY, TARGET_AVAILABLE, CAUSE_PERSON) || rested;
+}
+
+void
+standing_force(struct board *b, const struct upstream *u, int before)
+{
+	struct board_target *t = board_target(b, u->head.id);
+	struct route_candidate c = { .upstream = u, .target_upstream = t };
+	struct route_outcome o = { .evidence = SPAN_LIT("forced by a person") };
+	struct report r = { .board = b, .c = &c, .o = &o, .now_ms = board_now_ms(b) };
+	struct standing was, is;
+
+	if (t == NULL || before == u->breaker_forced)
 		return;
-	wake(t);
-	(void)standing_move(&d.r, SCOPE_KEY, TARGET_AVAILABLE, CAUSE_PERSON);
+	if (u->breaker_forced == BREAKER_AUTO)
+		o.evidence = SPAN_LIT("no longer forced by a person");
+	standing_state(b, t, true, before, &was);
+	standing_state(b, t, true, u->breaker_forced, &is);
+	standing_tell(
+		&r, SCOPE_UPSTREAM, EVENT_BREAKER, (int)was.breaker, (int)is.breaker, CAUSE_PERSON);
 }
 
 int

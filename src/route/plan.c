@@ -52,11 +52,9 @@ add_member(struct route_record *r, struct id upstream, struct id key, uint8_t re
 
 /* How much of its weight the forecast of its quota leaves it, of 255. */
 static uint8_t
-lasting(const struct board_target *t)
+lasting(const struct seat *s)
 {
-	int64_t ppm = now_at(&t->forecast_share_ppm);
-
-	return (uint8_t)(ppm <= 0 || ppm >= 1000000 ? 255 : ppm * 255 / 1000000);
+	return (uint8_t)(seat_lasts_ppm(s) * 255 / PPM_ALL);
 }
 
 static void
@@ -81,7 +79,7 @@ add_candidate(struct deciding *d, const struct live *who)
 	c->share = s->word;
 	c->share_step = who->is_thin ? share_step((double)who->weight) : s->step;
 	c->target_key = s->key == NULL ? NULL : s->key->target;
-	c->target_key_model = atomic_load_explicit(&s->at_model, memory_order_relaxed);
+	c->target_key_model = seat_at_model(s) == s->target ? NULL : seat_at_model(s);
 	c->target_upstream = u->upstream->target;
 	c->target_upstream_model = atomic_load_explicit(&u->at_model, memory_order_relaxed);
 	c->target_group = u->upstream->target_group;
@@ -90,7 +88,7 @@ add_candidate(struct deciding *d, const struct live *who)
 	if (m == NULL)
 		return;
 	m->until_ms = who->until_ms;
-	m->forecast = lasting(s->target);
+	m->forecast = lasting(s);
 	if (d->is_scored)
 		score_tell(d->look, who, m);
 	if (d->weights > 0)
@@ -414,17 +412,48 @@ decide(struct deciding *d)
 
 /* ---- when nobody can be asked ---- */
 
-static int
-no_route(const struct route_ask *ask, struct err *err)
+/* Is it a fallback for something else, too, that was named before? */
+static bool
+was_named(const struct view *v, int stage)
 {
+	struct span m = v->stage[stage].model;
+
+	for (int i = 1; i < stage; i++)
+		if (v->stage[i].model.len == m.len &&
+			memcmp(v->stage[i].model.at, m.at, m.len) == 0)
+			return true;
+	return false;
+}
+
+/* " nor its fallbacks a, b"; "" where there are none. */
+static const char *
+fallbacks_of(const struct view *v, char *text, size_t bytes)
+{
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (int i = 1; i < v->stage_count && used < bytes; i++)
+		if (!was_named(v, i))
+			used += (size_t)snprintf(text + used, bytes - used, "%s%.*s",
+				used == 0 ? " nor its fallbacks " : ", ",
+				(int)v->stage[i].model.len, v->stage[i].model.at);
+	return text;
+}
+
+static int
+no_route(const struct route_ask *ask, const struct view *v, struct err *err)
+{
+	char fallbacks[120];
+
 	err_set(err, ERR_NO_ROUTE, "no active upstream serves model '%.*s'", (int)ask->model.len,
 		ask->model.at);
 	if (ask->model.len == 0)
 		return err_say(err, "This path names no model; name an upstream in the "
 				    "header X-Upstream-Name, or make one the default.");
 	return err_say(err,
-		"No upstream serves the model '%.*s'; GET /v1/models lists those served.",
-		(int)(ask->model.len > 100 ? 100 : ask->model.len), ask->model.at);
+		"No upstream serves the model '%.*s'%s; GET /v1/models lists those served.",
+		(int)(ask->model.len > 100 ? 100 : ask->model.len), ask->model.at,
+		fallbacks_of(v, fallbacks, sizeof fallbacks));
 }
 
 /* "3 rests, 1 policy" */
@@ -450,6 +479,9 @@ nobody_left(const struct route_table *t, const struct route_ask *ask, const stru
 	char counts[160];
 	int model_len = (int)(ask->model.len > 80 ? 80 : ask->model.len);
 	unsigned costs = (unsigned)r->out[REASON_COST] + r->out[REASON_UNPRICED];
+	static const char dear[] =
+		"The model '%.*s' costs more than is allowed for this request, or "
+		"its price is not known.";
 
 	if (r->considered == 0) {
 		err_set(err, ERR_NO_KEY_AVAILABLE, "no enabled key for model '%.*s'", model_len,
@@ -463,6 +495,12 @@ nobody_left(const struct route_table *t, const struct route_ask *ask, const stru
 		return err_say(err, "Policies of this gateway do not allow the model '%.*s'.",
 			model_len, ask->model.at);
 	}
+	if (costs > 0 && costs + r->out[REASON_POLICY] == r->considered) {
+		/* asking again later would not help */
+		err_set(err, ERR_MODEL_NOT_ALLOWED, "model '%.*s' costs too much everywhere",
+			model_len, ask->model.at);
+		return err_say(err, dear, model_len, ask->model.at);
+	}
 	err_set(err, ERR_NO_KEY_AVAILABLE, "none of %u keys for model '%.*s' can be asked: %s",
 		r->considered, model_len, ask->model.at, counts_of(r, counts, sizeof counts));
 	if (plan->may_free) /* who is only busy may be free at any moment */
@@ -470,10 +508,7 @@ nobody_left(const struct route_table *t, const struct route_ask *ask, const stru
 	else if (plan->wakes_ms != 0)
 		err->retry_boot_ms = clock_boot_ms() + board_wait_ms(t->board, plan->wakes_ms);
 	if (costs > 0 && plan->wakes_ms == 0 && !plan->may_free)
-		return err_say(err,
-			"The model '%.*s' costs more than is allowed for this request, or "
-			"its price is not known.",
-			model_len, ask->model.at);
+		return err_say(err, dear, model_len, ask->model.at);
 	return -1;
 }
 
@@ -509,8 +544,9 @@ route_plan(const struct route_table *table, const struct route_ask *ask, struct 
 	if ((v = view_of(t, ask, err)) == NULL)
 		return -1;
 	if (!v->is_known && v->stage[0].considered == 0) {
+		(void)no_route(ask, v, err);
 		view_drop(t, v);
-		return no_route(ask, err);
+		return -1;
 	}
 	for (int i = 0; i < v->stage_count; i++) {
 		seats = v->stage[i].seat_count > seats ? v->stage[i].seat_count : seats;
@@ -533,6 +569,29 @@ route_plan(const struct route_table *table, const struct route_ask *ask, struct 
 		return 0;
 	plan->count = d.later;
 	return nobody_left(t, ask, plan, err);
+}
+
+int
+route_places(const struct route_table *table, const struct route_ask *ask,
+	void (*fn)(void *ctx, const struct upstream *u, struct span model), void *ctx,
+	struct err *err)
+{
+	struct route_table *t = (struct route_table *)table; /* as above */
+	struct view *v = view_of(t, ask, err);
+	const struct pool *p = v == NULL ? NULL : &v->stage[0];
+	int count = 0;
+
+	for (size_t i = 0; p != NULL && i < p->unit_count; i++) {
+		const struct unit *u = &p->units[i];
+
+		/* units of one target differ in their keys alone */
+		if (i > 0 && u->branch == p->units[i - 1].branch)
+			continue;
+		fn(ctx, u->upstream->record, u->model);
+		count++;
+	}
+	view_drop(t, v);
+	return v == NULL ? -1 : count;
 }
 
 /* ---- and then ---- */

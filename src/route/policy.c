@@ -4,6 +4,7 @@
  */
 #include "route/route-int.h"
 
+#include <stdio.h>
 #include <string.h>
 
 bool
@@ -81,6 +82,23 @@ has_tag(const char *tags, struct span wanted)
 	return false;
 }
 
+/* What an upstream has a field of its own for is a tag as well. */
+static bool
+has_place(const struct upstream *u, struct span wanted)
+{
+	const struct {
+		const char *name, *value;
+	} places[] = { { "region", u->region }, { "tenant", u->tenant }, { "tier", u->tier } };
+	char tag[2 * NAME_BYTES];
+
+	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+		(void)snprintf(tag, sizeof tag, "%s=%s", places[i].name, places[i].value);
+		if (places[i].value[0] != '\0' && has_tag(tag, wanted))
+			return true;
+	}
+	return false;
+}
+
 /* Each of the wanted ones, of key or upstream. */
 static bool
 has_tags(const char *wanted, const struct table_upstream *u, const struct table_key *k)
@@ -90,7 +108,7 @@ has_tags(const char *wanted, const struct table_upstream *u, const struct table_
 		struct span one = { at, len };
 
 		at += len + (at[len] != '\0');
-		if (len > 0 && !has_tag(u->record->tags, one) &&
+		if (len > 0 && !has_tag(u->record->tags, one) && !has_place(u->record, one) &&
 			(k == NULL || !has_tag(k->record->tags, one)))
 			return false;
 	}
@@ -147,4 +165,40 @@ policy_tell(struct view *v, const struct table_policy *p)
 			return;
 	if (v->policy_count < most)
 		v->policy[v->policy_count++] = p->record->head.id;
+}
+
+static bool
+speaks_of(const struct policy *p, const struct route *route, struct id project,
+	const struct route_candidate *c)
+{
+	switch ((enum policy_scope)p->scope) {
+	case POLICY_GLOBAL:
+		return true;
+	case POLICY_OF_PROJECT:
+		return id_equal(p->project, project);
+	case POLICY_OF_UPSTREAM:
+		return id_equal(p->upstream, c->upstream->head.id);
+	case POLICY_OF_KEY:
+		return c->key != NULL && id_equal(p->key, c->key->id);
+	case POLICY_OF_ROUTE:
+		return route != NULL && id_equal(p->route, route->head.id);
+	}
+	return false;
+}
+
+int
+route_failure_rules(const struct snapshot *s, const struct route *route, struct id project,
+	const struct route_candidate *c, const char **lists, int most)
+{
+	int n = 0;
+
+	if (n < most && route != NULL && route->failure_rules[0] != '\0')
+		lists[n++] = route->failure_rules;
+	if (n < most && c->upstream->failure_rules[0] != '\0')
+		lists[n++] = c->upstream->failure_rules;
+	for (size_t i = 0; i < s->policy_count && n < most; i++)
+		if (s->policies[i].failure_rules[0] != '\0' &&
+			speaks_of(&s->policies[i], route, project, c))
+			lists[n++] = s->policies[i].failure_rules;
+	return n;
 }

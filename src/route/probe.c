@@ -11,7 +11,7 @@
 #include "route/forecast.h"
 
 enum standing_may
-standing_upstream_may(const struct board *b, const struct upstream *u, const struct board_target *t,
+standing_may_through(const struct board *b, const struct upstream *u, const struct board_target *t,
 	int64_t now_ms)
 {
 	if (u->breaker_forced == BREAKER_FORCED_OPEN)
@@ -63,9 +63,7 @@ may_begin(struct board *b, struct route_candidate *c, enum board_scope scope)
 {
 	struct board_target *t = standing_target(c, scope);
 	int64_t now_ms = board_now_ms(b);
-	enum standing_may may = scope == SCOPE_UPSTREAM
-					? standing_upstream_may(b, c->upstream, t, now_ms)
-					: standing_may(b, t, now_ms);
+	enum standing_may may = standing_may_through(b, c->upstream, t, now_ms);
 
 	/* at once, though this process's snapshot may still have it */
 	if (scope == SCOPE_KEY && t != NULL && state_of(t) == TARGET_DISABLED)
@@ -123,6 +121,20 @@ give_places(const struct route_candidate *c)
 		(void)atomic_fetch_sub(&c->target_upstream->inflight, 1);
 	if (c->target_key != NULL)
 		(void)atomic_fetch_sub(&c->target_key->inflight, 1);
+}
+
+int64_t
+route_rests_ms(const struct board *board, const struct route_candidate *c)
+{
+	int64_t now_ms = board_now_ms(board), until_ms = now_ms;
+
+	for (enum board_scope s = 0; s < SCOPE__COUNT; s++) {
+		const struct board_target *t = standing_target(c, s);
+
+		if (t != NULL && peek(&t->rest_until_ms) > until_ms)
+			until_ms = peek(&t->rest_until_ms);
+	}
+	return until_ms - now_ms;
 }
 
 bool

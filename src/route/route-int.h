@@ -153,7 +153,7 @@ struct unit {
 
 struct seat {
 	struct board_target *target; /* whose figures are its own: the key's, or the upstream's; never NULL */
-	_Atomic(struct board_target *) at_model; /* the key at the model */
+	_Atomic(struct board_target *) at_model; /* the key at the model; target: nothing was said of that yet */
 	struct board_share *word;
 	const struct table_key *key; /* NULL: the upstream needs none */
 	int64_t tag;         /* the word's, among the pool's; 0: it has none */
@@ -272,6 +272,7 @@ struct unit_now {
 	int64_t until_ms;
 	int64_t worst, usual;
 	float cost_score;    /* score.c */
+	float ramp;          /* who is coming back: a part of all; else 1 */
 };
 
 /* Groups, or targets, of which somebody is live (strategy.c). */
@@ -313,7 +314,7 @@ struct look {
 	int standing[STANDS__COUNT]; /* how many of each */
 	uint32_t best_tier;  /* of those that are live */
 	int behind;          /* in tiers after it */
-	bool may_free, wants_figures;
+	bool may_free, wants_figures, has_sitting_out;
 	struct range cost, use, latency;
 	uint16_t out[ROUTE__REASONS];
 	struct turned_away away[ROUTE_SHOWN_MAX];
@@ -327,7 +328,8 @@ void look_give(struct route_table *t, struct look *l);
 /* Who of the pool may be asked now: fills in live, out, away, wakes_ms, may_free. */
 void pool_look(struct look *l);
 
-/* It has but a part of its weight, and sits out this turn where shares do not see to that. */
+/* Who has but a part of its weight sits out turns, where shares do not see to that; does it this one? */
+bool strategy_has_sitting_out(enum route_strategy s);
 bool strategy_sits_out(const struct look *l, const struct live *who, const struct seat *s);
 /* Ranks the lives some[0..count), all of one tier: by class, then rank.  When `takes`, the turn of the
  * one that will go first is taken. */
@@ -349,10 +351,53 @@ enum { AFFINITY_IS_NONE, AFFINITY_IS_NEW, AFFINITY_IS_KEPT, AFFINITY_IS_MOVED, A
 int affinity_find(struct look *l, const struct route_ask *ask, uint64_t key[2], uint8_t *how);
 void affinity_keep(struct look *l, const uint64_t key[2], uint32_t seat, uint8_t how);
 
+static inline int64_t
+now_at(const _Atomic int64_t *word)
+{
+	return atomic_load_explicit(word, memory_order_relaxed);
+}
+
 static inline const struct unit *
 unit_of(const struct look *l, const struct live *who)
 {
 	return &l->pool->units[l->pool->seats[who->seat].unit];
+}
+
+static inline struct board_target *
+seat_at_model(const struct seat *s)
+{
+	return atomic_load_explicit(&s->at_model, memory_order_relaxed);
+}
+
+#define PPM_ALL 1000000
+
+/* Words of a target that say a part of its weight hold 0 where that is all of it. */
+static inline int64_t
+part_ppm(const _Atomic int64_t *word)
+{
+	int64_t ppm = now_at(word);
+
+	return ppm <= 0 || ppm > PPM_ALL ? PPM_ALL : ppm;
+}
+
+/* How much of the seat's weight its quotas leave it: the key's own, and those it has at the model. */
+static inline int64_t
+seat_lasts_ppm(const struct seat *s)
+{
+	int64_t own = part_ppm(&s->target->forecast_share_ppm);
+	int64_t part = part_ppm(&seat_at_model(s)->forecast_share_ppm);
+
+	return own < part ? own : part;
+}
+
+/* … and its coming back. */
+static inline int64_t
+seat_ramp_ppm(const struct seat *s)
+{
+	int64_t own = part_ppm(&s->target->share_ppm);
+	int64_t part = part_ppm(&seat_at_model(s)->share_ppm);
+
+	return own < part ? own : part;
 }
 
 /* Well mixed bits of a number. */
@@ -362,12 +407,6 @@ mixed(uint64_t n)
 	n = (n ^ n >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
 	n = (n ^ n >> 27) * UINT64_C(0x94D049BB133111EB);
 	return n ^ n >> 31;
-}
-
-static inline int64_t
-now_at(const _Atomic int64_t *word)
-{
-	return atomic_load_explicit(word, memory_order_relaxed);
 }
 
 #endif

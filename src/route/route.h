@@ -136,7 +136,7 @@ struct route_record {
 		uint32_t began_ms, took_ms; /* since the request came */
 	} attempt[ROUTE_ATTEMPTS_MAX];
 	uint32_t queued_ms;    /* waited for its turn */
-	uint8_t rules;         /* request rules that changed something */
+	uint32_t rules;        /* bits of the request rules that applied (wire/request_rule.h) */
 };
 
 struct route_plan {
@@ -155,20 +155,29 @@ struct route_plan {
  * Fills in whom to try, in order: 0, or -1 with ERR_UNKNOWN_UPSTREAM (lists the names), ERR_NO_ROUTE
  * (nobody serves the model), ERR_NO_KEY_AVAILABLE (all rest, are full or forbidden; the text says why of
  * each, err->retry_boot_ms is when the first wakes; plan->candidate and pool then tell whom to wait for, but
- * nobody of them may be asked without another plan), ERR_MODEL_NOT_ALLOWED (policies forbid).  plan->record tells why
- * also then.  Takes a turn of the first candidate's share, unless ask->is_quote.
+ * nobody of them may be asked without another plan), ERR_MODEL_NOT_ALLOWED (policies or costs forbid all of
+ * them: no use to ask again).  plan->record tells why also then.  Takes a turn of the first candidate's
+ * share, unless ask->is_quote.
  */
 int route_plan(const struct route_table *t, const struct route_ask *ask, struct route_plan *plan,
 	struct err *err);
 
-/* Does that upstream serve the model by its patterns, aliases and what was discovered? */
-bool route_serves(const struct snapshot *s, const struct upstream *u, struct span model);
+/*
+ * Who could serve what was asked for, resting or not, but for those that a person shut: fn for each
+ * upstream, with its own name of the model, in the order of targets.  By routes, policies and constraints as
+ * route_plan() goes by them, without fallbacks.  Takes no turn.  How many; 0: nobody; -1 with
+ * ERR_UNKNOWN_UPSTREAM or ERR_MEMORY.
+ */
+int route_places(const struct route_table *t, const struct route_ask *ask,
+	void (*fn)(void *ctx, const struct upstream *u, struct span model), void *ctx, struct err *err);
 
 /* ---- around an attempt; each true route_begin() is followed by one report or release ---- */
 
 /* Right before it is asked: false when it rests by now, or another request probes it.  Counts it as
  * in flight, claims its probe, and takes its turn when it is not the plan's first. */
 bool route_begin(struct board *board, struct route_candidate *c, bool is_first);
+/* How long it still rests, by what its targets say now, in milliseconds; 0: it does not. */
+int64_t route_rests_ms(const struct board *board, const struct route_candidate *c);
 /* It was not asked after all, or its client left before an answer. */
 void route_release(struct board *board, const struct route_candidate *c);
 
@@ -180,6 +189,7 @@ struct route_outcome {
 	int64_t tokens, output_tokens; /* used, and how many of them are output; 0: not known.  For forecasts */
 	bool is_timeout;
 	bool is_account;        /* the evidence speaks of the account, not of the key alone */
+	bool is_address;        /* … of the address that we call from: all keys of the upstream rest */
 	bool is_quota;          /* … of a quota of days, not of a rate */
 	bool is_model;          /* … of this model alone */
 	bool counts;            /* for breakers, by failure rules; true where none says otherwise */
@@ -198,6 +208,10 @@ struct route_rests {
 void route_report(struct board *board, const struct route_candidate *c, const struct route_outcome *o,
 	const struct route_rests *rests);
 
+/* The lists of failure rules (failure_rule.h) that an attempt goes by, in the order they are looked at:
+ * of the route (NULL: none), the upstream, then of policies, the narrowest first.  How many; at most `most`. */
+int route_failure_rules(const struct snapshot *s, const struct route *route, struct id project,
+	const struct route_candidate *c, const char **lists, int most);
 /* Should the next candidate be tried after such a failure? */
 bool route_goes_on(enum failure failure);
 /* The next candidate behind `at` after that failure: of the same stage, or of the first one its kind leads

@@ -56,6 +56,13 @@ cause_of(const struct board_target *t)
 }
 
 static inline bool
+standing_is_as_ever(const struct board_target *t)
+{
+	return peek(&t->rest_until_ms) == 0 && state_of(t) == TARGET_AVAILABLE &&
+	       peek(&t->share_ppm) == 0 && peek(&t->breaker) == 0;
+}
+
+static inline bool
 is_probed_by(const struct report *r, enum board_scope scope)
 {
 	return (r->c->probes & 1u << scope) != 0;

@@ -40,6 +40,12 @@ route_target_at(struct id whole, struct span model)
 	return board_target_part(whole, "model", model.at, model.len);
 }
 
+struct id
+route_target_of_group(struct span group)
+{
+	return group.len == 0 ? ID_NONE : board_target_part(ID_NONE, "group", group.at, group.len);
+}
+
 /* ---- states ---- */
 
 #define BIT(s) (1u << TARGET_##s)
@@ -91,7 +97,8 @@ standing_tell(const struct report *r, enum board_scope scope, enum board_event_k
 	e.to = (uint8_t)to;
 	e.cause = (uint8_t)cause;
 	e.status = (uint16_t)r->o->status;
-	e.until_ms = peek(&t->rest_until_ms);
+	if (peek(&t->rest_until_ms) > r->now_ms)
+		e.until_ms = peek(&t->rest_until_ms);
 	if (scope == SCOPE_KEY || scope == SCOPE_KEY_MODEL)
 		e.record = c->key->id;
 	else if (scope != SCOPE_ACCOUNT)
@@ -119,15 +126,18 @@ standing_move(const struct report *r, enum board_scope scope, enum target_state 
 			next = TARGET_RECOVERING;
 		if (!standing_is_legal(from, next))
 			return false;
-		new = (int64_t)next | (int64_t)cause << 8 | (int64_t)(r->o->status & 0xffff) << 16;
+		/* whoever is as ever is so for no cause */
+		new = (int64_t)next |
+		      (int64_t)(next == TARGET_AVAILABLE ? CAUSE_NONE : cause) << 8 |
+		      (int64_t)(r->o->status & 0xffff) << 16;
 		if (new == old)
 			return false;
 	} while (!atomic_compare_exchange_weak(&t->standing, &old, new));
 	if (next == from)
 		return false;
 	poke(&t->changed_at_ms, r->now_ms);
-	standing_tell(
-		r, scope, EVENT_STATE, (int)from, (int)next, next == to ? cause : CAUSE_PROBE);
+	standing_tell(r, scope, EVENT_STATE, (int)from, (int)next,
+		next == to || cause == CAUSE_PERSON ? cause : CAUSE_PROBE);
 	return next == to || standing_move(r, scope, to, cause);
 }
 
@@ -200,6 +210,8 @@ scope_of(const struct report *r)
 	switch (o->failure) {
 	case FAILURE_RATE_LIMITED:
 	case FAILURE_NO_CREDIT:
+		if (o->is_address && c->target_upstream != NULL)
+			return SCOPE_UPSTREAM;
 		if (o->is_model && c->target_key_model != NULL)
 			return SCOPE_KEY_MODEL;
 		return o->is_account && c->target_group != NULL ? SCOPE_ACCOUNT : of_key;
@@ -459,7 +471,8 @@ breaker_of(const struct board_target *t, int forced, int64_t now_ms)
 		return STANDING_FORCED_CLOSED;
 	if (t == NULL || peek(&t->breaker) == 0)
 		return STANDING_CLOSED;
-	return peek(&t->rest_until_ms) > now_ms ? STANDING_OPEN : STANDING_HALF_OPEN;
+	return peek(&t->rest_until_ms) > now_ms && peek(&t->successes) == 0 ? STANDING_OPEN
+									    : STANDING_HALF_OPEN;
 }
 
 void

@@ -16,7 +16,7 @@
  *   exhausted  -> recovering, disabled, invalid
  *   recovering -> available, exhausted, disabled, invalid;  throttled (it climbed too fast)
  *   disabled   -> available, invalid
- *   invalid    -> disabled;  recovering (a probe got through, or its secret is a new one)
+ *   invalid    -> disabled;  recovering (a probe got through, its secret is a new one, or a person enables it)
  *
  * Those behind a semicolon are ours: without them nobody comes back by himself.  Whoever is proven
  * better, but not well, goes through recovering: exhausted -> recovering -> throttled.
@@ -61,14 +61,17 @@ standing_may(const struct board *b, const struct board_target *t, int64_t now_ms
 	prober = atomic_load_explicit(&t->prober, memory_order_relaxed);
 	return prober == 0 || board_owner_is_dead(b, prober) ? STANDING_DUE : STANDING_PROBED;
 }
-/* The same of an upstream, whose breaker a person may have forced. */
-enum standing_may standing_upstream_may(const struct board *b, const struct upstream *u,
+/* The same of an upstream, its keys, models and account, for a call to it: a person may have forced its
+ * breaker, and what is forced closed is closed for all of them. */
+enum standing_may standing_may_through(const struct board *b, const struct upstream *u,
 	const struct board_target *t, int64_t now_ms);
 /* Why it may not: REASON_RESTS, REASON_INVALID, REASON_BREAKER or REASON_PROBED. */
 enum route_reason standing_reason(const struct board_target *t, enum standing_may may);
 
 /* The id of the target that a key or upstream is at a model, as it calls that itself. */
 struct id route_target_at(struct id whole, struct span model);
+/* Of the account that upstreams of one group share; "": none. */
+struct id route_target_of_group(struct span group);
 
 /* ---- how it stands, for people ---- */
 
@@ -107,10 +110,13 @@ int standing_retry(struct board *b, struct id record, struct span model, struct 
 /* 1, or 0 when it is so already; -1: ERR_CONFLICT, which names the states it may go to.  The record's
  * is_enabled is the caller's business: write it first. */
 int standing_set(struct board *b, struct id record, enum target_state to, const char *why, struct err *err);
-/* Its record is enabled, or its secret a new one: what is known of failures is forgotten, counters stay. */
-void standing_renew(struct board *b, struct id record);
+/* Its record is enabled, or its secret a new one: what is known of failures is forgotten, counters stay.
+ * False: there was nothing to forget. */
+bool standing_renew(struct board *b, struct id record, const char *why);
 /* It rests until then (board time), as if its provider had said so.  0 or -1: ERR_OVERLOADED. */
 int standing_rest(struct board *b, struct id record, int64_t until_ms, const char *why, struct err *err);
+/* Its record's breaker was forced, or is no longer; before: enum breaker_forced.  Kept with its history. */
+void standing_force(struct board *b, const struct upstream *u, int before);
 /* What a health check found of an upstream: a failure counts as one of a call. [loop] */
 void standing_health(struct board *b, const struct upstream *u, bool is_well, int status,
 	struct span evidence, const struct route_rests *rests);
@@ -125,7 +131,7 @@ int standing_drain(struct board *b, struct store *s, struct err *err);
 /* Puts back what is kept, on a board that was made anew; costs nothing on any other.  Before the
  * first decision.  How many rest again, or -1. */
 int standing_restore(struct board *b, struct store *s, struct err *err);
-/* The last transitions of a record and its parts, newest first; fn returning false ends it.  Those of
+/* The last transitions of a record and its parts (of an account: its target's id), newest first; fn returning false ends it.  Those of
  * the last second may be missing. */
 #define STANDING_KEPT 32
 int standing_history(struct store *s, struct id record, bool (*fn)(void *ctx, const struct board_event *e),

@@ -67,15 +67,21 @@ level_at(const struct level *v, const struct unit *u)
 	return v->place[v->groups ? u->group : u->branch] - 1;
 }
 
+/* It has as much of its weight as the best of its keys has. */
 static void
 level_add(struct level *v, const struct unit *u, double weight)
 {
-	if (level_at(v, u) >= 0)
+	int at = level_at(v, u);
+
+	if (at < 0) {
+		at = v->count++;
+		v->place[v->groups ? u->group : u->branch] = (uint16_t)v->count;
+		v->member[at].word = v->groups ? u->group_word : u->word;
+	} else if (v->member[at].weight >= weight) {
 		return;
-	v->member[v->count].word = v->groups ? u->group_word : u->word;
-	v->member[v->count].weight = weight;
-	v->member[v->count].step = share_step(weight);
-	v->place[v->groups ? u->group : u->branch] = (uint16_t)++v->count;
+	}
+	v->member[at].weight = weight;
+	v->member[at].step = share_step(weight);
 }
 
 /* From the first that is due, at 0, to the last, below 1; whose turn it is stands before all. */
@@ -101,9 +107,12 @@ level_fill(struct look *l, const uint32_t *some, int count, struct level *v, boo
 	v->groups = groups;
 	v->count = 0;
 	for (int i = 0; i < count; i++) {
-		const struct unit *u = unit_of(l, &l->live[some[i]]);
+		const struct live *who = &l->live[some[i]];
+		const struct unit *u = unit_of(l, who);
+		double part =
+			who->is_thin ? (double)(who->weight / seat_of(l, some[i])->weight) : 1;
 
-		level_add(v, u, weighted ? u->weight : 1);
+		level_add(v, u, (weighted ? u->weight : 1) * part);
 	}
 }
 
@@ -242,7 +251,7 @@ static void
 at_random(struct look *l, const uint32_t *some, int count)
 {
 	for (int i = 0; i < count; i++)
-		l->live[some[i]].rank = chance(l, (uint64_t)seat_of(l, some[i])->tag);
+		l->live[some[i]].rank = chance(l, ~(uint64_t)seat_of(l, some[i])->tag);
 }
 
 /* Random, by how much less than the busiest each was used. */
@@ -250,12 +259,14 @@ static void
 balanced(struct look *l, const uint32_t *some, int count)
 {
 	double most = 0, sum = 0, at;
+	int last = count - 1;
 
 	for (int i = 0; i < count; i++) {
 		double use = use_of(l, seat_of(l, some[i]));
 
 		l->live[some[i]].rank = use;
 		most = use > most ? use : most;
+		last = l->live[some[i]].class == 0 ? i : last;
 	}
 	for (int pass = 0; pass < 2; pass++) {
 		at = pass == 0 ? 0 : chance(l, 1) * sum;
@@ -265,13 +276,14 @@ balanced(struct look *l, const uint32_t *some, int count)
 			double weight =
 				(behind > BALANCED_MOST ? BALANCED_MOST : behind) + TOLERANCE + 1;
 
-			weight *= (double)(who->weight / seat_of(l, some[i])->weight); /* ramps */
+			if (who->class != 0)
+				continue;
 			if (pass == 0) {
 				sum += weight;
 				continue;
 			}
 			at -= weight;
-			if (at < 0 || i == count - 1) {
+			if (at < 0 || i == last) {
 				who->rank = -1;
 				return;
 			}
@@ -330,18 +342,20 @@ best_score(struct look *l, uint32_t *some, int count, bool takes)
 }
 
 bool
+strategy_has_sitting_out(enum route_strategy s)
+{
+	return s != STRATEGY_WEIGHTED && s != STRATEGY_PRIORITY && s != STRATEGY_ROUND_ROBIN &&
+	       s != STRATEGY_SPLIT;
+}
+
+/* The one that is to be spent is not left for good because of a turn. */
+bool
 strategy_sits_out(const struct look *l, const struct live *who, const struct seat *s)
 {
-	switch (l->pool->strategy) {
-	case STRATEGY_WEIGHTED:
-	case STRATEGY_PRIORITY:
-	case STRATEGY_ROUND_ROBIN:
-	case STRATEGY_SPLIT:
-	case STRATEGY_BALANCED:
+	if (l->pool->strategy == STRATEGY_SEQUENTIAL && l->pool->last != NULL &&
+		now_at(&l->pool->last->at) == s->tag)
 		return false;
-	default:
-		return chance(l, (uint64_t)s->tag) * (double)s->weight >= (double)who->weight;
-	}
+	return chance(l, (uint64_t)s->tag) * (double)s->weight >= (double)who->weight;
 }
 
 /* Where all sit out, none does. */

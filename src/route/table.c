@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "route/route-int.h"
+#include "route/standing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,8 +194,8 @@ compile_upstreams(struct route_table *t)
 			return -1;
 		u->target = board_target(t->board, r->head.id);
 		if (r->group[0] != '\0')
-			u->target_group = board_target(t->board,
-				board_target_part(ID_NONE, "group", r->group, strlen(r->group)));
+			u->target_group =
+				board_target(t->board, route_target_of_group(span_of(r->group)));
 		u->quality = quality_of(r->tags);
 	}
 	give_keys(t);
@@ -279,24 +280,6 @@ table_key_serves(const struct table_key *k, struct span model, struct span own, 
 		return false;
 	return k->allowed.count == 0 || patterns_fit(&k->allowed, model) ||
 	       (is_alias && patterns_fit(&k->allowed, own));
-}
-
-bool
-route_serves(const struct snapshot *s, const struct upstream *u, struct span model)
-{
-	struct table_upstream one = { .record = u };
-	bool serves = false, is_alias;
-	struct span own;
-
-	if (patterns_new(u->models, &one.models) == 0 &&
-		patterns_new(u->blocked_models, &one.blocked) == 0 && compile_aliases(&one) == 0) {
-		own = table_own_name(&one, model, &is_alias);
-		serves = table_serves(s, &one, model, own, is_alias, false);
-	}
-	patterns_free(&one.models);
-	patterns_free(&one.blocked);
-	free(one.alias);
-	return serves;
 }
 
 /* ---- routes ---- */

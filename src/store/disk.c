@@ -19,12 +19,11 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define BALLAST_BYTES (16 << 20)
-#define BALLAST_ROOM                                                                               \
-	(4LL * BALLAST_BYTES) /* free beside it, or it would be the one to fill the disk */
-#define LOOK_MS    100        /* between two looks whether there is room again */
-#define TRY_MS     1000       /* a quota shows in no figure: then it is tried */
-#define ROOM_BYTES (1LL << 20)
+#define BALLAST_BYTES (24 << 20)   /* regions with the usual cache, and a file of the log */
+#define BALLAST_ROOM  (64LL << 20) /* free beside it, or it would be the one to fill the disk */
+#define LOOK_MS       100          /* between two looks whether there is room again */
+#define TRY_MS        1000         /* a quota shows in no figure: then it is tried */
+#define ROOM_BYTES    (1LL << 20)
 
 #define SHARED "shared memory and locks cannot be trusted there"
 #define OPEN   "files there have no owner and no mode, so secrets would be open to everybody"
@@ -132,7 +131,7 @@ disk_keep_ballast(struct store *s)
 	int fd;
 
 	ballast_path(s, path);
-	if (stat(path, &st) == 0 && st.st_size == BALLAST_BYTES)
+	if (stat(path, &st) == 0 && st.st_size >= BALLAST_BYTES)
 		return;
 	if (free_bytes(s->dir) < BALLAST_ROOM + BALLAST_BYTES)
 		return;

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,6 +81,78 @@ remember_regions(const char *home, struct attach *at)
 	}
 }
 
+struct range {
+	uintptr_t from, to;
+	ino_t inode;
+};
+
+/* Where its regions are mapped in this process; *count 0: nothing is known.  True: each of them once. */
+static bool
+find_ranges(const struct attach *at, struct range range[REGIONS_MAX], int *count)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[4400];
+	bool twice = false;
+
+	*count = 0;
+	if (maps == NULL)
+		return false;
+	while (fgets(line, sizeof line, maps) != NULL) {
+		uintptr_t from, to;
+		uint64_t inode;
+		unsigned int major_no, minor_no;
+
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %*s %x:%x %" SCNu64, &from, &to,
+			    &major_no, &minor_no, &inode) != 5 ||
+			strstr(line, "/__db.") == NULL)
+			continue;
+		for (int i = 0; i < at->regions; i++) {
+			if (at->region[i] != (ino_t)inode)
+				continue;
+			if (*count == at->regions || *count == REGIONS_MAX)
+				twice = true; /* another store of this process has them open too */
+			else
+				range[(*count)++] = (struct range){ from, to, (ino_t)inode };
+		}
+	}
+	(void)fclose(maps);
+	return !twice;
+}
+
+/*
+ * libdb maps its regions as large as they may become, and lets their files grow by their last byte: the
+ * holes get their blocks when they are first touched, which on a full disk is a SIGBUS.  So all blocks
+ * are taken at once, where the file system can; sizes stay as libdb made them.
+ */
+static int
+allocate_regions(const char *home, const struct attach *at)
+{
+	struct range range[REGIONS_MAX];
+	int count, rc = 0;
+
+	(void)find_ranges(at, range, &count);
+	for (int i = 1; i <= at->regions && rc == 0; i++) {
+		char path[4096];
+		int fd, which = 0;
+
+		while (which < count && range[which].inode != at->region[i - 1])
+			which++;
+		(void)snprintf(path, sizeof path, "%s/__db.%03d", home, i);
+		if (which == count || (fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW)) < 0)
+			continue;
+		do
+			rc = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0,
+				     (off_t)(range[which].to - range[which].from)) == 0
+				     ? 0
+				     : errno;
+		while (rc == EINTR);
+		(void)close(fd);
+		if (rc != ENOSPC && rc != EDQUOT)
+			rc = 0;
+	}
+	return rc;
+}
+
 uint64_t
 env_memory(const struct store *s)
 {
@@ -120,14 +193,18 @@ env_open(struct store *s, struct attach *at, bool recover)
 		(rc = env->set_lg_max(env, LOG_FILE_BYTES)) != 0 ||
 		(rc = env->log_set_config(env, DB_LOG_AUTO_REMOVE, 1)) != 0 ||
 		(rc = env->set_flags(env, DB_TXN_WRITE_NOSYNC, 1)) != 0 ||
-		/* A full disk is an error here and not a SIGBUS later. */
+		/* A full disk is an error here and not a SIGBUS later; allocate_regions() too. */
 		(rc = env->set_flags(env, DB_REGION_INIT, 1)) != 0 ||
 		(rc = env->open(env, s->home, flags | recovery, 0660)) != 0) {
 		(void)env->close(env, 0);
 		return rc;
 	}
-	at->env = env;
 	remember_regions(s->home, at);
+	if (recover && (rc = allocate_regions(s->home, at)) != 0) {
+		(void)env->close(env, 0);
+		return rc;
+	}
+	at->env = env;
 	return 0;
 }
 
@@ -236,37 +313,13 @@ env_panic(struct attach *at)
 static void
 unmap_regions(const struct attach *at)
 {
-	FILE *maps = fopen("/proc/self/maps", "re");
-	char line[4400];
-	struct range {
-		uintptr_t from, to;
-	} ranges[REGIONS_MAX];
-	int count = 0;
-	bool twice = false;
+	struct range range[REGIONS_MAX];
+	int count;
 
-	if (maps == NULL)
+	if (!find_ranges(at, range, &count))
 		return;
-	while (fgets(line, sizeof line, maps) != NULL) {
-		uintptr_t from, to;
-		uint64_t inode;
-		unsigned int major_no, minor_no;
-
-		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %*s %x:%x %" SCNu64, &from, &to,
-			    &major_no, &minor_no, &inode) != 5 ||
-			strstr(line, "/__db.") == NULL)
-			continue;
-		for (int i = 0; i < at->regions; i++) {
-			if (at->region[i] != (ino_t)inode)
-				continue;
-			if (count == at->regions || count == REGIONS_MAX)
-				twice = true; /* another store of this process has them open too */
-			else
-				ranges[count++] = (struct range){ from, to };
-		}
-	}
-	(void)fclose(maps);
-	for (int i = 0; i < count && !twice; i++)
-		(void)munmap((void *)ranges[i].from, ranges[i].to - ranges[i].from);
+	for (int i = 0; i < count; i++)
+		(void)munmap((void *)range[i].from, range[i].to - range[i].from);
 }
 
 void

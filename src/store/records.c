@@ -210,6 +210,8 @@ static const struct field upstream_fields[] = {
 		"how it is asked" },
 	{ 79, "failure_rules", FIELD_LIST, 0, AT(upstream, failure_rules), 0, 0, NULL, NULL,
 		"what certain failures mean here" },
+	{ 80, "breaker_probe_s", FIELD_INT, 0, AT(upstream, breaker_probe_s), 0, 86400, NULL, "0",
+		"seconds from one tried call that went well to the next" },
 };
 
 static const struct field key_fields[] = {

@@ -137,6 +137,7 @@ struct upstream {
 	int64_t breaker_window_s;  /* within which they fall; 0: in a row */
 	int64_t breaker_open_s;    /* then one probe; twice as long each time it fails */
 	int64_t breaker_successes; /* probes in a row that close it */
+	int64_t breaker_probe_s;   /* least time between those; 0: none */
 	int64_t ramp_percent;      /* of its share that a key gets when it is back; then it climbs */
 	int32_t breaker_forced;    /* enum breaker_forced */
 	char health_path[256];     /* asked regularly, relative to base_url; "": not */

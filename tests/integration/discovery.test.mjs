@@ -144,6 +144,12 @@ test("discovery", { timeout: 120000 }, async (t) => {
     assert.deepEqual((await get("/api/v1/models?free_only=true")).data.map((m) => m.id), ["lab/free-model:free"]);
     await stack.manage("PATCH", "upstreams/router", { free_only: true });
     assert.ok(!(await get("/api/v1/models")).data.some((m) => m.id === "lab/paid"));
+    const paid_for = await stack.chat({ model: "lab/paid" });
+    const said = (await paid_for.json()).error;
+    assert.equal(paid_for.status, 403, JSON.stringify(said));
+    assert.match(said.message, /costs more than is allowed/);
+    assert.equal((await stack.chat({ model: "lab/free-model:free" })).status, 404); // as its provider says
+    assert.deepEqual(one.seen.filter((r) => r.url.includes("chat")).length, 1);
   });
 
   await t.test("requests go where the model was found, and nowhere else", async () => {

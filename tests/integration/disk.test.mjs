@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { Stack, programs, sleep, until } from "./lib/stack.mjs";
 
 const INSIDE = process.env.SLUICE_TEST_DISK; // a small file system, seen by this process alone
-const DISK_MB = 96;
+const DISK_MB = 192;
 const NOBODY = 65534;
 const root = process.getuid() === 0;
 const canMount = root && spawnSync("unshare", ["-m", "mount", "-t", "tmpfs", "none", "/mnt"]).status === 0;

@@ -98,12 +98,51 @@ test("faces", { timeout: 180000 }, async (t) => {
     assert.equal(refused.detail, refused.error.message);
     const list = await (await call("/api/v1/models")).json();
     const model = list.data.find((m) => m.id === "gpt-test");
-    assert.deepEqual(Object.keys(model).sort(), ["architecture", "context_length", "created", "id", "name", "pricing"]);
+    // object and owned_by are for clients of OpenAI's kind
+    assert.deepEqual(Object.keys(model).sort(), ["architecture", "context_length", "created", "id", "name", "object", "owned_by", "pricing"]);
     assert.equal((await call("/api/v1/chat/completions", { method: "POST", body: chat })).status, 200);
+    const has = async (path) => {
+      const reply = await call(`/api/v1/${path}`);
+      assert.equal(reply.status, 200, path);
+      return (await reply.json()).data;
+    };
+    assert.deepEqual(await has("models/count"), { count: list.data.length });
+    assert.deepEqual(await has("models/user"), list.data);
+    assert.deepEqual((await (await call("/api/v1/models/gpt-test")).json()), model);
+    assert.equal((await call("/api/v1/models/no/such/endpoints")).status, 404);
+    const providers = await has("providers");
+    assert.deepEqual(providers.map((p) => p.slug).sort(), ["mock", "nobody", "one", "two"]);
+    assert.deepEqual(Object.keys(providers[0]), ["name", "slug", "privacy_policy_url", "terms_of_service_url", "status_page_url"]);
     const any = await call("/api/v1/status/418?x=1", { method: "PUT", headers: { "x-upstream-name": "one" } });
     assert.equal(any.status, 418);
     assert.equal(one.last.url, "/v1/status/418?x=1");
     assert.equal(one.last.method, "PUT");
+  });
+
+  await t.test("who serves a model, as OpenRouter tells it", async () => {
+    const five = await provider("five");
+    add("five", five.url, ["--models", "lab/five", "--aliases", "five=lab/five"]);
+    add("six", five.url, ["--models", "lab/*"]);
+    stack.command(["price", "add", "--model", "lab/five", "--upstream", "five", "--input", "2.5", "--output", "10", "--json"]);
+    const places = async (model) => (await (await call(`/api/v1/models/${model}/endpoints`)).json()).data;
+    const found = await places("lab/five");
+    assert.equal(found.id, "lab/five");
+    assert.deepEqual(found.architecture.input_modalities, ["text"]);
+    const of = (name) => found.endpoints.find((e) => e.provider_name === name);
+    assert.deepEqual(found.endpoints.map((e) => e.name).sort(), ["five", "six"]);
+    assert.deepEqual(of("five"), { name: "five", provider_name: "five", model_name: "lab/five", context_length: null,
+      pricing: { prompt: "0.0000025", completion: "0.00001", request: "0" }, status: 0 });
+    assert.deepEqual(of("six").pricing, {});
+    // a route's name has the targets of the route, under their own names
+    const six = (await stack.manage("GET", "upstreams/six")).id;
+    await stack.manage("POST", "routes", { name: "r-five", model: "big", targets: [{ upstream: six, model: "lab/other" }] });
+    assert.deepEqual((await places("big")).endpoints.map((e) => [e.name, e.model_name]), [["six", "lab/other"]]);
+    await stack.manage("PATCH", "upstreams/six", { breaker_failures: 1 });
+    await call("/v1/status/500", { headers: { "x-upstream-name": "six" } });
+    assert.equal((await places("big")).endpoints[0].status, -1);
+    await stack.manage("POST", "upstreams/six/breaker", { state: "open" }); // by a person: it serves nobody
+    assert.deepEqual((await places("big")).endpoints, []);
+    await stack.manage("DELETE", "routes/r-five", undefined);
   });
 
   await t.test("what a token may still spend", async () => {
@@ -113,6 +152,9 @@ test("faces", { timeout: 180000 }, async (t) => {
     assert.equal(none.limit, null);
     assert.equal(none.is_free_tier, false);
     assert.equal(none.rate_limit.requests, -1);
+    const data = async (path) => (await (await call(`/api/v1/${path}`)).json()).data;
+    assert.deepEqual(await data("auth/key"), none);
+    assert.equal((await data("credits")).total_credits, null);
     stack.command(["price", "add", "--model", "gpt-test", "--input", "1000", "--output", "1000", "--json"]);
     stack.command(["limit", "add", "--token", stack.tokenId, "--metric", "cost", "--window", "total", "--cap", "50", "--json"]);
     stack.command(["limit", "add", "--token", stack.tokenId, "--metric", "requests", "--window", "hour", "--cap", "500", "--json"]);
@@ -124,6 +166,14 @@ test("faces", { timeout: 180000 }, async (t) => {
     assert.equal(some.limit, 50);
     assert.ok(Math.abs(some.limit_remaining - (50 - some.usage)) < 1e-9);
     assert.deepEqual(some.rate_limit, { requests: 500, interval: "1h" });
+    assert.deepEqual(await data("credits"), { total_credits: 50, total_usage: some.usage });
+    const [own, ...others] = await data("keys"); // of all tokens its own alone
+    assert.equal(others.length, 0);
+    assert.equal(own.hash, stack.tokenId);
+    assert.equal(own.name, "test");
+    assert.equal(own.disabled, false);
+    assert.deepEqual([own.usage, own.limit, own.limit_remaining], [some.usage, some.limit, some.limit_remaining]);
+    assert.ok(Date.parse(own.created_at) <= Date.now() && !JSON.stringify(own).includes(stack.token));
     assert.equal((await call("/api/v1/key", { token: null })).status, 401);
   });
 
@@ -174,6 +224,10 @@ test("faces", { timeout: 180000 }, async (t) => {
     assert.equal(first.status, "ok");
     assert.ok(Math.abs(Date.parse(first.rests_until) - until_ms) < 5);
     for (let i = 0; i < 3; i++) assert.equal((await (await next("&model=kms-model")).json()).id, keys[1].id);
+    // who says for ever is taken at a year's word
+    const far = await (await disable({ key: (await stack.manage("GET", "keys?limit=500")).data.find((k) => k.upstream_name === "two").id,
+      reset_time_ms: Number.MAX_SAFE_INTEGER })).json();
+    assert.ok(Date.parse(far.rests_until) - Date.now() < 367 * 86400000, JSON.stringify(far));
     const second = await (await disable({ key: secrets[1], reset_time_ms: "soon" })).json();
     assert.equal(second.id, keys[1].id);
     assert.ok(Math.abs(Date.parse(second.rests_until) - Date.now() - 14400000) < 60000);
@@ -231,7 +285,7 @@ test("faces", { timeout: 180000 }, async (t) => {
     }
     const none = await call("/v1/chat/completions", { method: "POST", body: { ...chat, model: "gemini-9" } });
     assert.ok(none.status === 404 || none.status === 503, String(none.status));
-    assert.match((await none.json()).error.message, /gemini-9/);
+    assert.match((await none.json()).error.message, /'gemini-9' nor its fallbacks gemini-2.5-pro;/);
   });
 });
 
@@ -245,7 +299,9 @@ test("settings that show more", { timeout: 60000 }, async (t) => {
       assert.ok(list.data.some((m) => m.id === "gpt-test"));
     }
     assert.equal((await fetch(stack.url + "/v1/models")).status, 401);
-    assert.equal((await fetch(stack.url + "/api/v1/key")).status, 401);
+    assert.deepEqual(await (await fetch(stack.url + "/api/v1/models/count")).json(), { data: { count: 1 } });
+    for (const path of ["key", "keys", "credits", "providers", "models/gpt-test/endpoints"])
+      assert.equal((await fetch(`${stack.url}/api/v1/${path}`)).status, 401, path);
     assert.deepEqual((await stack.mockStats()).requests ?? {}, {}); // no provider was asked, with whichever key
   });
 

@@ -99,7 +99,7 @@ test("provider faults", { timeout: 90000 }, async (t) => {
       const e = await errorOf(await stack.chat());
       assert.deepEqual([e.status, e.sluice_code], [503, "no_key_available"]);
       const key = (await stack.manage("GET", "keys")).data.find((k) => k.id === stack.key.id);
-      assert.equal(key.state, "resting");
+      assert.equal(key.state, "throttled");
       const left = new Date(key.rests_until) - Date.now();
       assert.ok(left > 0 && left <= 7000, `rests ${left} ms`);
       wake();
@@ -109,7 +109,7 @@ test("provider faults", { timeout: 90000 }, async (t) => {
       const bad = stack.command(["key", "add", "--upstream", "mock", "--secret", "sk-bad401-0000000000", "--json"]);
       for (let i = 0; i < 6; i++) assert.equal((await stack.chat()).status, 200);
       const key = (await stack.manage("GET", "keys")).data.find((k) => k.id === bad.id);
-      assert.equal(key.state, "resting");
+      assert.equal(key.state, "invalid");
       const tried = (await stack.rows()).filter((r) => r.attempts === 2);
       assert.equal(tried.length, 1, "the bad key cost one request a second attempt");
       stack.command(["key", "delete", bad.id, "--yes"]);

@@ -123,7 +123,7 @@ function makeData(requests) {
 			ended_by: bad?.[3] ?? "done" });
 		at -= random() * 16e3;
 	}
-	const audit = Array.from({ length: 260 }, (_, i) => ({ number: 260 - i, time: iso(now - i * 1700e3),
+	const audit = Array.from({ length: 260 }, (_, i) => ({ id: id("chg_"), number: 260 - i, time: iso(now - i * 1700e3),
 		actor: i % 3 ? "admin" : "command:root", action: pick(["token.create", "token.revoke", "key.disable",
 			"session.create"]), object: pick(tokens).id, address: i % 3 ? "203.0.113.9" : "",
 		changes: i % 4 ? [{ field: "label", before: null, after: "search" }] : [], changes_cut: false }));
@@ -144,13 +144,18 @@ const FIELDS = {
 		"allowed_endpoints allowed_methods allowed_networks allowed_origins allowed_params required_headers metadata",
 	upstreams: "name protocol base_url auth auth_template region is_active default allow_private http2 models weight " +
 		"connect_timeout_ms first_byte_timeout_ms idle_timeout_ms total_timeout_ms " +
-		"max_output_tokens extra_headers forward_headers ca_file client_cert",
-	keys: "upstream secret label weight project_id is_enabled",
+		"max_output_tokens extra_headers forward_headers ca_file client_cert resource_group token_url priority max_parallel " +
+		"group tenant tier tags price_factor blocked_models aliases discover free_only strict fetch_media breaker_failures " +
+		"breaker_window_s breaker_open_s breaker_successes breaker_probe_s ramp_percent health_path health_interval_s health_method " +
+		"failure_rules proxy keys_of",
+	keys: "upstream secret label weight project_id is_enabled priority max_parallel tags quotas allowed_models blocked_models",
 	limits: "scope metric window cap mode is_active timezone",
-	routes: "name model is_active project_id targets strategy objectives fallbacks affinity tries request_rules failure_rules",
+	routes: "name model is_active project_id targets strategy objectives fallbacks affinity tries request_rules failure_rules " +
+		"allowed_upstreams blocked_upstreams regions tenants max_cost min_reliability affinity_s affinity_most_s " +
+		"migrate_below_tokens deadline_ms queue_most queue_wait_ms slow_chars_s slow_after_ms strict fetch_media disconnect",
 	policies: "name type scope project_id upstream key route is_active priority allowed_upstreams blocked_upstreams " +
 		"allowed_models blocked_models blocked_keys allowed_states regions tenants required_tags free_only " +
-		"min_reliability max_cost refuse_unpriced failure_rules tries deadline_ms",
+		"min_reliability max_cost refuse_unpriced failure_rules tries deadline_ms strategy objectives",
 	prices: "model upstream from input output cache_read cache_write_5m cache_write_1h request"
 };
 const REQUIRED = { projects: ["name"], tokens: ["project_id"], upstreams: ["name", "base_url"],
@@ -165,6 +170,25 @@ class Refusal extends Error {
 }
 
 /* Starts it; resolves to { url, data, log, close(), fail, delay }.  mount: "/deep/path" */
+/* The first key was tried in vain, the second answered, the others tell why not. */
+function explanation(data, request) {
+	const refused = request.attempts === 0;
+	const place = (i) => ({ upstream_id: data.upstreams[0].id, upstream: data.upstreams[0].name, key_id: data.keys[i].id,
+		key: `${data.keys[i].masked} (${data.keys[i].label})`, stage: 0, stage_on: "start" });
+	const candidate = (i, reason, says, more) => ({ ...place(i), reason, says, until: null, terms: {}, share: 0, ...more });
+	if (request.code === "invalid_token")
+		return { request, has_record: false, text: "REQUEST" };
+	return { request, has_record: true, route_id: data.routes[0].id, route: data.routes[0].name, strategy: "objective",
+		affinity: "new", policies: [{ policy_id: data.policies[0].id, policy: "frugal" }], considered: 4,
+		counts: { rests: 1, breaker: 1 }, queued_ms: 120, rules: [{ number: 1, rule: "cap max_tokens=7" }, { number: 3, rule: null }], not_told: 0, text: "REQUEST\n  in sentences",
+		candidates: [...(refused ? [] : [candidate(0, "chosen", "it was asked", { terms: { score: 0.91, cost: 0.875 }, share: 0.5 }),
+			candidate(1, "chosen", "it was asked", { terms: { score: 0.7, cost: 0.5 }, share: 0.5 })]),
+		candidate(2, "rests", "it rests: throttled or exhausted", { until: iso(Date.now() + 3e5) }),
+		candidate(3, "breaker", "its circuit breaker is open")],
+		attempts: refused ? [] : [{ ...place(0), status: 429, failure: "rate_limit", began_ms: 1, took_ms: 80, probe: false },
+			{ ...place(1), stage: 1, stage_on: "context", status: 200, failure: null, began_ms: 82, took_ms: 900, probe: true }] };
+}
+
 export async function startFake({ port = 0, mount = "", requests = 10000, fresh = false, delay = 0 } = {}) {
 	const random = generator(99);
 	const data = makeData(fresh ? 0 : requests);
@@ -237,7 +261,7 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		case "prices":
 			return paged(all.filter((p) => !q.model || p.model === q.model || (p.model.endsWith("*") && q.model.startsWith(p.model.slice(0, -1)))), q);
 		default:
-			return paged(same(all, q, ["project_id", "is_active", "upstream"]), q);
+			return paged(same(all, q, ["project_id", "is_active", "upstream", "object", "actor", "state"]), q);
 		}
 	}
 
@@ -326,6 +350,8 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 				sessions.delete(cookie);
 			return method === "GET" ? { json: wear(session) } : { status: 204 };
 		}
+		if (/^requests\/\w+\/explain$/.test(path))
+			return { json: explanation(data, data.requests.find((r) => r.id === path.split("/")[1])) };
 		if (path === "usage")
 			return { json: usage(q) };
 		if (path === "health")
@@ -344,11 +370,46 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 			dry_run: body.dry_run, read: names.length, imported: names.length - 1, skipped: 0, refused: 1,
 			limits: 4, projects_made: ["blue"] } };
 		}
+		if (path === "keys/import") {
+			const told = body.keys.map((k, i) => {
+				const masked = `${k.secret.slice(0, 3)}…${k.secret.slice(-4)}`;
+				if (k.secret.includes("bad"))
+					return { row: i + 1, masked, refused: "Its upstream takes no such key." };
+				if (data.keys.some((x) => x.masked === masked))
+					return { row: i + 1, masked, skipped: "key_x" };
+				return { row: i + 1, masked, id: create("keys", k).id };
+			});
+			const count = (what) => told.filter((t) => t[what]).length;
+			return { json: { data: told, dry_run: false, read: told.length, imported: count("id"), skipped: count("skipped"),
+				refused: count("refused") } };
+		}
+		if (path === "policies/dry-run") {
+			const of = (key, rules) => ({ route: null, refused: null, tries: null, deadline_ms: null, policies: [], out: {},
+				candidates: [{ upstream: "openai", key: key.id, key_label: key.label, model: body.ask.model, stage: 0,
+					failure_rules: rules }] });
+			const rules = body.policy.failure_rules ?? [];
+			return { json: { without: of(data.keys[0], []), with: body.policy.blocked_models?.includes(body.ask.model)
+				? { ...of(data.keys[0], []), refused: "A policy forbids this model.", candidates: [], out: { policy: 4 } }
+				: of(data.keys[1], rules), same: false } };
+		}
+		if (kind === "changes" && verb === "undo") {
+			const was = find("audit", id);
+			data.audit.unshift({ ...was, id: "chg_undone", number: data.audit[0].number + 1, action: "token.undo",
+				changes: was.changes.map((c) => ({ ...c, before: c.after, after: c.before })) });
+			return { json: { id: "chg_undone", records: [{ id: was.object, did: "put back", fields: ["label"] }], not_undone: null } };
+		}
+		if (path === "breakers")
+			return { json: { data: data.upstreams.map((u, i) => ({ id: u.id, name: u.name, kind: "upstream", breaker:
+				u.breaker === "open" ? "forced_open" : i === 1 ? "open" : "closed", state: "available", cause: i === 1
+				? "failures" : null, until: i === 1 ? iso(Date.now() + 90e3) : null })), next: null } };
 		if (!data[kind])
 			throw new Refusal(404, "not_found", "There is no such path.");
 		if (!id)
 			return method === "POST" ? { status: 201, json: create(kind, body) } : { json: list(kind, q) };
 		const r = find(kind, id);
+		if (verb === "history" && kind === "upstreams")
+			return { json: { data: [{ time: iso(Date.now() - 30e3), kind: "breaker", scope: "upstream", model: null, from: "open",
+				to: "half_open", cause: "time", status: null, until: null, evidence: null }], next: null } };
 		if (verb === "history")
 			return { json: { data: [{ time: iso(Date.now() - 60e3), kind: "state", scope: "key", model: null, from: "available",
 				to: "throttled", cause: "rate_limit", status: 429, until: null, evidence: "slow down" }], next: null } };
@@ -380,6 +441,10 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		if (verb === "test")
 			return { json: { ok: r.state !== "invalid", verdict: r.state === "invalid" ? "invalid" : "works", status: 200,
 				duration_ms: 312, models: 61, message: r.state === "invalid" ? "Its provider does not know this key." : null } };
+		if (verb === "breaker")
+			return { json: Object.assign(r, { breaker: body.state }) };
+		if (verb === "rotate" && kind === "keys")
+			return { json: Object.assign(r, { masked: `${body.secret.slice(0, 3)}…${body.secret.slice(-4)}` }) };
 		if (verb === "retry")
 			return { json: Object.assign(r, { rests_until: null }) };
 		if (verb === "revoke" && kind === "keys")

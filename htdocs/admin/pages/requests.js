@@ -23,7 +23,20 @@ const ended = { done: "the answer was complete", client: "the client left", time
 const sources = { reported: "reported by the provider", counted: "counted here", estimated: "estimated",
 	none: "not known" };
 
-function details(r) {
+/* Read when it is opened. */
+function explanation(id, signal) {
+	const el = h("details", { ontoggle: () => {
+		if (el.open && el.childElementCount === 1)
+			el.append(later(signal, async () => {
+				const content = await (await import("../explain.js")).explained(id, signal);
+				requestAnimationFrame(() => el.scrollIntoView());
+				return content;
+			}));
+	} }, h("summary", {}, "Why it went there"));
+	return el;
+}
+
+function details(r, signal) {
 	const t = r.tokens ?? {};
 	const failed = why(r) !== "";
 	return [
@@ -52,7 +65,8 @@ function details(r) {
 			["Session", r.session_id], ["End user", r.end_user],
 			["Provider's request id", r.upstream_request_id && h("code", {}, r.upstream_request_id)]
 		].map(([k, v]) => [k, v === false ? null : v])),
-		h("div", { class: "secret" }, h("code", {}, r.id), copyButton(r.id, { what: "request id" }))
+		h("div", { class: "secret" }, h("code", {}, r.id), copyButton(r.id, { what: "request id" })),
+		explanation(r.id, signal)
 	];
 }
 
@@ -125,7 +139,7 @@ export function requestsPage(ctx) {
 
 	dialogs(ctx, {
 		id: (id, onclose) => dialog("Request", () => later(ctx.signal, async () =>
-			details(await api.one("requests", id, ctx.signal))), { onclose, wide: true })
+			details(await api.one("requests", id, ctx.signal), ctx.signal)), { onclose, wide: true })
 	});
 	return page("Requests", null, filters(ctx, {
 		project_id: ["Project", project], model: ["Model", model], status: ["Status", status],

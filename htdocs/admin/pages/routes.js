@@ -1,25 +1,48 @@
 /* routes.js - which upstreams answer for a model, in which order, and what comes instead. */
 import { api } from "../api.js";
 import { badge, confirm, dialog, field, form, h, later, say, select } from "../dom.js";
+import { fieldsOf } from "../fields.js";
 import { pagedTable } from "../list.js";
-import { dialogs, opener, page } from "../page.js";
+import { changesOf, dialogs, opener, page } from "../page.js";
 import { choice, forget, known } from "../pick.js";
 import { href } from "../router.js";
+import { objectivesHint, strategies } from "../show.js";
 
-/* In plain words: what each does with the targets. */
-const strategies = [["weighted", "By weight, in turn over all keys"], ["round-robin", "In turn over accounts, then keys"],
-	["first", "The first that can be asked"], ["priority", "Tiers by priority, by weight within one"],
-	["split", "Percentages of all requests"], ["latency", "The quickest to answer"],
-	["least-inflight", "The least busy"], ["sequential", "One key until its quota is spent"],
-	["balanced", "Rather the less used"], ["same", "The last one again"], ["random", "By chance"],
-	["objective", "The best by objectives"]];
+/* What most routes leave as it is. */
+const more = ["Who may be asked",
+	["allowed_upstreams", "Upstreams asked alone", "list", "Patterns of names, parted by commas."],
+	["blocked_upstreams", "Upstreams not asked", "list"],
+	["regions", "Regions", "list"], ["tenants", "Tenants", "list"],
+	["max_cost", "Most that one request may cost, in dollars", "money", "0: no limit."],
+	["min_reliability", "Least share of calls that succeeded", "number", "Percent; 0: any.", { max: "100" }],
+	"How it is asked",
+	["objectives", "Objectives", "list", objectivesHint],
+	["affinity", "Keeps to one key", [["none", "no"], ["session", "for a session"],
+		["prompt", "for a prompt's beginning, for its cache"]]],
+	["affinity_s", "Kept after the last call, in s", "number", undefined, { min: "1" }],
+	["affinity_most_s", "Kept after the first, in s", "number", undefined, { min: "1" }],
+	["migrate_below_tokens", "Conversations shorter than this move", "number", "Tokens; to a better tier that is free again. 0: none moves."],
+	["tries", "Attempts at most", "number", "0: as in the settings.", { max: "16" }],
+	["deadline_ms", "No attempt begins later than, in ms", "number", "0: as in the settings."],
+	["queue_most", "Requests that may wait", "number", "When all are busy; −1: as in the settings.", { min: "-1" }],
+	["queue_wait_ms", "Each waits at most, in ms", "number", "−1: as in the settings.", { min: "-1" }],
+	["slow_chars_s", "Streams are left that begin slower than", "number", "Characters a second; 0: none are."],
+	["slow_after_ms", "Watched for, in ms", "number"],
+	["strict", "Refuses what conversion would lose", [["inherit", "as the upstream says"], ["yes", "yes"], ["no", "no"]]],
+	["fetch_media", "Fetches images given by address", [["inherit", "as the upstream says"], ["yes", "yes"], ["no", "no"]]],
+	["disconnect", "When the client leaves", "text", "cancel, drain or drain:SECONDS; empty: as the project says."],
+	"Changes to requests, and what failures mean",
+	["request_rules", "Changes to requests", "lines",
+		"One a line: set NAME=JSON, default NAME=JSON, remove NAME, system TEXT, cap max_tokens=N."],
+	["failure_rules", "What failures mean", "lines", "One a line: status=529 -> next cool=60"]];
+/* A new one begins with what the gateway would take. */
+const usual = { queue_most: -1, queue_wait_ms: -1, affinity_s: 300, affinity_most_s: 1800, slow_after_ms: 3000 };
+
 const reasons = [["error", "after errors"], ["context", "when the conversation is too long"],
 	["filter", "when its content is refused"], ["price", "when it would cost too much"]];
 
 const words = (list, value) => list.find(([v]) => v === value)?.[1] ?? value;
-const lines = (text) => text.split("\n").map((s) => s.trim()).filter(Boolean);
 const text = (value, props) => h("input", { autocomplete: "off", spellcheck: "false", value, ...props });
-const area = (list) => h("textarea", { rows: "3", spellcheck: "false", value: (list ?? []).join("\n") });
 
 const targetText = (t) => `${t.upstream_name || t.upstream}${t.model ? ` as ${t.model}` : ""}`;
 function targetsText(r) {
@@ -56,7 +79,7 @@ function part(name, label, control) {
 	return { name, control, el };
 }
 
-function fields(r, ups) {
+function fields(r, ups, projects) {
 	const targets = rowsOf("Who is asked; nobody named: every upstream that serves the model", r.targets ?? [],
 		(t = {}) => [part("upstream", "Upstream", choice("upstreams", ups, t.upstream ?? ups.data[0]?.id)),
 			part("model", "Its name of the model", text(t.model ?? "", { placeholder: "the same" })),
@@ -73,32 +96,24 @@ function fields(r, ups) {
 		strategy: field("Who of them comes first", select(strategies, r.strategy ?? "weighted"), { name: "strategy",
 			hint: "Those behind come when it fails. For percentages the weights sum up to 100." }),
 		targets, fallbacks,
-		objectives: field("Objectives", text((r.objectives ?? []).join(", "), { placeholder: "cost=2, reliability=1" }),
-			{ name: "objectives", hint: "Shares of cost, reliability, fairness, quality, latency." }),
-		affinity: field("Keeps to one key", select([["none", "no"], ["session", "for a session"],
-			["prompt", "for a prompt's beginning, for its cache"]], r.affinity ?? "none"), { name: "affinity" }),
-		tries: field("Attempts at most", h("input", { type: "number", min: "0", max: "16", value: r.tries ?? 0 }),
-			{ name: "tries", hint: "0: as in the settings." }),
-		request_rules: field("Changes to requests", area(r.request_rules), { name: "request_rules",
-			hint: "One a line: set NAME=JSON, default NAME=JSON, remove NAME, system TEXT, cap max_tokens=N." }),
-		failure_rules: field("What failures mean", area(r.failure_rules), { name: "failure_rules",
-			hint: "One a line: status=529 -> next cool=60" })
+		project_id: field("For project", choice("projects", projects, r.project_id ?? "", [["", "all projects"]]),
+			{ name: "project_id" }),
+		more: fieldsOf(more, r, usual)
 	};
 }
 
+/* Of what routes seldom have, only what was changed. */
 function body(f) {
 	return { name: f.name.control.value.trim(), model: f.model.control.value.trim(), strategy: f.strategy.control.value,
+		project_id: f.project_id.control.value || null,
 		targets: f.targets.values().filter((t) => t.upstream).map((t) => ({ upstream: t.upstream, model: t.model || null,
 			weight: Number(t.weight), priority: Number(t.priority) })),
 		fallbacks: f.fallbacks.values().filter((x) => x.model).map((x) => `${x.on} ${x.model}`),
-		objectives: f.objectives.control.value.split(",").map((s) => s.trim()).filter(Boolean),
-		affinity: f.affinity.control.value, tries: Number(f.tries.control.value),
-		request_rules: lines(f.request_rules.control.value), failure_rules: lines(f.failure_rules.control.value) };
+		...f.more.changed() };
 }
 
-const layout = (f) => [h("div", { class: "pair" }, f.name, f.model), f.strategy, f.targets, f.fallbacks,
-	h("details", {}, h("summary", {}, "More"), f.objectives, h("div", { class: "pair" }, f.affinity, f.tries),
-		f.request_rules, f.failure_rules)];
+const layout = (f) => [h("div", { class: "pair" }, f.name, f.model), h("div", { class: "pair" }, f.strategy, f.project_id),
+	f.targets, f.fallbacks, ...f.more.layout];
 
 export function routesPage(ctx) {
 	const reload = () => {
@@ -121,7 +136,7 @@ export function routesPage(ctx) {
 	});
 
 	const adding = async (close) => {
-		const f = fields({}, await known("upstreams"));
+		const f = fields({}, ...await Promise.all([known("upstreams"), known("projects")]));
 		return form({ fields: layout(f), label: "Add route", cancel: close, submit: async () => {
 			await api.create("routes", body(f));
 			say("Route added.");
@@ -131,8 +146,8 @@ export function routesPage(ctx) {
 	};
 
 	async function details(id, close) {
-		const [r, ups] = await Promise.all([api.one("routes", id, ctx.signal), known("upstreams")]);
-		const f = fields(r, ups);
+		const [r, ...lists] = await Promise.all([api.one("routes", id, ctx.signal), known("upstreams"), known("projects")]);
+		const f = fields(r, ...lists);
 		return [form({ fields: layout(f), label: "Save", cancel: close, submit: async () => {
 			await api.change("routes", r.id, body(f), r.etag);
 			say("Saved. The next request goes by it.");
@@ -150,7 +165,7 @@ export function routesPage(ctx) {
 					close();
 					reload();
 				}
-			} }, "Delete…"))];
+			} }, "Delete…"), changesOf(r.id))];
 	}
 
 	dialogs(ctx, {

@@ -9,6 +9,7 @@ import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { explainAll } from "./explained.mjs";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
 export const programs = path.resolve(root, process.env.SLUICE_BUILD ?? "build/release");
@@ -115,7 +116,8 @@ export class Stack {
     this.sockets = path.join(this.state, "run");
     this.config = path.join(this.dir, "sluice.conf");
     fs.mkdirSync(this.log);
-    const lines = { state_dir: this.state, ...settings };
+    // tests that count attempts say themselves whether they are made again
+    const lines = { state_dir: this.state, retry_waits: 0, ...settings };
     fs.writeFileSync(this.config, Object.entries(lines).map(([k, v]) => `${k} = ${v}\n`).join(""));
     this.adminPassword = "correct horse battery";
     this.env = { ...(flavour === "" ? {} : sanitizers), ...process.env, ...env, SLUICE_CONFIG: this.config };
@@ -145,6 +147,7 @@ export class Stack {
 
   // What a person would type; an object when the command speaks JSON.
   command(args, { env = {}, input, code = 0 } = {}) {
+    this.slept = true;
     const run = spawnSync(path.join(programs, "sluice"), args, {
       env: { ...this.env, ...env },
       input,
@@ -253,8 +256,15 @@ export class Stack {
     await until(`${name} answers`, START_MS, async () => (await fetch(this.url + "/health")).ok);
   }
 
+  // While a command ran nothing was read: connections that the server closed are not yet known to be.
+  async #awake() {
+    if (this.slept) await sleep(1);
+    this.slept = false;
+  }
+
   // One call of the management API, as the page or a script makes it.
   async manage(method, where, body, expect = undefined) {
+    await this.#awake();
     const answer = await fetch(`${this.url}/manage/${where}`, {
       method,
       headers: { authorization: `Bearer ${this.manageToken}`, "content-type": "application/json" },
@@ -266,7 +276,8 @@ export class Stack {
     return text === "" ? null : JSON.parse(text);
   }
 
-  chat(body = {}, { token = this.token, headers = {}, ...options } = {}) {
+  async chat(body = {}, { token = this.token, headers = {}, ...options } = {}) {
+    await this.#awake();
     return fetch(`${this.url}/v1/chat/completions`, {
       method: "POST",
       headers: { authorization: `Bearer ${token}`, "content-type": "application/json", ...headers },
@@ -322,7 +333,8 @@ export class Stack {
       .join("\n");
   }
 
-  // Ends what was started, by id, and tells what would not go.  Throws a sanitizer's report.
+  // Ends what was started, by id, and tells what would not go.  Throws a sanitizer's report, or what
+  // `sluice explain` cannot say of the requests that came through.
   async stop({ keep = Boolean(process.env.SLUICE_KEEP) } = {}) {
     const pids = this.children.map((child) => child.pid).filter(Boolean);
     const all = [...new Set(pids.concat(pids.flatMap(descendants)))];
@@ -336,8 +348,16 @@ export class Stack {
       } catch { /* it went just now */ }
     }
     const report = sanitizerReport(this.log);
+    let unsaid;
+    try {
+      if (report === "" && !keep && fs.existsSync(this.config ?? "")) // what is kept stays as it was left
+        this.explained = explainAll(path.join(programs, "sluice"), this.env);
+    } catch (error) {
+      unsaid = error;
+    }
     if (this.dir && !keep) fs.rmSync(this.dir, { recursive: true, force: true });
     if (report !== "") throw new Error(`a sanitizer reports in ${report}`);
+    if (unsaid) throw unsaid;
     return left.length;
   }
 }

@@ -824,16 +824,23 @@ an_idempotency_key_is_taken_once(void **state)
 	struct admit_ask ask = { .caller = &c, .need = small_need, .repeat = &repeat };
 	struct admit_pass pass, none;
 	const int64_t spent[BOARD_CLAIMS_MAX] = { 0 };
+	struct admit_view view;
 
+	/* who only asks takes it not */
+	for (int i = 0; i < 2; i++)
+		WORKS(admit_would(h->store, h->board, &s, &ask, false, &view, &err));
 	WORKS(reserve_as(h, &s, &ask, false, &pass));
-	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_CONFLICT);
+	REFUSED(admit_would(h->store, h->board, &s, &ask, false, &view, &err), ERR_REQUEST_RUNNING);
+	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_REQUEST_RUNNING);
 	assert_non_null(strstr(err.says, "req_"));
 	assert_int_equal(none.count, 0);
 	ask.repeat = &other;
-	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_BAD_REQUEST);
+	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_IDEMPOTENCY_KEY_REUSED);
 	ask.repeat = &repeat;
 	assert_int_equal(board_settle(h->board, pass.lease, spent, 0, 200, &err), 1);
-	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_CONFLICT);
+	REFUSED(admit_would(h->store, h->board, &s, &ask, false, &view, &err),
+		ERR_REQUEST_REPEATED);
+	REFUSED(reserve_as(h, &s, &ask, false, &none), ERR_REQUEST_REPEATED);
 	assert_int_equal(none.status, 200);
 	assert_non_null(strstr(err.says, "status 200"));
 	ask.repeat = NULL;

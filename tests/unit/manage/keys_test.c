@@ -68,6 +68,15 @@ a_key_is_taken_out_with_a_reason(void **state)
 	assert_string_equal(raw_of("is_enabled"), "false");
 	assert_string_equal(text_of("disabled_reason"), "the bill is unpaid");
 	assert_string_equal(text_of("state"), "disabled");
+	CALL(200, "GET", "/manage/keys?state=disabled&q=ON", "");
+	assert_true(row(0));
+	CALL(200, "GET", "/manage/keys?state=troubled", "");
+	assert_true(row(0));
+	CALL(200, "GET", "/manage/keys?state=available", "");
+	assert_false(row(0));
+	CALL(200, "GET", "/manage/keys?q=two", "");
+	assert_false(row(0));
+	CALL(400, "GET", "/manage/keys?state=asleep", "");
 	assert_int_equal(act("enable", ""), 200);
 	assert_string_equal(text_of("disabled_reason"), "");
 	assert_int_equal(act("disable", ""), 200);

@@ -71,6 +71,10 @@ what_does_not_belong_is_refused_by_name(void **state)
 		{ "objective of nothing",
 			"{\"name\":\"p\",\"type\":\"routing\",\"strategy\":\"objective\"}",
 			"objectives" },
+		{ "tries of an upstream",
+			"{\"name\":\"p\",\"type\":\"failure_handling\",\"scope\":\"upstream\","
+			"\"upstream\":\"up\",\"tries\":1}",
+			"tries" },
 		{ "regex", "{\"name\":\"p\",\"type\":\"routing\",\"blocked_models\":[\"/*(/\"]}",
 			"blocked_models" },
 	};
@@ -129,6 +133,29 @@ what_one_would_change_is_told_and_not_done(void **state)
 		"{\"policy_id\":\"p\",\"ask\":{\"model\":\"m\"}}");
 	assert_non_null(strstr(raw_of("without.candidates"), "\"u1\""));
 	assert_null(strstr(raw_of("with.candidates"), "\"u1\""));
+
+	/* the same with a change that is not saved */
+	CALL(200, "POST", "/manage/policies/dry-run",
+		"{\"policy_id\":\"p\",\"policy\":{\"blocked_upstreams\":[\"u0\"]},\"ask\":{"
+		"\"model\":\"m\"}}");
+	assert_null(strstr(raw_of("with.candidates"), "\"u0\""));
+	assert_non_null(strstr(raw_of("with.candidates"), "\"u1\""));
+
+	/* what is set shows, too: a name is not needed */
+	CALL(200, "POST", "/manage/policies/dry-run",
+		"{\"policy\":{\"type\":\"failure_handling\",\"tries\":1,\"failure_rules\":["
+		"\"status=529 "
+		"-> stop\"]},\"ask\":{\"model\":\"m\"}}");
+	assert_string_equal(raw_of("same"), "false");
+	assert_string_equal(raw_of("without.tries"), "null");
+	assert_string_equal(raw_of("with.tries"), "1");
+	assert_non_null(strstr(raw_of("with.candidates"), "[\"status=529 -> stop\"]"));
+	assert_null(strstr(raw_of("without.candidates"), "529"));
+	assert_non_null(strstr(raw_of("with.policies"), "tried"));
+	CALL(200, "POST", "/manage/policies/dry-run",
+		"{\"policy\":{\"type\":\"routing\",\"blocked_models\":[\"x*\"]},"
+		"\"ask\":{\"model\":\"m\",\"output_tokens\":7}}");
+	assert_string_equal(raw_of("same"), "true");
 
 	CALL(400, "POST", "/manage/policies/dry-run", "{\"ask\":{\"model\":\"m\"}}");
 	CALL(400, "POST", "/manage/policies/dry-run", "{\"policy_id\":\"p\"}");

@@ -105,6 +105,58 @@ keys_are_chosen_by_what_they_are(void **state)
 }
 
 static void
+where_an_upstream_stands_is_a_tag_too(void **state)
+{
+	struct scene *s = scene_of(*state, 2, 1);
+	struct upstream *u = &s->upstream[1];
+	struct policy p = policy(POLICY_GLOBAL);
+
+	(void)strcpy(u->tier, "free");
+	(void)strcpy(u->region, "eu-1");
+	WORKS(store_update(s->h->store, RECORD_UPSTREAM, u, 0, &by_test, &err));
+	(void)strcpy(p.required_tags, "tier=free\nregion=eu*");
+	make(s, &p);
+	scene_compile(s);
+	WORKS(scene_plan(s, "m"));
+	assert_int_equal(s->plan.count, 1);
+	assert_string_equal(s->plan.candidate[0].upstream->name, u->name);
+	scene_free(s);
+}
+
+static void
+failure_rules_come_narrowest_first(void **state)
+{
+	struct scene *s = scene_of(*state, 1, 1);
+	struct policy all = policy(POLICY_GLOBAL), own = policy(POLICY_OF_KEY),
+		      other = policy(POLICY_OF_PROJECT);
+	const char *lists[3];
+
+	other.project = id_timed(1);
+	own.key = s->key[0].head.id;
+	(void)strcpy(all.failure_rules, "-> next");
+	(void)strcpy(own.failure_rules, "-> stop");
+	(void)strcpy(other.failure_rules, "-> nocount");
+	make(s, &all);
+	make(s, &own);
+	make(s, &other);
+	scene_compile(s);
+	WORKS(scene_plan(s, "m"));
+	assert_int_equal(
+		route_failure_rules(s->h->snapshot, NULL, ID_NONE, &s->plan.candidate[0], lists, 3),
+		2);
+	assert_string_equal(lists[0], "-> stop");
+	assert_string_equal(lists[1], "-> next");
+	assert_int_equal(route_failure_rules(s->h->snapshot, NULL, other.project,
+				 &s->plan.candidate[0], lists, 3),
+		3);
+	assert_string_equal(lists[1], "-> nocount");
+	assert_int_equal(route_failure_rules(s->h->snapshot, NULL, other.project,
+				 &s->plan.candidate[0], lists, 1),
+		1);
+	scene_free(s);
+}
+
+static void
 states_and_bounds_are_looked_at_each_time(void **state)
 {
 	struct scene *s = scene_of(*state, 1, 3);
@@ -214,6 +266,8 @@ main(void)
 		TEST(deny_beats_allow_and_adds_up),
 		TEST(models_may_be_forbidden),
 		TEST(keys_are_chosen_by_what_they_are),
+		TEST(where_an_upstream_stands_is_a_tag_too),
+		TEST(failure_rules_come_narrowest_first),
 		TEST(states_and_bounds_are_looked_at_each_time),
 		TEST(the_lowest_cost_of_all_binds),
 		TEST(what_is_set_is_set_by_the_narrowest),

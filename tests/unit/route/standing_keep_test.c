@@ -237,7 +237,8 @@ a_person_may_do_what_is_legal(void **state)
 	assert_true(works(h, &p, 0));
 
 	assert_true(fails(h, &p, 0, FAILURE_KEY_INVALID, 401));
-	standing_renew(h->board, id);
+	assert_true(standing_renew(h->board, id, "its secret is a new one"));
+	assert_false(standing_renew(h->board, id, "its secret is a new one"));
 	assert_int_equal(stands(t), TARGET_AVAILABLE);
 	assert_true(works(h, &p, 0));
 	(void)drain(h);
@@ -247,8 +248,48 @@ a_person_may_do_what_is_legal(void **state)
 							  (enum target_state)s.e[i].to))
 			fail_msg("%s -> %s", standing_state_name(s.e[i].from),
 				standing_state_name(s.e[i].to));
-	assert_string_equal(s.e[0].evidence, "its record or secret was changed");
+	assert_string_equal(s.e[0].evidence, "its secret is a new one");
 	assert_int_equal(s.e[0].cause, CAUSE_PERSON);
+
+	/* an open breaker too, and that is told */
+	for (int i = 0; i < 5; i++)
+		assert_true(fails(h, &p, 2, FAILURE_TRANSIENT, 500));
+	assert_false(works(h, &p, 2));
+	assert_true(standing_renew(h->board, p.key[2].id, "enabled"));
+	assert_int_equal(board_target(h->board, p.key[2].id)->rest_until_ms, 0);
+	(void)drain(h);
+	s.count = 0;
+	WORKS(standing_history(h->store, p.key[2].id, see, &s, &err));
+	assert_int_equal(s.count, 2);
+	assert_int_equal(s.e[0].kind, EVENT_BREAKER);
+	assert_int_equal(s.e[0].to, STANDING_CLOSED);
+	house_lose_board(h);
+	assert_int_equal(standing_restore(h->board, h->store, &err), 0);
+	assert_int_equal(board_target(h->board, p.key[2].id)->rest_until_ms, 0);
+
+	/* whether one is disabled its record says, not what was kept */
+	assert_int_equal(standing_set(h->board, p.key[4].id, TARGET_DISABLED, "holiday", &err), 1);
+	(void)drain(h);
+	house_lose_board(h);
+	assert_int_equal(standing_restore(h->board, h->store, &err), 0);
+	assert_true(works(h, &p, 4));
+
+	/* what is forced is told of the upstream */
+	p.u.breaker_forced = BREAKER_FORCED_OPEN;
+	standing_force(h->board, &p.u, BREAKER_AUTO);
+	standing_force(h->board, &p.u, BREAKER_FORCED_OPEN); /* as it was */
+	p.u.breaker_forced = BREAKER_AUTO;
+	standing_force(h->board, &p.u, BREAKER_FORCED_OPEN);
+	(void)drain(h);
+	s.count = 0;
+	WORKS(standing_history(h->store, p.u.head.id, see, &s, &err));
+	assert_int_equal(s.count, 2);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(s.e[i].scope, SCOPE_UPSTREAM);
+		assert_int_equal(s.e[i].from, i == 0 ? STANDING_FORCED_OPEN : STANDING_CLOSED);
+		assert_int_equal(s.e[i].to, i == 0 ? STANDING_CLOSED : STANDING_FORCED_OPEN);
+		assert_int_equal(s.e[i].cause, CAUSE_PERSON);
+	}
 
 	/* at one model */
 	assert_true(fails(h, &p, 1, FAILURE_MODEL, 403));

@@ -63,6 +63,9 @@ the_evidence_says_who_rests_in_which_state(void **state)
 		{ "429 of the account",
 			{ .failure = FAILURE_RATE_LIMITED, .status = 429, .is_account = true },
 			SCOPE_ACCOUNT, TARGET_THROTTLED, CAUSE_RATE_LIMIT, 10 * SECOND, 0 },
+		{ "429 of our address: all keys of the upstream",
+			{ .failure = FAILURE_RATE_LIMITED, .status = 429, .is_address = true },
+			SCOPE_UPSTREAM, TARGET_THROTTLED, CAUSE_RATE_LIMIT, 10 * SECOND, 0 },
 		{ "a quota of a day",
 			{ .failure = FAILURE_RATE_LIMITED, .status = 429, .is_quota = true },
 			SCOPE_KEY, TARGET_EXHAUSTED, CAUSE_QUOTA, 15 * MINUTE, 9 * HOUR },
@@ -379,6 +382,102 @@ breakers_are_those_of_the_four_systems(void **state)
 }
 
 static void
+half_open_waits_between_its_probes(void **state)
+{
+	struct house *h = *state;
+	struct board_target *up;
+	struct standing st;
+	struct pool p;
+
+	turnable(h);
+	pool_make(&p, "");
+	p.u.breaker_successes = 2;
+	p.u.breaker_probe_s = 20;
+	up = board_target(h->board, p.u.head.id);
+	for (int i = 0; i < 5; i++)
+		assert_true(fails(h, &p, 0, FAILURE_TRANSIENT, 500));
+	wait_out(h, up);
+	assert_true(works(h, &p, 0));
+	standing_state(h->board, up, true, BREAKER_AUTO, &st);
+	assert_int_equal(st.breaker, STANDING_HALF_OPEN);
+	assert_true(rest_of(h, up) > 19 * SECOND);
+	assert_false(works(h, &p, 0));
+	wait_out(h, up);
+	assert_true(works(h, &p, 0));
+	assert_int_equal(up->breaker, 0);
+	assert_int_equal(up->rest_until_ms, 0);
+}
+
+/* Whatever happens in whatever order: each step is one of the table's, begins where the last one ended,
+ * and says why. */
+static void
+every_step_is_legal_and_told(void **state)
+{
+	static const enum failure some[] = { FAILURE_NONE, FAILURE_KEY_INVALID, FAILURE_NO_CREDIT,
+		FAILURE_RATE_LIMITED, FAILURE_OVERLOADED, FAILURE_MODEL, FAILURE_TRANSIENT,
+		FAILURE_REQUEST };
+	struct house *h = *state;
+	struct board_event e;
+	struct pool p;
+	enum target_state stood[KEYS] = { TARGET_AVAILABLE };
+	unsigned n = 7, steps[TARGET__STATES] = { 0 };
+	int64_t lost = 0;
+
+	turnable(h);
+	pool_make(&p, "");
+	assert_true(board_events_read(h->board));
+	for (int round = 0; round < 20000; round++) {
+		int key, what;
+
+		n = n * 1103515245 + 12345;
+		key = (int)(n >> 16) % 5;
+		what = (int)(n >> 20) % 40;
+		ahead_ms += (int64_t)(n >> 12 & 0xfff) * 8;
+		if (what < 32)
+			(void)attempt(h, &p, key,
+				&(struct route_outcome){ .failure = some[what % 8],
+					.status = 200 + what,
+					.counts = true,
+					.is_quota = what >= 16,
+					.evidence = SPAN_LIT("words") });
+		else if (what < 36)
+			(void)standing_set(h->board, p.key[key].id,
+				(enum target_state)(what % TARGET__STATES), "by hand", &err);
+		else if (what < 38)
+			(void)standing_retry(h->board, p.key[key].id, SPAN_NONE, &err);
+		else
+			(void)standing_renew(h->board, p.key[key].id, "enabled");
+		while (board_events_next(h->board, &e, &lost) == 1) {
+			board_events_done(h->board, &e);
+			if (e.scope != SCOPE_KEY || e.kind != EVENT_STATE)
+				continue;
+			for (int k = 0; k < 5; k++) {
+				if (!id_equal(e.record, p.key[k].id))
+					continue;
+				if (e.from != stood[k] || e.from == e.to || e.cause == CAUSE_NONE ||
+					(e.status == 0 && e.evidence[0] == '\0') ||
+					!standing_is_legal(
+						(enum target_state)e.from, (enum target_state)e.to))
+					fail_msg("round %d: from %s, which was %s, to %s by %s, "
+						 "status %d",
+						round, standing_state_name(e.from),
+						standing_state_name(stood[k]),
+						standing_state_name(e.to),
+						standing_cause_name(e.cause), e.status);
+				stood[k] = (enum target_state)e.to;
+				steps[e.to]++;
+			}
+		}
+		for (int k = 0; k < 5; k++)
+			assert_int_equal(stands(board_target(h->board, p.key[k].id)), stood[k]);
+	}
+	assert_int_equal(lost, 0);
+	for (int s = 0; s < TARGET__STATES; s++)
+		assert_in_range(steps[s], 50, 1000000);
+	board_events_leave(h->board);
+}
+
+static void
 a_success_between_begins_the_count_anew(void **state)
 {
 	struct house *h = *state;
@@ -494,7 +593,7 @@ a_forced_breaker_does_as_it_is_told(void **state)
 	up = board_target(h->board, p.u.head.id);
 	now_ms = board_now_ms(h->board);
 	p.u.breaker_forced = BREAKER_FORCED_OPEN;
-	assert_int_equal(standing_upstream_may(h->board, &p.u, up, now_ms), STANDING_RESTS);
+	assert_int_equal(standing_may_through(h->board, &p.u, up, now_ms), STANDING_RESTS);
 	assert_int_equal(standing_reason(up, STANDING_RESTS), REASON_BREAKER);
 	assert_false(works(h, &p, 0));
 	p.u.breaker_forced = BREAKER_AUTO;
@@ -503,6 +602,15 @@ a_forced_breaker_does_as_it_is_told(void **state)
 	assert_false(works(h, &p, 9));
 	p.u.breaker_forced = BREAKER_FORCED_CLOSED;
 	assert_true(works(h, &p, 9));
+	/* no breaker of its keys or its account holds anybody up either; what rests for cause still does */
+	for (int i = 0; i < 5; i++)
+		(void)fails(h, &p, 8, FAILURE_TRANSIENT, 500);
+	assert_true(rest_of(h, board_target(h->board, p.key[8].id)) > 0);
+	assert_true(works(h, &p, 8));
+	assert_true(fails(h, &p, 7, FAILURE_RATE_LIMITED, 429));
+	assert_false(works(h, &p, 7));
+	p.u.breaker_forced = BREAKER_AUTO;
+	assert_false(works(h, &p, 8));
 	assert_int_equal(board_target(h->board, p.u.head.id)->inflight, 0);
 }
 
@@ -578,6 +686,8 @@ main(void)
 		TEST(who_is_back_climbs),
 		TEST(a_better_answer_leads_through_recovering),
 		TEST(breakers_are_those_of_the_four_systems),
+		TEST(half_open_waits_between_its_probes),
+		TEST(every_step_is_legal_and_told),
 		TEST(a_success_between_begins_the_count_anew),
 		TEST(bad_keys_close_no_upstream),
 		TEST(an_overloaded_model_rests_and_its_keys_do_not),

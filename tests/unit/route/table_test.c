@@ -68,6 +68,13 @@ the_nearest_route_fits(void **state)
 }
 
 static void
+see_place(void *ctx, const struct upstream *u, struct span model)
+{
+	(void)u;
+	*(struct span *)ctx = model;
+}
+
+static void
 patterns_of_upstreams_and_keys_decide(void **state)
 {
 	static const struct {
@@ -106,6 +113,7 @@ patterns_of_upstreams_and_keys_decide(void **state)
 		struct route_table *t;
 		struct route_plan plan;
 		struct route_ask ask = { .model = span_of(cases[i].ask), .is_conversation = true };
+		struct span place;
 		int rc;
 
 		u.head.id = key.upstream = id_random();
@@ -124,9 +132,11 @@ patterns_of_upstreams_and_keys_decide(void **state)
 		} else if (rc != 0 || !span_is(plan.candidate[0].model, cases[i].want)) {
 			fail_msg("%s: %s", cases[i].why, rc != 0 ? err.text : "another name");
 		}
-		if (cases[i].key_allowed[0] == '\0' && cases[i].key_blocked[0] == '\0' &&
-			route_serves(&snapshot, &u, ask.model) != (cases[i].want != NULL))
-			fail_msg("%s: route_serves", cases[i].why);
+		place = SPAN_NONE;
+		rc = route_places(t, &ask, see_place, &place, &err);
+		if (rc != (cases[i].want != NULL && cases[i].want[0] != '\0') ||
+			(rc == 1 && !span_is(place, cases[i].want)))
+			fail_msg("%s: %d places", cases[i].why, rc);
 		route_table_free(t);
 	}
 }
@@ -245,10 +255,10 @@ costs_are_kept_to(void **state)
 	assert_int_equal(s->plan.record.out[REASON_COST], 1);
 	WORKS(ask_priced(s, "free"));
 	assert_int_equal(s->plan.count, 2);
-	REFUSED(ask_priced(s, "dear"), ERR_NO_KEY_AVAILABLE);
+	REFUSED(ask_priced(s, "dear"), ERR_MODEL_NOT_ALLOWED);
 	assert_non_null(strstr(err.says, "costs more"));
 	assert_int_equal(err.retry_boot_ms, 0);
-	REFUSED(ask_priced(s, "unpriced"), ERR_NO_KEY_AVAILABLE);
+	REFUSED(ask_priced(s, "unpriced"), ERR_MODEL_NOT_ALLOWED);
 	assert_true(s->plan.record.out[REASON_UNPRICED] > 0);
 	WORKS(ask_priced(s, "cheap:free"));
 	assert_int_equal(s->plan.count, 2);
@@ -324,6 +334,26 @@ a_price_above_the_limit_leads_to_the_cheaper_model(void **state)
 }
 
 static void
+who_is_refused_is_told_the_fallbacks_too(void **state)
+{
+	struct scene *s = scene_of(*state, 0, 0);
+	struct upstream *u = scene_upstream(s, "");
+	struct route r = scene_route("m-*", STRATEGY_WEIGHTED);
+
+	(void)strcpy(u->models, "here");
+	scene_create_upstreams(s);
+	(void)scene_key(s, 0, 1);
+	(void)strcpy(r.fallbacks, "error gone-large\nerror gone\ncontext gone");
+	house_create(s->h, RECORD_ROUTE, &r);
+	scene_compile(s);
+	REFUSED(scene_plan(s, "m-1"), ERR_NO_ROUTE);
+	assert_non_null(strstr(err.says, "'m-1' nor its fallbacks gone-large, gone;"));
+	REFUSED(scene_plan(s, "other"), ERR_NO_ROUTE);
+	assert_non_null(strstr(err.says, "'other';"));
+	scene_free(s);
+}
+
+static void
 what_rests_at_a_model_rests_there_alone(void **state)
 {
 	struct scene *s = scene_of(*state, 2, 1);
@@ -378,6 +408,7 @@ main(void)
 		TEST(constraints_keep_out),
 		TEST(costs_are_kept_to),
 		TEST(fallbacks_are_stages_by_what_went_wrong),
+		TEST(who_is_refused_is_told_the_fallbacks_too),
 		TEST(a_price_above_the_limit_leads_to_the_cheaper_model),
 		TEST(what_rests_at_a_model_rests_there_alone),
 		TEST(many_models_do_not_fill_the_memory),

@@ -654,6 +654,8 @@ behind_head(const char *text)
 	return strchr(text, '\n') + 1;
 }
 
+#define PRICES 200
+
 static void
 fill_for_dump(struct fixture *f, struct id *key)
 {
@@ -661,6 +663,7 @@ fill_for_dump(struct fixture *f, struct id *key)
 	struct token t = make_token(f->s, p.head.id);
 	struct usage_row row = make_row(&t, 0);
 	struct limit l;
+	static struct price prices[PRICES];
 	struct price price;
 	bool booked;
 
@@ -678,6 +681,13 @@ fill_for_dump(struct fixture *f, struct id *key)
 	(void)snprintf(price.model, sizeof price.model, "gpt-*");
 	price.input_nusd = 2500000001;
 	WORKS(store_create(f->s, RECORD_PRICE, &price, &change, &err));
+	for (int i = 0; i < PRICES; i++) { /* an audit entry as long as they get */
+		record_init(RECORD_PRICE, &prices[i]);
+		(void)snprintf(prices[i].model, sizeof prices[i].model, "model-%d", i);
+		prices[i].input_nusd = i + 1;
+		prices[i].output_nusd = i + 2;
+	}
+	WORKS(store_create_many(f->s, RECORD_PRICE, prices, PRICES, &change, &err));
 	book_many(f->s, &t, 160);
 	row.exchange = id_timed(clock_wall_ms());
 	row.cost_nusd = COST_UNKNOWN;
