@@ -24,7 +24,7 @@ struct running {
 
 struct running_list {
 	struct running *at;
-	size_t count, most, total;
+	size_t count, most, total, waits; /* shown, at most, all, of all those that wait */
 	struct id project, token;
 	struct board_waiting *waiting; /* by id of their exchanges */
 	size_t waiting_count;
@@ -61,6 +61,7 @@ take_running(void *ctx, struct id exchange, struct roster_owner owner, const voi
 {
 	const struct settle_note *n = bytes;
 	struct running_list *l = ctx;
+	const struct board_waiting *waits = NULL;
 	struct running *r;
 
 	(void)owner;
@@ -68,7 +69,11 @@ take_running(void *ctx, struct id exchange, struct roster_owner owner, const voi
 		(!id_is_none(l->project) && !id_equal(l->project, n->row.project)) ||
 		(!id_is_none(l->token) && !id_equal(l->token, n->row.token)))
 		return true;
+	if (l->waiting_count > 0)
+		waits = bsearch(&(struct board_waiting){ .exchange = exchange }, l->waiting,
+			l->waiting_count, sizeof *l->waiting, by_exchange);
 	l->total++;
+	l->waits += waits != NULL;
 	if (l->count == l->most)
 		return true;
 	r = &l->at[l->count++];
@@ -77,9 +82,7 @@ take_running(void *ctx, struct id exchange, struct roster_owner owner, const voi
 	r->output_chars = n->output_chars;
 	r->bytes = n->bytes;
 	r->leaving = n->leaving != 0;
-	if (l->waiting_count > 0)
-		r->waits = bsearch(&(struct board_waiting){ .exchange = exchange }, l->waiting,
-			l->waiting_count, sizeof *l->waiting, by_exchange);
+	r->waits = waits;
 	return true;
 }
 
@@ -167,7 +170,8 @@ inflight_list(struct call *c)
 		bytes_puts(&c->out->body, i > 0 ? "," : "");
 		put_running(c, &l.at[i], clock_wall_ms());
 	}
-	bytes_printf(&c->out->body, "],\"next\":null,\"total\":%zu}", l.total);
+	bytes_printf(
+		&c->out->body, "],\"next\":null,\"total\":%zu,\"waiting\":%zu}", l.total, l.waits);
 	c->out->status = 200;
 	return 0;
 }

@@ -122,6 +122,8 @@ test("requests wait for their turn", { timeout: (LONG ? 180_000 : 90_000) * SLOW
       const leaver = new AbortController();
       const left = stack.chat({ model: HANG, stream: true }, { signal: leaver.signal }).catch(() => null);
       await until("it waits", 5000, async () => (await waiting()).length === 1);
+      assert.equal((await stack.manage("GET", "inflight?limit=1")).waiting, 1);
+      assert.match(stack.command(["inflight"]), /STATE +POS[^]* waiting +1 /);
       leaver.abort();
       await left;
       await until("it has left", 5000, async () => (await waiting()).length === 0);

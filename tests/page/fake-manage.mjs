@@ -354,6 +354,12 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 			return { json: explanation(data, data.requests.find((r) => r.id === path.split("/")[1])) };
 		if (path === "usage")
 			return { json: usage(q) };
+		if (path === "inflight") {
+			const running = (n) => ({ id: `req_running${n}`, time: iso(Date.now() - 9e3), age_ms: 9000, project: "shop",
+				endpoint: "/v1/chat/completions", model: "gpt-4o", stream: true, state: "running", client_gone: false });
+			return { json: { data: [running(1), running(2), { ...running(3), model: "claude-opus", state: "waiting",
+				position: 1, waiting_since: iso(Date.now() - 4e3) }], next: null, total: 3, waiting: 1 } };
+		}
 		if (path === "health")
 			return { json: { warnings: [], store: { bytes_on_disk: 48231424, bytes_capped: 40231424, store_cap_bytes: 524288000, vault_bytes: 3145728, rows: data.requests.length, rows_unfolded: 12, epoch: 3,
 				attached: 4, recoveries: 1, last_recovery_ms: 41, abandoned: 0, schema: 1 }, board: { rows_used: 812,

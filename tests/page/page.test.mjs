@@ -600,6 +600,8 @@ pageTest("the chart tells its values to the keyboard, to assistive technology, a
 		const tile = page.getByRole("button", { name: /^Requests/ });
 		assert.ok((await tile.textContent()).includes(rows.length.toLocaleString("en-US")));
 		const nusd = rows.reduce((t, r) => t + (r.cost ? BigInt(r.cost.replace(".", "")) : 0n), 0n);
+		await page.getByText("2 running, 1 waiting for a turn.").waitFor();
+		await page.getByText("waits, no. 1").waitFor();
 		const cost = page.getByRole("button", { name: /^Cost/ });
 		assert.equal(BigInt((await cost.getAttribute("title")).replace(/[$.]/g, "")), nusd, "to the last digit");
 		await cost.click();

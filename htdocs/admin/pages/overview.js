@@ -1,8 +1,8 @@
 /* overview.js - how is it going: four numbers, what they are made of, last errors, state of the keys. */
 import { api } from "../api.js";
 import { chart } from "../chart.js";
-import { h, later, select } from "../dom.js";
-import { day, dayTime, minute, number, short, when } from "../format.js";
+import { badge, h, later, select } from "../dom.js";
+import { ago, day, dayTime, minute, number, short, when } from "../format.js";
 import { decimal, nano, usdNano } from "../money.js";
 import { every, page } from "../page.js";
 import { nameOf } from "../pick.js";
@@ -123,6 +123,18 @@ function keyStates({ data, next }) {
 	(rows.length > 12 || next) && h("li", {}, h("a", { href: href("keys") }, "All keys")));
 }
 
+/* Those that wait stand first, by their place in line. */
+function runningNow({ data, total, waiting }) {
+	if (total === 0)
+		return h("p", { class: "empty" }, "Nothing runs now.");
+	const rows = [...data].sort((a, b) => (a.position ?? Infinity) - (b.position ?? Infinity)).slice(0, 6);
+	return [h("p", {}, `${number(total - waiting)} running, ${number(waiting)} waiting for a turn.`),
+		h("ul", { class: "feed" }, rows.map((r) => h("li", {},
+			r.state === "waiting" ? badge("warn", `waits, no. ${r.position}`) : badge("good", "runs"),
+			` ${r.model || r.endpoint}`, h("span", { class: "dim" }, ` ${r.project ?? ""} · ${r.state === "waiting"
+				? `since ${ago(r.waiting_since)}` : `came ${ago(r.time)}`}`))))];
+}
+
 export function overviewPage(ctx) {
 	let state = settings(ctx.params);
 	const range = select(Object.entries(ranges).map(([v, r]) => [v, r.text]), state.range,
@@ -153,6 +165,10 @@ export function overviewPage(ctx) {
 	const keys = later(ctx.signal, async () => keyStates(await api.get("keys", { limit: 200 },
 		ctx.signal)));
 
+	const running = later(ctx.signal, async () => runningNow(await api.get("inflight", { limit: 1000 },
+		ctx.signal)));
+
+	every(ctx, 5000, () => running.refresh());
 	/* Not under the reader's hands: a chart in use, or a table that is open, stays. */
 	every(ctx, 15000, async () => {
 		if (!figures.matches(":hover, :focus-within") && !figures.querySelector("details[open]"))
@@ -175,6 +191,7 @@ export function overviewPage(ctx) {
 
 	return page("Overview", [fresh, range, by], steps, figures,
 		h("div", { class: "two" },
+			h("section", { class: "panel" }, h("h2", {}, "Now"), running),
 			h("section", { class: "panel" }, h("h2", {}, "Last errors"), errors),
 			h("section", { class: "panel" }, h("h2", {}, "Keys"), keys)));
 }

@@ -1,5 +1,6 @@
 /* Waiting: turns by weight over processes, deaths, ceilings, and time that wraps around. */
 #include "fixture.h"
+#include <pthread.h>
 #include <sched.h>
 
 #define PROJECTS 3
@@ -360,11 +361,26 @@ wait_and_go(struct board *b, void *ctx)
 	}
 }
 
+/* One that looks while another takes its turn may see itself first: a turn early, not one more. */
+static void
+assert_turns_by_weight(void)
+{
+	int64_t turns = words[TURNS];
+
+	assert_true(turns >= ENOUGH);
+	for (int p = 0; p < PROJECTS; p++) {
+		int64_t want = turns * weights[p] / 8, off = words[HAD + p] - want;
+
+		if (off * 100 > want * 2 + 200 || -off * 100 > want * 2 + 200)
+			fail_msg("weight %lld: %lld of %lld turns", (long long)weights[p],
+				(long long)words[HAD + p], (long long)turns);
+	}
+}
+
 static void
 turns_go_by_weight_over_processes(void **state)
 {
 	pid_t pids[CHILDREN];
-	int64_t turns;
 
 	(void)state;
 	words = shared_words(8);
@@ -373,16 +389,31 @@ turns_go_by_weight_over_processes(void **state)
 		pids[i] = child_runs(wait_and_go, &small, NULL);
 	for (int i = 0; i < CHILDREN; i++)
 		wait_ok(pids[i]);
-	turns = words[TURNS];
-	assert_true(turns >= ENOUGH);
-	/* one that looks while another takes its turn may see itself first: a turn early, not one more */
-	for (int p = 0; p < PROJECTS; p++) {
-		int64_t want = turns * weights[p] / 8, off = words[HAD + p] - want;
+	assert_turns_by_weight();
+}
 
-		if (off * 100 > want * 2 + 200 || -off * 100 > want * 2 + 200)
-			fail_msg("weight %lld: %lld of %lld turns", (long long)weights[p],
-				(long long)words[HAD + p], (long long)turns);
-	}
+static void *
+wait_and_go_on_a_thread(void *b)
+{
+	wait_and_go(b, NULL);
+	return NULL;
+}
+
+/* As a sanitizer sees it. */
+static void
+turns_go_by_weight_over_threads(void **state)
+{
+	struct board *b = open_with(&small);
+	pthread_t threads[CHILDREN];
+
+	(void)state;
+	words = shared_words(8);
+	for (int i = 0; i < CHILDREN; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, wait_and_go_on_a_thread, b), 0);
+	for (int i = 0; i < CHILDREN; i++)
+		pthread_join(threads[i], NULL);
+	assert_turns_by_weight();
+	board_close(b);
 }
 
 static void
@@ -438,6 +469,7 @@ main(void)
 		TEST(pools_come_and_go),
 		TEST(the_next_turn_is_foreseen),
 		TEST(turns_go_by_weight_over_processes),
+		TEST(turns_go_by_weight_over_threads),
 		TEST(the_dead_leave_no_place),
 	};
 
