@@ -150,6 +150,16 @@ static const struct setting settings[] = {
 	{ SETTING("retry_deadline", MS, retry_deadline_ms, "60s"), RANGE(100, DAY),
 		.help = "Time since a request's beginning in which another attempt may begin.\nA "
 			"route may say otherwise." },
+	{ SETTING("retry_waits", INT, retry_waits, "2"), RANGE(0, 15),
+		.help = "When all that could be asked have failed in a way that may pass (a rate "
+			"limit,\nan overload, an error of the server, no answer), and nothing was "
+			"sent to the client:\nhow often the request waits a moment and tries them "
+			"again.  0: never.\nAll its waits together last no longer than\n.Ic "
+			"queue_wait ." },
+	{ SETTING("retry_wait", MS, retry_wait_ms, "500ms"), RANGE(1, HOUR),
+		.help = "The first of these waits; each next one is twice as long.\nAll are cut by "
+			"a random part, half of them at most.\nWhere all rest it is the time until "
+			"the first may be asked, if that is longer." },
 	{ SETTING("queue_most", INT, queue_most, "1000"), RANGE(0, 4096),
 		.help = "Requests that wait when all that could serve them are busy, for each "
 			"model "

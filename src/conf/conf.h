@@ -72,6 +72,8 @@ struct conf {
 	int64_t queue_wait_ms;
 	int64_t tries;             /* attempts of one request at most */
 	int64_t retry_deadline_ms; /* from the request's beginning to the last attempt's */
+	int64_t retry_waits;       /* for one request, when all that could be asked have failed */
+	int64_t retry_wait_ms;     /* the first; they double */
 	int64_t rest_hint_cap_ms; /* the first cap of a time that a provider states */
 	int64_t rest_invalid_ms;  /* of a key that is refused, the first time */
 	bool forecast;              /* hold back from keys whose quota is used up */

@@ -44,6 +44,7 @@ exchange_free(void *object)
 
 	walk_release(x);
 	queue_leave(x);
+	pause_leave(x);
 	guard_end(x);
 	signed_forget(x);
 	passage_free(&x->passage);
@@ -275,17 +276,25 @@ step_route(struct exchange *x)
 	}
 	if (queue_may(x))
 		return EX_QUEUE;
-	return step_nobody(x);
+	return pause_may(x) ? EX_PAUSE : step_nobody(x);
 }
 
 /* The attempt is over, and reported. */
 static enum exchange_state
 after_attempt(struct exchange *x)
 {
-	if (x->content_sent || x->gone || x->cut || x->failure == FAILURE_NONE || !walk_go_on(x))
+	enum exchange_state next = EX_ROUTE;
+
+	if (x->content_sent || x->gone || x->cut || x->failure == FAILURE_NONE)
 		return EX_SETTLE;
+	pause_note(x);
+	if (!walk_go_on(x)) {
+		if (!pause_may(x))
+			return EX_SETTLE;
+		next = EX_PAUSE;
+	}
 	candidate_release(x);
-	return EX_ROUTE;
+	return next;
 }
 
 static enum exchange_state
@@ -438,6 +447,7 @@ exchange_run(struct exchange *x)
 	static enum exchange_state (*const steps[EX__COUNT])(struct exchange *) = {
 		[EX_ROUTE] = step_route,
 		[EX_QUEUE] = queue_step,
+		[EX_PAUSE] = pause_step,
 		[EX_CREDENTIAL] = step_credential,
 		[EX_FORWARD] = step_forward,
 		[EX_SETTLE] = step_settle,
@@ -474,8 +484,9 @@ heartbeat(struct exchange *x, int64_t now_ms)
 	const char *ping = heartbeat_of(x);
 	int64_t wait_ms = x->head_sent ? x->gw->conf.heartbeat_ms : x->gw->conf.first_heartbeat_ms;
 
-	if (x->state != EX_FORWARD || x->gone || wait_ms <= 0 || now_ms - x->wrote_ms < wait_ms ||
-		x->full || ping == NULL || (!x->holding && passage_in_event(&x->passage)))
+	if ((x->state != EX_FORWARD && x->state != EX_PAUSE) || x->gone || wait_ms <= 0 ||
+		now_ms - x->wrote_ms < wait_ms || x->full || ping == NULL ||
+		(!x->holding && passage_in_event(&x->passage)))
 		return;
 	if (!x->head_sent) {
 		if (!x->ask.stream)
@@ -503,7 +514,8 @@ exchange_tick(struct gateway *gw)
 			attempt_tick(x, now_ms);
 		if (x->state == EX_FORWARD && x->call != NULL && must_end(x, now_ms))
 			forward_cancel(x->call);
-		if (x->state == EX_CREDENTIAL && (must_end(x, now_ms) || credential_is_late(x))) {
+		if ((x->state == EX_CREDENTIAL && (must_end(x, now_ms) || credential_is_late(x))) ||
+			(x->state == EX_PAUSE && (x->gone || must_end(x, now_ms)))) {
 			exchange_run(x);
 			continue;
 		}

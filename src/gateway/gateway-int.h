@@ -88,6 +88,10 @@ struct gateway {
 	struct exchange *waiters;
 	uv_timer_t queue_timer; /* runs while there are any */
 
+	/* pause.c [loop] */
+	struct exchange *pausing;
+	uv_timer_t pause_timer; /* runs while there are any */
+
 	/* candidate.c */
 	pthread_mutex_t candidate_mutex; /* over the next three */
 	pthread_cond_t candidate_wake;
@@ -98,11 +102,12 @@ struct gateway {
 
 /*
  *   READ -> ADMIT -> ROUTE -> CREDENTIAL -> FORWARD -> SETTLE -> DONE
- *                    |   ^--------+------------'  next candidate, only while the client has been
- *                    v   |                        sent nothing
- *                    QUEUE
+ *                    |^  ^--------+------------'  next candidate, only while the client has been
+ *                    v|                      |    sent nothing
+ *                    QUEUE, PAUSE <----------'
  *
- * QUEUE waits, while all that could serve the request are busy, until it is its turn (queue.c).
+ * QUEUE waits, while all that could serve the request are busy, until it is its turn (queue.c).  PAUSE
+ * waits, when all have failed for now, to try them once more (pause.c).
  * CREDENTIAL waits for an access token where a key is not sent itself but buys one; FORWARD goes back
  * there once for each candidate, when the provider refuses a token before its time (credential.c).
  *
@@ -114,10 +119,11 @@ struct gateway {
 #define EXCHANGE_STATES(X) /* state, states it may go to */                                        \
 	X(READ, EX_BIT(ADMIT))                                                                     \
 	X(ADMIT, EX_BIT(ROUTE) | EX_BIT(SETTLE) | EX_BIT(DONE))                                    \
-	X(ROUTE, EX_BIT(QUEUE) | EX_BIT(CREDENTIAL) | EX_BIT(SETTLE))                                              \
+	X(ROUTE, EX_BIT(QUEUE) | EX_BIT(PAUSE) | EX_BIT(CREDENTIAL) | EX_BIT(SETTLE))              \
 	X(QUEUE, EX_BIT(ROUTE) | EX_BIT(SETTLE))                                                   \
-	X(CREDENTIAL, EX_BIT(FORWARD) | EX_BIT(ROUTE) | EX_BIT(SETTLE))                            \
-	X(FORWARD, EX_BIT(CREDENTIAL) | EX_BIT(ROUTE) | EX_BIT(SETTLE))                            \
+	X(PAUSE, EX_BIT(ROUTE) | EX_BIT(SETTLE))                                                   \
+	X(CREDENTIAL, EX_BIT(FORWARD) | EX_BIT(ROUTE) | EX_BIT(PAUSE) | EX_BIT(SETTLE))            \
+	X(FORWARD, EX_BIT(CREDENTIAL) | EX_BIT(ROUTE) | EX_BIT(PAUSE) | EX_BIT(SETTLE))            \
 	X(SETTLE, EX_BIT(DONE))                                                                    \
 	X(DONE, 0)
 enum exchange_state {
@@ -234,6 +240,16 @@ struct exchange {
 	/* QUEUE */
 	struct waiting waiting;
 
+	/* PAUSE */
+	struct pause {
+		struct exchange *next, *prev; /* of gw->pausing */
+		bool on;           /* it is among them */
+		bool may_help;     /* an attempt failed in a way that may pass */
+		int64_t count;     /* of its pauses */
+		int64_t until_us;  /* of the present one */
+		int64_t ends_us;   /* of the last one, at most; 0: there was none */
+	} pause;
+
 	/* CREDENTIAL */
 	struct access_waiter waiter;
 	const char *access_token; /* that the candidate is asked with; NULL: it takes none */
@@ -318,11 +334,23 @@ void queue_served(struct exchange *x); /* it had its turn */
 void queue_leave(struct exchange *x);  /* it waits no more; does nothing where it does not */
 void queue_nudge(struct gateway *gw);  /* somebody may be free now */
 
+
+/* pause.c [loop]: a moment's rest, and along the plan once more. */
+void pause_init(struct gateway *gw);
+void pause_close(struct gateway *gw);
+void pause_note(struct exchange *x); /* an attempt failed as x->failure tells */
+/* Nobody else can be asked now: is it worth a pause? */
+bool pause_may(struct exchange *x);
+enum exchange_state pause_step(struct exchange *x);
+void pause_leave(struct exchange *x); /* does nothing where there is none */
+
 /* walk.c [loop]: along the plan. */
 /* The candidate at hand; there is one. */
 const struct route_candidate *walk_candidate(const struct exchange *x);
 /* Is there one, and may another attempt be made: tries and deadline? */
 bool walk_has_more(const struct exchange *x);
+/* How long another attempt may still be begun; 0: not at all, for tries or deadline. */
+int64_t walk_left_ms(const struct exchange *x);
 /* Right before the candidate at hand is asked: false, it may not be by now, which is no try.  Else one
  * of the next two is due, and does nothing where none is. */
 bool walk_begin(struct exchange *x);

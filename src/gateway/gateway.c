@@ -99,6 +99,7 @@ finish_drain(struct gateway *gw)
 	uv_close((uv_handle_t *)&gw->wake, NULL);
 	uv_close((uv_handle_t *)&gw->tick, NULL);
 	queue_close(gw);
+	pause_close(gw);
 	uv_close((uv_handle_t *)&gw->term, NULL);
 	forward_free(gw->forward, on_forward_closed, gw);
 }
@@ -518,6 +519,7 @@ open_loop(struct gateway *gw, struct err *err)
 	uv_timer_init(&gw->loop, &gw->tick);
 	uv_signal_init(&gw->loop, &gw->term);
 	queue_init(gw);
+	pause_init(gw);
 	gw->wake.data = gw->tick.data = gw->term.data = gw;
 	uv_timer_start(&gw->tick, on_tick, TICK_MS, TICK_MS);
 	if (!gw->cgi) /* there SIGTERM says that the client left, and web listens to it */

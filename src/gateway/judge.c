@@ -360,7 +360,7 @@ is_answer(struct exchange *x)
 	enum finish finish;
 	bool content;
 
-	if (memmem(body.at, body.len, "\"error\"", 7) != NULL &&
+	if (body.len > 0 && memmem(body.at, body.len, "\"error\"", 7) != NULL &&
 		(x->failure = classify(x, body)) != FAILURE_NONE)
 		return false;
 	f->usage(body, &u);

@@ -465,7 +465,7 @@ media_splice(struct exchange *x, const struct upstream *u, const struct format *
 	struct bytes *out;
 	struct splicing s = { .f = { .x = x, .u = u, .err = err } };
 
-	if (memmem(x->body.at, x->body.len, "\"url\"", 5) == NULL)
+	if (x->body.len == 0 || memmem(x->body.at, x->body.len, "\"url\"", 5) == NULL)
 		return 0;
 	n = arena_alloc(a, sizeof *n);
 	out = arena_alloc(a, sizeof *out);

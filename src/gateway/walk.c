@@ -27,16 +27,21 @@ walk_candidate(const struct exchange *x)
 	return &x->plan.candidate[x->candidate];
 }
 
-static bool
-may_ask(const struct exchange *x, int candidate)
+int64_t
+walk_left_ms(const struct exchange *x)
 {
 	const struct conf *conf = &x->gw->conf;
 	int64_t tries = x->plan.tries > 0 ? x->plan.tries : conf->tries;
 	int64_t most_ms = x->plan.deadline_ms > 0 ? x->plan.deadline_ms : conf->retry_deadline_ms;
+	int64_t left_ms = most_ms - passed_ms(x);
 
-	if (candidate >= x->plan.count)
-		return false;
-	return x->tries == 0 || (x->tries < tries && passed_ms(x) < most_ms);
+	return x->tries >= tries || left_ms < 0 ? 0 : left_ms;
+}
+
+static bool
+may_ask(const struct exchange *x, int candidate)
+{
+	return candidate < x->plan.count && (x->tries == 0 || walk_left_ms(x) > 0);
 }
 
 bool
@@ -51,7 +56,7 @@ walk_begin(struct exchange *x)
 	struct route_record *r = &x->plan.record;
 	struct route_candidate *c = &x->plan.candidate[x->candidate];
 
-	if (!route_begin(x->gw->board, c, x->candidate == 0 && !x->waiting.again))
+	if (!route_begin(x->gw->board, c, x->candidate == 0 && x->tries == 0 && !x->waiting.again))
 		return false;
 	x->begun = true;
 	x->asked = x->candidate;

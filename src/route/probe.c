@@ -123,6 +123,20 @@ give_places(const struct route_candidate *c)
 		(void)atomic_fetch_sub(&c->target_key->inflight, 1);
 }
 
+int64_t
+route_rests_ms(const struct board *board, const struct route_candidate *c)
+{
+	int64_t now_ms = board_now_ms(board), until_ms = now_ms;
+
+	for (enum board_scope s = 0; s < SCOPE__COUNT; s++) {
+		const struct board_target *t = standing_target(c, s);
+
+		if (t != NULL && peek(&t->rest_until_ms) > until_ms)
+			until_ms = peek(&t->rest_until_ms);
+	}
+	return until_ms - now_ms;
+}
+
 bool
 route_begin(struct board *board, struct route_candidate *c, bool is_first)
 {

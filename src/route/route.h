@@ -162,14 +162,22 @@ struct route_plan {
 int route_plan(const struct route_table *t, const struct route_ask *ask, struct route_plan *plan,
 	struct err *err);
 
-/* Does that upstream serve the model by its patterns, aliases and what was discovered? */
-bool route_serves(const struct snapshot *s, const struct upstream *u, struct span model);
+/*
+ * Who could serve what was asked for, resting or not, but for those that a person shut: fn for each
+ * upstream, with its own name of the model, in the order of targets.  By routes, policies and constraints as
+ * route_plan() goes by them, without fallbacks.  Takes no turn.  How many; 0: nobody; -1 with
+ * ERR_UNKNOWN_UPSTREAM or ERR_MEMORY.
+ */
+int route_places(const struct route_table *t, const struct route_ask *ask,
+	void (*fn)(void *ctx, const struct upstream *u, struct span model), void *ctx, struct err *err);
 
 /* ---- around an attempt; each true route_begin() is followed by one report or release ---- */
 
 /* Right before it is asked: false when it rests by now, or another request probes it.  Counts it as
  * in flight, claims its probe, and takes its turn when it is not the plan's first. */
 bool route_begin(struct board *board, struct route_candidate *c, bool is_first);
+/* How long it still rests, by what its targets say now, in milliseconds; 0: it does not. */
+int64_t route_rests_ms(const struct board *board, const struct route_candidate *c);
 /* It was not asked after all, or its client left before an answer. */
 void route_release(struct board *board, const struct route_candidate *c);
 

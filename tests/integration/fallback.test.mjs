@@ -101,6 +101,16 @@ test("other models take over: on errors, on a full context, on a filter", async 
     const row = await rowOf(got.headers["x-request-id"]);
     assert.deepEqual([row.upstream_model, row.attempts], [model, 2]);
   }
+  // what the model asked for would cost more than the route allows, so nobody asks for it
+  await stack.manage("POST", "prices", { model: "plan-dear", input: "1000", output: "1000" });
+  await stack.manage("POST", "prices", { model: "only-two", input: "1", output: "1" });
+  await route("plan-dear", { fallbacks: ["price only-two"], max_cost: "0.5" });
+  const before = one.seen.length;
+  const cheap = await ask("openai-chat", "plan-dear", { body: { ...dialects["openai-chat"].body("plan-dear", false), max_tokens: 1000 } });
+  assert.equal(cheap.status, 200, cheap.text);
+  assert.deepEqual([cheap.headers["x-sluice-model"], cheap.headers["x-sluice-attempts"], one.seen.length], ["only-two", "1", before]);
+  const dear = await rowOf(cheap.headers["x-request-id"]);
+  assert.deepEqual([dear.model, dear.upstream_model], ["plan-dear", "only-two"]);
   // a stream that a filter ended before it said anything
   one.streams(`data: ${JSON.stringify({ id: "c", choices: [{ index: 0, delta: {}, finish_reason: "content_filter" }] })}\n\ndata: [DONE]\n\n`);
   two.streams(streamOf("anthropic", ["soft"], { input_tokens: 1, output_tokens: 1 }));
@@ -147,6 +157,19 @@ test("failure rules say who is asked next", async () => {
   assert.deepEqual([stopped.status >= 500, stopped.headers["x-sluice-attempts"]], [true, "1"]);
 });
 
+test("failure rules see type and headers, and put to rest", async () => {
+  await route("cooled", { pair: true, failure_rules: ["status=420-429 type=odd_error header:x-why=/^tired/ body=/sleep/ -> next cool=600"] });
+  two.gives(whole("two"));
+  const odd = { error: { message: "I sleep", type: "odd_error" } };
+  one.gives(odd, { status: 422, headers: { "x-why": "hungry" } });
+  assert.equal((await ask("openai-chat", "cooled")).status, 422, "another header: no rule fits");
+  one.gives(odd, { status: 422, headers: { "x-why": "tired out" } });
+  const moved = await ask("openai-chat", "cooled");
+  assert.deepEqual([moved.headers["x-sluice-upstream"], moved.headers["x-sluice-attempts"]], ["cooled-two", "2"]);
+  const before = one.seen.length, rested = await ask("openai-chat", "cooled");
+  assert.deepEqual([rested.headers["x-sluice-upstream"], rested.headers["x-sluice-attempts"], one.seen.length], ["cooled-two", "1", before]);
+});
+
 test("an answer without words is one where the provider says so", async () => {
   let n = 0;
   const chunk = (finish, more = {}) => `data: ${JSON.stringify({ id: "c", choices: [{ index: 0, delta: {}, finish_reason: finish }], ...more })}\n\n`;
@@ -191,6 +214,8 @@ test("rules change what is sent, before anything is converted or reserved", asyn
   assert.deepEqual(one.last.json, { model: "mended", top_p: 0.9, zz: { a: [] }, max_tokens: 100, temperature: 0.2,
     messages: [{ role: "system", content: "Be kind." }, { role: "user", content: "Hello" }] });
   assert.equal(one.last.headers["x-team"], "blue");
+  await rowOf(got.headers["x-request-id"]);
+  assert.equal((await stack.manage("GET", `requests/${got.headers["x-request-id"]}/explain`)).rules, 4);
   one.gives(says.anthropic.whole("Hi", { input_tokens: 3, output_tokens: 2 }));
   assert.equal((await ask("openai-chat", "mended-claude", { body: body("mended-claude") })).status, 200);
   const sent = one.last.json;
@@ -202,6 +227,25 @@ test("rules change what is sent, before anything is converted or reserved", asyn
   await stack.manage("DELETE", `limits/${limit.id}`);
   const refused = await stack.manage("POST", "routes", { name: "bad", model: "bad", targets: [{ upstream: "one" }], request_rules: ["set a=b"] }, 400);
   assert.match(refused.error.message, /JSON/);
+});
+
+test("who had to wait is told of the rules all the same", async () => {
+  const request_rules = ["set temperature=0.2"];
+  await upstream("narrow-one", one.url, { max_parallel: 1 });
+  await route("narrow", { request_rules, targets: [{ upstream: "narrow-one" }] });
+  one.answer = async (seen, response) => {
+    await sleep(400);
+    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(whole(String(seen.json.temperature))));
+  };
+  const got = await Promise.all([1, 2].map(() => ask("openai-chat", "narrow")));
+  assert.deepEqual(got.map((g) => [g.status, g.json.choices[0].message.content]), [[200, "0.2"], [200, "0.2"]]);
+  const why = [];
+  for (const { headers } of got) {
+    await rowOf(headers["x-request-id"]);
+    why.push(await stack.manage("GET", `requests/${headers["x-request-id"]}/explain`));
+  }
+  assert.ok(why.some((w) => w.queued_ms > 0), JSON.stringify(why.map((w) => w.queued_ms)));
+  assert.deepEqual(why.map((w) => w.rules), [1, 1]);
 });
 
 test("a stream that begins too slowly is left for another", async () => {

@@ -123,7 +123,7 @@ function makeData(requests) {
 			ended_by: bad?.[3] ?? "done" });
 		at -= random() * 16e3;
 	}
-	const audit = Array.from({ length: 260 }, (_, i) => ({ number: 260 - i, time: iso(now - i * 1700e3),
+	const audit = Array.from({ length: 260 }, (_, i) => ({ id: id("chg_"), number: 260 - i, time: iso(now - i * 1700e3),
 		actor: i % 3 ? "admin" : "command:root", action: pick(["token.create", "token.revoke", "key.disable",
 			"session.create"]), object: pick(tokens).id, address: i % 3 ? "203.0.113.9" : "",
 		changes: i % 4 ? [{ field: "label", before: null, after: "search" }] : [], changes_cut: false }));
@@ -261,7 +261,7 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		case "prices":
 			return paged(all.filter((p) => !q.model || p.model === q.model || (p.model.endsWith("*") && q.model.startsWith(p.model.slice(0, -1)))), q);
 		default:
-			return paged(same(all, q, ["project_id", "is_active", "upstream"]), q);
+			return paged(same(all, q, ["project_id", "is_active", "upstream", "object", "actor", "state"]), q);
 		}
 	}
 
@@ -391,6 +391,12 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 			return { json: { without: of(data.keys[0], []), with: body.policy.blocked_models?.includes(body.ask.model)
 				? { ...of(data.keys[0], []), refused: "A policy forbids this model.", candidates: [], out: { policy: 4 } }
 				: of(data.keys[1], rules), same: false } };
+		}
+		if (kind === "changes" && verb === "undo") {
+			const was = find("audit", id);
+			data.audit.unshift({ ...was, id: "chg_undone", number: data.audit[0].number + 1, action: "token.undo",
+				changes: was.changes.map((c) => ({ ...c, before: c.after, after: c.before })) });
+			return { json: { id: "chg_undone", records: [{ id: was.object, did: "put back", fields: ["label"] }], not_undone: null } };
 		}
 		if (path === "breakers")
 			return { json: { data: data.upstreams.map((u, i) => ({ id: u.id, name: u.name, kind: "upstream", breaker:

@@ -4,7 +4,7 @@ import { confirm, dialog, facts, field, form, h, later, say, select } from "../d
 import { fieldsOf } from "../fields.js";
 import { ago, fullTime, milliseconds, number, plural } from "../format.js";
 import { pagedTable } from "../list.js";
-import { detail, dialogs, every, filters, opener, page } from "../page.js";
+import { changesOf, detail, dialogs, every, filters, opener, page } from "../page.js";
 import { choice, chooser, known, nameOf } from "../pick.js";
 import { href } from "../router.js";
 import { causeText, keyBadge, quotaText, runsDry, whatBecame } from "../show.js";
@@ -51,7 +51,7 @@ export function keysPage(ctx) {
 		rowClass: (k) => (k.is_enabled ? null : "off"),
 		columns: [
 			{ head: "Key", cell: (k) => h("a", { href: detail(ctx, "keys", k.id) }, title(k)) },
-			{ head: "Secret", more: "wide", cell: (k) => h("code", {}, k.masked) },
+			{ head: "Secret", more: true, cell: (k) => h("code", {}, k.masked) },
 			{ head: "Upstream", cell: (k) => k.upstream_name || nameOf("upstreams", k.upstream) },
 			{ head: "State", cell: keyBadge },
 			{ head: "Runs dry", more: true, cell: runsDry },
@@ -221,7 +221,7 @@ export function keysPage(ctx) {
 					say("Key deleted.");
 					reload();
 				}
-			} }, "Delete…"))];
+			} }, "Delete…"), changesOf(k.id))];
 	}
 
 	dialogs(ctx, {

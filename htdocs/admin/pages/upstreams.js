@@ -4,7 +4,7 @@ import { badge, confirm, dialog, field, form, h, later, say, select } from "../d
 import { fieldsOf } from "../fields.js";
 import { ago, minute, plural } from "../format.js";
 import { pagedTable } from "../list.js";
-import { dialogs, opener, page } from "../page.js";
+import { changesOf, dialogs, opener, page } from "../page.js";
 import { choice, forget, known } from "../pick.js";
 import { href } from "../router.js";
 import { causeText, whatBecame } from "../show.js";
@@ -133,7 +133,7 @@ export function upstreamsPage(ctx) {
 			{ head: "State", cell: (u) => [stateBadge(u), u.default && h("span", { class: "dim" }, " default")] },
 			{ head: "Base URL", grow: true, cell: (u) => h("code", {}, u.base_url) },
 			{ head: "Models", more: true, cell: (u) => (u.models?.length > 0 ? u.models.join(", ") : "all") },
-			{ head: "Weight", num: true, more: true, cell: (u) => String(u.weight ?? 1) },
+			{ head: "Weight", num: true, more: "wide", cell: (u) => String(u.weight ?? 1) },
 			{ head: "", cell: (u) => h("span", { class: "rowacts" },
 				h("a", { href: href("keys", { upstream: u.id }) }, "Keys",
 					h("span", { class: "sr" }, ` of ${u.name}`)),
@@ -243,7 +243,7 @@ export function upstreamsPage(ctx) {
 					close();
 					reload();
 				}
-			} }, "Delete…"))];
+			} }, "Delete…"), changesOf(u.id))];
 	}
 
 	dialogs(ctx, {
