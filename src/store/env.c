@@ -36,6 +36,8 @@ __tsan_default_suppressions(void)
 #endif
 
 #define CACHE_BYTES      (8 << 20)
+#define GIB              (INT64_C(1) << 30)
+#define CACHE_PART_GIBS  2 /* a part of the cache must stay below 4 GiB */
 #define LOG_BUFFER_BYTES (256 << 10)
 #define LOG_FILE_BYTES   (4 << 20)
 #define LOCKS_MAX        10000
@@ -175,7 +177,8 @@ env_open(struct store *s, struct attach *at, bool recover)
 		DB_INIT_TXN | DB_INIT_LOCK | DB_INIT_LOG | DB_INIT_MPOOL | DB_THREAD | DB_CREATE;
 	/* What a copy's log began before its last checkpoint may be missing from its tables. */
 	u_int32_t recovery = !recover ? 0 : s->copy ? DB_RECOVER_FATAL : DB_RECOVER;
-	u_int32_t cache = s->cache_bytes > 0 ? (u_int32_t)s->cache_bytes : CACHE_BYTES;
+	int64_t cache = s->cache_bytes > 0 ? s->cache_bytes : CACHE_BYTES;
+	u_int32_t gibs = (u_int32_t)(cache / GIB), rest = (u_int32_t)(cache % GIB);
 	DB_ENV *env;
 	int rc = db_env_create(&env, 0);
 
@@ -183,7 +186,7 @@ env_open(struct store *s, struct attach *at, bool recover)
 	if (rc != 0)
 		return rc;
 	env->set_errcall(env, said);
-	if ((rc = env->set_cachesize(env, 0, cache, 1)) != 0 ||
+	if ((rc = env->set_cachesize(env, gibs, rest, 1 + (int)gibs / CACHE_PART_GIBS)) != 0 ||
 		(rc = env->set_lk_detect(env, DB_LOCK_DEFAULT)) != 0 ||
 		(rc = env->set_lk_max_locks(env, LOCKS_MAX)) != 0 ||
 		(rc = env->set_lk_max_objects(env, LOCKS_MAX)) != 0 ||
