@@ -20,10 +20,11 @@ print_record(void *ctx, const struct json_member *m)
 }
 
 static void
-print_undone(struct span reply)
+print_undone(const void *ctx, struct span reply)
 {
 	char secrets[256];
 
+	(void)ctx;
 	(void)json_each_element(json_get(reply, "records").raw, print_record, NULL, NULL);
 	if (json_string(json_get(reply, "not_undone"), secrets, sizeof secrets) > 0)
 		printf("not undone, as secrets are not kept: %s\n", secrets);
@@ -36,10 +37,7 @@ undo_main(int argc, char **argv)
 				    "`sluice changes` lists them";
 	const char *id = NULL;
 	bool json = false, yes = false;
-	struct manage_reply reply;
-	struct state s;
-	char path[128];
-	int rc;
+	char path[PLAIN_ID_MAX + 64];
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--json") == 0)
@@ -57,21 +55,10 @@ undo_main(int argc, char **argv)
 	}
 	if (id == NULL)
 		return complain(EXIT_USAGE, "%s", usage);
-	if (strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") !=
-			strlen(id) ||
-		snprintf(path, sizeof path, "/manage/changes/%s/undo", id) >= (int)sizeof path)
+	if (!is_plain_id(id))
 		return complain(EXIT_USAGE, "undo: '%s' is no id of a change", id);
+	snprintf(path, sizeof path, "/manage/changes/%s/undo", id);
 	if (!confirm(yes, "undo %s?", id))
 		return EXIT_USAGE;
-	if (state_open(&s, false) != 0)
-		return EXIT_FAILED;
-	rc = state_call(&s, "POST", path, SPAN_NONE, &reply) < 300 ? EXIT_DONE
-								   : state_refused(&reply);
-	if (rc == EXIT_DONE && json)
-		printf("%.*s\n", (int)reply.body.len, reply.body.at);
-	else if (rc == EXIT_DONE)
-		print_undone(bytes_span(&reply.body));
-	bytes_free(&reply.body);
-	state_close(&s);
-	return rc;
+	return state_ask("POST", path, SPAN_NONE, json, print_undone, NULL);
 }

@@ -52,6 +52,17 @@ void state_close(struct state *s);
  * caller's to free.  Returns the status. */
 int state_call(struct state *s, const char *method, const char *path, struct span body,
 	struct manage_reply *reply);
+/* One call whose reply is shown: as it came where json says so, else by show (NULL: not at all), which
+ * gets ctx.  An error is complained of.  Returns what the command returns. */
+typedef void state_show(const void *ctx, struct span reply);
+int state_tell(struct state *s, const char *method, const char *path, struct span body, bool json,
+	state_show *show, const void *ctx);
+/* The same with a state that is opened for it. */
+int state_ask(const char *method, const char *path, struct span body, bool json, state_show *show,
+	const void *ctx);
+/* Could it be an id, as requests and changes have them?  So it needs no escape in a path. */
+bool is_plain_id(const char *text);
+#define PLAIN_ID_MAX 64 /* bytes, without the end */
 /* Complains with the sentence of an error reply; returns EXIT_REFUSED, or EXIT_FAILED for 5xx. */
 int state_refused(const struct manage_reply *reply);
 

@@ -6,13 +6,13 @@
 #include <string.h>
 
 #define TEXT_MAX (64 * 1024)
-#define ID_MOST  64
 
 static void
-print_text(struct span reply)
+print_text(const void *ctx, struct span reply)
 {
 	char *text = malloc(TEXT_MAX);
 
+	(void)ctx;
 	if (text != NULL && json_string(json_get(reply, "text"), text, TEXT_MAX) >= 0)
 		for (const char *p = text; *p != '\0';
 			p++) /* names may hold what a terminal obeys */
@@ -21,39 +21,13 @@ print_text(struct span reply)
 	free(text);
 }
 
-static bool
-is_request_id(const char *text)
-{
-	static const char letters[] =
-		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
-
-	return text[0] != '\0' && strlen(text) <= ID_MOST && text[strspn(text, letters)] == '\0';
-}
-
-static int
-explain(struct state *s, const char *id, bool json)
-{
-	struct manage_reply reply;
-	char path[ID_MOST + 64];
-	int rc;
-
-	snprintf(path, sizeof path, "/manage/requests/%s/explain", id);
-	rc = state_call(s, "GET", path, SPAN_NONE, &reply) < 300 ? EXIT_DONE
-								 : state_refused(&reply);
-	if (rc == EXIT_DONE && json)
-		printf("%.*s\n", (int)reply.body.len, reply.body.at);
-	else if (rc == EXIT_DONE)
-		print_text(bytes_span(&reply.body));
-	bytes_free(&reply.body);
-	return rc;
-}
-
 /* Those that can be explained are, and the first that cannot decides what is returned. */
 int
 explain_main(int argc, char **argv)
 {
 	static const char usage[] = "usage: sluice explain ID... [--json] [--config FILE]";
 	struct state s;
+	char path[PLAIN_ID_MAX + 64];
 	bool json = false;
 	int rc = EXIT_DONE, count = 0, one;
 
@@ -66,7 +40,7 @@ explain_main(int argc, char **argv)
 			return puts(usage) < 0 ? EXIT_FAILED : EXIT_DONE;
 		else if (argv[i][0] == '-')
 			return complain(EXIT_USAGE, "%s", usage);
-		else if (!is_request_id(argv[i]))
+		else if (!is_plain_id(argv[i]))
 			return complain(EXIT_USAGE, "explain: '%s' is no id of a request", argv[i]);
 		else
 			argv[count++] = argv[i]; /* the ids in front */
@@ -78,8 +52,9 @@ explain_main(int argc, char **argv)
 	for (int i = 0; i < count; i++) {
 		if (i > 0 && !json)
 			putchar('\n');
-		if ((one = explain(&s, argv[i], json)) != EXIT_DONE && rc == EXIT_DONE)
-			rc = one;
+		snprintf(path, sizeof path, "/manage/requests/%s/explain", argv[i]);
+		one = state_tell(&s, "GET", path, SPAN_NONE, json, print_text, NULL);
+		rc = rc == EXIT_DONE ? one : rc;
 	}
 	state_close(&s);
 	return rc;

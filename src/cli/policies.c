@@ -85,8 +85,9 @@ show_side(const char *title, struct span reply, const char *side)
 }
 
 static void
-show_reply(struct span reply)
+show_reply(const void *ctx, struct span reply)
 {
+	(void)ctx;
 	show_side("Without", reply, "without");
 	show_side("With", reply, "with");
 	puts(json_get(reply, "same").type == JSON_TRUE
@@ -98,8 +99,6 @@ int
 policy_try_main(const char *which, struct span fields, struct span ask, bool json)
 {
 	struct bytes body = BYTES_LIMIT(BODY_BYTES);
-	struct manage_reply reply;
-	struct state s;
 	int rc;
 
 	if (ask.len == 0 || json_get(ask, "model").type == JSON_NONE)
@@ -115,19 +114,8 @@ policy_try_main(const char *which, struct span fields, struct span ask, bool jso
 	bytes_puts(&body, ",\"ask\":");
 	bytes_add(&body, ask.at, ask.len);
 	bytes_puts(&body, "}");
-	if (state_open(&s, false) != 0) {
-		bytes_free(&body);
-		return EXIT_FAILED;
-	}
-	rc = state_call(&s, "POST", "/manage/policies/dry-run", bytes_span(&body), &reply) < 300
-		     ? EXIT_DONE
-		     : state_refused(&reply);
-	if (rc == EXIT_DONE && json)
-		printf("%.*s\n", (int)reply.body.len, reply.body.at);
-	else if (rc == EXIT_DONE)
-		show_reply(bytes_span(&reply.body));
-	bytes_free(&reply.body);
+	rc = state_ask(
+		"POST", "/manage/policies/dry-run", bytes_span(&body), json, show_reply, NULL);
 	bytes_free(&body);
-	state_close(&s);
 	return rc;
 }

@@ -112,10 +112,11 @@ show_queue(struct json_value queue)
 }
 
 static void
-show_quote(struct span q)
+show_quote(const void *ctx, struct span q)
 {
 	int count = 0;
 
+	(void)ctx;
 	if (json_get(q, "would_admit").type == JSON_TRUE) {
 		show("It would be let in; at worst it costs $", q, "worst_cost");
 		show(", usually $", q, "usual_cost");
@@ -193,27 +194,6 @@ add_option(struct bytes *body, struct bytes *tags, const char *word, const char 
 	return rc;
 }
 
-static int
-ask(const struct bytes *body, bool json)
-{
-	struct manage_reply reply;
-	struct state s;
-	int rc;
-
-	if (state_open(&s, false) != 0)
-		return EXIT_FAILED;
-	rc = state_call(&s, "POST", "/manage/routes/quote", bytes_span(body), &reply) < 300
-		     ? EXIT_DONE
-		     : state_refused(&reply);
-	if (rc == EXIT_DONE && json)
-		printf("%.*s\n", (int)reply.body.len, reply.body.at);
-	else if (rc == EXIT_DONE)
-		show_quote(bytes_span(&reply.body));
-	bytes_free(&reply.body);
-	state_close(&s);
-	return rc;
-}
-
 int
 quote_main(int argc, char **argv)
 {
@@ -247,7 +227,8 @@ quote_main(int argc, char **argv)
 	if (rc == EXIT_DONE && (body.failed || tags.failed))
 		rc = complain(EXIT_USAGE, "quote: this is too much for one request");
 	if (rc == EXIT_DONE)
-		rc = ask(&body, json);
+		rc = state_ask(
+			"POST", "/manage/routes/quote", bytes_span(&body), json, show_quote, NULL);
 	bytes_free(&body);
 	bytes_free(&tags);
 	return rc;

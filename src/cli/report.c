@@ -125,6 +125,23 @@ print_audit(struct span json, bool with_id)
 		puts("(there is more: --limit N)");
 }
 
+struct shown {
+	const struct column *columns; /* NULL: the audit */
+	size_t count;
+	bool with_ids;
+};
+
+static void
+show(const void *ctx, struct span reply)
+{
+	const struct shown *s = ctx;
+
+	if (s->columns == NULL)
+		print_audit(reply, s->with_ids);
+	else
+		table_print(reply, s->columns, s->count);
+}
+
 /* Options that are query parameters of the API, passed on as they stand.  columns NULL: the audit. */
 static int
 report(int argc, char **argv, const char *const *parameters, const struct column *columns,
@@ -132,10 +149,8 @@ report(int argc, char **argv, const char *const *parameters, const struct column
 {
 	char path[1024];
 	size_t n = (size_t)snprintf(path, sizeof path, "/manage/%s?", argv[0]);
-	struct manage_reply reply;
-	struct state s;
+	struct shown shown = { columns, count, strcmp(argv[0], "changes") == 0 };
 	bool json = false;
-	int rc;
 
 	for (int i = 1; i < argc; i++) {
 		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -178,19 +193,7 @@ report(int argc, char **argv, const char *const *parameters, const struct column
 			return complain(EXIT_USAGE, "these are too many words");
 	}
 	path[n - 1] = '\0'; /* the last '&', or the '?' */
-	if (state_open(&s, false) != 0)
-		return EXIT_FAILED;
-	rc = state_call(&s, "GET", path, SPAN_NONE, &reply) < 300 ? EXIT_DONE
-								  : state_refused(&reply);
-	if (rc == EXIT_DONE && json)
-		printf("%.*s\n", (int)reply.body.len, reply.body.at);
-	else if (rc == EXIT_DONE && columns == NULL)
-		print_audit(bytes_span(&reply.body), strcmp(argv[0], "changes") == 0);
-	else if (rc == EXIT_DONE)
-		table_print(bytes_span(&reply.body), columns, count);
-	bytes_free(&reply.body);
-	state_close(&s);
-	return rc;
+	return state_ask("GET", path, SPAN_NONE, json, show, &shown);
 }
 
 int
@@ -230,24 +233,12 @@ changes_main(int argc, char **argv)
 static int
 cut(const char *id, bool json)
 {
-	char path[128];
-	struct manage_reply reply;
-	struct state s;
-	int rc;
+	char path[PLAIN_ID_MAX + 64];
 
-	if (strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") !=
-			strlen(id) ||
-		snprintf(path, sizeof path, "/manage/inflight/%s/cut", id) >= (int)sizeof path)
+	if (!is_plain_id(id))
 		return complain(EXIT_USAGE, "inflight cut: '%s' is no id of a request", id);
-	if (state_open(&s, false) != 0)
-		return EXIT_FAILED;
-	rc = state_call(&s, "POST", path, SPAN_NONE, &reply) < 300 ? EXIT_DONE
-								   : state_refused(&reply);
-	if (rc == EXIT_DONE && json)
-		printf("%.*s\n", (int)reply.body.len, reply.body.at);
-	bytes_free(&reply.body);
-	state_close(&s);
-	return rc;
+	snprintf(path, sizeof path, "/manage/inflight/%s/cut", id);
+	return state_ask("POST", path, SPAN_NONE, json, NULL, NULL);
 }
 
 int

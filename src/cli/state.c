@@ -116,3 +116,44 @@ state_refused(const struct manage_reply *reply)
 	return complain(reply->status >= 500 ? EXIT_FAILED : EXIT_REFUSED, "%s%s%s: %s", code,
 		field[0] == '\0' ? "" : ": ", field, message);
 }
+
+int
+state_tell(struct state *s, const char *method, const char *path, struct span body, bool json,
+	state_show *show, const void *ctx)
+{
+	struct manage_reply reply;
+	int rc = EXIT_DONE;
+
+	if (state_call(s, method, path, body, &reply) >= 300)
+		rc = state_refused(&reply);
+	else if (json)
+		printf("%.*s\n", (int)reply.body.len, reply.body.at);
+	else if (show != NULL)
+		show(ctx, bytes_span(&reply.body));
+	bytes_free(&reply.body);
+	return rc;
+}
+
+int
+state_ask(const char *method, const char *path, struct span body, bool json, state_show *show,
+	const void *ctx)
+{
+	struct state s;
+	int rc;
+
+	if (state_open(&s, false) != 0)
+		return EXIT_FAILED;
+	rc = state_tell(&s, method, path, body, json, show, ctx);
+	state_close(&s);
+	return rc;
+}
+
+bool
+is_plain_id(const char *text)
+{
+	static const char letters[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+
+	return text[0] != '\0' && strlen(text) <= PLAIN_ID_MAX &&
+	       text[strspn(text, letters)] == '\0';
+}
