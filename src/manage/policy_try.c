@@ -138,7 +138,8 @@ policies_with(struct trying *t, const struct snapshot *s, const struct policy *p
 			list[(*count)++] = s->policies[i];
 	if (list != NULL && p != NULL) {
 		list[*count] = *p;
-		list[(*count)++].is_active = true; /* who tries one that is off asks what it would do */
+		list[(*count)++].is_active =
+			true; /* who tries one that is off asks what it would do */
 	}
 	if (list != NULL)
 		snapshot_sort_policies(list, *count);
