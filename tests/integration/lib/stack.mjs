@@ -258,7 +258,7 @@ export class Stack {
 
   // While a command ran nothing was read: connections that the server closed are not yet known to be.
   async #awake() {
-    if (this.slept) await sleep(1);
+    if (this.slept) await sleep(10);
     this.slept = false;
   }
 
