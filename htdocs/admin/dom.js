@@ -134,9 +134,9 @@ export function copyButton(text, { label = "Copy", what = "", oncopy } = {}) {
 
 /*
  * A modal dialog, opened at once.  <dialog> traps the focus and closes on Escape; the focus goes
- * back to where it was.  build(close) returns the content; may(): false keeps it open.
+ * back to where it was.  build(close) returns the content; may(): false keeps it open; signal closes it.
  */
-export function dialog(title, build, { onclose, may, wide } = {}) {
+export function dialog(title, build, { onclose, may, wide, signal } = {}) {
 	const before = document.activeElement;
 	const id = uid("dlg");
 	const heading = h("h2", { id, tabindex: "-1" }, title);
@@ -159,6 +159,7 @@ export function dialog(title, build, { onclose, may, wide } = {}) {
 			document.querySelector("main")?.focus({ preventScroll: true });
 		onclose?.(result);
 	});
+	signal?.addEventListener("abort", () => close());
 	document.body.append(el);
 	el.showModal();
 	(el.querySelector("[data-first]") ?? heading).focus();

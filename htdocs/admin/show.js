@@ -11,7 +11,7 @@ export const strategies = [["weighted", "By weight, in turn over all keys"], ["r
 	["split", "Percentages of all requests"], ["latency", "The quickest to answer"],
 	["least-inflight", "The least busy"], ["sequential", "One key until its quota is spent"],
 	["balanced", "Rather the less used"], ["same", "The last one again"], ["random", "By chance"],
-	["objective", "The best by objectives"]];
+	["weighted-latency", "By weight, less for who is slower"], ["objective", "The best by objectives"]];
 export const objectivesHint = "Shares, such as cost=2, reliability=1; also fairness, quality, latency.";
 
 const causes = { rate_limit: "rate limit", no_credit: "no credit", overloaded: "provider overloaded",

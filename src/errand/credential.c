@@ -180,6 +180,22 @@ credential_put(struct credential_lines *l, const struct upstream *u, const char 
 		"upstream %s has an auth that this version does not know", u->name);
 }
 
+static const char *
+or_null(const char *s)
+{
+	return s[0] == '\0' ? NULL : s;
+}
+
+void
+credential_way(struct forward_request *q, const struct upstream *u)
+{
+	q->allow_private = u->allow_private;
+	q->ca_file = or_null(u->ca_file);
+	q->client_cert = or_null(u->client_cert);
+	q->proxy = or_null(u->proxy);
+	q->pool = u->name;
+}
+
 void
 credential_extra(struct credential_lines *l, const struct upstream *u)
 {

@@ -153,18 +153,16 @@ static struct forward_request
 request_of(const struct errand_desk *d, const struct upstream *u, const char *method,
 	const char *url, int64_t total_ms)
 {
-	return (struct forward_request){ .method = method,
+	struct forward_request q = { .method = method,
 		.url = url,
 		.body_fd = -1,
 		.connect_ms = at_most(u->connect_ms, d->conf->connect_timeout_ms, total_ms),
 		.first_byte_ms = total_ms,
 		.idle_ms = total_ms,
-		.total_ms = total_ms,
-		.allow_private = u->allow_private,
-		.ca_file = u->ca_file[0] == '\0' ? NULL : u->ca_file,
-		.client_cert = u->client_cert[0] == '\0' ? NULL : u->client_cert,
-		.proxy = u->proxy[0] == '\0' ? NULL : u->proxy,
-		.pool = u->name };
+		.total_ms = total_ms };
+
+	credential_way(&q, u);
+	return q;
 }
 
 static void

@@ -69,6 +69,8 @@ struct credential_lines {
  */
 int credential_put(struct credential_lines *l, const struct upstream *u, const char *secret,
 	const char *access_token, struct forward_request *q, struct err *err);
+/* By which way it is reached: certificates, proxy, what the egress guard lets pass.  Borrowed from u. */
+void credential_way(struct forward_request *q, const struct upstream *u);
 /* "Name: value" lines of the upstream's settings. */
 void credential_extra(struct credential_lines *l, const struct upstream *u);
 

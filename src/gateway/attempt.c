@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "errand/errand.h"
 #include "settle/price.h"
 #include "wire/auth.h"
 #include "wire/request_rule.h"
@@ -111,26 +112,15 @@ add_made(struct header_list *l, const struct request_made *made)
 		add_header(l, "anthropic-version", ANTHROPIC_VERSION);
 }
 
-/* "Name: value" lines of the upstream's settings. */
 static void
 add_extra(struct header_list *l)
 {
-	const char *at = l->upstream->extra_headers;
+	struct credential_lines lines = {
+		.arena = l->arena, .line = l->line, .count = l->count, .most = HEADERS_MAX
+	};
 
-	while (*at != '\0') {
-		size_t len = strcspn(at, "\n");
-		const char *colon = memchr(at, ':', len);
-
-		if (colon != NULL) {
-			size_t skip = (size_t)(colon - at) + 1;
-
-			while (skip < len && at[skip] == ' ')
-				skip++;
-			add_header(l, arena_strndup(l->arena, at, (size_t)(colon - at)),
-				arena_strndup(l->arena, at + skip, len - skip));
-		}
-		at += len + (at[len] == '\n');
-	}
+	credential_extra(&lines, l->upstream);
+	l->count = lines.count;
 }
 
 /* Those of the route's rules, in place of others of the same name. */
@@ -676,12 +666,8 @@ attempt_start(struct exchange *x)
 	q.first_byte_ms = u->first_byte_ms > 0 ? u->first_byte_ms : conf->first_byte_timeout_ms;
 	q.idle_ms = u->idle_ms > 0 ? u->idle_ms : conf->idle_timeout_ms;
 	q.total_ms = u->total_ms > 0 ? u->total_ms : conf->total_timeout_ms;
-	q.allow_private = u->allow_private;
 	q.http2 = u->http2 || conf->http2;
-	q.ca_file = u->ca_file[0] == '\0' ? NULL : u->ca_file;
-	q.client_cert = u->client_cert[0] == '\0' ? NULL : u->client_cert;
-	q.proxy = u->proxy[0] == '\0' ? NULL : u->proxy;
-	q.pool = u->name;
+	credential_way(&q, u);
 	if (credential_add(x, &l, &q) != 0)
 		return -1;
 	q.header_count = l.count;

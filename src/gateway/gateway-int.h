@@ -334,7 +334,6 @@ void queue_served(struct exchange *x); /* it had its turn */
 void queue_leave(struct exchange *x);  /* it waits no more; does nothing where it does not */
 void queue_nudge(struct gateway *gw);  /* somebody may be free now */
 
-
 /* pause.c [loop]: a moment's rest, and along the plan once more. */
 void pause_init(struct gateway *gw);
 void pause_close(struct gateway *gw);

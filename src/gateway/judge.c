@@ -209,7 +209,7 @@ report(struct exchange *x)
 	if (x->call != NULL)
 		(void)forward_each_response_header(x->call, read_quota, &telling);
 	if (x->end.status == 429)
-		quota_read_body(&told, evidence);
+		quota_read_body(&told, evidence, telling.date, telling.now_ms);
 	walk_report(x, &o);
 	bytes_free(&kept);
 }

@@ -136,8 +136,10 @@ policies_with(struct trying *t, const struct snapshot *s, const struct policy *p
 	for (size_t i = 0; list != NULL && i < s->policy_count; i++)
 		if (!id_equal(s->policies[i].head.id, t->left_out))
 			list[(*count)++] = s->policies[i];
-	if (list != NULL && p != NULL && p->is_active)
-		list[(*count)++] = *p;
+	if (list != NULL && p != NULL) {
+		list[*count] = *p;
+		list[(*count)++].is_active = true; /* who tries one that is off asks what it would do */
+	}
 	if (list != NULL)
 		snapshot_sort_policies(list, *count);
 	return list;

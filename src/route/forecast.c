@@ -102,8 +102,6 @@ write_hold(struct board_quota *q, int64_t now_ms)
 		if (until_ms > hold_ms)
 			hold_ms = until_ms;
 	}
-	if (hold_ms <= now_ms)
-		hold_ms = 0;
 	set(&target->forecast_hold_ms, hold_ms);
 }
 
@@ -180,7 +178,7 @@ count(struct board_quota *q, const int64_t add[QUOTA__UNITS], int64_t at_ms,
 
 /* Does what is left cover the call that is counted by now? */
 static bool
-is_covered(struct board_quota *q, const int64_t held[QUOTA__UNITS], bool is_probe, int64_t now_ms)
+is_covered(struct board_quota *q, const int64_t held[QUOTA__UNITS], int64_t now_ms)
 {
 	for (int i = 0; i < BOARD_QUOTA_WINDOWS; i++) {
 		struct board_quota_window *w = &q->window[i];
@@ -193,8 +191,7 @@ is_covered(struct board_quota *q, const int64_t held[QUOTA__UNITS], bool is_prob
 		if (left + (double)held[unit] >= (double)get(&w->capacity) * 0.95 &&
 			unit != QUOTA_REQUESTS)
 			continue;
-		/* a probe is one request at a time and comes seldom: it finds out */
-		if (!(is_probe && window_is_guess(w)) && !window_canary(w, now_ms))
+		if (!window_canary(w, now_ms))
 			return false;
 	}
 	return true;
@@ -245,8 +242,9 @@ forecast_begin(struct board *b, struct route_candidate *c)
 			if (get(&q->window[n].what) != 0)
 				window_turn(b, q, &q->window[n], now_ms);
 		count(q, t->held, now_ms, t->mark[i], false);
-		covered = covered &&
-			  (atomic_load(&is_off) || is_covered(q, t->held, c->probes != 0, now_ms));
+		/* a probe is one request at a time: it finds out */
+		covered = covered && (atomic_load(&is_off) || c->probes != 0 ||
+					     is_covered(q, t->held, now_ms));
 	}
 	if (!covered)
 		undo(t);

@@ -151,11 +151,10 @@ window_hold(struct board_quota *q, struct board_quota_window *w, int64_t need, i
 		until_ms = now_ms + FORECAST_MINUTE_MS;
 	if (what.kind == FORECAST_GIVEN || until_ms - now_ms <= CANARY_MS)
 		return until_ms;
-	/* However sure it looks: now and then one call finds out, of what a provider told, once. */
+	/* However sure it looks: now and then one call finds out; of what a provider told, once a day. */
 	if (canary_ms == 0) {
-		int64_t step_ms = what.kind == FORECAST_EXACT ? (until_ms - now_ms) / 2 : 0;
+		int64_t step_ms = what.kind == FORECAST_EXACT ? FORECAST_DAY_MS : CANARY_MS;
 
-		step_ms = step_ms < CANARY_MS ? CANARY_MS : step_ms;
 		canary_ms = now_ms + step_ms;
 		if (atomic_compare_exchange_strong(&w->canary_ms, &none, canary_ms))
 			set(&w->canary_step_ms, step_ms);
@@ -179,10 +178,4 @@ window_canary(struct board_quota_window *w, int64_t now_ms)
 		return false;
 	set(&w->canary_step_ms, step_ms);
 	return true;
-}
-
-bool
-window_is_guess(const struct board_quota_window *w)
-{
-	return what_unpack(get(&w->what)).kind == FORECAST_ESTIMATED;
 }

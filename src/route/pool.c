@@ -24,6 +24,7 @@ struct making {
 	struct view *view;
 	struct pool *p;
 	const struct table_route *by[2]; /* whose constraints hold */
+	struct id turns;                 /* what the turns of groups and targets are counted by */
 	size_t seat_room, unit_room;
 	bool failed;
 };
@@ -205,7 +206,7 @@ add_unit(struct making *m, const struct branch *b, const struct bounds *bounds)
 	u->first = (uint32_t)p->seat_count;
 	u->branch = p->branches;
 	u->is_free = is_free_model(m->t, b);
-	u->word = board_share(m->t->board, p->id, member_id(b, b->u->record->head.id));
+	u->word = board_share(m->t->board, m->turns, member_id(b, b->u->record->head.id));
 	return u;
 }
 
@@ -445,8 +446,8 @@ order_groups(const struct making *m)
 			continue;
 		}
 		p->units[i].group = p->groups++;
-		p->units[i].group_word =
-			board_share(m->t->board, p->id, board_target_part(id, "turns", "group", 5));
+		p->units[i].group_word = board_share(
+			m->t->board, m->turns, board_target_part(id, "turns", "group", 5));
 	}
 }
 
@@ -539,6 +540,19 @@ pool_id(const struct pool *p, const struct targets *all)
 	return id;
 }
 
+/*
+ * Each model has a round of its own, or one who asks for two in turn would have each from the same account.
+ * Clients name models: so many rounds, and no more.
+ */
+static struct id
+turns_id(const struct pool *p)
+{
+	uint8_t round = (uint8_t)hash_64(p->model.at, p->model.len, 6);
+
+	return p->strategy == STRATEGY_ROUND_ROBIN ? board_target_part(p->id, "round", &round, 1)
+						   : p->id;
+}
+
 static void
 set_strategy(struct making *m)
 {
@@ -585,6 +599,7 @@ pool_make(const struct route_table *t, struct view *v, struct pool *p,
 	p->turn = board_share(t->board, p->id, board_target_part(p->id, "turn", "", 0));
 	p->last = board_share(t->board, p->id, board_target_part(p->id, "last", "", 0));
 	set_strategy(&m);
+	m.turns = turns_id(p);
 	branch_target = calloc(all.count + 1, sizeof *branch_target);
 	for (size_t i = 0; i < all.count && !m.failed && branch_target != NULL; i++) {
 		branch_target[p->branches] = (uint32_t)i;

@@ -11,6 +11,7 @@
 
 #define NEAR_SCORE   0.02 /* scores that close to the best are alike */
 #define NEAR_LATENCY 1.1
+#define SLOWEST_PART 0.1f /* of its weight: so that its latency stays known */
 #define EXPLORE_EVERY                                                                              \
 	32              /* turns, of which one goes to each in turn, so that latencies stay known */
 #define TOLERANCE     3 /* of balanced (B5) */
@@ -320,16 +321,63 @@ least_inflight(struct look *l, uint32_t *some, int count, bool takes)
 	by_shares(l, some, count, takes);
 }
 
+static int64_t
+ttft_us(const struct look *l, uint32_t live)
+{
+	return now_at(&seat_of(l, live)->target->ttft_us);
+}
+
+/* The least of those that are known; 0: none is. */
+static int64_t
+fastest_us(const struct look *l, const uint32_t *some, int count)
+{
+	int64_t fastest = 0;
+
+	for (int i = 0; i < count; i++) {
+		int64_t us = ttft_us(l, some[i]);
+
+		if (us > 0 && l->live[some[i]].class == 0 && (fastest == 0 || us < fastest))
+			fastest = us;
+	}
+	return fastest;
+}
+
+/* Who is not known is tried; while that is under way it is taken to be as good as the best. */
 static void
 lowest_latency(struct look *l, uint32_t *some, int count, bool takes)
 {
-	for (int i = 0; i < count; i++)
-		l->live[some[i]].rank = (double)now_at(&seat_of(l, some[i])->target->ttft_us);
+	double fastest = (double)fastest_us(l, some, count);
+
+	for (int i = 0; i < count; i++) {
+		int64_t us = ttft_us(l, some[i]);
+		bool is_tried = now_at(&seat_of(l, some[i])->target->inflight) > 0;
+
+		l->live[some[i]].rank = us > 0 ? (double)us : is_tried ? fastest : 0;
+	}
 	if (l->turn % EXPLORE_EVERY == EXPLORE_EVERY - 1)
 		for (int i = 0; i < count; i++)
 			l->live[some[i]].class = i != l->turn / EXPLORE_EVERY % count;
 	else
 		near_least(l, some, count, least_rank(l, some, count) * NEAR_LATENCY);
+	by_shares(l, some, count, takes);
+}
+
+/* As its speed is to the fastest one's, so is its weight. */
+static void
+weighted_latency(struct look *l, uint32_t *some, int count, bool takes)
+{
+	float fastest = (float)fastest_us(l, some, count);
+
+	for (int i = 0; i < count; i++) {
+		struct live *who = &l->live[some[i]];
+		int64_t us = ttft_us(l, some[i]);
+		float part = us > 0 ? fastest / (float)us : 1;
+
+		if (part >= 1)
+			continue;
+		who->weight *= part > SLOWEST_PART ? part : SLOWEST_PART;
+		who->is_thin = true;
+	}
 	by_shares(l, some, count, takes);
 }
 
@@ -345,7 +393,7 @@ bool
 strategy_has_sitting_out(enum route_strategy s)
 {
 	return s != STRATEGY_WEIGHTED && s != STRATEGY_PRIORITY && s != STRATEGY_ROUND_ROBIN &&
-	       s != STRATEGY_SPLIT;
+	       s != STRATEGY_SPLIT && s != STRATEGY_WEIGHTED_LATENCY;
 }
 
 /* The one that is to be spent is not left for good because of a turn. */
@@ -408,6 +456,9 @@ strategy_rank(struct look *l, uint32_t *some, int count, bool takes)
 		return;
 	case STRATEGY_OBJECTIVE:
 		best_score(l, some, count, takes);
+		return;
+	case STRATEGY_WEIGHTED_LATENCY:
+		weighted_latency(l, some, count, takes);
 		return;
 	case STRATEGY_WEIGHTED:
 	case STRATEGY_PRIORITY:

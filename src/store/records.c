@@ -358,7 +358,7 @@ static const struct field grant_fields[] = {
 /* In the order of enum route_strategy. */
 #define STRATEGY_VALUES                                                                            \
 	"weighted|round-robin|first|random|same|least-inflight|latency|sequential|balanced|"       \
-	"priority|split|objective"
+	"priority|split|objective|weighted-latency"
 
 static const struct field route_fields[] = {
 	HEAD_FIELDS(struct route, "rt_"),

@@ -180,6 +180,7 @@ enum route_strategy {
 	STRATEGY_PRIORITY,      /* tiers by priority, weighted within each */
 	STRATEGY_SPLIT,         /* weights are percentages of targets: exact, whatever their keys */
 	STRATEGY_OBJECTIVE,     /* the best score by `objectives` */
+	STRATEGY_WEIGHTED_LATENCY, /* weighted, less for who is slower to the first content: down to a tenth */
 	STRATEGY__COUNT
 };
 enum route_affinity { AFFINITY_NONE, AFFINITY_SESSION, AFFINITY_PROMPT };

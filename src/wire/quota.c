@@ -319,9 +319,10 @@ read_sentence(struct span text, struct meaning *m)
 		const char *words;
 		int64_t ms;
 	} pers[] = { { "per min", MINUTE_MS }, { "perminute", MINUTE_MS }, { "per day", DAY_MS },
-		{ "perday", DAY_MS }, { "per hour", HOUR_MS }, { "perhour", HOUR_MS },
-		{ "per month", 30 * DAY_MS }, { "(rpm)", MINUTE_MS }, { "(tpm)", MINUTE_MS },
-		{ "(rpd)", DAY_MS }, { "(tpd)", DAY_MS } };
+		{ "perday", DAY_MS }, { "per-day", DAY_MS }, { "per-min", MINUTE_MS },
+		{ "per hour", HOUR_MS }, { "perhour", HOUR_MS }, { "per month", 30 * DAY_MS },
+		{ "(rpm)", MINUTE_MS }, { "(tpm)", MINUTE_MS }, { "(rpd)", DAY_MS },
+		{ "(tpd)", DAY_MS } };
 
 	if (find(text, "input token") != NULL || find(text, "inputtoken") != NULL ||
 		find(text, "input_token") != NULL)
@@ -371,6 +372,25 @@ note_detail(void *ctx, const struct json_member *m)
 	return true;
 }
 
+struct repeated {
+	struct quota_told *told;
+	struct span date;
+	int64_t now_ms;
+};
+
+static bool
+note_header(void *ctx, const struct json_member *m)
+{
+	const struct repeated *r = ctx;
+	struct span value = m->value.raw;
+	char text[WORDS_BYTES];
+
+	if (json_string(m->value, text, sizeof text) > 0)
+		value = span_of(text);
+	quota_read_header(r->told, m->key, value, r->date, r->now_ms);
+	return true;
+}
+
 static struct span
 sentence_of(struct span body)
 {
@@ -385,9 +405,11 @@ sentence_of(struct span body)
 }
 
 void
-quota_read_body(struct quota_told *t, struct span body)
+quota_read_body(struct quota_told *t, struct span body, struct span date, int64_t now_ms)
 {
 	struct json_value details = json_path(body, "error.details");
+	struct json_value headers = json_path(body, "error.metadata.headers");
+	struct repeated repeated = { t, date, now_ms };
 	struct meaning m = { .unit = QUOTA_REQUESTS };
 	struct span text = sentence_of(body);
 	struct quota_window *w = NULL;
@@ -395,6 +417,8 @@ quota_read_body(struct quota_told *t, struct span body)
 
 	if (details.type == JSON_ARRAY)
 		(void)json_each_element(details.raw, note_detail, t, NULL);
+	if (headers.type == JSON_OBJECT)
+		(void)json_each(headers.raw, note_header, &repeated, NULL);
 	if (text.len == 0 || !read_sentence(text, &m))
 		return;
 	limit = count_behind(text, "limit of");

@@ -39,9 +39,9 @@ struct quota_told {
  * the provider's own (the header's value, or SPAN_NONE), by which its dates are understood. */
 void quota_read_header(struct quota_told *t, struct span name, struct span value, struct span date,
 	int64_t now_ms);
-/* The body of a 429: Google's QuotaFailure, and sentences like "tokens per min (TPM): Limit 200000, Used
- * 199500, Requested 600". */
-void quota_read_body(struct quota_told *t, struct span body);
+/* The body of a 429: Google's QuotaFailure, headers that OpenRouter repeats in error.metadata, and sentences
+ * like "tokens per min (TPM): Limit 200000, Used 199500, Requested 600". */
+void quota_read_body(struct quota_told *t, struct span body, struct span date, int64_t now_ms);
 
 /* How long until the last of those is reset that nothing remains of; 0: none of them tells. */
 int64_t quota_reset_ms(const struct quota_told *t);

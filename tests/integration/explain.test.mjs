@@ -449,6 +449,30 @@ test("each reason is quoted before, and explained after", { timeout: 60000 }, as
   });
 });
 
+test("an explanation that does not fit its row is found out", async () => {
+  const { why } = await compare("first", { model: "why-rests" });
+  const row = (await stack.rows("limit=1"))[0];
+  const wrong = {
+    "no record": (w) => { w.has_record = false; },
+    "an attempt is missing": (w) => w.attempts.pop(),
+    "another key": (w) => { w.attempts.at(-1).key_id = "key_other"; },
+    "its answer failed": (w) => { w.attempts.at(-1).failure = "transient"; },
+    "nobody was chosen": (w) => w.candidates.forEach((c) => { c.reason = "next"; }),
+    "no reason": (w) => { w.candidates.at(-1).reason = "?"; },
+    "rests for ever": (w) => { w.candidates.find((c) => c.reason === "rests").until = null; },
+    "rests, but is not counted": (w) => { w.counts = {}; },
+    "more were out than there are": (w) => { w.counts.rests = 99; },
+    "no summary": (w) => { w.text = w.text.replace("SUMMARY", ""); },
+    "a secret": (w) => { w.text += "sk-fine-secret-x003"; },
+  };
+  fits(row, why);
+  for (const [what, change] of Object.entries(wrong)) {
+    const doctored = structuredClone(why);
+    change(doctored);
+    assert.throws(() => fits(row, doctored), assert.AssertionError, what);
+  }
+});
+
 test("what refuses a request refuses its quote", { timeout: 30000 }, async () => {
   const dry = (body, more) => stack.chat(body, { headers: { "x-sluice-dry-run": "1" }, ...more });
   assert.equal((await dry({}, { token: "sk-nobody" })).status, 401);

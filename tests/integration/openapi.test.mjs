@@ -95,7 +95,6 @@ test("openapi.json describes what comes", { timeout: 120000 }, async (t) => {
   const asked = await stack.chat({ model: "gpt-test", max_tokens: 5 });
   assert.equal(asked.status, 200, await asked.text());
   id.requests = (await until("a row", 5000, async () => (await stack.rows())[0])).id;
-  await stack.chat({ model: "mock:status=429" });
   await post("/manage/upstreams/{id}/models/refresh", { id: "mock" });
   await post("/manage/keys/{id}/test", { id: id.keys });
   for (const state of ["open", "auto"]) await post("/manage/upstreams/{id}/breaker", { id: "other", body: { state } });
@@ -106,6 +105,8 @@ test("openapi.json describes what comes", { timeout: 120000 }, async (t) => {
   const run = await until("a running request", 5000, async () => (await get("/manage/inflight")).data[0]);
   await post("/manage/inflight/{id}/cut", { id: run.id });
   await running;
+
+  await stack.chat({ model: "mock:status=429" }); // its key rests from now on
 
   await t.test("lists and records", async () => {
     for (const kind of [...Object.keys(make), "grants"]) {

@@ -66,7 +66,8 @@ test("routes, policies, keys and changes", { timeout: 120000 }, async (t) => {
       assert.match(told.out, /model mock-big, as a fallback$/m);
       assert.match(told.out, /^It changes what becomes of this request\.$/m);
       const of = json(["policy", "try", "cheap", "--model", "gpt-test", "--as-project", "first", "--input-tokens", "9"]);
-      assert.equal(of.same, true, "it is not active");
+      assert.equal(of.same, false, "what it would do, were it active");
+      assert.ok(of.with.out.unpriced > 0 && of.with.policies.includes("cheap"));
       const rules = json(["policy", "try", "--type", "failure_handling", "--tries", "2", "--scope", "project", "--project",
         "first", "--failure-rules", "status=529 -> stop", "--model", "gpt-test", "--as-project", "first"]);
       assert.deepEqual([rules.without.tries, rules.with.tries], [null, 2]);
@@ -349,6 +350,10 @@ test("strategies, switched while requests run", { timeout: 120000 }, async (t) =
       only(await spread(4), "B001", "it is back");
       await route({ targets: targets() });
     });
+    await t.test("fairness alone: by weight", async () => {
+      await route({ strategy: "objective", objectives: ["fairness=1"] });
+      near(await spread(36), { A001: 4, A002: 12, A003: 4, B001: 16 }, "fairness");
+    });
     await t.test("latency: the fastest, and a look at the others", async () => {
       const slow = { status: 200, delay_ms: 400, body: answer };
       await tell({ A001: slow, A003: slow, B001: slow });
@@ -357,6 +362,9 @@ test("strategies, switched while requests run", { timeout: 120000 }, async (t) =
       await route({ strategy: "latency" });
       const got = await spread(60);
       assert.ok(got.A002 >= 54, JSON.stringify(got));
+      await route({ strategy: "weighted-latency" });
+      const some = await spread(60); // by weight alone it had twenty
+      assert.ok(some.A002 >= 28 && some.B001 >= 1, JSON.stringify(some));
     });
     await t.test("objectives: each has its best, a mix weighs", async () => {
       const best = async (what, ...objectives) => {
@@ -369,8 +377,6 @@ test("strategies, switched while requests run", { timeout: 120000 }, async (t) =
       await best("B001", "quality=1");
       await best("A003", "cost=3", "quality=1");
       await best("B001", "cost=1", "quality=3");
-      await route({ objectives: ["fairness=1"] });
-      near(await spread(36), { A001: 4, A002: 12, A003: 4, B001: 16 }, "fairness");
     });
     await t.test("reliability, sought and demanded", async () => {
       const bad = { status: 500, body: "{}" };

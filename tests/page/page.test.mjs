@@ -383,7 +383,7 @@ pageTest("a breaker is opened by hand, and shows; an upstream's rarer fields are
 	const d = dialog(page, "Upstream");
 	await d.getByLabel("Its circuit breaker").selectOption("is open: it is not asked");
 	await page.getByText("The breaker of openai is open: it is not asked.").waitFor();
-	await page.getByRole("row").filter({ hasText: "openai" }).getByText("Breaker open by hand").waitFor();
+	await page.getByRole("row").filter({ hasText: "openai" }).getByText("Opened by hand").waitFor();
 	await d.getByText("What became of it").click();
 	await d.getByText("breaker open → half open, time").waitFor();
 	await d.getByText("Who it is, and its share").click();

@@ -47,7 +47,7 @@ export function auditPage(ctx) {
 		["On", object(e.object)], ["From", e.address], ["Id", h("code", {}, e.id)]]),
 	h("ul", { class: "feed" }, (e.changes ?? []).map((c) => h("li", {}, change(c))), e.changes_cut && h("li", {}, "and more")),
 	(e.changes ?? []).length > 0 && h("div", { class: "actions" }, h("button", { type: "button", class: "danger", "data-first": true,
-		onclick: () => { close(); undo(e); } }, "Take it back…"))].filter(Boolean));
+		onclick: () => { close(); undo(e); } }, "Take it back…"))].filter(Boolean), { signal: ctx.signal });
 
 	const table = pagedTable({
 		signal: ctx.signal, caption: "Changes, newest first",

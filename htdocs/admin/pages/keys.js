@@ -143,7 +143,7 @@ export function keysPage(ctx) {
 				table.put(await api.act("keys", k.id, "rotate", { secret: secret.control.value.trim() }));
 				say("Replaced. Its id, counters and history stay.");
 				close();
-			} }));
+			} }), { signal: ctx.signal });
 	}
 
 	/* What its provider says when it is asked once. */

@@ -95,12 +95,17 @@ async function fields(p) {
 	} };
 }
 
+const SHOWN = 6; /* of those who would be asked */
+
 /* One side of a trial: who would be asked, in order, and by which rules. */
 const side = (title, s) => h("div", {}, h("h3", {}, title), s.route && h("p", { class: "hint" }, `Route ${s.route}`),
 	s.refused ? h("p", {}, badge("bad", "Refused"), ` ${s.refused}`)
-		: h("ol", {}, s.candidates.map((c) => h("li", {}, `${c.upstream}${c.key ? `, ${c.key_label || c.key.slice(0, 10)}` : ""}, `,
-			h("code", {}, c.model), c.stage > 0 && " instead",
-			c.failure_rules.map((r) => h("div", { class: "hint" }, h("code", {}, r)))))),
+		: h("ol", {}, s.candidates.slice(0, SHOWN).map((c, i) => h("li", {},
+			`${c.upstream}${c.key ? `, ${c.key_label || c.key.slice(0, 10)}` : ""}, `, h("code", {}, c.model), c.stage > 0 && " instead",
+			String(c.failure_rules) !== String(s.candidates[i - 1]?.failure_rules ?? "") /* else as the one before */
+				&& (c.failure_rules.length > 0 ? c.failure_rules : ["no failure rules"])
+					.map((r) => h("div", { class: "hint" }, h("code", {}, r)))))),
+	s.candidates.length > SHOWN && h("p", { class: "hint" }, `and ${s.candidates.length - SHOWN} more`),
 	s.tries && h("p", { class: "hint" }, `At most ${plural(s.tries, "attempt")}.`),
 	s.deadline_ms && h("p", { class: "hint" }, `No attempt begins after ${milliseconds(s.deadline_ms)}.`),
 	Object.entries(s.out).length > 0 && h("p", { class: "hint" }, `Kept out: ${Object.entries(s.out)
@@ -183,8 +188,8 @@ export function policiesPage(ctx) {
 	}
 
 	dialogs(ctx, {
-		new: (_, onclose) => dialog("Add a policy", (close) => later(ctx.signal, () => adding(close)), { onclose }),
-		id: (id, onclose) => dialog("Policy", (close) => later(ctx.signal, () => details(id, close)), { onclose })
+		new: (_, onclose) => dialog("Add a policy", (close) => later(ctx.signal, () => adding(close)), { onclose, wide: true }),
+		id: (id, onclose) => dialog("Policy", (close) => later(ctx.signal, () => details(id, close)), { onclose, wide: true })
 	});
 	return page("Policies", opener("Add a policy", { new: 1 }), table);
 }

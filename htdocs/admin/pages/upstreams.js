@@ -92,7 +92,7 @@ function stateBadge(u) {
 	if (!u.is_active)
 		return badge("off", "Inactive");
 	if (breaker === "forced_open")
-		return badge("off", "Breaker open by hand");
+		return badge("off", "Opened by hand");
 	if (breaker === "open" || breaker === "half_open")
 		return badge(breaker === "open" ? "bad" : "warn", breaker === "open" ? `Breaker open${till}` : "Breaker lets one try",
 			causeText(cause));

@@ -61,9 +61,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		rest.at += len, rest.len -= len;
 	}
 	check(&told);
-	quota_read_body(&told, rest);
+	quota_read_body(&told, rest, SPAN_NONE, NOW);
 	check(&told);
-	quota_read_body(&alone, rest);
+	quota_read_body(&alone, rest, SPAN_NONE, NOW);
 	check(&alone);
 	return 0;
 }

@@ -202,8 +202,7 @@ keys_outlive_a_reboot_as_their_leases_do(void **state)
 	assert_int_equal(section_enter(b, &err), 0);
 	section_change_at(b, ref, &((struct repeat *)table_at(b, ref))->until, INT64_MAX);
 	section_change(b, &b->head->used[REPEATS], 99);
-	munmap(b->head, b->base_bytes);
-	b->head = NULL;
+	b->head = NULL; /* left mapped: the C library still knows of the mutex */
 	board_close(b);
 
 	pass(60000);

@@ -209,10 +209,59 @@ least_inflight_and_lowest_latency(void **state)
 	}
 	assert_in_range(s->got[0], 300, 317); /* the others are looked at now and then */
 	assert_true(s->got[1] > 0 && s->got[2] > 0 && s->got[3] > 0);
-	/* who is not known is tried */
+	/* who is not known is tried, but not by all while that is under way */
 	scene_board(s, 3)->ttft_us = 0;
+	scene_board(s, 3)->inflight = 0;
 	WORKS(scene_plan(s, "q"));
 	assert_int_equal(scene_key_of(s, &s->plan.candidate[0]), 3);
+	scene_board(s, 3)->inflight = 1;
+	memset(s->got, 0, sizeof s->got);
+	for (int i = 0; i < 30; i++) {
+		WORKS(scene_plan(s, "q"));
+		s->got[scene_key_of(s, &s->plan.candidate[0])]++;
+	}
+	assert_in_range(s->got[0], 13, 16);
+	assert_in_range(s->got[3], 13, 16);
+	scene_free(s);
+}
+
+static void
+slower_ones_get_less(void **state)
+{
+	struct scene *s = scene_of(*state, 1, 4);
+
+	one_route(s, STRATEGY_WEIGHTED_LATENCY);
+	scene_run(s, 40);
+	assert_got(s, (int[]){ 10, 10, 10, 10 }, 4);
+	scene_board(s, 0)->ttft_us = 400000;
+	scene_board(s, 1)->ttft_us = 800000;
+	scene_board(s, 2)->ttft_us = 40000000; /* a tenth at least */
+	scene_run(s, 26 * 5);
+	assert_in_range(s->got[0], 49, 51);
+	assert_in_range(s->got[1], 24, 26);
+	assert_in_range(s->got[2], 4, 6);
+	assert_in_range(s->got[3], 49, 51); /* it is not known */
+	scene_free(s);
+}
+
+/* One who asks for two models in turn has both from all accounts. */
+static void
+each_model_has_a_round_of_its_own(void **state)
+{
+	struct scene *s = scene_of(*state, 2, 1);
+	struct route r = scene_route("m-*", STRATEGY_ROUND_ROBIN);
+	int last[2] = { -1, -1 };
+
+	house_create(s->h, RECORD_ROUTE, &r);
+	scene_compile(s);
+	for (int i = 0; i < 40; i++) {
+		int now;
+
+		WORKS(scene_plan(s, i % 2 == 0 ? "m-one" : "m-two"));
+		now = scene_key_of(s, &s->plan.candidate[0]);
+		assert_int_not_equal(now, last[i % 2]);
+		last[i % 2] = now;
+	}
 	scene_free(s);
 }
 
@@ -503,6 +552,8 @@ main(void)
 		TEST(same_stays_while_it_may_be_asked),
 		TEST(random_and_balanced_reach_all),
 		TEST(least_inflight_and_lowest_latency),
+		TEST(slower_ones_get_less),
+		TEST(each_model_has_a_round_of_its_own),
 		TEST(tiers_are_asked_one_after_another),
 		TEST(one_due_key_goes_first_and_alone),
 		TEST(a_probe_does_not_jump_tiers),

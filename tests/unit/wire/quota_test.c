@@ -187,6 +187,18 @@ bodies_name_the_quota_that_is_exceeded(void **state)
 			"\"quotaValue\":"
 			"\"250000\"}]},{\"retryDelay\":\"7.5s\"}]}}",
 			"requests/86400 20 0 -1 exceeded; input_tokens/60 250000 0 -1 exceeded" },
+		{ "OpenRouter's headers, within",
+			"{\"error\":{\"message\":\"Rate limit exceeded: "
+			"free-models-per-day\",\"code\":429,"
+			"\"metadata\":{\"headers\":{\"X-RateLimit-Limit\":\"50\","
+			"\"X-RateLimit-Remaining\":\"0\",\"X-RateLimit-Reset\":\"1768478460000\"}}}"
+			"}",
+			"requests/0 50 0 60000 account exceeded" },
+		{ "the same as numbers",
+			"{\"error\":{\"metadata\":{\"headers\":{\"X-RateLimit-Limit\":20,"
+			"\"X-RateLimit-Remaining\":0,\"X-RateLimit-Reset\":1768478405000,\"a\":[]}}"
+			"}}",
+			"requests/0 20 0 5000 account" },
 		{ "no length", "{\"error\":{\"message\":\"Rate limit exceeded\"}}", "" },
 		{ "no JSON", "rate limit of 7 requests per minute", "requests/60 7 0 -1 exceeded" },
 		{ "nothing", "", "" },
@@ -197,7 +209,7 @@ bodies_name_the_quota_that_is_exceeded(void **state)
 		struct quota_told t = { 0 };
 		char text[600];
 
-		quota_read_body(&t, span_of(cases[i].body));
+		quota_read_body(&t, span_of(cases[i].body), SPAN_NONE, NOW);
 		as_text(&t, text, sizeof text);
 		if (strcmp(text, cases[i].want) != 0)
 			fail_msg("%s: got '%s', want '%s'", cases[i].why, text, cases[i].want);
