@@ -47,7 +47,7 @@ function decision(why) {
 		["Strategy", why.strategy], ["Session", affinities[why.affinity]],
 		["Policies", why.policies.map((p) => p.policy).join(", ")],
 		["Waited for its turn", why.queued_ms > 0 && milliseconds(why.queued_ms)],
-		["Request rules", why.rules > 0 && `${plural(why.rules, "rule")} of the route changed it`],
+		["Request rules", why.rules.map((r) => r.rule ?? `rule ${r.number}`).join("; ")],
 		["Left out by conversion", why.request.dropped], ["Candidates", counted(why)]
 	].map(([k, v]) => [k, v === false ? null : v]));
 }

@@ -91,6 +91,9 @@ export function dialogs(ctx, openers) {
  * just closing, and its parameter in the address yet. */
 export const detail = (ctx, name, id) => href(name, { ...ctx.now, new: null, id });
 
+/* Where it is told what was changed of a record, and taken back. */
+export const changesOf = (id) => h("a", { href: href("audit", { object: id }) }, "Changes");
+
 /* Runs fn each `ms` while the page is in sight. */
 export function every(ctx, ms, fn) {
 	const timer = setInterval(() => { if (!document.hidden) fn(); }, ms);

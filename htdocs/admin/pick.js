@@ -52,7 +52,9 @@ export function choice(kind, list, value, first = []) {
 	const id = uid("list");
 	const input = h("input", { list: id, autocomplete: "off", placeholder: first[0]?.[1] ?? "name or id",
 		value: value ?? "" });
-	input.proposals = h("datalist", { id }, list.data.map((r) => h("option", { value: title(r) })));
+	/* what has no name of its own goes by its id */
+	input.proposals = h("datalist", { id }, list.data.map((r) => (r.name ? h("option", { value: r.name })
+		: h("option", { value: r.id }, title(r)))));
 	return input;
 }
 

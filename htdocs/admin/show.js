@@ -1,6 +1,6 @@
 /* show.js - how keys and limits look, on whichever page they are shown. */
 import { badge, h, svg } from "./dom.js";
-import { ago, fullTime, minute, number } from "./format.js";
+import { ago, fullTime, minute, number, when } from "./format.js";
 import { nano, usd } from "./money.js";
 import { nameOf } from "./pick.js";
 import { href } from "./router.js";
@@ -15,7 +15,7 @@ export const strategies = [["weighted", "By weight, in turn over all keys"], ["r
 export const objectivesHint = "Shares, such as cost=2, reliability=1; also fairness, quality, latency.";
 
 const causes = { rate_limit: "rate limit", no_credit: "no credit", overloaded: "provider overloaded",
-	failures: "too many failures", health: "health check", person: "by hand", probe: "tried in vain", time: "time" };
+	failures: "too many failures", health: "health check", person: "by hand", probe: "by a try", time: "time" };
 export const causeText = (cause) => causes[cause] ?? cause ?? "";
 
 export function keyBadge(k) {
@@ -37,6 +37,15 @@ export function keyBadge(k) {
 			? badge("bad", `Breaker open${until}`, why) : badge("good", "Available");
 	}
 }
+
+const event = (e) => h("li", {}, h("span", { title: fullTime(e.time) }, when(e.time)), ` ${e.kind === "breaker" ? "breaker " : ""}`,
+	e.kind !== "quota" && (e.from === e.to ? e.to : `${e.from} → ${e.to}`).replaceAll("_", " "), e.model && ` at ${e.model}`,
+	e.cause && `, ${causeText(e.cause)}`, e.status && ` (HTTP ${e.status})`,
+	e.evidence && h("span", { class: "dim" }, ` ${e.evidence}`));
+
+/* The history of a key or an upstream, folded; nothing where there is none. */
+export const whatBecame = (past) => past.data.length > 0 && h("details", {}, h("summary", {}, "What became of it"),
+	h("ul", { class: "feed" }, past.data.map(event)));
 
 /* "14:32 ± 3 min": when a key's quota is used up before its reset. */
 export function runsDry(k) {

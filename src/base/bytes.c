@@ -54,6 +54,14 @@ span_starts(struct span s, const char *prefix)
 }
 
 bool
+span_ends(struct span s, const char *suffix)
+{
+	size_t len = strlen(suffix);
+
+	return s.len >= len && (len == 0 || memcmp(s.at + s.len - len, suffix, len) == 0);
+}
+
+bool
 span_copy(struct span s, char *dst, size_t dst_bytes)
 {
 	size_t len;

@@ -19,6 +19,7 @@ struct span span_of(const char *s); /* NULL gives SPAN_NONE */
 bool span_is(struct span s, const char *text);
 bool span_is_nocase(struct span s, const char *text);
 bool span_starts(struct span s, const char *prefix);
+bool span_ends(struct span s, const char *suffix);
 /* Copies into dst with NUL, cut to fit.  Returns false when it was cut. */
 bool span_copy(struct span s, char *dst, size_t dst_bytes);
 

@@ -374,8 +374,10 @@ prepare(struct board *b, const char *boot_id, bool anew, struct err *err)
 	word_set(&h->used[RINGS], 0);
 	orphan_all(b);
 	repeat_mend(b);
-	target_after_boot(b);
-	waiter_after_boot(b);
+	if (!anew) { /* what is new is all zeros, and better not touched */
+		target_after_boot(b);
+		waiter_after_boot(b);
+	}
 	clock_make(b);
 	word_set(&h->made_ms, board_now_ms(b));
 	board_generation_bump(b);

@@ -43,9 +43,8 @@ board_event_add(struct board *b, struct board_event *e)
 	e->time_ms = board_now_ms(b);
 	memcpy(word, e, sizeof word);
 	atomic_store_explicit(&slot->number, 0, memory_order_relaxed);
-	atomic_thread_fence(memory_order_release);
-	for (size_t i = 0; i < WORDS; i++)
-		atomic_store_explicit(&slot->word[i], word[i], memory_order_relaxed);
+	for (size_t i = 0; i < WORDS; i++) /* whoever sees one of them sees the number gone */
+		atomic_store_explicit(&slot->word[i], word[i], memory_order_release);
 	atomic_store_explicit(&slot->number, number, memory_order_release);
 }
 
@@ -78,8 +77,7 @@ copy_event(const struct event_slot *slot, int64_t number, struct board_event *e)
 	if (word_get(&slot->number) != number)
 		return false;
 	for (size_t i = 0; i < WORDS; i++)
-		word[i] = atomic_load_explicit(&slot->word[i], memory_order_relaxed);
-	atomic_thread_fence(memory_order_acquire);
+		word[i] = atomic_load_explicit(&slot->word[i], memory_order_acquire);
 	if (atomic_load_explicit(&slot->number, memory_order_relaxed) != number)
 		return false;
 	memcpy(e, word, sizeof *e);

@@ -116,6 +116,11 @@ static const struct column history_columns[] = { { "TIME", "time", false, 20 },
 	{ "FROM", "from", false, 0 }, { "TO", "to", false, 0 }, { "CAUSE", "cause", false, 0 },
 	{ "MODEL", "model", false, 28 }, { "STATUS", "status", true, 0 },
 	{ "UNTIL", "until", false, 20 }, { "WHY", "evidence", false, 60 } };
+static const struct column breaker_columns[] = { { "OF", "kind", false, 0 },
+	{ "NAME", "name", false, 32 }, { "UPSTREAM", "upstream", false, 24 },
+	{ "BREAKER", "breaker", false, 0 }, { "STATE", "state", false, 0 },
+	{ "CAUSE", "cause", false, 0 }, { "FAILURES", "failures", true, 0 },
+	{ "UNTIL", "until", false, 20 } };
 static const struct column policy_columns[] = { { "ID", "id", false, 0 },
 	{ "NAME", "name", false, 24 }, { "TYPE", "type", false, 0 }, { "SCOPE", "scope", false, 0 },
 	{ "OF", "scope_name", false, 24 }, { "PRIORITY", "priority", true, 0 },
@@ -424,7 +429,7 @@ take_words(struct words *w, int argc, char **argv)
 struct action {
 	const char *name;
 	const char *method;
-	const char *suffix; /* behind the id */
+	const char *suffix; /* behind the id; NULL: a path of its own, of the action's name */
 	bool needs_which, takes_away;
 	const char *body; /* fixed; NULL: the options' */
 	unsigned kinds;   /* 0: all */
@@ -445,6 +450,7 @@ static const struct action actions[] = {
 	{ "retry", "POST", "/retry", true, false, "{}", KIND(KEY) },
 	{ "test", "POST", "/test", true, false, "{}", KIND(KEY) },
 	{ "history", "GET", "/history", true, false, "", KIND(KEY) | KIND(UPSTREAM) },
+	{ "breakers", "GET", NULL, false, false, "", KIND(UPSTREAM) },
 	{ "breaker", "POST", "/breaker", true, false, NULL, KIND(UPSTREAM) },
 	{ "mint", "POST", "/mint", false, false, NULL, KIND(TOKEN) },
 	{ "revoke-many", "POST", "/revoke", false, true, NULL, KIND(TOKEN) },
@@ -496,6 +502,10 @@ find_action(const struct words *w)
 static int
 make_path(const struct words *w, const struct action *a, struct bytes *out)
 {
+	if (a->suffix == NULL) {
+		bytes_printf(out, "/manage/%s", a->name);
+		return out->failed ? -1 : 0;
+	}
 	bytes_printf(out, "/manage/%s", record_plural(w->kind));
 	if (w->which != NULL) {
 		bytes_puts(out, "/");
@@ -527,6 +537,9 @@ show_reply(const struct words *w, const struct manage_reply *reply)
 	else if (w->kind == RECORD_UPSTREAM &&
 		 (strcmp(w->action, "models") == 0 || strcmp(w->action, "refresh") == 0))
 		table_print(body, found_columns, sizeof found_columns / sizeof found_columns[0]);
+	else if (strcmp(w->action, "breakers") == 0)
+		table_print(
+			body, breaker_columns, sizeof breaker_columns / sizeof breaker_columns[0]);
 	else if (strcmp(w->action, "history") == 0)
 		table_print(
 			body, history_columns, sizeof history_columns / sizeof history_columns[0]);

@@ -409,7 +409,6 @@ errand_key(struct board *b, const struct snapshot *p, const struct upstream *u)
 {
 	const struct snapshot_key *best = NULL;
 	int best_rank = 0;
-	int64_t now_ms = board_now_ms(b);
 
 	if (u->auth == AUTH_NONE)
 		return NULL;
@@ -422,8 +421,9 @@ errand_key(struct board *b, const struct snapshot *p, const struct upstream *u)
 			(id_is_none(u->keys_of) || !id_equal(k->upstream, u->keys_of)))
 			continue;
 		t = board_target_find(b, k->id);
-		rank = 1 + (id_is_none(k->project) ? 1 : 0) +
-		       (t == NULL || t->rest_until_ms <= now_ms ? 2 : 0);
+		if (t != NULL && t->rest_until_ms != 0) /* or due: a request's probe finds out */
+			continue;
+		rank = 1 + (id_is_none(k->project) ? 1 : 0);
 		if (rank > best_rank)
 			best = k, best_rank = rank;
 	}

@@ -21,4 +21,7 @@ struct errand_desk {
 	size_t call_count;
 };
 
+/* Of an upstream's address what paths are put behind: without its query and last slashes (models.c). */
+struct span errand_base(const char *base_url);
+
 #endif

@@ -51,7 +51,7 @@ struct errand {
 void errand_run(struct errand_desk *d, struct errand *e, size_t count);
 
 /* The key that an errand takes along: one that rests on nothing, of the upstream or of the one whose keys
- * it uses, rather of no project.  NULL: it has none. */
+ * it uses, rather of no project.  NULL: it has none, or all rest. */
 const struct snapshot_key *errand_key(struct board *b, const struct snapshot *p,
 	const struct upstream *u);
 

@@ -70,14 +70,11 @@ keep(struct store *s, struct id upstream, const struct health_check *check, cons
 	return store_value_put(s, name, &h, sizeof h, err);
 }
 
-/* base_url without its query, and the path behind it. */
 static int
 put_url(const struct upstream *u, struct bytes *out)
 {
-	struct span base = { u->base_url, strcspn(u->base_url, "?") };
+	struct span base = errand_base(u->base_url);
 
-	while (base.len > 0 && base.at[base.len - 1] == '/')
-		base.len--;
 	(void)bytes_add(out, base.at, base.len);
 	if (u->health_path[0] != '/')
 		(void)bytes_puts(out, "/");

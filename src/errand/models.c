@@ -4,7 +4,7 @@
  * One reader for all: a list is an array at a known place, and a model an object in which the name and
  * what else we want stand under a few names.
  */
-#include "errand/errand.h"
+#include "errand/errand-int.h"
 
 #include "base/json.h"
 #include "wire/auth.h"
@@ -28,16 +28,8 @@ enum list_kind {
 	LIST_NONE
 };
 
-static bool
-ends_in(struct span s, const char *end)
-{
-	size_t len = strlen(end);
-
-	return s.len >= len && memcmp(s.at + s.len - len, end, len) == 0;
-}
-
-static struct span
-without_query(const char *base_url)
+struct span
+errand_base(const char *base_url)
 {
 	struct span s = { base_url, strcspn(base_url, "?") };
 
@@ -55,7 +47,7 @@ kind_of(const struct upstream *u)
 	case PROTOCOL_OPENROUTER:
 		return LIST_PLAIN;
 	case PROTOCOL_AZURE:
-		return ends_in(without_query(u->base_url), "/openai/v1") ? LIST_PLAIN : LIST_AZURE;
+		return span_ends(errand_base(u->base_url), "/openai/v1") ? LIST_PLAIN : LIST_AZURE;
 	case PROTOCOL_ANTHROPIC:
 		return LIST_ANTHROPIC;
 	case PROTOCOL_GEMINI:
@@ -98,7 +90,7 @@ static void
 put_bedrock(const struct upstream *u, struct bytes *out)
 {
 	static const char runs[] = "://bedrock-runtime.";
-	struct span base = without_query(u->base_url);
+	struct span base = errand_base(u->base_url);
 	const char *at = memmem(base.at, base.len, runs, sizeof runs - 1);
 	size_t head = at == NULL ? 0 : (size_t)(at - base.at);
 
@@ -117,12 +109,12 @@ put_bedrock(const struct upstream *u, struct bytes *out)
 static void
 put_sap(const struct upstream *u, struct bytes *out)
 {
-	struct span base = without_query(u->base_url);
+	struct span base = errand_base(u->base_url);
 	const char *at = memmem(base.at, base.len, "/v2/", 4);
 
 	if (at != NULL)
 		base.len = (size_t)(at - base.at);
-	else if (ends_in(base, "/v2"))
+	else if (span_ends(base, "/v2"))
 		base.len -= 3;
 	put_span(out, base);
 	(void)bytes_puts(out, "/v2/lm/deployments?status=RUNNING");
@@ -167,7 +159,7 @@ models_url(const struct upstream *u, struct span page, struct bytes *out, struct
 		put_page("pageToken", page, out);
 		break;
 	case LIST_AZURE:
-		put_span(out, without_query(u->base_url));
+		put_span(out, errand_base(u->base_url));
 		(void)bytes_puts(out, "/openai/deployments?api-version=" AZURE_LISTS);
 		break;
 	case LIST_BEDROCK:
@@ -374,7 +366,7 @@ static struct span
 deployment_of(const struct upstream *u)
 {
 	static const char where[] = "/deployments/";
-	struct span base = without_query(u->base_url);
+	struct span base = errand_base(u->base_url);
 	const char *at = memmem(base.at, base.len, where, sizeof where - 1);
 	struct span id = SPAN_LIT("");
 

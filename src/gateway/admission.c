@@ -523,7 +523,7 @@ admission_plan(struct exchange *x, bool again, struct err *err)
 		.input_tokens = x->ask.input_estimate,
 		.cost = quote_route_cost };
 	struct quote_size size = size_of(x);
-	uint8_t rules = x->plan.record.rules;
+	uint32_t rules = again ? x->plan.record.rules : 0; /* the body is as they made it */
 	int rc;
 
 	ask.ctx =
@@ -532,8 +532,7 @@ admission_plan(struct exchange *x, bool again, struct err *err)
 	x->waiting.again = again;
 	ask.is_quote = again || x->is_dry;
 	rc = route_plan(x->snapshot->compiled, &ask, &x->plan, err);
-	if (again)
-		x->plan.record.rules = rules; /* they were applied before */
+	x->plan.record.rules = rules;
 	if (rc != 0)
 		return -1;
 	return again ? narrow(x, err) : 0;
@@ -565,15 +564,17 @@ apply_rules(struct exchange *x)
 {
 	const struct route *r = x->plan.route;
 	struct span type = web_header(x->request, "content-type");
-	int changed;
+	uint32_t changed;
 
-	if (r == NULL || r->request_rules[0] == '\0' || !x->is_json || x->is_count ||
-		x->body.len == 0)
+	if (r == NULL || r->request_rules[0] == '\0')
+		return 0;
+	x->plan.record.rules = request_rules_heads(r->request_rules);
+	if (!x->is_json || x->is_count || x->body.len == 0)
 		return 0;
 	if (request_rules_apply(
 		    x->arena, r->request_rules, x->match.format, &x->body, &changed, &x->err) != 0)
 		return -1;
-	x->plan.record.rules = (uint8_t)changed;
+	x->plan.record.rules |= changed;
 	if (changed == 0)
 		return 0;
 	clear_ask(x);

@@ -51,6 +51,7 @@ quote(struct exchange *x, const struct admit_ask *ask, const struct quote_size *
 		.plan = &x->plan,
 		.price = priced ? x->price : NULL,
 		.first = x->candidate,
+		.for_client = true,
 		.line = quote_line(&x->plan, &x->gw->conf),
 		.nobody = x->waiting.nobody,
 		.arena = x->arena,

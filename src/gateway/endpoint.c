@@ -223,14 +223,6 @@ read_azure(struct endpoint_match *m)
 		m->format = format_of(FORMAT_OPENAI_CHAT);
 }
 
-static bool
-ends_with(struct span s, const char *tail)
-{
-	size_t len = strlen(tail);
-
-	return s.len > len && memcmp(s.at + s.len - len, tail, len) == 0;
-}
-
 /* What the rest of the path says. */
 static void
 resolve(struct endpoint_match *m)
@@ -253,7 +245,7 @@ resolve(struct endpoint_match *m)
 		read_azure(m);
 		break;
 	case SHAPE_PLACES:
-		if (ends_with(m->rest, ENDPOINT_PLACES_TAIL))
+		if (span_ends(m->rest, ENDPOINT_PLACES_TAIL))
 			m->kind = ENDPOINT_PLACES;
 		break;
 	}

@@ -203,6 +203,7 @@ report(struct exchange *x)
 		o.tokens = usage_input_total(&u) + o.output_tokens;
 	}
 	o.is_account = scope.is_account;
+	o.is_address = scope.is_address;
 	o.is_quota = scope.is_quota;
 	o.is_model = scope.is_model;
 	if (x->call != NULL)
@@ -245,9 +246,17 @@ classify(struct exchange *x, struct span body)
 		.date = response_header(x, "date"),
 		.error_type = response_header(x, "x-amzn-errortype"),
 		.unified_reset = response_header(x, "anthropic-ratelimit-unified-reset") };
-	enum failure f =
-		failure_classify(x->end.status, &h, body, clock_wall_ms(), &x->retry_at_ms);
+	int64_t now_ms = clock_wall_ms(), reset_ms;
+	enum failure f = failure_classify(x->end.status, &h, body, now_ms, &x->retry_at_ms);
 
+	if (f == FAILURE_RATE_LIMITED && x->retry_at_ms == 0 && x->call != NULL) {
+		struct quota_told told = { 0 };
+
+		(void)forward_each_response_header(
+			x->call, read_quota, &(struct telling){ &told, h.date, now_ms });
+		reset_ms = quota_reset_ms(&told);
+		x->retry_at_ms = reset_ms > 0 ? now_ms + reset_ms : 0;
+	}
 	x->is_context = f == FAILURE_REQUEST && failure_is_context(body);
 	x->is_filter = f == FAILURE_REQUEST && !x->is_context && failure_is_filter(body);
 	if (f != FAILURE_NONE)

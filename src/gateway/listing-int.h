@@ -17,8 +17,9 @@ bool listed_is_free(const struct listed *m);
 /* Whom OpenAI's clients are told as its owner. */
 struct span listed_owner(const struct listed *m);
 
-/* openrouter.c: it as OpenRouter's list has it, and with the upstreams that serve it.  [intake] */
+/* openrouter.c: it as OpenRouter's list has it, and with the upstreams that serve it (0, or -1 with x->err).
+ * [intake] */
 void openrouter_model(struct bytes *out, const struct snapshot *p, const struct listed *m);
-void openrouter_places(const struct exchange *x, const struct listed *m, struct bytes *out);
+int openrouter_places(struct exchange *x, const struct listed *m, struct bytes *out);
 
 #endif

@@ -317,7 +317,7 @@ listing_model(struct exchange *x, struct bytes *out)
 		rc = err_say(
 			&x->err, "There is no model '%s' here; GET /v1/models lists all.", name);
 	} else if (x->match.kind == ENDPOINT_PLACES) {
-		openrouter_places(x, &l.name[0], out);
+		rc = openrouter_places(x, &l.name[0], out);
 	} else {
 		put_model(&l, &l.name[0]);
 	}

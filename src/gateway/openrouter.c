@@ -128,15 +128,14 @@ openrouter_model(struct bytes *out, const struct snapshot *p, const struct liste
 
 struct places {
 	const struct exchange *x;
-	const struct listed *asked;
 	struct bytes *out;
 	size_t count;
 };
 
-/* model: as that upstream calls it. */
 static void
-put_place(struct places *l, const struct upstream *u, struct span model)
+put_place(void *ctx, const struct upstream *u, struct span model)
 {
+	struct places *l = ctx;
 	const struct snapshot *p = l->x->snapshot;
 	struct board *b = l->x->gw->board;
 	const struct board_target *t = board_target_find(b, u->head.id);
@@ -159,72 +158,22 @@ put_place(struct places *l, const struct upstream *u, struct span model)
 	bytes_printf(l->out, ",\"status\":%d}", rests ? -1 : 0);
 }
 
-/* "up_ID weight priority model" of a route. */
-static void
-put_target(struct places *l, struct span line)
+int
+openrouter_places(struct exchange *x, const struct listed *m, struct bytes *out)
 {
-	const struct snapshot *p = l->x->snapshot;
-	struct span word[3] = { { 0 } };
-	char text[ID_TEXT_BYTES];
-	struct id id;
-
-	for (size_t i = 0; i < sizeof word / sizeof word[0]; i++) {
-		const char *blank = memchr(line.at, ' ', line.len);
-
-		word[i] = (struct span){ line.at,
-			blank == NULL ? line.len : (size_t)(blank - line.at) };
-		line.at += word[i].len + (blank != NULL);
-		line.len -= word[i].len + (blank != NULL);
-	}
-	if (!span_copy(word[0], text, sizeof text) || id_parse("up_", text, &id) != 0)
-		return;
-	for (size_t i = 0; i < p->upstream_count; i++)
-		if (id_equal(p->upstreams[i].head.id, id))
-			put_place(l, &p->upstreams[i], line.len > 0 ? line : l->asked->name);
-}
-
-static void
-put_targets(struct places *l, const struct route *r)
-{
-	for (const char *at = r->targets; *at != '\0';) {
-		size_t len = strcspn(at, "\n");
-
-		put_target(l, (struct span){ at, len });
-		at += len + (at[len] != '\0');
-	}
-}
-
-/* The route of exactly that name; the caller's project's own stand first in a snapshot. */
-static const struct route *
-route_named(const struct exchange *x, struct span model)
-{
-	for (size_t i = 0; i < x->snapshot->route_count; i++) {
-		const struct route *r = &x->snapshot->routes[i];
-
-		if ((id_is_none(r->project) ||
-			    (x->known && id_equal(r->project, x->caller.project.head.id))) &&
-			span_is(model, r->model))
-			return r;
-	}
-	return NULL;
-}
-
-void
-openrouter_places(const struct exchange *x, const struct listed *m, struct bytes *out)
-{
-	const struct snapshot *p = x->snapshot;
-	const struct route *r = route_named(x, m->name);
-	struct places l = { .x = x, .asked = m, .out = out };
+	struct route_ask ask = { .model = m->name,
+		.project = x->caller.project.head.id,
+		.dialect = DIALECT_OPENAI,
+		.is_conversation = true };
+	struct places l = { .x = x, .out = out };
 
 	bytes_puts(out, "{\"data\":");
 	put_about(out, m);
 	bytes_puts(out, ",\"endpoints\":[");
-	if (r != NULL && r->targets[0] != '\0')
-		put_targets(&l, r);
-	for (size_t i = 0; (r == NULL || r->targets[0] == '\0') && i < p->upstream_count; i++)
-		if (route_serves(p, &p->upstreams[i], m->name))
-			put_place(&l, &p->upstreams[i], m->name);
+	if (route_places(x->snapshot->compiled, &ask, put_place, &l, &x->err) < 0)
+		return -1;
 	bytes_puts(out, "]}}");
+	return 0;
 }
 
 void

@@ -8,18 +8,21 @@
 #include "base/money.h"
 #include "manage/manage-int.h"
 #include "route/record.h"
+#include "wire/request_rule.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#define TEXT_MAX (64 * 1024)
+#define TEXT_MAX  (64 * 1024)
+#define RULE_MOST 60 /* bytes of a request rule that are told */
 
 struct explaining {
 	struct call *call;
 	struct usage_row row;
 	bool has_record;
 	struct route_record record;
+	const char *rules;     /* the route's, when they are those of then; NULL */
 	int64_t wall_ahead_ms; /* of board time */
 };
 
@@ -99,6 +102,47 @@ static int64_t
 wall_of(const struct explaining *e, int64_t board_ms)
 {
 	return board_ms <= 0 ? 0 : board_ms + e->wall_ahead_ms;
+}
+
+/* ---- request rules ---- */
+
+/* What the route says now is not what it said before it was changed. */
+static void
+find_rules(struct explaining *e)
+{
+	struct route *route = arena_alloc(e->call->arena, sizeof *route);
+	struct err ignored = { 0 };
+
+	if (e->record.rules != 0 && route != NULL &&
+		store_get(e->call->m->store, RECORD_ROUTE, e->record.route, route, &ignored) > 0 &&
+		route->head.updated_ms <= e->row.time_ms)
+		e->rules = route->request_rules;
+}
+
+static struct span
+beginning(struct span text)
+{
+	if (text.len <= RULE_MOST)
+		return text;
+	text.len = RULE_MOST;
+	while (text.len > 0 && (text.at[text.len] & 0xc0) == 0x80)
+		text.len--; /* not within a character */
+	return text;
+}
+
+/* The next that applied behind *number, which becomes its number from 1; text: SPAN_NONE where it is not
+ * known any more.  at: where the list is read.  False: no more. */
+static bool
+next_applied(const struct explaining *e, const char **at, int *number, struct span *text)
+{
+	do {
+		if (*number == 32)
+			return false;
+		if (*at == NULL || !request_rules_next(at, text))
+			*text = SPAN_NONE;
+	} while ((e->record.rules >> (*number)++ & 1) == 0);
+	*text = beginning(*text);
+	return true;
 }
 
 /* ---- JSON ---- */
@@ -219,6 +263,27 @@ put_attempt(struct explaining *e, const struct route_attempt *a)
 }
 
 static void
+put_rules(struct explaining *e)
+{
+	struct bytes *out = &e->call->out->body;
+	const char *at = e->rules;
+	struct span text;
+	bool any = false;
+
+	bytes_puts(out, ",\"rules\":[");
+	for (int number = 0; next_applied(e, &at, &number, &text); any = true) {
+		bytes_puts(out, any ? ",{" : "{");
+		bytes_printf(out, "\"number\":%d,\"rule\":", number);
+		if (text.len == 0)
+			bytes_puts(out, "null");
+		else
+			bytes_json(out, text);
+		bytes_puts(out, "}");
+	}
+	bytes_puts(out, "]");
+}
+
+static void
 put_lists(struct explaining *e)
 {
 	const struct route_record *r = &e->record;
@@ -286,6 +351,24 @@ say_request(struct explaining *e, struct bytes *t)
 }
 
 static void
+say_rules(struct explaining *e, struct bytes *t)
+{
+	const char *at = e->rules;
+	struct span text;
+	int number = 0;
+
+	while (next_applied(e, &at, &number, &text))
+		if (text.len > 0)
+			bytes_printf(t, "  The route's request rule %d applied: %.*s.\n", number,
+				(int)text.len, text.at);
+		else
+			bytes_printf(t,
+				"  The route's request rule %d applied; the route was changed "
+				"since.\n",
+				number);
+}
+
+static void
 say_objective(struct explaining *e, struct bytes *t)
 {
 	const struct route_record *r = &e->record;
@@ -305,8 +388,7 @@ say_objective(struct explaining *e, struct bytes *t)
 	for (int i = 0; i < r->policy_count; i++)
 		bytes_printf(
 			t, "  The policy %s applied.\n", name_of(e, RECORD_POLICY, r->policy[i]));
-	if (r->rules > 0)
-		bytes_printf(t, "  %d of the route's request rules changed something.\n", r->rules);
+	say_rules(e, t);
 	if (e->row.dropped[0] != '\0')
 		bytes_printf(t, "  Conversion had to leave out: %s.\n", e->row.dropped);
 	if (r->queued_ms > 0)
@@ -354,11 +436,33 @@ last_asked(const struct explaining *e)
 	return at < r->member_count ? &r->member[at] : NULL;
 }
 
+/* How far it is from the best of the others.  Those whose scores are near take turns. */
+static void
+say_distance(const struct route_record *r, struct bytes *t, const struct route_member *m)
+{
+	const struct route_member *other = NULL;
+	double ahead;
+
+	for (int i = 0; i < r->member_count; i++)
+		if (r->member[i].reason == REASON_NEXT &&
+			(other == NULL || r->member[i].score > other->score))
+			other = &r->member[i];
+	if (m->score == 0 || other == NULL)
+		return;
+	ahead = ((double)m->score - (double)other->score) / 255;
+	if (ahead >= 0)
+		bytes_printf(t, "; ahead of the next by %.2f", ahead);
+	else
+		bytes_printf(t,
+			"; another scores %.2f higher, but those near each other take turns",
+			-ahead);
+}
+
 static void
 say_chosen(struct explaining *e, struct bytes *t)
 {
 	const struct route_record *r = &e->record;
-	const struct route_member *m = last_asked(e), *runner_up = NULL;
+	const struct route_member *m = last_asked(e);
 
 	bytes_puts(t, "\nCHOSEN\n  ");
 	if (m == NULL) {
@@ -378,13 +482,8 @@ say_chosen(struct explaining *e, struct bytes *t)
 	else
 		bytes_puts(t, "It was the first in order of those that could be asked.\n  ");
 	say_terms(t, m);
-	for (int i = 0; i < r->member_count; i++)
-		if (r->member[i].reason == REASON_NEXT &&
-			(runner_up == NULL || r->member[i].score > runner_up->score))
-			runner_up = &r->member[i];
-	if (m->score > 0 && runner_up != NULL)
-		bytes_printf(t, "; ahead of the next by %.2f",
-			((double)m->score - (double)runner_up->score) / 255);
+	if (r->attempt_count == 1 && !r->attempt[0].is_probe)
+		say_distance(r, t, m);
 	bytes_puts(t, ".\n");
 }
 
@@ -520,7 +619,7 @@ put_all(struct explaining *e)
 		put_policies(e);
 		put_lists(e);
 		shape_int(out, "queued_ms", e->record.queued_ms);
-		shape_int(out, "rules", e->record.rules);
+		put_rules(e);
 	}
 	say_all(e, &text);
 	shape_text(out, "text", text.at == NULL ? "" : text.at);
@@ -552,6 +651,7 @@ requests_explain(struct call *c)
 			"There is no such request, or it runs still, or it is past its keeping.");
 	e->has_record = e->row.decision_len > 0 &&
 			route_record_decode(e->row.decision, e->row.decision_len, &e->record) == 0;
+	find_rules(e);
 	e->wall_ahead_ms = clock_wall_ms() - board_now_ms(c->m->board);
 	return put_all(e);
 }

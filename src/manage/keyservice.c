@@ -7,6 +7,7 @@
 #include "manage/manage-int.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "board/target.h"
 #include "conf/conf.h"
 #include "route/route.h"
@@ -17,6 +18,7 @@
 #include <string.h>
 
 #define REST_DEFAULT_MS (INT64_C(14400) * 1000)
+#define REST_MOST_MS    (INT64_C(366) * 24 * 3600 * 1000)
 #define KEY_MOST        4096
 
 /* ---- the next key ---- */
@@ -152,25 +154,13 @@ by_mask(void *ctx, const void *record)
 	return true;
 }
 
-static bool
-is_same(const char *a, const char *b)
-{
-	size_t len = strlen(a);
-	unsigned char differs = 0;
-
-	if (len != strlen(b))
-		return false;
-	for (size_t i = 0; i < len; i++)
-		differs |= (unsigned char)(a[i] ^ b[i]);
-	return differs == 0;
-}
-
 /* By id, by its masked text, or by the key itself, which is compared in memory alone. */
 static int
 find_key(struct call *c, const char *text, struct key *out)
 {
 	struct search *s = arena_alloc(c->arena, sizeof *s);
 	const struct snapshot *p;
+	size_t len = strlen(text);
 	struct id id;
 
 	if (s == NULL)
@@ -190,10 +180,12 @@ find_key(struct call *c, const char *text, struct key *out)
 	if ((p = providers_snapshot(c)) == NULL)
 		return -1;
 	for (size_t i = 0; i < p->key_count; i++)
-		if (is_same(p->keys[i].secret, text))
-			return store_get(c->m->store, RECORD_KEY, p->keys[i].id, out, &c->err) > 0
-				       ? 0
-				       : -1;
+		if (strlen(p->keys[i].secret) == len && hash_equal(p->keys[i].secret, text, len)) {
+			int rc = store_get(c->m->store, RECORD_KEY, p->keys[i].id, out, &c->err);
+
+			if (rc != 0)
+				return rc < 0 ? -1 : 0;
+		}
 	return call_refuse(c, ERR_NOT_FOUND, "key", "There is no such key.");
 }
 
@@ -227,6 +219,8 @@ key_service_disable(struct call *c)
 		return -1;
 	if (w.until_ms <= now_ms)
 		w.until_ms = now_ms + REST_DEFAULT_MS;
+	else if (w.until_ms - now_ms > REST_MOST_MS)
+		w.until_ms = now_ms + REST_MOST_MS;
 	id_text("key_", k->head.id, id);
 	if (rest_key(c, k->head.id, w.until_ms) != 0 ||
 		store_audit_add(c->m->store, call_change(c, "key.rest"), id, &c->err) < 0)

@@ -359,14 +359,13 @@ static int
 apply_rules(struct quoting *q)
 {
 	const struct route *r = q->plan.route;
-	int changed;
+	uint32_t changed;
 
 	if (r == NULL || r->request_rules[0] == '\0' || q->body.at == NULL)
 		return 0;
 	if (request_rules_apply(q->call->arena, r->request_rules, q->format, &q->body, &changed,
 		    &q->quote.err) != 0)
 		return -1;
-	q->plan.record.rules = (uint8_t)changed;
 	if (changed == 0 || q->format == NULL)
 		return 0;
 	q->has_most = q->has_input = false; /* the body says it now */

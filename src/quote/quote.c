@@ -207,7 +207,8 @@ put_candidate(struct quote *q, struct bytes *out, int i)
 	put_id(out, "upstream_id", "up_", c->upstream->head.id);
 	put_text(out, "upstream", span_of(c->upstream->name));
 	put_id(out, "key_id", "key_", c->key == NULL ? ID_NONE : c->key->id);
-	put_text(out, "key_label", c->key == NULL ? SPAN_NONE : span_of(c->key->label));
+	if (!q->for_client)
+		put_text(out, "key_label", c->key == NULL ? SPAN_NONE : span_of(c->key->label));
 	put_text(out, "model", c->model);
 	put_int(out, "stage", c->stage);
 	put_bool(out, "probe", c->is_probe);
@@ -269,7 +270,8 @@ put_others(struct quote *q, struct bytes *out)
 		put_id(out, "upstream_id", "up_", m->upstream);
 		put_text(out, "upstream", span_of(name_of_upstream(q, m->upstream)));
 		put_id(out, "key_id", "key_", m->key);
-		put_text(out, "key_label", span_of(label_of_key(q, m->key)));
+		if (!q->for_client)
+			put_text(out, "key_label", span_of(label_of_key(q, m->key)));
 		put_text(out, "reason", span_of(route_reason_name((enum route_reason)m->reason)));
 		put_time(q, out, "until", m->until_ms);
 		bytes_puts(out, "}");

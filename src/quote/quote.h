@@ -92,6 +92,7 @@ struct quote {
 	const struct route_plan *plan;
 	const struct price_list *price;   /* of the candidates; NULL where it did not come to it */
 	int first;                        /* candidate at which the walk begins */
+	bool for_client;                  /* who is not told how the operator calls the keys */
 	struct quote_line line;
 	bool nobody;                      /* all are busy or rest a moment, and it may wait for them */
 	/* of quote_limits() */

@@ -81,6 +81,8 @@ int64_t window_need(const struct board_quota *q, const struct board_quota_window
 int64_t window_hold(struct board_quota *q, struct board_quota_window *w, int64_t need, int64_t now_ms);
 /* Is it used up, and it is for this caller to find out whether that is still so? */
 bool window_canary(struct board_quota_window *w, int64_t now_ms);
+/* Learned from refusals alone: who rests is probed as if nothing were known. */
+bool window_is_guess(const struct board_quota_window *w);
 /* What comes back in a millisecond, of a bucket; else 0. */
 double window_refill(const struct board_quota_window *w);
 /* The end of the calendar window that now is in. */

@@ -102,6 +102,8 @@ write_hold(struct board_quota *q, int64_t now_ms)
 		if (until_ms > hold_ms)
 			hold_ms = until_ms;
 	}
+	if (hold_ms <= now_ms)
+		hold_ms = 0;
 	set(&target->forecast_hold_ms, hold_ms);
 }
 
@@ -178,7 +180,7 @@ count(struct board_quota *q, const int64_t add[QUOTA__UNITS], int64_t at_ms,
 
 /* Does what is left cover the call that is counted by now? */
 static bool
-is_covered(struct board_quota *q, const int64_t held[QUOTA__UNITS], int64_t now_ms)
+is_covered(struct board_quota *q, const int64_t held[QUOTA__UNITS], bool is_probe, int64_t now_ms)
 {
 	for (int i = 0; i < BOARD_QUOTA_WINDOWS; i++) {
 		struct board_quota_window *w = &q->window[i];
@@ -191,7 +193,8 @@ is_covered(struct board_quota *q, const int64_t held[QUOTA__UNITS], int64_t now_
 		if (left + (double)held[unit] >= (double)get(&w->capacity) * 0.95 &&
 			unit != QUOTA_REQUESTS)
 			continue;
-		if (!window_canary(w, now_ms))
+		/* a probe is one request at a time and comes seldom: it finds out */
+		if (!(is_probe && window_is_guess(w)) && !window_canary(w, now_ms))
 			return false;
 	}
 	return true;
@@ -242,9 +245,8 @@ forecast_begin(struct board *b, struct route_candidate *c)
 			if (get(&q->window[n].what) != 0)
 				window_turn(b, q, &q->window[n], now_ms);
 		count(q, t->held, now_ms, t->mark[i], false);
-		/* a probe is one request at a time: it finds out */
-		covered = covered && (atomic_load(&is_off) || c->probes != 0 ||
-					     is_covered(q, t->held, now_ms));
+		covered = covered &&
+			  (atomic_load(&is_off) || is_covered(q, t->held, c->probes != 0, now_ms));
 	}
 	if (!covered)
 		undo(t);
@@ -628,13 +630,35 @@ forecast_see(struct board *b, const struct route_candidate *c, const struct rout
 		memset(changed, 0, sizeof changed);
 	if (o->told != NULL)
 		explained = see_told(b, t, o->told, changed, wait_ms, refused, now_ms);
-	if (refused && !explained)
+	if (refused && !explained && !o->is_address)
 		learn_refusal(b, t->quota[t->quota[1] != NULL && !o->is_account ? 1 : 0],
 			QUOTA_REQUESTS, length_of_refusal(wait_ms, o->is_quota),
 			wait_ms > 0 ? now_ms + wait_ms : 0);
 	for (int i = 0; i < 2; i++)
 		if (t->quota[i] != NULL && !foresee_once(b, t->quota[i], id, now_ms))
 			write_hold(t->quota[i], now_ms);
+}
+
+bool
+forecast_retry(struct board *b, struct id key)
+{
+	struct board_quota *q = board_quota_find(b, key);
+	int64_t now_ms = board_now_ms(b);
+	bool any = false;
+
+	for (int n = 0; q != NULL && n < BOARD_QUOTAS; n++) {
+		for (int i = 0; i < BOARD_QUOTA_WINDOWS; i++) {
+			struct board_quota_window *w = &q->window[i];
+
+			if (get(&w->what) == 0 || window_hold(q, w, window_need(q, w), now_ms) == 0)
+				continue;
+			set(&w->canary_ms, now_ms);
+			any = true;
+		}
+		write_hold(q, now_ms);
+		q = board_quota_part(b, q);
+	}
+	return any;
 }
 
 void

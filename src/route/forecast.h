@@ -34,6 +34,10 @@ void forecast_release(struct board *b, const struct route_candidate *c);
 /* After an attempt, whatever came of it. */
 void forecast_see(struct board *b, const struct route_candidate *c, const struct route_outcome *o);
 
+/* A person asks to try again: one call may find out whether what is used up still is, of the key and at
+ * each model.  false: nothing was. */
+bool forecast_retry(struct board *b, struct id key);
+
 /* Each second, by any clerk: foresees anew what no answer came for.  Each record is done by one of them.
  * A quota of an hour or more that will not last until its reset, is used up, or is there again, is an
  * event on the board, once for each window (EVENT_QUOTA). */

@@ -5,7 +5,8 @@
  * same from one answer to the next: the moment of its reset, or the length that (limit - remaining) and the
  * time until it is full imply.  Each answer that fits only one of the two votes.
  *
- * Not told: what had been used when a refusal came, lowered at once, and raised by 5 % only after as
+ * Not told: what had been used when a second refusal came, for one may have any reason, and calls that
+ * went well must lie between two that count; lowered at once, and raised by 5 % only after as
  * many well-used windows without one as `patience` says, which doubles with each refusal.
  */
 #include "route/forecast-int.h"
@@ -369,6 +370,27 @@ learn_watch(struct board_quota *q, enum quota_unit unit, int64_t length_ms)
 		set(&w->clean_ms, 1);
 }
 
+/* Does that refusal say anything that the last one did not? */
+static bool
+is_new_refusal(struct board_quota *q, struct board_quota_window *w, struct window_what what,
+	int64_t used, int64_t now_ms)
+{
+	int64_t begun = get(&q->begun[what.unit]), first_ms = get(&w->anchor_ms);
+	int64_t went_well = begun - get(&w->anchor_mark) - get(&w->votes);
+	bool is_sure = what.turn == TURN_CALENDAR || what.kind == FORECAST_ESTIMATED;
+
+	if (first_ms != 0 && went_well < USED_LEAST) {
+		set(&w->votes, get(&w->votes) + 1);
+		return false;
+	}
+	is_sure |= first_ms != 0 && used >= get(&w->anchor_remaining) / 2;
+	set(&w->anchor_ms, now_ms);
+	set(&w->anchor_mark, begun);
+	set(&w->anchor_remaining, used);
+	set(&w->votes, 0);
+	return is_sure;
+}
+
 void
 learn_refusal(struct board *b, struct board_quota *q, enum quota_unit unit, int64_t length_ms,
 	int64_t until_ms)
@@ -385,11 +407,19 @@ learn_refusal(struct board *b, struct board_quota *q, enum quota_unit unit, int6
 		board_quota_release(w);
 		return;
 	}
+	if (what.turn == TURN_CALENDAR && what.kind == FORECAST_ESTIMATED &&
+		get(&w->remaining) == 0 && get(&w->reset_ms) > now_ms) { /* so it was known */
+		if (until_ms > get(&w->reset_ms))
+			set(&w->reset_ms, until_ms);
+		board_quota_release(w);
+		return;
+	}
 	used = what.turn == TURN_CALENDAR && get(&w->told_ms) > 0
 		       ? get(&q->begun[unit]) - get(&w->mark)
 		       : window_used(w, now_ms);
 	capacity = get(&w->capacity);
-	if (used < USED_LEAST && capacity < 0) { /* somebody else's use, or another reason */
+	/* somebody else's use, or another reason */
+	if ((used < USED_LEAST && capacity < 0) || !is_new_refusal(q, w, what, used, now_ms)) {
 		board_quota_release(w);
 		return;
 	}

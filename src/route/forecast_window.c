@@ -36,8 +36,7 @@ window_turn(struct board *b, struct board_quota *q, struct board_quota_window *w
 	int64_t end_ms = get(&w->reset_ms), length_ms = get(&w->length_ms), next_ms = 0;
 	int64_t capacity = get(&w->capacity);
 
-	if (!is_turning(what.turn) || end_ms == 0 ||
-		now_ms < end_ms || !board_quota_claim(b, w))
+	if (!is_turning(what.turn) || end_ms == 0 || now_ms < end_ms || !board_quota_claim(b, w))
 		return;
 	if (get(&w->reset_ms) == end_ms) { /* nobody was quicker */
 		if (what.turn == TURN_CALENDAR)
@@ -138,7 +137,11 @@ window_hold(struct board_quota *q, struct board_quota_window *w, int64_t need, i
 	int64_t until_ms = get(&w->reset_ms), canary_ms = get(&w->canary_ms), none = 0;
 	double left, refill = window_refill(w);
 
-	if (!window_left(q, w, now_ms, &left) || left >= (double)need)
+	if (!window_left(q, w, now_ms, &left) || left >= (double)need) {
+		set(&w->canary_ms, 0);
+		return 0;
+	}
+	if (canary_ms != 0 && canary_ms <= now_ms)
 		return 0;
 	if (what.turn == TURN_SLIDING)
 		until_ms = sliding_hold(w, (double)need - left, now_ms);
@@ -148,11 +151,14 @@ window_hold(struct board_quota *q, struct board_quota_window *w, int64_t need, i
 		until_ms = now_ms + FORECAST_MINUTE_MS;
 	if (what.kind == FORECAST_GIVEN || until_ms - now_ms <= CANARY_MS)
 		return until_ms;
-	/* However sure it looks: now and then one call finds out. */
+	/* However sure it looks: now and then one call finds out, of what a provider told, once. */
 	if (canary_ms == 0) {
-		canary_ms = now_ms + CANARY_MS;
+		int64_t step_ms = what.kind == FORECAST_EXACT ? (until_ms - now_ms) / 2 : 0;
+
+		step_ms = step_ms < CANARY_MS ? CANARY_MS : step_ms;
+		canary_ms = now_ms + step_ms;
 		if (atomic_compare_exchange_strong(&w->canary_ms, &none, canary_ms))
-			set(&w->canary_step_ms, CANARY_MS);
+			set(&w->canary_step_ms, step_ms);
 		else
 			canary_ms = none;
 	}
@@ -173,4 +179,10 @@ window_canary(struct board_quota_window *w, int64_t now_ms)
 		return false;
 	set(&w->canary_step_ms, step_ms);
 	return true;
+}
+
+bool
+window_is_guess(const struct board_quota_window *w)
+{
+	return what_unpack(get(&w->what)).kind == FORECAST_ESTIMATED;
 }

@@ -1,6 +1,7 @@
 /*
  * person.c - what a person can do to how somebody stands.
  */
+#include "route/forecast.h"
 #include "route/standing-int.h"
 
 #include <string.h>
@@ -39,6 +40,7 @@ standing_retry(struct board *b, struct id record, struct span model, struct err 
 	struct deed d;
 	struct board_target *t;
 	int64_t until;
+	bool was_held;
 
 	deed_make(&d, b, record, model, "a person asks to try again");
 	if ((t = standing_target(&d.c, d.scope)) == NULL)
@@ -47,10 +49,11 @@ standing_retry(struct board *b, struct id record, struct span model, struct err 
 		err_set(err, ERR_CONFLICT, "it is disabled");
 		return err_say(err, "It is disabled; enable it.");
 	}
+	was_held = forecast_retry(b, record);
 	until = atomic_load(&t->rest_until_ms);
 	do {
 		if (until <= d.r.now_ms)
-			return 0;
+			return was_held;
 	} while (!atomic_compare_exchange_weak(&t->rest_until_ms, &until, d.r.now_ms));
 	standing_tell(&d.r, d.scope, EVENT_REST, state_of(t), state_of(t), CAUSE_PERSON);
 	return 1;

@@ -79,7 +79,7 @@ add_candidate(struct deciding *d, const struct live *who)
 	c->share = s->word;
 	c->share_step = who->is_thin ? share_step((double)who->weight) : s->step;
 	c->target_key = s->key == NULL ? NULL : s->key->target;
-	c->target_key_model = atomic_load_explicit(&s->at_model, memory_order_relaxed);
+	c->target_key_model = seat_at_model(s) == s->target ? NULL : seat_at_model(s);
 	c->target_upstream = u->upstream->target;
 	c->target_upstream_model = atomic_load_explicit(&u->at_model, memory_order_relaxed);
 	c->target_group = u->upstream->target_group;
@@ -569,6 +569,29 @@ route_plan(const struct route_table *table, const struct route_ask *ask, struct 
 		return 0;
 	plan->count = d.later;
 	return nobody_left(t, ask, plan, err);
+}
+
+int
+route_places(const struct route_table *table, const struct route_ask *ask,
+	void (*fn)(void *ctx, const struct upstream *u, struct span model), void *ctx,
+	struct err *err)
+{
+	struct route_table *t = (struct route_table *)table; /* as above */
+	struct view *v = view_of(t, ask, err);
+	const struct pool *p = v == NULL ? NULL : &v->stage[0];
+	int count = 0;
+
+	for (size_t i = 0; p != NULL && i < p->unit_count; i++) {
+		const struct unit *u = &p->units[i];
+
+		/* units of one target differ in their keys alone */
+		if (i > 0 && u->branch == p->units[i - 1].branch)
+			continue;
+		fn(ctx, u->upstream->record, u->model);
+		count++;
+	}
+	view_drop(t, v);
+	return v == NULL ? -1 : count;
 }
 
 /* ---- and then ---- */

@@ -228,6 +228,7 @@ add_seat(struct making *m, const struct branch *b, const struct table_key *k)
 	s->target = k == NULL ? b->u->target : k->target;
 	if (s->target == NULL)
 		s->target = &nobody;
+	atomic_init(&s->at_model, s->target);
 	s->weight = (float)b->weight * (float)(k == NULL ? 1 : k->record->weight);
 	s->step = share_step((double)s->weight);
 	s->word = board_share(m->t->board, p->id,
@@ -605,30 +606,31 @@ pool_free(struct pool *p)
 	free(p->seats);
 }
 
-static void
-find_at_model(
-	struct board *b, _Atomic(struct board_target *) *at, struct id whole, struct span model)
+static struct board_target *
+find_at_model(const struct route_table *t, struct id whole, struct span model)
 {
-	if (atomic_load_explicit(at, memory_order_relaxed) == NULL)
-		atomic_store_explicit(at,
-			board_target_find(
-				b, board_target_part(whole, "model", model.at, model.len)),
-			memory_order_relaxed);
+	return board_target_find(t->board, board_target_part(whole, "model", model.at, model.len));
 }
 
 void
 pool_refresh(const struct route_table *t, struct pool *p)
 {
+	struct board_target *found;
+
 	for (size_t i = 0; i < p->unit_count; i++) {
 		struct unit *u = &p->units[i];
+		struct seat *end = &p->seats[u->first + u->count];
 
 		if (u->model.len == 0)
 			continue;
-		find_at_model(t->board, &u->at_model, u->upstream->record->head.id, u->model);
-		for (uint32_t s = u->first; s < u->first + u->count; s++)
-			if (p->seats[s].key != NULL)
-				find_at_model(t->board, &p->seats[s].at_model,
-					p->seats[s].key->record->id, u->model);
+		if (atomic_load_explicit(&u->at_model, memory_order_relaxed) == NULL)
+			atomic_store_explicit(&u->at_model,
+				find_at_model(t, u->upstream->record->head.id, u->model),
+				memory_order_relaxed);
+		for (struct seat *s = &p->seats[u->first]; s < end; s++)
+			if (s->key != NULL && seat_at_model(s) == s->target &&
+				(found = find_at_model(t, s->key->record->id, u->model)) != NULL)
+				atomic_store_explicit(&s->at_model, found, memory_order_relaxed);
 	}
 }
 
@@ -675,34 +677,30 @@ ramp_of(const struct board_target *t, float least)
 }
 
 static bool
-asks_costs(const struct look *l, const struct bounds *b)
+scores_costs(const struct pool *p)
 {
-	return b->max_cost_nusd != INT64_MAX || b->free_only || b->refuse_unpriced ||
-	       (l->pool->strategy == STRATEGY_OBJECTIVE &&
-		       l->pool->objectives.share[OBJECTIVE_COST] > 0);
+	return p->strategy == STRATEGY_OBJECTIVE && p->objectives.share[OBJECTIVE_COST] > 0;
 }
 
 static void
 look_at_costs(const struct look *l, const struct unit *u, struct unit_now *now)
 {
 	const struct route_ask *ask = l->ask;
+	const struct bounds *b = &u->bounds;
 	const struct upstream *r = u->upstream->record;
+	bool is_bound = b->max_cost_nusd != INT64_MAX || b->refuse_unpriced;
 
 	now->worst = now->usual = COST_UNKNOWN;
-	if (!asks_costs(l, &u->bounds))
-		return;
-	if (ask->cost != NULL) {
+	if (ask->cost != NULL && (b->free_only || scores_costs(l->pool)))
 		now->usual = ask->cost(ask->ctx, r, u->model, true);
-		if (u->bounds.max_cost_nusd != INT64_MAX || u->bounds.refuse_unpriced)
-			now->worst = ask->cost(ask->ctx, r, u->model, false);
-		if (now->worst == COST_UNKNOWN &&
-			(u->bounds.refuse_unpriced || u->bounds.max_cost_nusd != INT64_MAX))
+	if (ask->cost != NULL && is_bound) {
+		now->worst = ask->cost(ask->ctx, r, u->model, false);
+		if (now->worst == COST_UNKNOWN)
 			now->reason = REASON_UNPRICED;
-		else if (u->bounds.max_cost_nusd != INT64_MAX &&
-			 now->worst > u->bounds.max_cost_nusd)
+		else if (now->worst > b->max_cost_nusd)
 			now->reason = REASON_COST;
 	}
-	if (u->bounds.free_only && !u->is_free && now->usual != 0)
+	if (b->free_only && !u->is_free && now->usual != 0)
 		now->reason = REASON_COST;
 }
 
@@ -770,8 +768,8 @@ may_be_thin(const struct board_target *t)
 
 /* What a unit asks of all its seats alike. */
 struct asked {
-	unsigned states;        /* that a plain key may be in */
-	int64_t unreliable_ppm; /* up to which success_ppm wants a closer look; 0: none does */
+	unsigned states;         /* that a plain key may be in */
+	uint64_t unreliable_ppm; /* below which success_ppm wants a closer look; 0: none does */
 	int64_t now_ms;
 	uint32_t tier;
 	bool all_closer; /* the unit itself is due */
@@ -783,15 +781,14 @@ static inline bool
 is_plain(const struct seat *s, const struct board_target *t, const struct board_target *at,
 	const struct asked *a)
 {
-	int64_t success = now_at(&t->success_ppm);
+	int64_t unusual = now_at(&t->rest_until_ms) | now_at(&at->rest_until_ms) |
+			  now_at(&t->forecast_hold_ms) | now_at(&at->forecast_hold_ms) |
+			  s->max_parallel | (int64_t)a->all_closer;
+	/* 0, which is not known, becomes the greatest */
+	uint64_t success = (uint64_t)now_at(&t->success_ppm) - 1;
 
-	return (now_at(&t->rest_until_ms) | s->max_parallel |
-		       (at == NULL ? 0 : now_at(&at->rest_until_ms)) | (int64_t)a->all_closer) ==
-		       0 &&
-	       now_at(&t->forecast_hold_ms) <= a->now_ms &&
-	       (at == NULL || now_at(&at->forecast_hold_ms) <= a->now_ms) &&
-	       (a->states >> (now_at(&t->standing) & 7) & 1) != 0 &&
-	       (success > a->unreliable_ppm || success == 0);
+	return unusual == 0 && (a->states >> (now_at(&t->standing) & 7) & 1) != 0 &&
+	       success >= a->unreliable_ppm;
 }
 
 /* The others.  *hold_ms: until when a forecast holds it. */
@@ -807,7 +804,7 @@ look_closer(const struct look *l, const struct seat *s, const struct unit *unit,
 		look_at_part(l, unit->upstream->record, t, now);
 	if (s->key != NULL && state == TARGET_DISABLED && now->reason == REASON_CHOSEN)
 		return REASON_INVALID; /* a person took it away a moment ago */
-	if (at != NULL) {
+	if (at != t) {
 		int64_t hold_at_ms = now_at(&at->forecast_hold_ms);
 
 		look_at_part(l, unit->upstream->record, at, now);
@@ -863,19 +860,14 @@ look_at_seat(struct look *l, uint32_t i, const struct unit *unit, const struct u
 	const struct seat *s = &l->pool->seats[i];
 	const struct board_target *t = s->target, *at = seat_at_model(s);
 
-	live->standing = STANDS_LIVE;
-	live->until_ms = 0;
+	*live = (struct live){
+		.seat = i, .tier = a->tier | s->rank, .standing = STANDS_LIVE, .weight = s->weight
+	};
 	if (!is_plain(s, t, at, a) && !look_hard(l, i, unit, un, live))
 		return false;
-	live->seat = i;
-	live->tier = a->tier | s->rank;
-	live->weight = s->weight;
-	live->rank = 0;
-	live->is_thin = false;
-	live->class = 0;
-	if (a->ramp < 1 || may_be_thin(t) || (at != NULL && may_be_thin(at))) {
+	if (a->ramp < 1 || may_be_thin(t) || may_be_thin(at)) {
 		live->is_thin = thins(s, a->ramp, &live->weight);
-		live->class = live->is_thin && strategy_sits_out(l, live, s);
+		live->class = live->is_thin && l->has_sitting_out && strategy_sits_out(l, live, s);
 	}
 	return true;
 }
@@ -915,29 +907,44 @@ fetch(const struct seat *s)
 }
 
 static void
-look_at_seats(struct look *l, const struct unit *u, const struct unit_now *now)
+look_at_some(struct look *l, const struct unit *u, const struct unit_now *now,
+	const struct asked *a, uint32_t from, uint32_t to)
 {
-	const struct asked a = { .states = u->bounds.states & ~(1u << TARGET_DISABLED),
-		.unreliable_ppm = u->bounds.min_reliability * 10000,
-		.now_ms = l->now_ms,
-		.tier = u->tier << 16,
-		.all_closer = now->is_due,
-		.ramp = now->ramp };
 	const struct seat *seats = l->pool->seats;
-	uint32_t end = u->first + u->count, last = (uint32_t)l->pool->seat_count - 1;
-	int from = l->count;
-	struct live *live = &l->live[from];
+	const uint32_t count = (uint32_t)l->pool->seat_count;
+	const uint32_t fetched = count < AHEAD ? 0 : count - AHEAD; /* up to which more follow */
+	int first = l->count;
+	struct live *live = &l->live[first];
 
-	for (uint32_t s = u->first; s < end; s++) {
-		fetch(&seats[s + AHEAD < last ? s + AHEAD : last]);
-		if (!look_at_seat(l, s, u, now, &a, live))
+	for (uint32_t s = from; s < to; s++) {
+		if (s < fetched)
+			fetch(&seats[s + AHEAD]);
+		if (!look_at_seat(l, s, u, now, a, live))
 			continue;
 		l->standing[live->standing]++;
 		live++;
 	}
 	l->count = (int)(live - l->live);
 	if (l->wants_figures)
-		score_figures(l, from);
+		score_figures(l, first);
+}
+
+/* So few at a time that what is read to judge them is at hand when they are scored. */
+#define AT_ONCE 32
+
+static void
+look_at_seats(struct look *l, const struct unit *u, const struct unit_now *now)
+{
+	const struct asked a = { .states = u->bounds.states & ~(1u << TARGET_DISABLED),
+		.unreliable_ppm = (uint64_t)u->bounds.min_reliability * 10000,
+		.now_ms = l->now_ms,
+		.tier = u->tier << 16,
+		.all_closer = now->is_due,
+		.ramp = now->ramp };
+	uint32_t end = u->first + u->count;
+
+	for (uint32_t s = u->first; s < end; s += AT_ONCE)
+		look_at_some(l, u, now, &a, s, end - s < AT_ONCE ? end : s + AT_ONCE);
 }
 
 static void
@@ -977,6 +984,7 @@ pool_look(struct look *l)
 	l->wakes_ms = 0;
 	l->may_free = false;
 	l->wants_figures = scores_matter(p);
+	l->has_sitting_out = strategy_has_sitting_out(p->strategy);
 	memset(l->out, 0, sizeof l->out);
 	memset(l->standing, 0, sizeof l->standing);
 	if (l->wants_figures)

@@ -297,7 +297,7 @@ put_head(struct writer *w, const struct route_record *r, int64_t base_ms)
 	if (parts & PART_QUEUED)
 		put_number(w, r->queued_ms);
 	if (parts & PART_RULES)
-		put_byte(w, r->rules);
+		put_number(w, r->rules);
 }
 
 static void
@@ -511,7 +511,7 @@ get_head(struct reader *r, unsigned int parts, struct route_record *out)
 	if (parts & PART_QUEUED)
 		out->queued_ms = (uint32_t)get_number(r, UINT32_MAX);
 	if (parts & PART_RULES)
-		out->rules = get_byte(r);
+		out->rules = (uint32_t)get_number(r, UINT32_MAX);
 }
 
 static void

@@ -153,7 +153,7 @@ struct unit {
 
 struct seat {
 	struct board_target *target; /* whose figures are its own: the key's, or the upstream's; never NULL */
-	_Atomic(struct board_target *) at_model; /* the key at the model */
+	_Atomic(struct board_target *) at_model; /* the key at the model; target: nothing was said of that yet */
 	struct board_share *word;
 	const struct table_key *key; /* NULL: the upstream needs none */
 	int64_t tag;         /* the word's, among the pool's; 0: it has none */
@@ -314,7 +314,7 @@ struct look {
 	int standing[STANDS__COUNT]; /* how many of each */
 	uint32_t best_tier;  /* of those that are live */
 	int behind;          /* in tiers after it */
-	bool may_free, wants_figures;
+	bool may_free, wants_figures, has_sitting_out;
 	struct range cost, use, latency;
 	uint16_t out[ROUTE__REASONS];
 	struct turned_away away[ROUTE_SHOWN_MAX];
@@ -328,7 +328,8 @@ void look_give(struct route_table *t, struct look *l);
 /* Who of the pool may be asked now: fills in live, out, away, wakes_ms, may_free. */
 void pool_look(struct look *l);
 
-/* It has but a part of its weight, and sits out this turn where shares do not see to that. */
+/* Who has but a part of its weight sits out turns, where shares do not see to that; does it this one? */
+bool strategy_has_sitting_out(enum route_strategy s);
 bool strategy_sits_out(const struct look *l, const struct live *who, const struct seat *s);
 /* Ranks the lives some[0..count), all of one tier: by class, then rank.  When `takes`, the turn of the
  * one that will go first is taken. */
@@ -350,29 +351,19 @@ enum { AFFINITY_IS_NONE, AFFINITY_IS_NEW, AFFINITY_IS_KEPT, AFFINITY_IS_MOVED, A
 int affinity_find(struct look *l, const struct route_ask *ask, uint64_t key[2], uint8_t *how);
 void affinity_keep(struct look *l, const uint64_t key[2], uint32_t seat, uint8_t how);
 
-static inline const struct unit *
-unit_of(const struct look *l, const struct live *who)
-{
-	return &l->pool->units[l->pool->seats[who->seat].unit];
-}
-
-/* Well mixed bits of a number. */
-static inline uint64_t
-mixed(uint64_t n)
-{
-	n = (n ^ n >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-	n = (n ^ n >> 27) * UINT64_C(0x94D049BB133111EB);
-	return n ^ n >> 31;
-}
-
 static inline int64_t
 now_at(const _Atomic int64_t *word)
 {
 	return atomic_load_explicit(word, memory_order_relaxed);
 }
 
-/* The key at the model; NULL: nothing was said of it yet. */
-static inline const struct board_target *
+static inline const struct unit *
+unit_of(const struct look *l, const struct live *who)
+{
+	return &l->pool->units[l->pool->seats[who->seat].unit];
+}
+
+static inline struct board_target *
 seat_at_model(const struct seat *s)
 {
 	return atomic_load_explicit(&s->at_model, memory_order_relaxed);
@@ -393,9 +384,8 @@ part_ppm(const _Atomic int64_t *word)
 static inline int64_t
 seat_lasts_ppm(const struct seat *s)
 {
-	const struct board_target *at = seat_at_model(s);
 	int64_t own = part_ppm(&s->target->forecast_share_ppm);
-	int64_t part = at == NULL ? PPM_ALL : part_ppm(&at->forecast_share_ppm);
+	int64_t part = part_ppm(&seat_at_model(s)->forecast_share_ppm);
 
 	return own < part ? own : part;
 }
@@ -404,11 +394,19 @@ seat_lasts_ppm(const struct seat *s)
 static inline int64_t
 seat_ramp_ppm(const struct seat *s)
 {
-	const struct board_target *at = seat_at_model(s);
 	int64_t own = part_ppm(&s->target->share_ppm);
-	int64_t part = at == NULL ? PPM_ALL : part_ppm(&at->share_ppm);
+	int64_t part = part_ppm(&seat_at_model(s)->share_ppm);
 
 	return own < part ? own : part;
+}
+
+/* Well mixed bits of a number. */
+static inline uint64_t
+mixed(uint64_t n)
+{
+	n = (n ^ n >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+	n = (n ^ n >> 27) * UINT64_C(0x94D049BB133111EB);
+	return n ^ n >> 31;
 }
 
 #endif

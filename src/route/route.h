@@ -136,7 +136,7 @@ struct route_record {
 		uint32_t began_ms, took_ms; /* since the request came */
 	} attempt[ROUTE_ATTEMPTS_MAX];
 	uint32_t queued_ms;    /* waited for its turn */
-	uint8_t rules;         /* request rules that changed something */
+	uint32_t rules;        /* bits of the request rules that applied (wire/request_rule.h) */
 };
 
 struct route_plan {
@@ -162,8 +162,14 @@ struct route_plan {
 int route_plan(const struct route_table *t, const struct route_ask *ask, struct route_plan *plan,
 	struct err *err);
 
-/* Does that upstream serve the model by its patterns, aliases and what was discovered? */
-bool route_serves(const struct snapshot *s, const struct upstream *u, struct span model);
+/*
+ * Who could serve what was asked for, resting or not, but for those that a person shut: fn for each
+ * upstream, with its own name of the model, in the order of targets.  By routes, policies and constraints as
+ * route_plan() goes by them, without fallbacks.  Takes no turn.  How many; 0: nobody; -1 with
+ * ERR_UNKNOWN_UPSTREAM or ERR_MEMORY.
+ */
+int route_places(const struct route_table *t, const struct route_ask *ask,
+	void (*fn)(void *ctx, const struct upstream *u, struct span model), void *ctx, struct err *err);
 
 /* ---- around an attempt; each true route_begin() is followed by one report or release ---- */
 
@@ -183,6 +189,7 @@ struct route_outcome {
 	int64_t tokens, output_tokens; /* used, and how many of them are output; 0: not known.  For forecasts */
 	bool is_timeout;
 	bool is_account;        /* the evidence speaks of the account, not of the key alone */
+	bool is_address;        /* … of the address that we call from: all keys of the upstream rest */
 	bool is_quota;          /* … of a quota of days, not of a rate */
 	bool is_model;          /* … of this model alone */
 	bool counts;            /* for breakers, by failure rules; true where none says otherwise */

@@ -64,13 +64,12 @@ objectives_read(const char *lines)
 	return o;
 }
 
+/* Without branches, which would go either way. */
 static inline void
 widen(struct range *r, float v)
 {
-	if (v < r->least)
-		r->least = v;
-	if (v > r->most)
-		r->most = v;
+	r->least = v < r->least ? v : r->least;
+	r->most = v > r->most ? v : r->most;
 }
 
 static void
@@ -92,16 +91,14 @@ low_is_good(const struct range *r, float v)
 static inline float
 reliability(const struct seat *s, bool is_thin)
 {
-	int64_t ppm = now_at(&s->target->success_ppm), lasts;
+	int64_t ppm = now_at(&s->target->success_ppm);
 	float success = ppm > 0 ? (float)(ppm - 1) * 1e-6f : SUCCESS_UNKNOWN;
 	float score = 0.7f * success + 0.3f;
 
 	if (is_thin) {
-		lasts = seat_lasts_ppm(s);
 		if (seat_ramp_ppm(s) < PPM_ALL)
 			score -= 0.1f;
-		if (lasts < PPM_ALL)
-			score -= 0.1f - (float)lasts * 1e-7f;
+		score -= 0.1f - (float)seat_lasts_ppm(s) * 1e-7f;
 	}
 	return success < 0.9f ? score * (0.5f + 0.5f * success) : score;
 }
@@ -117,17 +114,17 @@ score_figures(struct look *l, int from)
 {
 	const bool fairly = l->pool->objectives.share[OBJECTIVE_FAIRNESS] > 0;
 	const struct seat *seats = l->pool->seats;
+	const struct live *who = &l->live[from], *end = &l->live[l->count];
 	const uint32_t now_s = (uint32_t)(l->now_ms / 1000);
 	struct range use = l->use, latency = l->latency;
 
-	for (int i = from; i < l->count; i++) {
-		const struct seat *s = &seats[l->live[i].seat];
-		struct figures *f = &l->figures[i];
+	for (struct figures *f = &l->figures[from]; who < end; who++, f++) {
+		const struct seat *s = &seats[who->seat];
 		int64_t us = now_at(&s->target->ttft_us);
 
 		f->unit = s->unit;
 		f->ttft_us = (float)us;
-		f->reliability = reliability(s, l->live[i].is_thin);
+		f->reliability = reliability(s, who->is_thin);
 		f->quality = s->quality >= 0 ? (float)s->quality * 0.01f : f->reliability;
 		f->use = !fairly || s->word == NULL
 				 ? 0

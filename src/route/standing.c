@@ -97,7 +97,8 @@ standing_tell(const struct report *r, enum board_scope scope, enum board_event_k
 	e.to = (uint8_t)to;
 	e.cause = (uint8_t)cause;
 	e.status = (uint16_t)r->o->status;
-	e.until_ms = peek(&t->rest_until_ms);
+	if (peek(&t->rest_until_ms) > r->now_ms)
+		e.until_ms = peek(&t->rest_until_ms);
 	if (scope == SCOPE_KEY || scope == SCOPE_KEY_MODEL)
 		e.record = c->key->id;
 	else if (scope != SCOPE_ACCOUNT)
@@ -209,6 +210,8 @@ scope_of(const struct report *r)
 	switch (o->failure) {
 	case FAILURE_RATE_LIMITED:
 	case FAILURE_NO_CREDIT:
+		if (o->is_address && c->target_upstream != NULL)
+			return SCOPE_UPSTREAM;
 		if (o->is_model && c->target_key_model != NULL)
 			return SCOPE_KEY_MODEL;
 		return o->is_account && c->target_group != NULL ? SCOPE_ACCOUNT : of_key;

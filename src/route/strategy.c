@@ -342,17 +342,20 @@ best_score(struct look *l, uint32_t *some, int count, bool takes)
 }
 
 bool
+strategy_has_sitting_out(enum route_strategy s)
+{
+	return s != STRATEGY_WEIGHTED && s != STRATEGY_PRIORITY && s != STRATEGY_ROUND_ROBIN &&
+	       s != STRATEGY_SPLIT;
+}
+
+/* The one that is to be spent is not left for good because of a turn. */
+bool
 strategy_sits_out(const struct look *l, const struct live *who, const struct seat *s)
 {
-	switch (l->pool->strategy) {
-	case STRATEGY_WEIGHTED:
-	case STRATEGY_PRIORITY:
-	case STRATEGY_ROUND_ROBIN:
-	case STRATEGY_SPLIT:
+	if (l->pool->strategy == STRATEGY_SEQUENTIAL && l->pool->last != NULL &&
+		now_at(&l->pool->last->at) == s->tag)
 		return false;
-	default:
-		return chance(l, (uint64_t)s->tag) * (double)s->weight >= (double)who->weight;
-	}
+	return chance(l, (uint64_t)s->tag) * (double)s->weight >= (double)who->weight;
 }
 
 /* Where all sit out, none does. */

@@ -282,24 +282,6 @@ table_key_serves(const struct table_key *k, struct span model, struct span own, 
 	       (is_alias && patterns_fit(&k->allowed, own));
 }
 
-bool
-route_serves(const struct snapshot *s, const struct upstream *u, struct span model)
-{
-	struct table_upstream one = { .record = u };
-	bool serves = false, is_alias;
-	struct span own;
-
-	if (patterns_new(u->models, &one.models) == 0 &&
-		patterns_new(u->blocked_models, &one.blocked) == 0 && compile_aliases(&one) == 0) {
-		own = table_own_name(&one, model, &is_alias);
-		serves = table_serves(s, &one, model, own, is_alias, false);
-	}
-	patterns_free(&one.models);
-	patterns_free(&one.blocked);
-	free(one.alias);
-	return serves;
-}
-
 /* ---- routes ---- */
 
 /* "up_ID weight priority model" */

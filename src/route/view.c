@@ -89,12 +89,13 @@ set_bounds(const struct route_table *t, struct view *v, const struct table_route
 		if (p->record->scope == POLICY_OF_KEY || p->record->scope == POLICY_OF_UPSTREAM ||
 			!policy_binds(p, r, v->project))
 			continue;
+		if ((v->tries == 0 && p->record->tries > 0) ||
+			(v->deadline_ms == 0 && p->record->deadline_ms > 0))
+			policy_tell(v, p);
 		if (v->tries == 0)
 			v->tries = p->record->tries;
 		if (v->deadline_ms == 0)
 			v->deadline_ms = p->record->deadline_ms;
-		if (p->record->tries > 0 || p->record->deadline_ms > 0)
-			policy_tell(v, p);
 	}
 	if (r != NULL && v->tries == 0)
 		v->tries = r->tries;

@@ -60,6 +60,7 @@ bool failure_is_filter(struct span body);
  * model alone (by its name, which may be empty). */
 struct failure_scope {
 	bool is_account, is_quota, is_model;
+	bool is_address; /* of the address that calls come from: of all keys alike */
 };
 struct failure_scope failure_scope(struct span body, const char *model);
 /* The error's own words for itself (code, type, status), with blanks between, into out; returns out. */

@@ -746,6 +746,7 @@ failure_scope(struct span body, const char *model)
 		"account-wide", "subscription" };
 	static const char *const quotas[] = { "PerDay", "per day", "Daily", "(RPD)", "(TPD)",
 		"per month", "monthly", "PerMonth" };
+	static const char *const addresses[] = { "your IP", "IP address", "per IP", "this IP" };
 	struct failure_scope out = { .is_model = false };
 	struct said s;
 
@@ -754,6 +755,8 @@ failure_scope(struct span body, const char *model)
 		out.is_account = out.is_account || holds(s.message, accounts[i]);
 	for (size_t i = 0; i < sizeof quotas / sizeof quotas[0]; i++)
 		out.is_quota = out.is_quota || find_nocase(s.error, quotas[i]) != NULL;
+	for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++)
+		out.is_address = out.is_address || holds(s.message, addresses[i]);
 	out.is_model = names(s.error, model);
 	return out;
 }

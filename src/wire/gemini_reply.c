@@ -156,14 +156,6 @@ gemini_read_inline(struct arena *a, struct span object, struct neutral_part *p, 
 	return true;
 }
 
-static bool
-ends_in(struct span s, const char *end)
-{
-	size_t len = strlen(end);
-
-	return s.len >= len && memcmp(s.at + s.len - len, end, len) == 0;
-}
-
 static enum part_kind
 kind_of_address(struct span uri)
 {
@@ -173,7 +165,7 @@ kind_of_address(struct span uri)
 		span_starts(uri, "https://youtube.com/") || span_starts(uri, "https://youtu.be/"))
 		return PART_VIDEO;
 	for (size_t i = 0; i < sizeof images / sizeof images[0]; i++)
-		if (ends_in(uri, images[i]))
+		if (span_ends(uri, images[i]))
 			return PART_IMAGE;
 	return PART_DOCUMENT;
 }

@@ -347,14 +347,6 @@ holds_text(struct span s)
 	return false;
 }
 
-static bool
-ends_with(struct span s, const char *tail)
-{
-	size_t len = strlen(tail);
-
-	return s.len >= len && memcmp(s.at + s.len - len, tail, len) == 0;
-}
-
 /* An event of the Responses API. */
 static void
 look_in_typed(struct openai_watch *w, struct span data, struct span type)
@@ -386,9 +378,9 @@ look_in_typed(struct openai_watch *w, struct span data, struct span type)
 		w->content =
 			!(span_is(inside(kind), "message") || span_is(inside(kind), "reasoning")) ||
 			holds_text(item.raw);
-	} else if (ends_with(type, ".delta")) {
+	} else if (span_ends(type, ".delta")) {
 		w->content = !is_blank(json_get(data, "delta"));
-	} else if (ends_with(type, ".done")) {
+	} else if (span_ends(type, ".done")) {
 		w->content = holds_text(data);
 	} else {
 		w->content = true;

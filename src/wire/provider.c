@@ -137,14 +137,6 @@ read_base(const char *text)
 	return b;
 }
 
-static bool
-ends_in(struct span s, const char *end)
-{
-	size_t len = strlen(end);
-
-	return s.len >= len && memcmp(s.at + s.len - len, end, len) == 0;
-}
-
 static void
 put_conversation(const struct provider *p, const struct provider_call *call, struct bytes *out)
 {
@@ -198,7 +190,7 @@ leave_api(const struct provider *p, const struct provider_call *call, struct bas
 		!span_starts(call->path, "/upload/"))
 		return false;
 	for (size_t i = 0; i < sizeof versions / sizeof versions[0]; i++)
-		if (ends_in(b->url, versions[i])) {
+		if (span_ends(b->url, versions[i])) {
 			b->url.len -= strlen(versions[i]);
 			break;
 		}
@@ -210,7 +202,7 @@ provider_url(const struct provider *p, const char *base_url, const struct provid
 	struct bytes *out)
 {
 	struct base b = read_base(base_url);
-	bool azure = strcmp(p->name, "azure") == 0 && !ends_in(b.url, "/openai/v1");
+	bool azure = strcmp(p->name, "azure") == 0 && !span_ends(b.url, "/openai/v1");
 	bool beside = leave_api(p, call, &b), any;
 
 	(void)bytes_add(out, b.url.at, b.url.len);

@@ -421,6 +421,17 @@ quota_read_body(struct quota_told *t, struct span body)
 
 /* ---- what a person says ---- */
 
+int64_t
+quota_reset_ms(const struct quota_told *t)
+{
+	int64_t most_ms = 0;
+
+	for (int i = 0; i < t->count; i++)
+		if (t->window[i].remaining == 0 && t->window[i].reset_in_ms > most_ms)
+			most_ms = t->window[i].reset_in_ms;
+	return most_ms;
+}
+
 const char *
 quota_unit_name(enum quota_unit u)
 {

@@ -43,6 +43,9 @@ void quota_read_header(struct quota_told *t, struct span name, struct span value
  * 199500, Requested 600". */
 void quota_read_body(struct quota_told *t, struct span body);
 
+/* How long until the last of those is reset that nothing remains of; 0: none of them tells. */
+int64_t quota_reset_ms(const struct quota_told *t);
+
 /* "requests/minute=60", "tokens/day=1000000", "requests/10s=20", as keys have them: 0, or -1 when it is none. */
 int quota_parse_given(struct span text, struct quota_window *w);
 const char *quota_unit_name(enum quota_unit u); /* "requests" */

@@ -161,9 +161,9 @@ request_rule_check(struct span rule, struct err *err)
 	return read_rule(rule, &r, err);
 }
 
-/* The list's next line that says something; false: no more. */
+/* The list's next line that says something; false: no more.  text: as it stands there; NULL. */
 static bool
-next_rule(const char **at, struct rule *r)
+next_rule(const char **at, struct rule *r, struct span *text)
 {
 	while (**at != '\0') {
 		size_t len = strcspn(*at, "\n");
@@ -171,8 +171,11 @@ next_rule(const char **at, struct rule *r)
 		struct err ignored = { 0 };
 
 		*at += len + ((*at)[len] == '\n');
-		if (trimmed(line).len > 0 && read_rule(line, r, &ignored) == 0)
+		if (trimmed(line).len > 0 && read_rule(line, r, &ignored) == 0) {
+			if (text != NULL)
+				*text = trimmed(line);
 			return true;
+		}
 	}
 	return false;
 }
@@ -182,13 +185,42 @@ request_rules_header(const char **at, struct span *name, struct span *value)
 {
 	struct rule r;
 
-	while (next_rule(at, &r))
+	while (next_rule(at, &r, NULL))
 		if (r.verb == VERB_HEADER) {
 			*name = r.path;
 			*value = r.value;
 			return true;
 		}
 	return false;
+}
+
+bool
+request_rules_next(const char **at, struct span *text)
+{
+	struct rule r;
+
+	if (!next_rule(at, &r, text))
+		return false;
+	if (r.verb == VERB_HEADER) /* what it is may be a secret */
+		text->len = (size_t)(r.path.at + r.path.len - text->at);
+	return true;
+}
+
+static uint32_t
+bit_of(int rule)
+{
+	return UINT32_C(1) << (rule < 31 ? rule : 31);
+}
+
+uint32_t
+request_rules_heads(const char *list)
+{
+	uint32_t heads = 0;
+	struct rule r;
+
+	for (int i = 0; next_rule(&list, &r, NULL); i++)
+		heads |= r.verb == VERB_HEADER ? bit_of(i) : 0;
+	return heads;
 }
 
 /* ---- one edit ---- */
@@ -512,7 +544,7 @@ free_bytes(void *b)
 
 int
 request_rules_apply(struct arena *a, const char *list, const struct format *f, struct span *body,
-	int *changed, struct err *err)
+	uint32_t *changed, struct err *err)
 {
 	struct bytes *room[2];
 	struct rule r;
@@ -527,7 +559,7 @@ request_rules_apply(struct arena *a, const char *list, const struct format *f, s
 		if (arena_defer(a, free_bytes, room[i]) != 0)
 			return err_set(err, ERR_MEMORY, "no memory for request rules");
 	}
-	while (next_rule(&list, &r)) {
+	for (int rule = 0; next_rule(&list, &r, NULL); rule++) {
 		struct edit e = { *body, room[next] };
 		bool any = false;
 
@@ -542,7 +574,7 @@ request_rules_apply(struct arena *a, const char *list, const struct format *f, s
 			if (r.verb != VERB_REMOVE && r.verb != VERB_CAP)
 				break;
 		}
-		*changed += any;
+		*changed |= any ? bit_of(rule) : 0;
 	}
 	bytes_free(room[next]);
 	return 0;

@@ -23,15 +23,20 @@
 int request_rule_check(struct span rule, struct err *err);
 
 /*
- * All of the list that change a body, in order; *changed counts those that did.  f: its format, NULL where it
+ * All of the list that change a body, in order; bit i of *changed tells that the one after i others did, bit
+ * 31 stands for all from there on.  f: its format, NULL where it
  * is no conversation (then `system` and `cap` say nothing).  What can not be done to that body (a member
  * of something that is no object) is left.  *body becomes the caller's span in a, or stays as it is.
  * 0, or -1 with ERR_MEMORY.
  */
 int request_rules_apply(struct arena *a, const char *list, const struct format *f, struct span *body,
-	int *changed, struct err *err);
+	uint32_t *changed, struct err *err);
+/* The same bits of those that add a header. */
+uint32_t request_rules_heads(const char *list);
 
 /* The next header of the list, from *at on; false: none is left. */
 bool request_rules_header(const char **at, struct span *name, struct span *value);
+/* The next of all rules as it is written, of a header only its name; false: none is left. */
+bool request_rules_next(const char **at, struct span *text);
 
 #endif

@@ -186,32 +186,43 @@ make_routes(struct bench *b)
 	create(b, RECORD_ROUTE, &r);
 }
 
+/* What headers tell is of a key at a model, what a person gave is of the key: half of them each. */
+static void
+set_forecast(struct board_target *t, int64_t n, int64_t now_ms)
+{
+	t->forecast_dry_ms = now_ms + 600000 + n;
+	t->forecast_share_ppm = n % 3 == 0 ? 700000 : 0;
+	if (n % 20 == 3)
+		t->forecast_hold_ms = now_ms + 3600000;
+}
+
+static struct board_target *
+target_at(struct bench *b, struct id key, const char *model)
+{
+	return board_target(b->board, board_target_part(key, "model", model, strlen(model)));
+}
+
 /* What reports and forecasts would have written of each key. */
 static void
 set_figures(struct bench *b)
 {
-	static const char *const models[] = { "gpt-4o", "gpt-4.1" };
 	int64_t now_ms = board_now_ms(b->board);
 
 	for (size_t i = 0; i < b->snapshot->key_count; i++) {
 		struct board_target *t = board_target(b->board, b->snapshot->keys[i].id);
+		struct board_target *at[] = { target_at(b, b->snapshot->keys[i].id, "gpt-4o"),
+			target_at(b, b->snapshot->keys[i].id, "gpt-4.1") };
 		int64_t n = (int64_t)i;
 
+		at[0]->success_ppm = at[1]->success_ppm = 1 + 1000000;
 		t->ttft_us = 200000 + n * 7919 % 400000;
 		t->success_ppm = 1 + 1000000 - n * 31 % 60000;
 		t->picks = 1000 + n;
-		t->forecast_dry_ms = now_ms + 600000 + n;
 		t->share_ppm = n % 50 == 1 ? 100000 : 0;
-		if (n % 20 == 3)
-			t->forecast_hold_ms = now_ms + 3600000;
+		set_forecast(n % 2 == 0 ? t : at[0], n, now_ms);
+		set_forecast(n % 2 == 0 ? t : at[1], n, now_ms);
 		if (n % 25 == 4)
 			t->rest_until_ms = now_ms + 3600000;
-		/* what headers tell of quotas is of the key at a model */
-		for (int m = 0; m < 2; m++) {
-			t = board_target(b->board, board_target_part(b->snapshot->keys[i].id,
-							   "model", models[m], strlen(models[m])));
-			t->forecast_share_ppm = n % 3 == 0 ? 700000 : 0;
-		}
 	}
 }
 

@@ -86,6 +86,7 @@ async function quoted(project, body, headers) {
   const quote = await dry.json();
   assert.equal(dry.status, 200);
   assert.equal(quote.object, "sluice.quote");
+  assert.ok(!JSON.stringify(quote).includes("key_label"), "the operator's names of keys are no client's business");
   return quote;
 }
 
@@ -147,6 +148,7 @@ async function compare(project, body, headers, { unseen = false } = {}) {
   }
   if (!unseen) {
     assert.deepEqual(first(quote), first(managed), said);
+    assert.ok(managed.candidates.every((c) => c.key_id === null || c.key_label !== null), said);
     assert.deepEqual([quote.worst_cost, quote.usual_cost], [managed.worst_cost, managed.usual_cost], said);
     assert.deepEqual(quote.limits, managed.limits, said);
   }
@@ -312,12 +314,18 @@ test("each reason is quoted before, and explained after", { timeout: 60000 }, as
     await upstream("ruled", "openai", ["why-rules"]);
     key("ruled", "sk-ruled-secret-r001");
     price("why-rules", "0", "1000");
-    await route("why-rules", ["ruled"], { request_rules: ["cap max_tokens=7", "remove user"] });
+    await route("why-rules", ["ruled"], { request_rules: ["cap max_tokens=7", "set top_p=0.5", "remove user",
+      "header X-Team: blue", "remove seed"] });
     await known("why-rules");
     const asked = await go("why-rules", {}, { max_tokens: 500, user: "u" });
     assert.deepEqual([asked.quote.output_tokens, asked.quote.worst_cost], [7, "0.007000000"]);
-    assert.equal(asked.why.rules, 2);
-    assert.match(asked.why.text, /2 of the route's request rules changed something/);
+    assert.deepEqual(asked.why.rules.map((r) => [r.number, r.rule]),
+      [[1, "cap max_tokens=7"], [2, "set top_p=0.5"], [3, "remove user"], [4, "header X-Team"]]);
+    assert.match(asked.why.text, /The route's request rule 1 applied: cap max_tokens=7\.\n/);
+    await stack.manage("PATCH", "routes/why-rules", { request_rules: ["cap max_tokens=8"] });
+    const later = await stack.manage("GET", `requests/${asked.id}/explain`);
+    assert.deepEqual(later.rules.map((r) => [r.number, r.rule]), [[1, null], [2, null], [3, null], [4, null]]);
+    assert.match(later.text, /The route's request rule 3 applied; the route was changed since\.\n/);
   });
 
   await t.test("who cannot express it makes room for who can", async () => {
@@ -395,7 +403,7 @@ test("each reason is quoted before, and explained after", { timeout: 60000 }, as
     await upstream("narrow", "openai", ["why-queue"], { max_parallel: 1 });
     key("narrow", "sk-narro-secret-q001");
     await stack.manage("POST", "routes", { name: "why-queue", model: "why-queue", queue_most: 1, queue_wait_ms: 20000,
-      targets: [{ upstream: "narrow", model: "mock-slow-3000" }] });
+      targets: [{ upstream: "narrow", model: "mock-slow-4000" }] });
     await known("why-queue");
     const ask = () => stack.chat({ model: "why-queue" });
     const runs = async (count) => until(`${count} run or wait`, 10000, async () =>
@@ -407,6 +415,8 @@ test("each reason is quoted before, and explained after", { timeout: 60000 }, as
       (await stack.manage("GET", "inflight")).data[0].upstream !== null);
     for (const q of await both())
       assert.deepEqual([q.would_admit, q.queue?.ahead, q.queue?.most], [true, 0, 1], JSON.stringify(q));
+    assert.match(stack.command(["quote", "--project", "first", "--model", "why-queue"]),
+      /are busy: it would wait, with 0 before it, for at most 20000 ms\./);
     const two = ask();
     await runs(2);
     for (const q of await both()) {
@@ -461,6 +471,9 @@ test("what refuses a request refuses its quote", { timeout: 30000 }, async () =>
   assert.match(text, /^It would be let in; at worst it costs \$0\.\d+/);
   assert.match(text, / \d\. claude, key key_\w+, model cheap-one: at worst \$0\.\d+/);
   assert.match(text, /on cost: \d+\.\d+ used and 0\.0+ held of 5\.0+/);
+  const [{ id }] = await stack.rows("limit=1");
   assert.match(stack.command(["explain", "req_0000000000000000000000"], { code: 3 }), /no such request/);
+  const some = stack.command(["explain", "req_0000000000000000000000", id, id], { code: 3 });
+  assert.equal(some.split(`REQUEST\n  ${id}`).length, 3, "the others are explained all the same");
   assert.match(stack.command(["quote", "--modl", "x"], { code: 2 }), /is not known here/);
 });

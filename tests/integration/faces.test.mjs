@@ -137,8 +137,11 @@ test("faces", { timeout: 180000 }, async (t) => {
     const six = (await stack.manage("GET", "upstreams/six")).id;
     await stack.manage("POST", "routes", { name: "r-five", model: "big", targets: [{ upstream: six, model: "lab/other" }] });
     assert.deepEqual((await places("big")).endpoints.map((e) => [e.name, e.model_name]), [["six", "lab/other"]]);
-    await stack.manage("POST", "upstreams/six/breaker", { state: "open" });
+    await stack.manage("PATCH", "upstreams/six", { breaker_failures: 1 });
+    await call("/v1/status/500", { headers: { "x-upstream-name": "six" } });
     assert.equal((await places("big")).endpoints[0].status, -1);
+    await stack.manage("POST", "upstreams/six/breaker", { state: "open" }); // by a person: it serves nobody
+    assert.deepEqual((await places("big")).endpoints, []);
     await stack.manage("DELETE", "routes/r-five", undefined);
   });
 
@@ -221,6 +224,10 @@ test("faces", { timeout: 180000 }, async (t) => {
     assert.equal(first.status, "ok");
     assert.ok(Math.abs(Date.parse(first.rests_until) - until_ms) < 5);
     for (let i = 0; i < 3; i++) assert.equal((await (await next("&model=kms-model")).json()).id, keys[1].id);
+    // who says for ever is taken at a year's word
+    const far = await (await disable({ key: (await stack.manage("GET", "keys?limit=500")).data.find((k) => k.upstream_name === "two").id,
+      reset_time_ms: Number.MAX_SAFE_INTEGER })).json();
+    assert.ok(Date.parse(far.rests_until) - Date.now() < 367 * 86400000, JSON.stringify(far));
     const second = await (await disable({ key: secrets[1], reset_time_ms: "soon" })).json();
     assert.equal(second.id, keys[1].id);
     assert.ok(Math.abs(Date.parse(second.rests_until) - Date.now() - 14400000) < 60000);

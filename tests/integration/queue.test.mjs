@@ -12,7 +12,7 @@ const CAP = 2;
 const CALL = "mock:delay=50";
 const HANG = "mock:chunks=2000,interval=50,bytes=20";
 const WEIGHTS = [1, 2, 5];
-const EACH = 20; // that each project always has open
+const EACH = 6; // requests for each of its weight that a project always has open: all run dry at once
 const MOST = 64; // that may wait
 
 test("requests wait for their turn", { timeout: (LONG ? 180_000 : 90_000) * SLOW }, async (t) => {
@@ -45,7 +45,7 @@ test("requests wait for their turn", { timeout: (LONG ? 180_000 : 90_000) * SLOW
           else if (Date.now() < end) others.push(status);
         }
       };
-      const all = Promise.all(WEIGHTS.flatMap((_, i) => Array.from({ length: EACH }, () => worker(i))));
+      const all = Promise.all(WEIGHTS.flatMap((_, i) => Array.from({ length: EACH * WEIGHTS[i] }, () => worker(i))));
       await until("some wait", 5000, async () => (await waiting()).length > 10);
       assert.ok(await metric("queue_waiting") > 10);
       const positions = (await waiting()).map((r) => r.position).sort((a, b) => a - b);

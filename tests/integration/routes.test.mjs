@@ -115,6 +115,31 @@ test("routes, policies, keys and changes", { timeout: 120000 }, async (t) => {
       assert.equal(run(["undo", "chg_0000000000000000000000", "--yes"]).code, REFUSED);
     });
 
+    await t.test("a policy binds while requests run, the narrower one first, and is taken back", async () => {
+      const status = async () => {
+        const answer = await stack.chat();
+        await answer.text();
+        return answer.status;
+      };
+      const tried = json(["policy", "try", "--type", "routing", "--blocked-models", "gpt-test,mock-*", "--model", "gpt-test"]);
+      assert.notEqual(tried.with.refused, null);
+      assert.equal(await status(), 200);
+      await stack.manage("POST", "policies", { name: "all of it", type: "routing", allowed_models: ["gpt-*", "mock-*"] });
+      await stack.manage("POST", "policies", { name: "none of it", type: "routing", blocked_models: ["gpt-test", "mock-*"],
+        scope: "project", project_id: "first" });
+      await until("deny beats allow", 8000, async () => (await status()) === 403);
+      const undone = json(["undo", (await newest()).id, "--yes"]);
+      assert.deepEqual(undone.records.map((r) => r.did), ["deleted"]);
+      await until("it is let through again", 8000, async () => (await status()) === 200);
+      // of what sets one value the narrower counts
+      await stack.manage("POST", "policies", { name: "long", type: "failure_handling", tries: 9, priority: 900 });
+      await stack.manage("POST", "policies", { name: "short", type: "failure_handling", tries: 1, scope: "project",
+        project_id: "first" });
+      const by = (...project) => json(["policy", "try", "all of it", "--model", "gpt-test", ...project]).with;
+      assert.deepEqual([by().tries, by("--as-project", "first").tries], [9, 1]);
+      assert.deepEqual(by("--as-project", "first").policies, ["short"]);
+    });
+
     await t.test("keys by the thousand, from a table, and again", async () => {
       const lines = ["upstream,secret,label,weight"];
       for (let i = 0; i < 1000; i++) lines.push(`mock,sk-imported-${String(i).padStart(6, "0")},key ${i},${1 + (i % 5)}`);
@@ -152,6 +177,7 @@ test("routes, policies, keys and changes", { timeout: 120000 }, async (t) => {
 
     await t.test("a breaker by hand", async () => {
       assert.equal(json(["upstream", "breaker", "mock", "--state", "open"]).breaker, "open");
+      assert.match(run(["upstream", "breakers"]).out, /^upstream +mock +mock +forced_open /m);
       assert.equal(json(["upstream", "breaker", "mock", "--state", "auto"]).breaker, "auto");
       assert.equal(run(["upstream", "breaker", "mock", "--state", "ajar"]).code, REFUSED);
     });

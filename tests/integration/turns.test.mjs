@@ -59,7 +59,7 @@ test("those who wait together have turns by weight", { timeout: (LONG ? 600_000 
   try {
     await t.test("where a key is scarce, and its upstream is not", async (t) => {
       await caps(10, CAP);
-      inShare(await shares(t, (i) => stack.ask(body("mock:delay=50"), tokens[i])));
+      inShare(await shares(t, (i) => stack.ask(body("mock:delay=10"), tokens[i])));
     });
 
     await t.test("where a limit of the upstream is", async (t) => {

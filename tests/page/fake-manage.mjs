@@ -123,7 +123,7 @@ function makeData(requests) {
 			ended_by: bad?.[3] ?? "done" });
 		at -= random() * 16e3;
 	}
-	const audit = Array.from({ length: 260 }, (_, i) => ({ number: 260 - i, time: iso(now - i * 1700e3),
+	const audit = Array.from({ length: 260 }, (_, i) => ({ id: id("chg_"), number: 260 - i, time: iso(now - i * 1700e3),
 		actor: i % 3 ? "admin" : "command:root", action: pick(["token.create", "token.revoke", "key.disable",
 			"session.create"]), object: pick(tokens).id, address: i % 3 ? "203.0.113.9" : "",
 		changes: i % 4 ? [{ field: "label", before: null, after: "search" }] : [], changes_cut: false }));
@@ -146,7 +146,7 @@ const FIELDS = {
 		"connect_timeout_ms first_byte_timeout_ms idle_timeout_ms total_timeout_ms " +
 		"max_output_tokens extra_headers forward_headers ca_file client_cert resource_group token_url priority max_parallel " +
 		"group tenant tier tags price_factor blocked_models aliases discover free_only strict fetch_media breaker_failures " +
-		"breaker_window_s breaker_open_s breaker_successes ramp_percent health_path health_interval_s health_method " +
+		"breaker_window_s breaker_open_s breaker_successes breaker_probe_s ramp_percent health_path health_interval_s health_method " +
 		"failure_rules proxy keys_of",
 	keys: "upstream secret label weight project_id is_enabled priority max_parallel tags quotas allowed_models blocked_models",
 	limits: "scope metric window cap mode is_active timezone",
@@ -180,7 +180,7 @@ function explanation(data, request) {
 		return { request, has_record: false, text: "REQUEST" };
 	return { request, has_record: true, route_id: data.routes[0].id, route: data.routes[0].name, strategy: "objective",
 		affinity: "new", policies: [{ policy_id: data.policies[0].id, policy: "frugal" }], considered: 4,
-		counts: { rests: 1, breaker: 1 }, queued_ms: 120, rules: 2, not_told: 0, text: "REQUEST\n  in sentences",
+		counts: { rests: 1, breaker: 1 }, queued_ms: 120, rules: [{ number: 1, rule: "cap max_tokens=7" }, { number: 3, rule: null }], not_told: 0, text: "REQUEST\n  in sentences",
 		candidates: [...(refused ? [] : [candidate(0, "chosen", "it was asked", { terms: { score: 0.91, cost: 0.875 }, share: 0.5 }),
 			candidate(1, "chosen", "it was asked", { terms: { score: 0.7, cost: 0.5 }, share: 0.5 })]),
 		candidate(2, "rests", "it rests: throttled or exhausted", { until: iso(Date.now() + 3e5) }),
@@ -261,7 +261,7 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		case "prices":
 			return paged(all.filter((p) => !q.model || p.model === q.model || (p.model.endsWith("*") && q.model.startsWith(p.model.slice(0, -1)))), q);
 		default:
-			return paged(same(all, q, ["project_id", "is_active", "upstream"]), q);
+			return paged(same(all, q, ["project_id", "is_active", "upstream", "object", "actor", "state"]), q);
 		}
 	}
 
@@ -392,6 +392,12 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 				? { ...of(data.keys[0], []), refused: "A policy forbids this model.", candidates: [], out: { policy: 4 } }
 				: of(data.keys[1], rules), same: false } };
 		}
+		if (kind === "changes" && verb === "undo") {
+			const was = find("audit", id);
+			data.audit.unshift({ ...was, id: "chg_undone", number: data.audit[0].number + 1, action: "token.undo",
+				changes: was.changes.map((c) => ({ ...c, before: c.after, after: c.before })) });
+			return { json: { id: "chg_undone", records: [{ id: was.object, did: "put back", fields: ["label"] }], not_undone: null } };
+		}
 		if (path === "breakers")
 			return { json: { data: data.upstreams.map((u, i) => ({ id: u.id, name: u.name, kind: "upstream", breaker:
 				u.breaker === "open" ? "forced_open" : i === 1 ? "open" : "closed", state: "available", cause: i === 1
@@ -401,6 +407,9 @@ export async function startFake({ port = 0, mount = "", requests = 10000, fresh 
 		if (!id)
 			return method === "POST" ? { status: 201, json: create(kind, body) } : { json: list(kind, q) };
 		const r = find(kind, id);
+		if (verb === "history" && kind === "upstreams")
+			return { json: { data: [{ time: iso(Date.now() - 30e3), kind: "breaker", scope: "upstream", model: null, from: "open",
+				to: "half_open", cause: "time", status: null, until: null, evidence: null }], next: null } };
 		if (verb === "history")
 			return { json: { data: [{ time: iso(Date.now() - 60e3), kind: "state", scope: "key", model: null, from: "available",
 				to: "throttled", cause: "rate_limit", status: 429, until: null, evidence: "slow down" }], next: null } };

@@ -2,12 +2,12 @@
 import { api } from "../api.js";
 import { confirm, dialog, facts, field, form, h, later, say, select } from "../dom.js";
 import { fieldsOf } from "../fields.js";
-import { ago, fullTime, milliseconds, number, plural, when } from "../format.js";
+import { ago, fullTime, milliseconds, number, plural } from "../format.js";
 import { pagedTable } from "../list.js";
-import { detail, dialogs, every, filters, opener, page } from "../page.js";
+import { changesOf, detail, dialogs, every, filters, opener, page } from "../page.js";
 import { choice, chooser, known, nameOf } from "../pick.js";
 import { href } from "../router.js";
-import { causeText, keyBadge, quotaText, runsDry } from "../show.js";
+import { causeText, keyBadge, quotaText, runsDry, whatBecame } from "../show.js";
 import { usd } from "../money.js";
 
 const title = (k) => k.label || k.masked;
@@ -51,7 +51,7 @@ export function keysPage(ctx) {
 		rowClass: (k) => (k.is_enabled ? null : "off"),
 		columns: [
 			{ head: "Key", cell: (k) => h("a", { href: detail(ctx, "keys", k.id) }, title(k)) },
-			{ head: "Secret", more: "wide", cell: (k) => h("code", {}, k.masked) },
+			{ head: "Secret", more: true, cell: (k) => h("code", {}, k.masked) },
 			{ head: "Upstream", cell: (k) => k.upstream_name || nameOf("upstreams", k.upstream) },
 			{ head: "State", cell: keyBadge },
 			{ head: "Runs dry", more: true, cell: runsDry },
@@ -164,10 +164,6 @@ export function keysPage(ctx) {
 		return [button, out];
 	}
 
-	const event = (e) => h("li", {}, h("span", { title: fullTime(e.time) }, when(e.time)), ` ${e.kind === "breaker" ? "breaker " : ""}`,
-		e.kind !== "quota" && (e.from === e.to ? e.to : `${e.from} → ${e.to}`), e.model && ` at ${e.model}`, e.cause && `, ${causeText(e.cause)}`,
-		e.status && ` (HTTP ${e.status})`, e.evidence && h("span", { class: "dim" }, ` ${e.evidence}`));
-
 	async function details(id, close) {
 		const [k, past] = await Promise.all([api.one("keys", id, ctx.signal),
 			api.get(`keys/${encodeURIComponent(id)}/history`, {}, ctx.signal).catch(() => ({ data: [] }))]);
@@ -196,7 +192,7 @@ export function keysPage(ctx) {
 			say("The next request finds out.");
 			close();
 		} }, "Try again now")), tested,
-		past.data.length > 0 && h("details", {}, h("summary", {}, "What became of it"), h("ul", { class: "feed" }, past.data.map(event))),
+		whatBecame(past),
 		form({ fields: [...f.layout.slice(0, 2), project, ...f.layout.slice(2)], label: "Save", cancel: close, submit: async () => {
 			const changed = { ...f.changed(), ...(project.control.value === (k.project_id ?? "") ? {}
 				: { project_id: project.control.value || null }) };
@@ -225,7 +221,7 @@ export function keysPage(ctx) {
 					say("Key deleted.");
 					reload();
 				}
-			} }, "Delete…"))];
+			} }, "Delete…"), changesOf(k.id))];
 	}
 
 	dialogs(ctx, {

@@ -4,7 +4,7 @@ import { badge, confirm, dialog, failure, field, form, h, later, say, select } f
 import { fieldsOf } from "../fields.js";
 import { milliseconds, plural } from "../format.js";
 import { pagedTable } from "../list.js";
-import { dialogs, opener, page } from "../page.js";
+import { changesOf, dialogs, opener, page } from "../page.js";
 import { choice, chooser, known } from "../pick.js";
 import { usd } from "../money.js";
 import { href } from "../router.js";
@@ -61,7 +61,7 @@ async function fields(p) {
 		const records = await known(scopeKind[name]);
 		if (scope.value !== name)
 			return;
-		of = choice(scopeKind[name], records, p[scopeField[name]] ?? records.data[0]?.id);
+		of = choice(scopeKind[name], records, p[scopeField[name]] ?? (records.next ? "" : records.data[0]?.id));
 		whom.replaceChildren(field(`Which ${name}`, of, { name: scopeField[name] }));
 	}
 	function showWhat() {
@@ -179,7 +179,7 @@ export function policiesPage(ctx) {
 					close();
 					reload();
 				}
-			} }, "Delete…"))];
+			} }, "Delete…"), changesOf(p.id))];
 	}
 
 	dialogs(ctx, {

@@ -3,7 +3,7 @@ import { api } from "../api.js";
 import { badge, confirm, dialog, field, form, h, later, say, select } from "../dom.js";
 import { fieldsOf } from "../fields.js";
 import { pagedTable } from "../list.js";
-import { dialogs, opener, page } from "../page.js";
+import { changesOf, dialogs, opener, page } from "../page.js";
 import { choice, forget, known } from "../pick.js";
 import { href } from "../router.js";
 import { objectivesHint, strategies } from "../show.js";
@@ -165,7 +165,7 @@ export function routesPage(ctx) {
 					close();
 					reload();
 				}
-			} }, "Delete…"))];
+			} }, "Delete…"), changesOf(r.id))];
 	}
 
 	dialogs(ctx, {

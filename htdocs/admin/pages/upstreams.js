@@ -4,10 +4,10 @@ import { badge, confirm, dialog, field, form, h, later, say, select } from "../d
 import { fieldsOf } from "../fields.js";
 import { ago, minute, plural } from "../format.js";
 import { pagedTable } from "../list.js";
-import { dialogs, opener, page } from "../page.js";
+import { changesOf, dialogs, opener, page } from "../page.js";
 import { choice, forget, known } from "../pick.js";
 import { href } from "../router.js";
-import { causeText } from "../show.js";
+import { causeText, whatBecame } from "../show.js";
 
 const presets = {
 	OpenAI: { base_url: "https://api.openai.com/v1" },
@@ -65,6 +65,7 @@ const more = [["models", "Models it serves", "list", "Patterns, or /regex/, part
 	["breaker_window_s", "Within so many seconds", "number", "0: in a row."],
 	["breaker_open_s", "Then open for, in seconds", "number", undefined, { min: "1" }],
 	["breaker_successes", "Trials in a row that close it", "number", undefined, { min: "1" }],
+	["breaker_probe_s", "Seconds between those", "number", "0: none."],
 	["ramp_percent", "First share when back, in percent", "number", undefined, { min: "1", max: "100" }],
 	["health_path", "Health is asked at", "text", "Such as /models; empty: not asked."],
 	["health_interval_s", "Every so many seconds", "number", undefined, { min: "1" }],
@@ -132,7 +133,7 @@ export function upstreamsPage(ctx) {
 			{ head: "State", cell: (u) => [stateBadge(u), u.default && h("span", { class: "dim" }, " default")] },
 			{ head: "Base URL", grow: true, cell: (u) => h("code", {}, u.base_url) },
 			{ head: "Models", more: true, cell: (u) => (u.models?.length > 0 ? u.models.join(", ") : "all") },
-			{ head: "Weight", num: true, more: true, cell: (u) => String(u.weight ?? 1) },
+			{ head: "Weight", num: true, more: "wide", cell: (u) => String(u.weight ?? 1) },
 			{ head: "", cell: (u) => h("span", { class: "rowacts" },
 				h("a", { href: href("keys", { upstream: u.id }) }, "Keys",
 					h("span", { class: "sr" }, ` of ${u.name}`)),
@@ -184,10 +185,10 @@ export function upstreamsPage(ctx) {
 			box.refresh();
 		}
 		const box = later(ctx.signal, async () => {
-			const [health, models] = await Promise.all(["health", "models"]
+			const [health, models, past] = await Promise.all(["health", "models", "history"]
 				.map((what) => api.get(`upstreams/${encodeURIComponent(u.id)}/${what}`, {}, ctx.signal)));
 			const last = health.checks[0];
-			return h("p", { class: "hint" },
+			return h("div", {}, h("p", { class: "hint" },
 				last ? badge(last.is_healthy ? "good" : "bad", last.is_healthy ? "Healthy" : "Not healthy") : null,
 				last ? ` ${ago(last.time)}, ${last.took_ms} ms; ${health.healthy_count} of ${health.count} checks were good. `
 					: "Its health is not checked. ",
@@ -195,7 +196,7 @@ export function upstreamsPage(ctx) {
 				models.listed_at ? `${plural(models.count, "model")} found ${ago(models.listed_at)}. `
 					: "It was not asked for its models. ",
 				models.last_error ? `${models.last_error}. ` : "",
-				h("button", { type: "button", class: "small", onclick: ask }, "Ask for its models"));
+				h("button", { type: "button", class: "small", onclick: ask }, "Ask for its models")), whatBecame(past));
 		}, 1);
 		return box;
 	}
@@ -242,7 +243,7 @@ export function upstreamsPage(ctx) {
 					close();
 					reload();
 				}
-			} }, "Delete…"))];
+			} }, "Delete…"), changesOf(u.id))];
 	}
 
 	dialogs(ctx, {

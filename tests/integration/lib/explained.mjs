@@ -55,6 +55,7 @@ export function fits(row, why) {
 export function explainAll(sluice, env) {
   const run = (...args) => spawnSync(sluice, args, { env, encoding: "utf8", timeout: 60000, maxBuffer: 64 << 20 });
   const list = run("requests", "--limit", String(MOST), "--json");
+  assert.ok(!["SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE"].includes(list.signal), list.stderr);
   if (list.status !== 0) return null;
   const rows = JSON.parse(list.stdout).data;
   if (rows.length === 0) return 0;

@@ -27,6 +27,10 @@ spans_compare_whole(void **state)
 	assert_true(span_starts(SPAN_LIT("Bearer x"), "Bearer "));
 	assert_false(span_starts(SPAN_LIT("Bear"), "Bearer"));
 	assert_true(span_starts(SPAN_NONE, ""));
+	assert_true(span_ends(SPAN_LIT("/openai/v1"), "/v1"));
+	assert_false(span_ends(SPAN_LIT("v1"), "/v1"));
+	assert_false(span_ends(SPAN_LIT("/v1/"), "/v1"));
+	assert_true(span_ends(SPAN_NONE, ""));
 }
 
 static void

@@ -108,6 +108,25 @@ a_check_is_made_once_an_interval(void **state)
 	errand_close(d);
 }
 
+static void
+no_errand_goes_with_a_key_that_rests(void **state)
+{
+	struct house *h = *state;
+	struct upstream u = { .head.id = id_random(), .auth = AUTH_BEARER };
+	struct snapshot_key keys[2] = { { .id = id_random(), .upstream = u.head.id },
+		{ .id = id_random(), .upstream = u.head.id } };
+	struct snapshot p = { .keys = keys, .key_count = 2 };
+	int64_t now_ms = board_now_ms(h->board);
+
+	assert_ptr_equal(errand_key(h->board, &p, &u), &keys[0]);
+	board_target(h->board, keys[0].id)->rest_until_ms = now_ms + 60000;
+	assert_ptr_equal(errand_key(h->board, &p, &u), &keys[1]);
+	board_target(h->board, keys[1].id)->rest_until_ms = now_ms - 1; /* due: a request's */
+	assert_null(errand_key(h->board, &p, &u));
+	board_target(h->board, keys[0].id)->rest_until_ms = 0;
+	assert_ptr_equal(errand_key(h->board, &p, &u), &keys[0]);
+}
+
 int
 main(void)
 {
@@ -115,6 +134,7 @@ main(void)
 		TEST(a_list_is_asked_for_again_after_seven_days),
 		TEST(a_list_that_fails_stays_and_is_left_alone_for_a_while),
 		TEST(a_check_is_made_once_an_interval),
+		TEST(no_errand_goes_with_a_key_that_rests),
 	};
 
 	return cmocka_run_group_tests_name("errand/round", tests, NULL, NULL);

@@ -115,7 +115,7 @@ what_was_made_goes_and_what_went_comes(void **state)
 	/* a route comes back only where its upstream still is */
 	CALL(201, "POST", "/manage/policies",
 		"{\"name\":\"p\",\"type\":\"failure_handling\",\"scope\":\"upstream\",\"upstream\":"
-		"\"u\",\"tries\":2}");
+		"\"u\",\"failure_rules\":[\"-> next\"]}");
 	CALL(204, "DELETE", "/manage/policies/p", "");
 	went = change(0);
 	CALL(204, "DELETE", "/manage/upstreams/u", "");

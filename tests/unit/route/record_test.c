@@ -80,7 +80,7 @@ all_of_it_comes_back(void **state)
 		.member_count = 4,
 		.attempt_count = 3,
 		.queued_ms = 60000,
-		.rules = 5 };
+		.rules = UINT32_C(1) << 31 | 5 };
 
 	(void)state;
 	r.out[REASON_RESTS] = 900;

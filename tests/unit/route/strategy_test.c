@@ -127,6 +127,12 @@ first_and_sequential_go_in_order(void **state)
 	scene_board(s, 1)->forecast_hold_ms = board_now_ms(s->h->board) + 60000;
 	WORKS(scene_plan(s, "q"));
 	assert_int_equal(scene_key_of(s, &s->plan.candidate[0]), 2);
+	/* to be spent, it does not sit out turns, which would leave it for a whole round */
+	scene_board(s, 2)->forecast_share_ppm = 100000;
+	for (int i = 0; i < 50; i++) {
+		WORKS(scene_plan(s, "q"));
+		assert_int_equal(scene_key_of(s, &s->plan.candidate[0]), 2);
+	}
 	scene_free(s);
 }
 
@@ -312,6 +318,34 @@ forecasts_hold_back_softly_and_share_weights(void **state)
 	scene_free(s);
 }
 
+/* Most quotas are of a key at a model: what is said there counts as what is said of the key. */
+static void
+what_is_said_of_a_key_at_the_model_counts(void **state)
+{
+	struct scene *s = scene_of(*state, 1, 3);
+	struct board_target *at[3];
+
+	one_route(s, STRATEGY_WEIGHTED);
+	for (int i = 0; i < 3; i++)
+		at[i] = board_target(
+			s->h->board, board_target_part(s->key[i].head.id, "model", "m", 1));
+	at[0]->forecast_share_ppm = 250000;
+	at[1]->share_ppm = 250000;
+	scene_board(s, 1)->share_ppm = 500000; /* the lesser of both, not one part of the other */
+	scene_run(s, 6 * 20);
+	assert_got(s, (int[]){ 20, 20, 80 }, 3);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(s->plan.record.member[i].forecast,
+			scene_key_of(s, &s->plan.candidate[i]) == 0 ? 63 : 255);
+	at[2]->forecast_hold_ms = board_now_ms(s->h->board) + 60000;
+	scene_run(s, 20);
+	assert_got(s, (int[]){ 10, 10, 0 }, 3);
+	at[1]->rest_until_ms = board_now_ms(s->h->board) + 60000;
+	scene_run(s, 10);
+	assert_got(s, (int[]){ 10, 0, 0 }, 3);
+	scene_free(s);
+}
+
 static void
 who_climbs_back_gets_a_part_of_its_share(void **state)
 {
@@ -326,7 +360,7 @@ who_climbs_back_gets_a_part_of_its_share(void **state)
 	/* two keys of a deployment; two deployments with a key each; one of two deployments as a whole */
 	static const int target[][2] = { { 0, -1 }, { 1, 2 }, { 3, 4 } };
 	struct scene *s = scene_of(*state, 5, 0);
-	char model[8];
+	char model[32];
 
 	for (int u = 0; u < 5; u++)
 		for (int k = 0; k < (u == 1 || u == 2 ? 1 : 2); k++)
@@ -473,6 +507,7 @@ main(void)
 		TEST(one_due_key_goes_first_and_alone),
 		TEST(a_probe_does_not_jump_tiers),
 		TEST(forecasts_hold_back_softly_and_share_weights),
+		TEST(what_is_said_of_a_key_at_the_model_counts),
 		TEST(who_climbs_back_gets_a_part_of_its_share),
 		TEST(who_climbs_back_gets_a_part_where_shares_do_not_decide),
 		TEST(a_quote_says_what_the_next_decision_does),

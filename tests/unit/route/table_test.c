@@ -68,6 +68,13 @@ the_nearest_route_fits(void **state)
 }
 
 static void
+see_place(void *ctx, const struct upstream *u, struct span model)
+{
+	(void)u;
+	*(struct span *)ctx = model;
+}
+
+static void
 patterns_of_upstreams_and_keys_decide(void **state)
 {
 	static const struct {
@@ -106,6 +113,7 @@ patterns_of_upstreams_and_keys_decide(void **state)
 		struct route_table *t;
 		struct route_plan plan;
 		struct route_ask ask = { .model = span_of(cases[i].ask), .is_conversation = true };
+		struct span place;
 		int rc;
 
 		u.head.id = key.upstream = id_random();
@@ -124,9 +132,11 @@ patterns_of_upstreams_and_keys_decide(void **state)
 		} else if (rc != 0 || !span_is(plan.candidate[0].model, cases[i].want)) {
 			fail_msg("%s: %s", cases[i].why, rc != 0 ? err.text : "another name");
 		}
-		if (cases[i].key_allowed[0] == '\0' && cases[i].key_blocked[0] == '\0' &&
-			route_serves(&snapshot, &u, ask.model) != (cases[i].want != NULL))
-			fail_msg("%s: route_serves", cases[i].why);
+		place = SPAN_NONE;
+		rc = route_places(t, &ask, see_place, &place, &err);
+		if (rc != (cases[i].want != NULL && cases[i].want[0] != '\0') ||
+			(rc == 1 && !span_is(place, cases[i].want)))
+			fail_msg("%s: %d places", cases[i].why, rc);
 		route_table_free(t);
 	}
 }

@@ -475,7 +475,12 @@ the_words_say_of_whom_they_speak(void **state)
 			got.is_model != cases[i].of_model)
 			fail_msg("%s: account %d, quota %d, model %d", cases[i].why, got.is_account,
 				got.is_quota, got.is_model);
+		assert_false(got.is_address);
 	}
+	assert_true(failure_scope(span_of(ERROR("requests", "rate_limit_exceeded",
+					  "Too many requests from your IP address")),
+		"m")
+			    .is_address);
 }
 
 static void

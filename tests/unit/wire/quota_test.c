@@ -119,6 +119,43 @@ headers_of_all_providers_are_understood(void **state)
 }
 
 static void
+the_last_of_those_used_up_says_when(void **state)
+{
+	static const struct {
+		const char *headers[5];
+		int64_t want;
+	} cases[] = {
+		{ { "anthropic-ratelimit-requests-remaining: 0",
+			  "anthropic-ratelimit-requests-reset: 2026-01-15T12:00:30Z",
+			  "anthropic-ratelimit-tokens-remaining: 0",
+			  "anthropic-ratelimit-tokens-reset: 2026-01-15T12:00:45Z" },
+			45000 },
+		{ { "x-ratelimit-remaining-requests: 0", "x-ratelimit-reset-requests: 2s",
+			  "x-ratelimit-remaining-tokens: 500", "x-ratelimit-reset-tokens: 6m" },
+			2000 },
+		{ { "ratelimit-remaining: 0", "ratelimit-reset: 7" }, 7000 },
+		{ { "x-ratelimit-remaining: 3", "x-ratelimit-reset: 7" }, 0 },
+		{ { "x-ratelimit-remaining: 0" }, 0 },
+		{ { NULL }, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct quota_told t = { 0 };
+
+		for (int n = 0; n < 5 && cases[i].headers[n] != NULL; n++) {
+			struct span h = span_of(cases[i].headers[n]);
+			size_t colon = (size_t)(strchr(h.at, ':') - h.at);
+
+			quota_read_header(&t, (struct span){ h.at, colon },
+				(struct span){ h.at + colon + 2, h.len - colon - 2 }, SPAN_NONE,
+				NOW);
+		}
+		assert_int_equal(quota_reset_ms(&t), cases[i].want);
+	}
+}
+
+static void
 bodies_name_the_quota_that_is_exceeded(void **state)
 {
 	static const struct {
@@ -209,6 +246,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(headers_of_all_providers_are_understood),
+		cmocka_unit_test(the_last_of_those_used_up_says_when),
 		cmocka_unit_test(bodies_name_the_quota_that_is_exceeded),
 		cmocka_unit_test(what_a_person_gives_is_read_whole_or_not_at_all),
 	};
