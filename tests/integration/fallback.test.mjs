@@ -215,7 +215,7 @@ test("rules change what is sent, before anything is converted or reserved", asyn
     messages: [{ role: "system", content: "Be kind." }, { role: "user", content: "Hello" }] });
   assert.equal(one.last.headers["x-team"], "blue");
   await rowOf(got.headers["x-request-id"]);
-  assert.equal((await stack.manage("GET", `requests/${got.headers["x-request-id"]}/explain`)).rules, 4);
+  assert.deepEqual((await stack.manage("GET", `requests/${got.headers["x-request-id"]}/explain`)).rules.map((r) => r.rule), request_rules.filter((r) => !r.startsWith("default")).map((r) => r.replace(": blue", "")));
   one.gives(says.anthropic.whole("Hi", { input_tokens: 3, output_tokens: 2 }));
   assert.equal((await ask("openai-chat", "mended-claude", { body: body("mended-claude") })).status, 200);
   const sent = one.last.json;
@@ -245,7 +245,7 @@ test("who had to wait is told of the rules all the same", async () => {
     why.push(await stack.manage("GET", `requests/${headers["x-request-id"]}/explain`));
   }
   assert.ok(why.some((w) => w.queued_ms > 0), JSON.stringify(why.map((w) => w.queued_ms)));
-  assert.deepEqual(why.map((w) => w.rules), [1, 1]);
+  assert.deepEqual(why.map((w) => w.rules.length), [1, 1]);
 });
 
 test("a stream that begins too slowly is left for another", async () => {
