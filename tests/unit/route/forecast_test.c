@@ -655,6 +655,65 @@ who_looks_ahead_is_refused_a_tenth_as_often(void **state)
 	}
 }
 
+/* ---- in the choice, before any refusal ---- */
+
+static const struct script unlike = { .name = "unlike",
+	.mixed = { { QUOTA_REQUESTS, TURNS_FIXED, HOUR, 600 },
+		{ QUOTA_REQUESTS, TURNS_FIXED, HOUR, 6000 },
+		{ QUOTA_REQUESTS, TURNS_FIXED, MINUTE, 120 } },
+	.tells = true,
+	.rate = 1,
+	.keys = 3,
+	.took = 800 };
+
+/* How many of 100 quotes ask key 0 first; what the last one tells of it. */
+static int
+first_of_100(struct route_member *m)
+{
+	static struct route_plan plan;
+	const struct route_ask ask = { .model = span_of(model), .is_conversation = true };
+	int first = 0;
+
+	for (int n = 0; n < 100; n++) {
+		WORKS(route_plan(table, &ask, &plan, &err));
+		first += key_of(&plan.candidate[0]) == 0;
+	}
+	for (int i = 0; i < plan.record.member_count; i++)
+		if (id_equal(plan.record.member[i].key, key[0]))
+			*m = plan.record.member[i];
+	return first;
+}
+
+static void
+who_must_last_goes_less_often_and_who_is_used_up_not_at_all(void **state)
+{
+	struct route_member m = { .forecast = 0 };
+	int first;
+
+	(void)state;
+	begin_script(&unlike, true);
+	truth[0].left[0] = 60;
+	truth[0].end[0] = now_ms + HOUR / 2;
+	while (now_ms < START + MINUTE)
+		step(&unlike);
+	/* a tenth is left for half of the time */
+	assert_in_range(part_of(0)->forecast_share_ppm, 50000, 250000);
+	first = first_of_100(&m);
+	assert_in_range(first, 2, 12);
+	assert_in_range(m.forecast, 1, 64);
+	truth[0].left[0] = fmin(truth[0].left[0], 1);
+	for (int64_t end = now_ms + 15 * MINUTE; now_ms < end;)
+		step(&unlike);
+	assert_true(truth[0].left[0] < 1);
+	assert_int_equal(first_of_100(&m), 0);
+	assert_int_equal(m.reason, REASON_FORECAST);
+	assert_in_range(m.until_ms, truth[0].end[0], truth[0].end[0] + 1000);
+	assert_int_equal(truth[0].refused + truth[1].refused + truth[2].refused, 0);
+	for (int64_t end = truth[0].end[0] + MINUTE; now_ms < end;)
+		step(&unlike);
+	assert_in_range(first_of_100(&m), 30, 37);
+}
+
 static int
 open_house(void **state)
 {
@@ -678,6 +737,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_foreseen_comes_about_then),
 		cmocka_unit_test(who_looks_ahead_is_refused_a_tenth_as_often),
+		cmocka_unit_test(who_must_last_goes_less_often_and_who_is_used_up_not_at_all),
 	};
 
 	return cmocka_run_group_tests_name("route/forecast", tests, open_house, close_house);
