@@ -148,6 +148,7 @@ bench:
 	@cd tests && SLUICE_BUILD=$O node bench/bench.mjs
 
 BENCHES = $O/tests/bench/board_bench $O/tests/bench/ledger_bench $O/tests/bench/route_bench $O/tests/bench/wire_bench
+$O/tests/bench/ledger_bench $O/tests/bench/route_bench: $O/tests/bench/store_bench.o
 $(BENCHES) $O/tests/soak/usage_soak: %: %.o $O/libsluice.a
 	@$(CC) $(ALL_CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 

@@ -10,14 +10,13 @@
  *
  * Usage: ledger_bench [tokens [processes [bytes of a decision]]]
  */
+#include "store_bench.h"
+
 #include "admit/admit.h"
 #include "base/clock.h"
-#include "base/hash.h"
 #include "settle/settle.h"
 #include "store/snapshot.h"
-#include "store/store-int.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,17 +25,13 @@
 #include <unistd.h>
 
 #define FEW_TOKENS     1000
-#define ROUNDS         15
 #define IN_USE         1000 /* tokens that have counters on the board */
-#define CALLS          2048 /* a round; a multiple of STORE_BOOK_MAX */
+#define CALLS          GETS /* a round; a multiple of STORE_BOOK_MAX */
 #define CREATE_AT_ONCE 500
 #define PROCESSES_MAX  16
 
 struct bench {
-	char dir[64], key[96];
-	struct roster *roster;
-	struct store *store;
-	struct board *board;
+	struct place place;
 	struct snapshot *snapshot;
 	struct project project;
 	int64_t tokens;
@@ -46,42 +41,12 @@ struct figures {
 	double get_ns, caller_ns, admission_ns, settlement_ns;
 };
 
-static const struct store_change by_bench = { .actor = "bench", .action = "bench", .address = "" };
-
-static void
-must(int rc, const struct err *err)
-{
-	if (rc >= 0)
-		return;
-	fprintf(stderr, "ledger_bench: %s\n", err->text);
-	exit(1);
-}
-
-/* The secret of the n-th token is its number. */
-static void
-hash_of(int64_t n, uint8_t out[SHA256_BYTES])
-{
-	hash_sha256(&n, sizeof n, out);
-}
-
-static void
-attach_bench(struct bench *b, bool create)
-{
-	struct store_options o = { .dir = b->dir, .master_key_file = b->key, .create = create };
-	struct err err = { 0 };
-
-	b->roster = roster_join(b->dir, &err);
-	b->store = b->roster == NULL ? NULL : store_open(&o, b->roster, &err);
-	b->board = b->store == NULL ? NULL : board_open(b->dir, b->roster, &err);
-	must(b->board == NULL ? -1 : 0, &err);
-}
-
 static void
 load_snapshot(struct bench *b)
 {
 	struct err err = { 0 };
 
-	b->snapshot = snapshot_load(b->store, 1, &err);
+	b->snapshot = snapshot_load(b->place.store, 1, &err);
 	must(b->snapshot == NULL ? -1 : 0, &err);
 }
 
@@ -102,7 +67,7 @@ make_records(struct bench *b)
 	record_init(RECORD_PROJECT, &b->project);
 	b->project.head.id = id_random();
 	strcpy(b->project.name, "bench");
-	must(store_create(b->store, RECORD_PROJECT, &b->project, &by_bench, &err), &err);
+	must(store_create(b->place.store, RECORD_PROJECT, &b->project, &by_bench, &err), &err);
 	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
 		struct limit l;
 
@@ -112,7 +77,7 @@ make_records(struct bench *b)
 		l.metric = limits[i].metric;
 		l.window = limits[i].window;
 		l.cap = INT64_MAX / 4;
-		must(store_create(b->store, RECORD_LIMIT, &l, &by_bench, &err), &err);
+		must(store_create(b->place.store, RECORD_LIMIT, &l, &by_bench, &err), &err);
 	}
 }
 
@@ -121,7 +86,7 @@ find_project(struct bench *b)
 {
 	struct err err = { 0 };
 
-	must(store_find(b->store, RECORD_PROJECT, "bench", &b->project, &err) - 1, &err);
+	must(store_find(b->place.store, RECORD_PROJECT, "bench", &b->project, &err) - 1, &err);
 }
 
 static void
@@ -140,7 +105,7 @@ make_tokens(struct bench *b, int64_t upto)
 			hash_of(b->tokens, t[n].sha256);
 			snprintf(t[n].label, sizeof t[n].label, "token %lld", (long long)b->tokens);
 		}
-		must(store_create_many(b->store, RECORD_TOKEN, t, n, &by_bench, &err), &err);
+		must(store_create_many(b->place.store, RECORD_TOKEN, t, n, &by_bench, &err), &err);
 		if (b->tokens % 50000 == 0)
 			fprintf(stderr, "  %lld tokens\n", (long long)b->tokens);
 	}
@@ -149,49 +114,10 @@ make_tokens(struct bench *b, int64_t upto)
 
 /* ---- what is measured ---- */
 
-struct gets {
-	uint8_t key[CALLS][1 + SHA256_BYTES];
-	int found;
-};
-
-/* One visit for all, so that it is Berkeley DB alone that is measured. */
-static int
-bare_gets(struct attach *at, void *arg, struct err *err)
-{
-	struct gets *g = arg;
-	DB *db = at->table[TABLE_MAIN];
-
-	(void)err;
-	for (int i = 0; i < CALLS; i++) {
-		uint8_t out[64];
-		DBT k, v;
-
-		dbt_in(&k, g->key[i], sizeof g->key[i]);
-		dbt_out(&v, out, sizeof out);
-		g->found += db->get(db, NULL, &k, &v, 0) == 0;
-	}
-	return 0;
-}
-
 static double
 per_call_ns(int64_t began_us)
 {
 	return (double)(clock_mono_us() - began_us) * 1000.0 / CALLS;
-}
-
-static int
-by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double
-median(double *list)
-{
-	qsort(list, ROUNDS, sizeof *list, by_value);
-	return list[ROUNDS / 2];
 }
 
 /* One of the tokens that are in use, which lie anywhere among all, or always the same. */
@@ -217,8 +143,8 @@ admit(struct bench *b, const struct admit_caller *caller, struct id exchange,
 			.cost_nusd = 1000 } };
 	struct err err = { 0 };
 
-	while (admit_reserve(b->store, b->board, b->snapshot, &ask, exchange, &note, sizeof note,
-		       pass, &err) != 0)
+	while (admit_reserve(b->place.store, b->place.board, b->snapshot, &ask, exchange, &note,
+		       sizeof note, pass, &err) != 0)
 		if (err.code !=
 			ERR_OVERLOADED) /* more processes than cores: a holder may not run */
 			must(-1, &err);
@@ -247,9 +173,10 @@ settle(struct bench *b, int64_t now_ms, const struct admit_caller *callers,
 			.tokens = { .input = 100, .output = 100 },
 			.cost_nusd = 1000,
 			.decision_len = decision };
-	must(store_book(b->store, rows, STORE_BOOK_MAX, booked, &err), &err);
+	must(store_book(b->place.store, rows, STORE_BOOK_MAX, booked, &err), &err);
 	for (int k = 0; k < STORE_BOOK_MAX; k++)
-		while (board_settle(b->board, pass[k].lease, spent, pass[k].count, 200, &err) < 0)
+		while (board_settle(
+			       b->place.board, pass[k].lease, spent, pass[k].count, 200, &err) < 0)
 			if (err.code != ERR_OVERLOADED)
 				must(-1, &err);
 }
@@ -267,32 +194,25 @@ measure(struct bench *b, bool one)
 	/* the first one fills the caches and makes the counters: it is not kept */
 	for (int turn = 0; turn <= ROUNDS; turn++) {
 		int round = turn == 0 ? 0 : turn - 1;
-		int64_t which[CALLS], began;
+		int64_t began;
 		int64_t now_ms = clock_wall_ms();
 		struct id exchange[CALLS];
 
 		for (int i = 0; i < CALLS; i++) {
-			which[i] = pick(b, &seed, one);
+			gets.which[i] = pick(b, &seed, one);
 			exchange[i] = id_timed(now_ms);
-			gets.key[i][0] = KEY_HASH;
-			hash_of(which[i], gets.key[i] + 1);
 		}
-		gets.found = 0;
+		gets_prepare(&gets);
 		began = clock_mono_us();
-		must(store_call(b->store, "bench", bare_gets, &gets, &err), &err);
+		gets_run(b->place.store, &gets);
 		get[round] = per_call_ns(began);
-		if (gets.found != CALLS) {
-			fprintf(stderr, "ledger_bench: %d of %d keys were found\n", gets.found,
-				CALLS);
-			exit(1);
-		}
 		began = clock_mono_us();
 		for (int i = 0; i < CALLS; i++) {
 			must(store_token_by_hash(
-				     b->store, gets.key[i] + 1, &callers[i].token, &err) -
+				     b->place.store, gets.key[i] + 1, &callers[i].token, &err) -
 					1,
 				&err);
-			must(store_get(b->store, RECORD_PROJECT, callers[i].token.project,
+			must(store_get(b->place.store, RECORD_PROJECT, callers[i].token.project,
 				     &callers[i].project, &err) -
 					1,
 				&err);
@@ -310,7 +230,7 @@ measure(struct bench *b, bool one)
 			settlement[round] += (double)(clock_mono_us() - middle) * 1000.0 / CALLS;
 			admission[round] += (double)(middle - began) * 1000.0 / CALLS;
 		}
-		while (store_fold(b->store, &err) > 0) /* a clerk's work */
+		while (store_fold(b->place.store, &err) > 0) /* a clerk's work */
 			;
 	}
 	return (struct figures){ median(get), median(caller), median(admission),
@@ -340,11 +260,11 @@ measure_processes(struct bench *b, int processes, bool one)
 		if (fork() == 0) {
 			struct bench mine = *b;
 
-			attach_bench(&mine, false);
+			place_attach(&mine.place, false);
 			find_project(&mine);
 			load_snapshot(&mine);
 			all[i] = measure(&mine, one);
-			store_close(mine.store); /* or the others would recover */
+			store_close(mine.place.store); /* or the others would recover */
 			_exit(0);
 		}
 	while (wait(NULL) > 0)
@@ -361,28 +281,18 @@ measure_processes(struct bench *b, int processes, bool one)
 	(void)munmap(all, sizeof *all * PROCESSES_MAX);
 }
 
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-	(void)st;
-	(void)type;
-	(void)where;
-	return remove(path);
-}
-
 int
 main(int argc, char **argv)
 {
-	struct bench b = { .dir = "/tmp/ledger_bench.XXXXXX" };
+	struct bench b = { 0 };
 	int64_t many = argc > 1 ? strtoll(argv[1], NULL, 10) : 100000;
 	int processes = argc > 2 ? atoi(argv[2]) : 4;
 	int bytes = argc > 3 ? atoi(argv[3]) : decision;
 
-	if (mkdtemp(b.dir) == NULL || processes < 1 || processes > PROCESSES_MAX || bytes < 0 ||
-		bytes > DECISION_BYTES)
+	if (processes < 1 || processes > PROCESSES_MAX || bytes < 0 || bytes > DECISION_BYTES)
 		return 1;
 	decision = (uint16_t)bytes;
-	snprintf(b.key, sizeof b.key, "%s/master.key", b.dir);
+	place_make(&b.place, "ledger_bench");
 	/* Each attachment in a process of its own: none is open across a fork. */
 	for (int64_t tokens = FEW_TOKENS; tokens <= many;
 		tokens = tokens < many ? many : many + 1) {
@@ -390,7 +300,7 @@ main(int argc, char **argv)
 		pid_t pid = fork();
 
 		if (pid == 0) {
-			attach_bench(&b, true);
+			place_attach(&b.place, true);
 			b.tokens = tokens == FEW_TOKENS ? 0 : FEW_TOKENS;
 			if (b.tokens == 0)
 				make_records(&b);
@@ -401,7 +311,7 @@ main(int argc, char **argv)
 			struct figures f = measure(&b, false);
 
 			show("1 process, any token", tokens, &f);
-			store_close(b.store);
+			store_close(b.place.store);
 			_exit(0);
 		}
 		if (waitpid(pid, &status, 0) != pid || status != 0)
@@ -410,6 +320,6 @@ main(int argc, char **argv)
 		measure_processes(&b, processes, false);
 		measure_processes(&b, processes, true);
 	}
-	(void)nftw(b.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	place_remove(&b.place);
 	return 0;
 }

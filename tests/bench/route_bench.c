@@ -8,16 +8,15 @@
  * Each figure is the median of interleaved rounds of CPU time.  Exits with 1 when 1,000 keys cost more than 40
  * gets.  Usage: route_bench [keys]: only so many keys, decisions without end (for a profiler).
  */
+#include "store_bench.h"
+
 #include "base/clock.h"
-#include "base/hash.h"
 #include "route/record.h"
 #include "route/route.h"
 #include "settle/price.h"
 #include "store/snapshot.h"
-#include "store/store-int.h"
 #include "store/usage.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,32 +25,16 @@
 #include <unistd.h>
 
 #define TARGET    40 /* gets for a decision over 1,000 keys */
-#define ROUNDS    15
-#define GETS      2048
 #define TOKENS    1000
 #define UPSTREAMS 10
 
 struct bench {
-	char dir[64], key[96];
-	struct roster *roster;
-	struct store *store;
-	struct board *board;
+	struct place place;
 	struct snapshot *snapshot;
 	struct route_table *table;
 	struct project project;
 	int keys;
 };
-
-static const struct store_change by_bench = { .actor = "bench", .action = "bench", .address = "" };
-
-static void
-must(int rc, const struct err *err)
-{
-	if (rc >= 0)
-		return;
-	fprintf(stderr, "route_bench: %s\n", err->text);
-	exit(1);
-}
 
 static void
 create(struct bench *b, enum record_kind kind, void *record)
@@ -59,13 +42,7 @@ create(struct bench *b, enum record_kind kind, void *record)
 	struct err err = { 0 };
 
 	((struct record *)record)->id = id_random();
-	must(store_create(b->store, kind, record, &by_bench, &err), &err);
-}
-
-static void
-hash_of(int64_t n, uint8_t out[SHA256_BYTES])
-{
-	hash_sha256(&n, sizeof n, out);
+	must(store_create(b->place.store, kind, record, &by_bench, &err), &err);
 }
 
 static void
@@ -84,7 +61,8 @@ make_tokens(struct bench *b)
 		hash_of(i, t[i].sha256);
 	}
 	for (int i = 0; i < TOKENS; i += 500)
-		must(store_create_many(b->store, RECORD_TOKEN, t + i, 500, &by_bench, &err), &err);
+		must(store_create_many(b->place.store, RECORD_TOKEN, t + i, 500, &by_bench, &err),
+			&err);
 	free(t);
 }
 
@@ -112,13 +90,13 @@ make_upstream(struct bench *b, int n, char *targets, size_t bytes)
 		k[count].head.id = id_random();
 		k[count].upstream = u.head.id;
 		k[count].weight = 1 + i % 7;
-		must(store_seal(b->store, k[count].head.id, span_of("sk-of-a-provider"),
+		must(store_seal(b->place.store, k[count].head.id, span_of("sk-of-a-provider"),
 			     &k[count].secret, &err),
 			&err);
 	}
 	must(count == 0 ? 0
 			: store_create_many(
-				  b->store, RECORD_KEY, k, (size_t)count, &by_bench, &err),
+				  b->place.store, RECORD_KEY, k, (size_t)count, &by_bench, &err),
 		&err);
 	free(k);
 	record_init(RECORD_PRICE, &price);
@@ -199,17 +177,17 @@ set_forecast(struct board_target *t, int64_t n, int64_t now_ms)
 static struct board_target *
 target_at(struct bench *b, struct id key, const char *model)
 {
-	return board_target(b->board, board_target_part(key, "model", model, strlen(model)));
+	return board_target(b->place.board, board_target_part(key, "model", model, strlen(model)));
 }
 
 /* What reports and forecasts would have written of each key. */
 static void
 set_figures(struct bench *b)
 {
-	int64_t now_ms = board_now_ms(b->board);
+	int64_t now_ms = board_now_ms(b->place.board);
 
 	for (size_t i = 0; i < b->snapshot->key_count; i++) {
-		struct board_target *t = board_target(b->board, b->snapshot->keys[i].id);
+		struct board_target *t = board_target(b->place.board, b->snapshot->keys[i].id);
 		struct board_target *at[] = { target_at(b, b->snapshot->keys[i].id, "gpt-4o"),
 			target_at(b, b->snapshot->keys[i].id, "gpt-4.1") };
 		int64_t n = (int64_t)i;
@@ -270,47 +248,19 @@ cpu_ns(void)
 	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-struct gets {
-	uint8_t key[GETS][1 + SHA256_BYTES];
-	int found;
-};
-
-/* One visit for all, so that it is Berkeley DB alone that is measured. */
-static int
-bare_gets(struct attach *at, void *arg, struct err *err)
-{
-	struct gets *g = arg;
-	DB *db = at->table[TABLE_MAIN];
-
-	(void)err;
-	for (int i = 0; i < GETS; i++) {
-		uint8_t out[64];
-		DBT k, v;
-
-		dbt_in(&k, g->key[i], sizeof g->key[i]);
-		dbt_out(&v, out, sizeof out);
-		g->found += db->get(db, NULL, &k, &v, 0) == 0;
-	}
-	return 0;
-}
-
 static double
 get_ns(struct bench *b, uint64_t *seed)
 {
 	static struct gets gets;
-	struct err err = { 0 };
 	double began;
 
 	for (int i = 0; i < GETS; i++) {
 		*seed = hash_64(seed, sizeof *seed, 1);
-		gets.key[i][0] = KEY_HASH;
-		hash_of((int64_t)(*seed % TOKENS), gets.key[i] + 1);
+		gets.which[i] = (int64_t)(*seed % TOKENS);
 	}
-	gets.found = 0;
+	gets_prepare(&gets);
 	began = cpu_ns();
-	must(store_call(b->store, "bench", bare_gets, &gets, &err), &err);
-	if (gets.found != GETS)
-		exit(1);
+	gets_run(b->place.store, &gets);
 	return (cpu_ns() - began) / GETS;
 }
 
@@ -323,21 +273,6 @@ decision_ns(struct bench *b, const char *model)
 	for (int i = 0; i < calls; i++)
 		decide(b, model);
 	return (cpu_ns() - began) / calls;
-}
-
-static int
-by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double
-median(double *list)
-{
-	qsort(list, ROUNDS, sizeof *list, by_value);
-	return list[ROUNDS / 2];
 }
 
 /* True when it is within the target. */
@@ -366,35 +301,20 @@ measure(struct bench *b)
 	return !misses;
 }
 
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-	(void)st;
-	(void)type;
-	(void)where;
-	return remove(path);
-}
-
 static bool
 bench(int keys, bool profile)
 {
-	struct bench b = { .dir = "/tmp/route_bench.XXXXXX", .keys = keys };
-	struct store_options o = { .dir = b.dir, .master_key_file = b.key, .create = true };
+	struct bench b = { .keys = keys };
 	struct err err = { 0 };
 	bool good = true;
 
-	if (mkdtemp(b.dir) == NULL)
-		return false;
-	snprintf(b.key, sizeof b.key, "%s/master.key", b.dir);
-	b.roster = roster_join(b.dir, &err);
-	b.store = b.roster == NULL ? NULL : store_open(&o, b.roster, &err);
-	b.board = b.store == NULL ? NULL : board_open(b.dir, b.roster, &err);
-	must(b.board == NULL ? -1 : 0, &err);
+	place_make(&b.place, "route_bench");
+	place_attach(&b.place, true);
 	make_tokens(&b);
 	make_routes(&b);
-	b.snapshot = snapshot_load(b.store, 1, &err);
+	b.snapshot = snapshot_load(b.place.store, 1, &err);
 	must(b.snapshot == NULL ? -1 : 0, &err);
-	b.table = route_table_new(b.board, b.snapshot, &err);
+	b.table = route_table_new(b.place.board, b.snapshot, &err);
 	must(b.table == NULL ? -1 : 0, &err);
 	set_figures(&b);
 	do
@@ -402,10 +322,8 @@ bench(int keys, bool profile)
 	while (profile);
 	route_table_free(b.table);
 	snapshot_drop(b.snapshot);
-	board_close(b.board);
-	store_close(b.store);
-	roster_leave(b.roster);
-	(void)nftw(b.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	place_detach(&b.place);
+	place_remove(&b.place);
 	return good;
 }
 
