@@ -75,6 +75,11 @@ struct column {
 };
 /* Prints {"data":[…]} or one object; "nothing yet" for an empty list. */
 void table_print(struct span json, const struct column *columns, size_t count);
+/* A member as a terminal may have it: a text without its quotes, "-" for null or none.  Raw JSON has no
+ * control bytes. */
+struct span member_text(struct span object, const char *member);
+/* … behind those words. */
+void show_member(const char *before, struct span object, const char *member);
 /* One object as "name: value" lines. */
 void table_record(struct span object);
 

@@ -6,23 +6,6 @@
 
 #define BODY_BYTES (1 << 20)
 
-/* A text without its quotes; raw JSON has no control bytes, so it may go to a terminal. */
-static struct span
-plain(struct span object, const char *member)
-{
-	struct json_value v = json_get(object, member);
-
-	return v.type == JSON_STRING ? (struct span){ v.raw.at + 1, v.raw.len - 2 } : v.raw;
-}
-
-static void
-show(const char *before, struct span object, const char *member)
-{
-	struct span text = plain(object, member);
-
-	printf("%s%.*s", before, (int)text.len, text.at);
-}
-
 static bool
 is_there(struct span object, const char *member)
 {
@@ -45,11 +28,11 @@ show_candidate(void *ctx, const struct json_member *m)
 	struct span c = m->value.raw;
 
 	printf("  %d.", ++*(int *)ctx);
-	show(" ", c, "upstream");
+	show_member(" ", c, "upstream");
 	if (is_there(c, "key"))
-		show(", key ", c, is_there(c, "key_label") ? "key_label" : "key");
-	show(", model ", c, "model");
-	puts(span_is(plain(c, "stage"), "0") ? "" : ", as a fallback");
+		show_member(", key ", c, is_there(c, "key_label") ? "key_label" : "key");
+	show_member(", model ", c, "model");
+	puts(span_is(member_text(c, "stage"), "0") ? "" : ", as a fallback");
 	(void)json_each_element(json_get(c, "failure_rules").raw, show_rule, NULL, NULL);
 	return true;
 }
@@ -70,15 +53,15 @@ show_side(const char *title, struct span reply, const char *side)
 
 	printf("%s it:", title);
 	if (is_there(s, "route"))
-		show(" route ", s, "route");
+		show_member(" route ", s, "route");
 	if (json_get(s, "tries").type == JSON_NUMBER)
-		show(", at most this many attempts: ", s, "tries");
+		show_member(", at most this many attempts: ", s, "tries");
 	if (json_get(s, "deadline_ms").type == JSON_NUMBER)
-		show(", none begins after ms: ", s, "deadline_ms");
+		show_member(", none begins after ms: ", s, "deadline_ms");
 	puts("");
 	(void)json_each_element(json_get(s, "candidates").raw, show_candidate, &candidates, NULL);
 	if (is_there(s, "refused"))
-		show("  refused: ", s, "refused"), puts("");
+		show_member("  refused: ", s, "refused"), puts("");
 	(void)json_each(json_get(s, "out").raw, show_out, &reasons, NULL);
 	if (reasons > 0)
 		puts("");

@@ -29,25 +29,6 @@ static const struct option {
 
 /* ---- what is shown ---- */
 
-/* A text without its quotes; raw JSON has no control bytes, so it may go to a terminal. */
-static struct span
-plain(struct span object, const char *member)
-{
-	struct json_value v = json_get(object, member);
-
-	if (v.type == JSON_NONE || v.type == JSON_NULL)
-		return span_of("-");
-	return v.type == JSON_STRING ? (struct span){ v.raw.at + 1, v.raw.len - 2 } : v.raw;
-}
-
-static void
-show(const char *before, struct span object, const char *member)
-{
-	struct span text = plain(object, member);
-
-	printf("%s%.*s", before, (int)text.len, text.at);
-}
-
 static bool
 show_candidate(void *ctx, const struct json_member *m)
 {
@@ -55,17 +36,17 @@ show_candidate(void *ctx, const struct json_member *m)
 
 	++*(int *)ctx;
 	printf("  %d.", *(int *)ctx);
-	show(" ", c, "upstream");
-	show(", key ", c, "key_id");
-	show(", model ", c, "model");
+	show_member(" ", c, "upstream");
+	show_member(", key ", c, "key_id");
+	show_member(", model ", c, "model");
 	if (json_get(c, "probe").type == JSON_TRUE)
 		printf(", to find out whether it is back");
-	show(": at worst $", c, "worst_cost");
-	show(", usually $", c, "usual_cost");
-	if (json_get(c, "dropped").type == JSON_STRING && plain(c, "dropped").len > 0)
-		show("; would lose: ", c, "dropped");
+	show_member(": at worst $", c, "worst_cost");
+	show_member(", usually $", c, "usual_cost");
+	if (json_get(c, "dropped").type == JSON_STRING && member_text(c, "dropped").len > 0)
+		show_member("; would lose: ", c, "dropped");
 	if (json_get(c, "refused_by").type == JSON_STRING)
-		show("; ", c, "refused_by");
+		show_member("; ", c, "refused_by");
 	puts("");
 	return true;
 }
@@ -74,11 +55,11 @@ static bool
 show_other(void *ctx, const struct json_member *m)
 {
 	(void)ctx;
-	show("  not ", m->value.raw, "upstream");
-	show(", key ", m->value.raw, "key_id");
-	show(": ", m->value.raw, "reason");
+	show_member("  not ", m->value.raw, "upstream");
+	show_member(", key ", m->value.raw, "key_id");
+	show_member(": ", m->value.raw, "reason");
 	if (json_get(m->value.raw, "until").type == JSON_STRING)
-		show(" until ", m->value.raw, "until");
+		show_member(" until ", m->value.raw, "until");
 	puts("");
 	return true;
 }
@@ -89,14 +70,14 @@ show_limit(void *ctx, const struct json_member *m)
 	struct span l = m->value.raw;
 
 	(void)ctx;
-	show(json_get(l, "refuses").type == JSON_TRUE ? "  ! " : "  ", l, "limit_id");
-	show(" on ", l, "metric");
-	show(": ", l, "used");
-	show(" used and ", l, "reserved");
-	show(" held of ", l, "cap");
-	show(", ", l, "remaining");
-	show(" left, would take ", l, "takes");
-	show(", resets ", l, "resets");
+	show_member(json_get(l, "refuses").type == JSON_TRUE ? "  ! " : "  ", l, "limit_id");
+	show_member(" on ", l, "metric");
+	show_member(": ", l, "used");
+	show_member(" used and ", l, "reserved");
+	show_member(" held of ", l, "cap");
+	show_member(", ", l, "remaining");
+	show_member(" left, would take ", l, "takes");
+	show_member(", resets ", l, "resets");
 	puts("");
 	return true;
 }
@@ -106,8 +87,8 @@ show_queue(struct json_value queue)
 {
 	if (queue.type != JSON_OBJECT)
 		return;
-	show("All who could serve it are busy: it would wait, with ", queue.raw, "ahead");
-	show(" before it, for at most ", queue.raw, "may_wait_ms");
+	show_member("All who could serve it are busy: it would wait, with ", queue.raw, "ahead");
+	show_member(" before it, for at most ", queue.raw, "may_wait_ms");
 	puts(" ms.");
 }
 
@@ -118,19 +99,19 @@ show_quote(const void *ctx, struct span q)
 
 	(void)ctx;
 	if (json_get(q, "would_admit").type == JSON_TRUE) {
-		show("It would be let in; at worst it costs $", q, "worst_cost");
-		show(", usually $", q, "usual_cost");
+		show_member("It would be let in; at worst it costs $", q, "worst_cost");
+		show_member(", usually $", q, "usual_cost");
 		puts(".");
 		show_queue(json_get(q, "queue"));
 	} else {
-		show("It would be refused: ", json_get(q, "error").raw, "message");
+		show_member("It would be refused: ", json_get(q, "error").raw, "message");
 		puts("");
 		if (json_get(q, "may_go").type == JSON_STRING) {
-			show("It may go at ", q, "may_go");
+			show_member("It may go at ", q, "may_go");
 			puts(".");
 		}
 	}
-	show("Route: ", q, "route");
+	show_member("Route: ", q, "route");
 	puts("\nWho would be asked, in order:");
 	(void)json_each_element(json_get(q, "candidates").raw, show_candidate, &count, NULL);
 	if (count == 0)

@@ -51,17 +51,6 @@ print_usage(FILE *out, const char *verb, const char *const *parameters)
 
 /* ---- the audit: an entry's line, and below it what changed; of changes the id in front ---- */
 
-/* Raw JSON has no control bytes, so it may go to a terminal; a text without its quotes. */
-static struct span
-plain(struct span object, const char *member)
-{
-	struct json_value v = json_get(object, member);
-
-	if (v.type == JSON_NONE || v.type == JSON_NULL)
-		return span_of("-");
-	return v.type == JSON_STRING ? (struct span){ v.raw.at + 1, v.raw.len - 2 } : v.raw;
-}
-
 static void
 print_plain(const char *before, struct span text, int width)
 {
@@ -74,15 +63,15 @@ print_field(void *ctx, const struct json_member *m)
 	struct span change = m->value.raw;
 
 	(void)ctx;
-	print_plain("    ", plain(change, "field"), 0);
+	print_plain("    ", member_text(change, "field"), 0);
 	if (json_get(change, "record_id").type == JSON_STRING)
-		print_plain(" of ", plain(change, "record_id"), 0);
+		print_plain(" of ", member_text(change, "record_id"), 0);
 	if (json_get(change, "is_secret").type == JSON_TRUE) {
 		puts(": changed");
 		return true;
 	}
-	print_plain(": ", plain(change, "before"), 0);
-	print_plain(" -> ", plain(change, "after"), 0);
+	print_plain(": ", member_text(change, "before"), 0);
+	print_plain(" -> ", member_text(change, "after"), 0);
 	puts(json_get(change, "is_cut").type == JSON_TRUE ? " (cut)" : "");
 	return true;
 }
@@ -101,11 +90,11 @@ print_entry(void *ctx, const struct json_member *m)
 
 	l->count++;
 	if (l->with_id)
-		print_plain("", plain(e, "id"), 28);
-	print_plain("", plain(e, "time"), 24);
-	print_plain("  ", plain(e, "actor"), 16);
-	print_plain("  ", plain(e, "action"), 18);
-	print_plain("  ", plain(e, "object"), 0);
+		print_plain("", member_text(e, "id"), 28);
+	print_plain("", member_text(e, "time"), 24);
+	print_plain("  ", member_text(e, "actor"), 16);
+	print_plain("  ", member_text(e, "action"), 18);
+	print_plain("  ", member_text(e, "object"), 0);
 	puts("");
 	(void)json_each_element(json_get(e, "changes").raw, print_field, NULL, NULL);
 	if (json_get(e, "changes_cut").type == JSON_TRUE)

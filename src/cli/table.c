@@ -151,3 +151,21 @@ table_record(struct span object)
 {
 	json_each(object, on_member, NULL, NULL);
 }
+
+struct span
+member_text(struct span object, const char *member)
+{
+	struct json_value v = json_get(object, member);
+
+	if (v.type == JSON_NONE || v.type == JSON_NULL)
+		return span_of("-");
+	return v.type == JSON_STRING ? (struct span){ v.raw.at + 1, v.raw.len - 2 } : v.raw;
+}
+
+void
+show_member(const char *before, struct span object, const char *member)
+{
+	struct span text = member_text(object, member);
+
+	printf("%s%.*s", before, (int)text.len, text.at);
+}

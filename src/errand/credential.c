@@ -180,6 +180,24 @@ credential_put(struct credential_lines *l, const struct upstream *u, const char 
 		"upstream %s has an auth that this version does not know", u->name);
 }
 
+bool
+credential_buys(const struct upstream *u, enum oauth_kind *kind)
+{
+	switch ((enum upstream_auth)u->auth) {
+	case AUTH_SAP:
+		*kind = OAUTH_SAP;
+		return true;
+	case AUTH_GOOGLE:
+		*kind = OAUTH_GOOGLE;
+		return true;
+	case AUTH_ENTRA:
+		*kind = OAUTH_ENTRA;
+		return true;
+	default:
+		return false;
+	}
+}
+
 static const char *
 or_null(const char *s)
 {

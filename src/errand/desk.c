@@ -187,24 +187,6 @@ wait_for_all(struct errand_desk *d)
 
 /* ---- access tokens ---- */
 
-static bool
-buys_tokens(const struct upstream *u, enum oauth_kind *kind)
-{
-	switch ((enum upstream_auth)u->auth) {
-	case AUTH_SAP:
-		*kind = OAUTH_SAP;
-		return true;
-	case AUTH_GOOGLE:
-		*kind = OAUTH_GOOGLE;
-		return true;
-	case AUTH_ENTRA:
-		*kind = OAUTH_ENTRA;
-		return true;
-	default:
-		return false;
-	}
-}
-
 /* Asks the token endpoint.  0 with *out, or -1 with why. */
 static int
 fetch_token(struct errand_desk *d, const struct errand *e, enum oauth_kind kind,
@@ -331,7 +313,7 @@ prepare(struct errand_desk *d, struct call *c)
 	e->body = BYTES_LIMIT(e->most_bytes);
 	if ((c->arena = arena_new(ARENA_BYTES)) == NULL)
 		(void)err_set(&e->err, ERR_MEMORY, "no memory for a call");
-	if (c->arena == NULL || e->key == NULL || !buys_tokens(e->upstream, &kind))
+	if (c->arena == NULL || e->key == NULL || !credential_buys(e->upstream, &kind))
 		return;
 	if ((t = calloc(1, sizeof *t)) == NULL) {
 		(void)err_set(&e->err, ERR_MEMORY, "no memory for an access token");

@@ -21,6 +21,7 @@
 #include "forward/forward.h"
 #include "store/models.h"
 #include "store/snapshot.h"
+#include "wire/oauth.h"
 
 /* ---- calls ---- */
 
@@ -69,6 +70,8 @@ struct credential_lines {
  */
 int credential_put(struct credential_lines *l, const struct upstream *u, const char *secret,
 	const char *access_token, struct forward_request *q, struct err *err);
+/* Does it take access tokens, which its keys buy, and of which kind? */
+bool credential_buys(const struct upstream *u, enum oauth_kind *kind);
 /* By which way it is reached: certificates, proxy, what the egress guard lets pass.  Borrowed from u. */
 void credential_way(struct forward_request *q, const struct upstream *u);
 /* "Name: value" lines of the upstream's settings. */

@@ -10,27 +10,6 @@
 
 #include <string.h>
 
-/* Does that upstream take access tokens, which its keys buy? */
-static bool
-takes_tokens(const struct route_candidate *c, enum oauth_kind *kind)
-{
-	if (c->key == NULL)
-		return false;
-	switch ((enum upstream_auth)c->upstream->auth) {
-	case AUTH_SAP:
-		*kind = OAUTH_SAP;
-		return true;
-	case AUTH_GOOGLE:
-		*kind = OAUTH_GOOGLE;
-		return true;
-	case AUTH_ENTRA:
-		*kind = OAUTH_ENTRA;
-		return true;
-	default:
-		return false;
-	}
-}
-
 void
 credential_begin(struct exchange *x)
 {
@@ -95,7 +74,7 @@ credential_ask(struct exchange *x)
 	struct access_hold hold;
 	enum oauth_kind kind;
 
-	if (!takes_tokens(c, &kind))
+	if (c->key == NULL || !credential_buys(u, &kind))
 		return CREDENTIAL_READY;
 	t = (struct access_terms){ .kind = kind,
 		.key = c->key->id,

@@ -22,7 +22,8 @@ enter_probe(struct arena_seen *a)
 	int64_t other = 0;
 
 	while (!atomic_compare_exchange_strong(&a->probing, &other, (int64_t)getpid())) {
-		if (other != 0 && other != a->killed) {
+		/* who was killed before the last one may still stand there: nobody probed since */
+		if (other != 0 && other != a->killed && kill((pid_t)other, 0) == 0) {
 			atomic_fetch_add(&a->doubles, 1);
 			return;
 		}
