@@ -309,7 +309,9 @@ first_of(struct json_value array, int n)
 	struct json_value list[FIT_MEMBERS];
 	int count = talk_list(array, list, FIT_MEMBERS);
 
-	return count == 0 ? (struct json_value){ .type = JSON_NONE } : list[n % count];
+	if (count == 0)
+		return (struct json_value){ .type = JSON_NONE };
+	return list[n % count];
 }
 
 static void

@@ -191,7 +191,7 @@ print_option(const char *name, enum field_type type, const char *help, const cha
 	char option[64];
 	size_t n = 0;
 
-	for (; name[n] != '\0' && n < sizeof option - 1; n++)
+	for (; n < sizeof option - 1 && name[n] != '\0'; n++)
 		option[n] = name[n] == '_' ? '-' : name[n];
 	option[n] = '\0';
 	printf("  --%s%s%*s%s%s%s\n", option, type == FIELD_BOOL ? "" : " X",
@@ -342,7 +342,7 @@ take_option(struct words *w, const char *option, const char *value, bool *used)
 	size_t n = 0;
 
 	option += off ? 3 : 0;
-	for (; option[n] != '\0' && n < sizeof name - 1; n++)
+	for (; n < sizeof name - 1 && option[n] != '\0'; n++)
 		name[n] = option[n] == '-' ? '_' : option[n];
 	name[n] = '\0';
 	if ((extra = find_extra(w->kind, name)) == NULL &&

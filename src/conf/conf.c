@@ -222,10 +222,12 @@ static const struct setting settings[] = {
 		.help = "Life of a sign-in to the admin page." },
 
 	{ SETTING("public_models", BOOL, public_models, "no"),
-		.help = "Show the list of models at\n.Pa /api/v1/models\nto everybody, as OpenRouter "
+		.help = "Show the list of models at\n.Pa /api/v1/models\nto everybody, as "
+			"OpenRouter "
 			"does." },
 	{ SETTING("key_service_reveal", BOOL, key_service_reveal, "no"),
-		.help = "Let\n.Pa /get_next_key?reveal=1\nshow a provider's key in clear to who has "
+		.help = "Let\n.Pa /get_next_key?reveal=1\nshow a provider's key in clear to who "
+			"has "
 			"the management credential.\nEach time is kept in the audit." },
 
 	{ SETTING("store_cap", BYTES, store_cap_bytes, "500m"), RANGE(16 * MB, 1024 * GB),

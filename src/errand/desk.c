@@ -218,6 +218,7 @@ fetch_token(struct errand_desk *d, const struct errand *e, enum oauth_kind kind,
 		d->call_count = 1;
 		start(d, &c, &q);
 		wait_for_all(d);
+		d->calls = NULL;
 		d->call_count = 0;
 		if (asked.err.code == ERR_NONE)
 			outcome = oauth_reply_read(asked.status, bytes_span(&asked.body), out);

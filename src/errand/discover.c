@@ -51,7 +51,8 @@ ask_all(struct errand_desk *d, const struct snapshot *p, const struct upstream *
 	const struct snapshot_key *key = errand_key(d->board, p, u);
 
 	if (key == NULL && u->auth != AUTH_NONE)
-		return err_set(err, ERR_UPSTREAM_CREDENTIALS, "upstream %s has no key that may be asked now", u->name);
+		return err_set(err, ERR_UPSTREAM_CREDENTIALS,
+			"upstream %s has no key that may be asked now", u->name);
 	for (int i = 0; i < PAGES_MOST; i++) {
 		if (ask_page(d, u, key, page, text, err) != 0)
 			return -1;

@@ -115,7 +115,7 @@ mask_by_name(const char *name, char masked[TOKEN_MASKED_BYTES])
 	const size_t most = TOKEN_MASKED_BYTES - 4;
 	size_t n = 0;
 
-	for (; name[n] != '\0' && n < most; n++)
+	for (; n < most && name[n] != '\0'; n++)
 		masked[n] = name[n] > 0x20 && name[n] < 0x7f ? name[n] : '?';
 	masked[n] = '\0';
 	if (name[n] != '\0')

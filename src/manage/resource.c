@@ -288,8 +288,8 @@ edit_gave(const struct edit *e, size_t offset)
 	size_t count;
 	const struct field *f = record_fields(e->kind->record, &count);
 
-	for (size_t i = 0; i < count; i++)
-		if (f[i].offset == offset && i < 64)
+	for (size_t i = 0; i < count && i < 64; i++)
+		if (f[i].offset == offset)
 			return (e->given >> i & 1) != 0;
 	return false;
 }

@@ -249,14 +249,14 @@ row_write(struct row_disk *disk, const struct usage_row *row, const uint32_t wor
 {
 	struct usage_row copy = *row;
 	uint32_t numbers[ROW_WORDS];
-	uint8_t added[ADDED_MOST];
+	uint8_t added[ADDED_MOST] = { 0 };
 	struct pass p = { .at = added };
 	uint8_t *const end = disk->at + ROW_BYTES - CRC_BYTES;
 	size_t len, whole;
 	bool fits;
 
 	memcpy(numbers, words, sizeof numbers);
-	pass_added(&p, &copy, numbers, NULL);
+	pass_added(&p, &copy, numbers, added + sizeof added);
 	for (len = whole = (size_t)(p.at - added); len > 0 && added[len - 1] == 0; len--)
 		;
 	if (len > 0 && len < ADDED_LEAST)

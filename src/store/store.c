@@ -352,8 +352,8 @@ static bool
 is_capped(const char *name)
 {
 	return strcmp(name, "booked.db") == 0 || strcmp(name, "rollups.db") == 0 ||
-	       strcmp(name, "decisions.db") == 0 ||
-	       strcmp(name, "rows.db") == 0 || strncmp(name, "__dbq.rows.db.", 14) == 0;
+	       strcmp(name, "decisions.db") == 0 || strcmp(name, "rows.db") == 0 ||
+	       strncmp(name, "__dbq.rows.db.", 14) == 0;
 }
 
 static int64_t

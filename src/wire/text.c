@@ -53,6 +53,7 @@ int
 text_pick_as(struct span object, const char *const *names, size_t count, struct json_value *found,
 	text_key_is *is, void (*other)(void *ctx, struct span key, struct json_value v), void *ctx)
 {
+	/* cppcheck-suppress ctuuninitvar ; filled in here */
 	struct pick p = { names, count, found, is, other, ctx };
 
 	for (size_t i = 0; i < count; i++)

@@ -27,6 +27,7 @@
 #define TARGET    40 /* gets for a decision over 1,000 keys */
 #define TOKENS    1000
 #define UPSTREAMS 10
+#define NEXT_KEPT 3 /* as the gateway does of a request that goes as planned (decision.c) */
 
 struct bench {
 	struct place place;
@@ -234,6 +235,7 @@ decide(struct bench *b, const char *model)
 	struct err err = { 0 };
 
 	must(route_plan(b->table, &ask, &plan, &err), &err);
+	route_record_shorten(&plan.record, NEXT_KEPT);
 	if (route_record_encode(&plan.record, out, sizeof out) < 0)
 		exit(1);
 }

@@ -29,10 +29,16 @@ ids_are_found_where_clients_put_them(void **state)
 {
 	(void)state;
 	assert_string_equal(find("{\"prompt_cache_key\":\"k\"}", "h").id, "h");
-	assert_string_equal(find("{\"previous_response_id\":\"r\",\"prompt_cache_key\":\"k\"}", NULL).id, "k");
-	assert_string_equal(find("{\"metadata\":{\"session_id\":\"s\"},\"previous_response_id\":\"r\"}", NULL).id, "s");
+	assert_string_equal(
+		find("{\"previous_response_id\":\"r\",\"prompt_cache_key\":\"k\"}", NULL).id, "k");
+	assert_string_equal(
+		find("{\"metadata\":{\"session_id\":\"s\"},\"previous_response_id\":\"r\"}", NULL)
+			.id,
+		"s");
 	assert_string_equal(find("{\"previous_response_id\":\"r\"}", NULL).id, "r");
-	assert_string_equal(find("{\"metadata\":{\"user_id\":\"user_1_account__session_0a-b\"}}", NULL).id, "0a-b");
+	assert_string_equal(
+		find("{\"metadata\":{\"user_id\":\"user_1_account__session_0a-b\"}}", NULL).id,
+		"0a-b");
 	assert_string_equal(find("{\"metadata\":{\"user_id\":\"someone\"}}", NULL).id, "");
 	assert_string_equal(find("no JSON", NULL).id, "");
 }
@@ -40,14 +46,27 @@ ids_are_found_where_clients_put_them(void **state)
 static void
 prompts_that_begin_alike_have_one_hash(void **state)
 {
-	uint64_t first = find("{\"system\":\"s\",\"tools\":[1],\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}", NULL).prompt_hash;
+	uint64_t first = find("{\"system\":\"s\",\"tools\":[1],\"messages\":[{\"role\":\"user\","
+			      "\"content\":\"a\"}]}",
+		NULL)
+				 .prompt_hash;
 
 	(void)state;
 	assert_int_not_equal(first, 0);
-	assert_int_equal(first, find("{\"tools\":[1],\"system\":\"s\",\"messages\":[{\"role\":\"user\",\"content\":\"a\"},"
-		"{\"role\":\"assistant\",\"content\":\"b\"},{\"role\":\"user\",\"content\":\"c\"}],\"n\":1}", NULL).prompt_hash);
-	assert_int_not_equal(first, find("{\"system\":\"t\",\"tools\":[1],\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}", NULL).prompt_hash);
-	assert_int_not_equal(first, find("{\"system\":\"s\",\"tools\":[1],\"messages\":[{\"role\":\"user\",\"content\":\"b\"}]}", NULL).prompt_hash);
+	assert_int_equal(first, find("{\"tools\":[1],\"system\":\"s\",\"messages\":[{\"role\":"
+				     "\"user\",\"content\":\"a\"},"
+				     "{\"role\":\"assistant\",\"content\":\"b\"},{\"role\":"
+				     "\"user\",\"content\":\"c\"}],\"n\":1}",
+					NULL)
+					.prompt_hash);
+	assert_int_not_equal(first, find("{\"system\":\"t\",\"tools\":[1],\"messages\":[{\"role\":"
+					 "\"user\",\"content\":\"a\"}]}",
+					    NULL)
+					    .prompt_hash);
+	assert_int_not_equal(first, find("{\"system\":\"s\",\"tools\":[1],\"messages\":[{\"role\":"
+					 "\"user\",\"content\":\"b\"}]}",
+					    NULL)
+					    .prompt_hash);
 	assert_int_equal(find("{\"n\":1}", NULL).prompt_hash, 0);
 }
 
