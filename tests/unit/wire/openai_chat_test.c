@@ -989,6 +989,7 @@ an_error_has_no_done_behind_it(void **state)
 	(void)state;
 	options = (struct reply_options){ .model = "gw" };
 	writer = calloc(1, *chat()->writer_bytes);
+	bytes_free(&stream_out);
 	stream_out = BYTES_LIMIT(1 << 20);
 	(void)err_set(&err, ERR_UPSTREAM_UNREACHABLE, "x");
 	(void)err_say(&err, "%s", cut);
