@@ -269,7 +269,6 @@ int rules_check(struct edit *e);
 /* One pattern: a glob, or "/regex/" that compiles. */
 int rules_check_pattern(struct call *c, const char *field, const char *pattern);
 bool rules_is_regex(const char *pattern);
-bool rules_pattern_fits(const char *pattern, const char *text);
 /* sum: of the shares. */
 int rules_check_objectives(struct call *c, const char *field, const char *list, int64_t *sum);
 int rules_check_aliases(struct call *c, const char *field, const char *list);

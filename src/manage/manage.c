@@ -385,14 +385,6 @@ strip_mount(struct span path, struct span *mount, struct span *rest)
 	return true;
 }
 
-bool
-manage_is_path(struct span path)
-{
-	struct span mount, rest;
-
-	return strip_mount(path, &mount, &rest);
-}
-
 /* id: the raw segment that stands for {id}. */
 static bool
 path_matches(const char *pattern, struct span path, struct span *id)

@@ -87,8 +87,6 @@ void manage_handle(struct manage *m, const struct manage_request *q, struct mana
 
 /* The most a body may have for that path: for the transport, before it reads. */
 int64_t manage_body_limit(const char *method, struct span path);
-/* True when the path holds "/manage/" on a segment boundary. */
-bool manage_is_path(struct span path);
 
 /* What is reachable, in order; method NULL ends it. */
 struct manage_endpoint_name {

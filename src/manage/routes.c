@@ -3,6 +3,7 @@
  */
 #include "conf/conf.h"
 #include "manage/manage-int.h"
+#include "route/pattern.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -365,7 +366,7 @@ route_passes(const void *record, const struct filter *f)
 	       (id_is_none(f->upstream) || route_names_upstream(r, f->upstream)) &&
 	       (f->active < 0 || r->is_active == (f->active != 0)) &&
 	       (f->model[0] == '\0' || strcmp(f->model, r->model) == 0 ||
-		       rules_pattern_fits(r->model, f->model)) &&
+		       pattern_fits(r->model, span_of(f->model))) &&
 	       (f->text[0] == '\0' || strcasestr(r->name, f->text) != NULL ||
 		       strcasestr(r->model, f->text) != NULL);
 }

@@ -7,7 +7,6 @@
 #include "route/failure_rule.h"
 #include "wire/quota.h"
 #include "wire/request_rule.h"
-#include "wire/request_rule.h"
 
 #include <regex.h>
 #include <stdio.h>
@@ -77,22 +76,6 @@ compile(const char *pattern, regex_t *out, char *why, size_t room)
 	if (rc != 0)
 		regerror(rc, out, why, room);
 	return rc == 0 ? 0 : -1;
-}
-
-bool
-rules_pattern_fits(const char *pattern, const char *text)
-{
-	char why[8];
-	regex_t r;
-	bool fits;
-
-	if (!rules_is_regex(pattern))
-		return glob_match(pattern, span_of(text));
-	if (compile(pattern, &r, why, sizeof why) != 0)
-		return false;
-	fits = regexec(&r, text, 0, NULL, 0) == 0;
-	regfree(&r);
-	return fits;
 }
 
 int

@@ -82,8 +82,9 @@ quote_route_cost(void *ctx, const struct upstream *u, struct span model, bool us
 	return quote_cost(&price, c->size, c->size->input_tokens, output);
 }
 
-int64_t
-quote_worst(const struct route_plan *plan, const struct price_list *price,
+/* The dearest of the candidates, or COST_UNKNOWN when none has a price. */
+static int64_t
+worst_of(const struct route_plan *plan, const struct price_list *price,
 	const struct quote_size *size, int64_t input_tokens, int64_t output_tokens)
 {
 	int64_t worst = COST_UNKNOWN;
@@ -104,11 +105,10 @@ quote_need(struct store *store, const struct snapshot *snapshot, struct id token
 	const struct route_plan *plan, const struct price_list *price,
 	const struct quote_size *size, struct admit_need *need)
 {
-	need->cost_nusd = quote_worst(plan, price, size, need->input_tokens, need->output_tokens);
+	need->cost_nusd = worst_of(plan, price, size, need->input_tokens, need->output_tokens);
 	need->usual_output =
 		admit_usual_output(store, snapshot, token, need->model, need->output_tokens);
-	need->usual_cost_nusd =
-		quote_worst(plan, price, size, need->input_tokens, need->usual_output);
+	need->usual_cost_nusd = worst_of(plan, price, size, need->input_tokens, need->usual_output);
 }
 
 static int

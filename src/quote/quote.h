@@ -50,9 +50,6 @@ struct quote_costs {
 	int64_t default_output;
 };
 int64_t quote_route_cost(void *ctx, const struct upstream *u, struct span model, bool usual);
-/* The dearest of the candidates, or COST_UNKNOWN when none has a price. */
-int64_t quote_worst(const struct route_plan *plan, const struct price_list *price,
-	const struct quote_size *size, int64_t input_tokens, int64_t output_tokens);
 /* All of what it takes, need->model, input_tokens and output_tokens being set. */
 void quote_need(struct store *store, const struct snapshot *snapshot, struct id token,
 	const struct route_plan *plan, const struct price_list *price,

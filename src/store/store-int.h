@@ -19,7 +19,7 @@
 #define STORE_SCHEMA_MAJOR 1 /* a store of a newer one is refused */
 #define STORE_SCHEMA_MINOR 0
 #define TXN_TRIES          20
-#define REGIONS_MAX        8
+#define REGIONS_MAX        48 /* files of shared memory: 5, and one for each 2 GiB of cache up to 64 */
 
 /* MAIN holds all that is written rarely, told apart by the key's first byte; see KEY_*. */
 enum table { TABLE_MAIN, TABLE_BOOKED, TABLE_ROLLUPS, TABLE_ROWS,
