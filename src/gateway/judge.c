@@ -151,8 +151,15 @@ read_quota(void *ctx, struct span name, struct span value)
 /* As much of the provider's words as is kept with a transition. */
 #define EVIDENCE_MAX 400
 
+static bool
+repeats(struct span words, const char *secret)
+{
+	return secret != NULL && secret[0] != '\0' &&
+	       memmem(words.at, words.len, secret, strlen(secret)) != NULL;
+}
+
 /* What is kept of a failure: the operator's rule that fitted, the provider's words, or how it failed where
- * it said nothing.  A provider may repeat the key that it refuses. */
+ * it said nothing.  A provider may repeat the key that it refuses, or what was bought with it. */
 static struct span
 kept_evidence(const struct exchange *x, struct span words, struct bytes *out)
 {
@@ -160,8 +167,7 @@ kept_evidence(const struct exchange *x, struct span words, struct bytes *out)
 
 	if (words.len == 0)
 		words = span_of(x->err.text);
-	if (k != NULL && k->secret[0] != '\0' &&
-		memmem(words.at, words.len, k->secret, strlen(k->secret)) != NULL)
+	if (repeats(words, k == NULL ? NULL : k->secret) || repeats(words, x->access_token))
 		words = SPAN_LIT("(the provider's words repeat the key)");
 	if (words.len > EVIDENCE_MAX)
 		words.len = EVIDENCE_MAX;
